@@ -1,0 +1,52 @@
+// The floors of the house: a folder imports only floors below it (docs/architecture.md).
+const floors = ['torch', 'formats', 'data', 'nn', 'moe', 'models', 'train', 'cli']
+
+/** What each floor may import beside itself and errors.ts. */
+const below = {
+  torch: [],
+  formats: [],
+  data: ['formats'],
+  nn: ['torch'],
+  moe: ['nn', 'torch'],
+  models: ['moe', 'nn', 'torch', 'formats'],
+  train: ['models', 'moe', 'nn', 'torch', 'data', 'formats'],
+  cli: ['train', 'models', 'moe', 'nn', 'torch', 'data', 'formats'],
+}
+
+module.exports = {
+  forbidden: [
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'no-orphans',
+      severity: 'error',
+      from: { orphan: true, pathNot: ['\\.test\\.ts$', '^src/index\\.ts$'] },
+      to: {},
+    },
+    {
+      name: 'native-through-torch',
+      comment: 'Only torch/ talks to the native addon.',
+      severity: 'error',
+      from: { pathNot: '^src/torch/' },
+      to: { path: '^src/torch/(native|operator|scopes)\\.ts$' },
+    },
+    ...floors.map(floor => ({
+      name: `floor-${floor}`,
+      severity: 'error',
+      from: { path: `^src/${floor}/`, pathNot: '\\.test\\.ts$' },
+      to: {
+        path: '^src/',
+        pathNot: [`^src/${floor}/`, '^src/errors\\.ts$', ...below[floor].map(f => `^src/${f}/`)],
+      },
+    })),
+  ],
+  options: {
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    doNotFollow: { path: 'node_modules' },
+  },
+}

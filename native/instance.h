@@ -1,0 +1,52 @@
+// State of one JavaScript environment (the main thread or one worker). Nothing here is process-global.
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/stack.h>
+#include <napi.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "handles.h"
+#include "operator.h"
+
+namespace switchyard {
+
+/**
+ * References to ArrayBuffers that back tensors. A storage may die on any thread (autograd drops some on its own),
+ * but a napi_ref may only be deleted on the thread of its environment: the deleter queues it here.
+ */
+class BufferReleases {
+ public:
+  void push(napi_ref reference);
+  std::vector<napi_ref> take();
+
+ private:
+  std::mutex mutex_;
+  std::vector<napi_ref> pending_;
+  std::atomic<bool> some_{false};  // so that an empty queue costs no lock
+};
+
+/** One memory-mapped file; tensors made from it share ownership, the last one unmaps. */
+class Mapping;
+
+struct Instance {
+  HandleTable handles;
+  std::vector<Operator> operators;
+  std::unordered_map<std::string, uint32_t> operatorIds;  // "aten::add.Tensor" -> index
+  std::vector<at::Generator> generators;
+  std::vector<std::shared_ptr<Mapping>> mappings;
+  std::shared_ptr<BufferReleases> buffers = std::make_shared<BufferReleases>();
+  torch::jit::Stack stack;  // reused by every operator call
+  Napi::FunctionReference makeError;  // (kind, message, operator, arguments) -> Error
+  int64_t reportedBytes = 0;  // what V8 was last told about memory it could free
+
+  static Instance& of(napi_env env);
+};
+
+}  // namespace switchyard

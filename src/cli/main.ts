@@ -1,0 +1,35 @@
+#!/usr/bin/env node
+// The command line. Each command file declares its own options and loads what it needs only when it runs, so that
+// `--help` stays as quick as bare node.
+
+import { createRequire } from 'node:module'
+import { Command, CommanderError } from 'commander'
+import { dataCommand } from './commands/data.ts'
+import { reportError } from './report.ts'
+
+const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
+
+function createProgram(): Command {
+  const program = new Command('switchyard')
+    .description('Train, open, inspect and run Mixture-of-Experts models.')
+    .version(version)
+    .showHelpAfterError('(add --help for usage)')
+    .exitOverride()
+  for (const command of [dataCommand()]) program.addCommand(inherit(command))
+  return program
+}
+
+/** What every command and its subcommands share. */
+function inherit(command: Command): Command {
+  command.exitOverride().showHelpAfterError('(add --help for usage)')
+  if (command.commands.length === 0) command.option('--verbose', 'show stack traces of errors')
+  for (const child of command.commands) inherit(child)
+  return command
+}
+
+try {
+  await createProgram().parseAsync()
+} catch (error) {
+  // Commander has printed its own usage errors; help and version arrive here with exit code 0.
+  process.exitCode = error instanceof CommanderError ? (error.exitCode === 0 ? 0 : 2) : reportError(error)
+}

@@ -1,0 +1,84 @@
+// The family of errors users meet. Fields carry the data; the message ends with what to do about it.
+
+/** Base of every error Switchyard throws on purpose. */
+export class SwitchyardError extends Error {
+  override readonly name: string = 'SwitchyardError'
+}
+
+/** A setting that cannot be: names the path, the value and what is allowed. */
+export class ConfigError extends SwitchyardError {
+  override readonly name = 'ConfigError'
+  /** Where the setting stands, as in `router.k`. */
+  readonly path: string
+
+  constructor(message: string, { path, cause }: { path: string; cause?: unknown }) {
+    super(path === '' ? message : `${path}: ${message}`, { cause })
+    this.path = path
+  }
+}
+
+/** A file that is not what its name or header says. */
+export class FormatError extends SwitchyardError {
+  override readonly name = 'FormatError'
+  readonly file: string
+
+  constructor(message: string, { file, cause }: { file: string; cause?: unknown }) {
+    super(`${file}: ${message}`, { cause })
+    this.file = file
+  }
+}
+
+/** Training or evaluation text that is missing, empty or unusable. */
+export class DataError extends SwitchyardError {
+  override readonly name = 'DataError'
+}
+
+/** An operator refused its arguments. `args` shows them as `f32[2, 3]`. */
+export class TorchError extends SwitchyardError {
+  override readonly name: string = 'TorchError'
+  readonly operator: string
+  readonly args: readonly string[]
+
+  constructor(
+    message: string,
+    { operator = '', args = [] }: { operator?: string; args?: readonly string[] },
+  ) {
+    super(operator === '' ? message : `${operator}(${args.join(', ')}): ${message}`)
+    this.operator = operator
+    this.args = args
+  }
+}
+
+/** Memory ran out. `bytes` is what was asked for last, when libtorch says it. */
+export class OutOfMemoryError extends TorchError {
+  override readonly name = 'OutOfMemoryError'
+  readonly bytes: number | undefined
+
+  constructor(message: string, context: { operator?: string; args?: readonly string[] }) {
+    const bytes = /tried to allocate (\d+) bytes/.exec(message)?.[1]
+    const wanted =
+      bytes === undefined ? 'more memory than there is' : `${(Number(bytes) / 2 ** 30).toFixed(2)} GiB more`
+    super(
+      `out of memory: wanted ${wanted}; lower the batch size, the sequence length or the model's width`,
+      context,
+    )
+    this.bytes = bytes === undefined ? undefined : Number(bytes)
+  }
+}
+
+/** A tensor was used after dispose() or after the tidy() that owned it. */
+export class DisposedTensorError extends TorchError {
+  override readonly name = 'DisposedTensorError'
+
+  constructor(context: { operator?: string; args?: readonly string[] }) {
+    super(
+      'a tensor was used after it was disposed: return it from tidy() or persist() it to keep it',
+      context,
+    )
+  }
+}
+
+/** For us: a condition that only a bug in Switchyard can break. */
+export function invariant(condition: unknown, message: string): asserts condition {
+  if (!condition) throw new Error(`internal error: ${message}; please report it`)
+}

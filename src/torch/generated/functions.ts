@@ -1,0 +1,238 @@
+// DO NOT EDIT: made by `npm run gen` from scripts/gen/operators.txt and the schemas of libtorch 1.13.
+
+import type { DType, Device, Scalar } from '../dtype.ts'
+import type { Generator } from '../generator.ts'
+import { call, type Handle } from '../native.ts'
+import { Operator } from '../operator.ts'
+import { Tensor } from '../tensor.ts'
+
+const zerosOp = new Operator('aten::zeros')
+const onesOp = new Operator('aten::ones')
+const fullOp = new Operator('aten::full')
+const empty_memory_formatOp = new Operator('aten::empty', 'memory_format')
+const arange_start_stepOp = new Operator('aten::arange', 'start_step')
+const linspaceOp = new Operator('aten::linspace')
+const eye_mOp = new Operator('aten::eye', 'm')
+const rand_generatorOp = new Operator('aten::rand', 'generator')
+const randn_generatorOp = new Operator('aten::randn', 'generator')
+const randint_low_generatorOp = new Operator('aten::randint', 'low_generator')
+const randperm_generatorOp = new Operator('aten::randperm', 'generator')
+const zerosLikeOp = new Operator('aten::zeros_like')
+const onesLikeOp = new Operator('aten::ones_like')
+const fullLikeOp = new Operator('aten::full_like')
+const emptyLikeOp = new Operator('aten::empty_like')
+const randLikeOp = new Operator('aten::rand_like')
+const randnLikeOp = new Operator('aten::randn_like')
+const catOp = new Operator('aten::cat')
+const stackOp = new Operator('aten::stack')
+const where_selfOp = new Operator('aten::where', 'self')
+const einsumOp = new Operator('aten::einsum')
+const searchsorted_TensorOp = new Operator('aten::searchsorted', 'Tensor')
+const linearOp = new Operator('aten::linear')
+const embeddingOp = new Operator('aten::embedding')
+const layerNormOp = new Operator('aten::layer_norm')
+const dropoutOp = new Operator('aten::dropout')
+const crossEntropyLossOp = new Operator('aten::cross_entropy_loss')
+const nllLossOp = new Operator('aten::nll_loss')
+const mseLossOp = new Operator('aten::mse_loss')
+const foreachAdd_ListOp = new Operator('aten::_foreach_add', 'List')
+const foreachAdd__ListOp = new Operator('aten::_foreach_add_', 'List')
+const foreachMul__ScalarOp = new Operator('aten::_foreach_mul_', 'Scalar')
+const foreachDiv__ListOp = new Operator('aten::_foreach_div_', 'List')
+const foreachSqrtOp = new Operator('aten::_foreach_sqrt')
+const foreachNorm_ScalarOp = new Operator('aten::_foreach_norm', 'Scalar')
+const foreachAddcmul__ScalarOp = new Operator('aten::_foreach_addcmul_', 'Scalar')
+const foreachAddcdiv__ScalarOp = new Operator('aten::_foreach_addcdiv_', 'Scalar')
+const foreachZero_Op = new Operator('aten::_foreach_zero_')
+
+const wrap = (handle: Handle): Tensor => new Tensor(handle)
+
+/** `aten::zeros(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
+export function zeros(size: readonly number[], dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(zerosOp.id, size, dtype, undefined, device) as Handle)
+}
+
+/** `aten::ones(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
+export function ones(size: readonly number[], dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(onesOp.id, size, dtype, undefined, device) as Handle)
+}
+
+/** `aten::full(SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
+export function full(size: readonly number[], fillValue: Scalar, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(fullOp.id, size, fillValue, dtype, undefined, device) as Handle)
+}
+
+/** `aten::empty.memory_format(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
+export function empty(size: readonly number[], dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(empty_memory_formatOp.id, size, dtype, undefined, device) as Handle)
+}
+
+/** `aten::arange.start_step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
+export function arange(start: Scalar, end_: Scalar, step?: Scalar, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(arange_start_stepOp.id, start, end_, step, dtype, undefined, device) as Handle)
+}
+
+/** `aten::linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
+export function linspace(start: Scalar, end_: Scalar, steps: number, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(linspaceOp.id, start, end_, steps, dtype, undefined, device) as Handle)
+}
+
+/** `aten::eye.m(int n, int m, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
+export function eye(n: number, m: number, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(eye_mOp.id, n, m, dtype, undefined, device) as Handle)
+}
+
+/** `aten::rand.generator(int[] size, *, Generator? generator, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
+export function rand(size: readonly number[], generator?: Generator | null, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(rand_generatorOp.id, size, generator?.id ?? null, dtype, undefined, device) as Handle)
+}
+
+/** `aten::randn.generator(int[] size, *, Generator? generator, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
+export function randn(size: readonly number[], generator?: Generator | null, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(randn_generatorOp.id, size, generator?.id ?? null, dtype, undefined, device) as Handle)
+}
+
+/** `aten::randint.low_generator(int low, int high, int[] size, *, Generator? generator, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
+export function randint(low: number, high: number, size: readonly number[], generator?: Generator | null, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(randint_low_generatorOp.id, low, high, size, generator?.id ?? null, dtype, undefined, device) as Handle)
+}
+
+/** `aten::randperm.generator(int n, *, Generator? generator, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
+export function randperm(n: number, generator?: Generator | null, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(randperm_generatorOp.id, n, generator?.id ?? null, dtype, undefined, device) as Handle)
+}
+
+/** `aten::zeros_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
+export function zerosLike(self: Tensor, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(zerosLikeOp.id, (self as Tensor).handle, dtype, undefined, device) as Handle)
+}
+
+/** `aten::ones_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
+export function onesLike(self: Tensor, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(onesLikeOp.id, (self as Tensor).handle, dtype, undefined, device) as Handle)
+}
+
+/** `aten::full_like(Tensor self, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
+export function fullLike(self: Tensor, fillValue: Scalar, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(fullLikeOp.id, (self as Tensor).handle, fillValue, dtype, undefined, device) as Handle)
+}
+
+/** `aten::empty_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
+export function emptyLike(self: Tensor, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(emptyLikeOp.id, (self as Tensor).handle, dtype, undefined, device) as Handle)
+}
+
+/** `aten::rand_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
+export function randLike(self: Tensor, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(randLikeOp.id, (self as Tensor).handle, dtype, undefined, device) as Handle)
+}
+
+/** `aten::randn_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */
+export function randnLike(self: Tensor, dtype?: DType | null, device?: Device | null): Tensor {
+  return wrap(call(randnLikeOp.id, (self as Tensor).handle, dtype, undefined, device) as Handle)
+}
+
+/** `aten::cat(Tensor[] tensors, int dim=0) -> Tensor` */
+export function cat(tensors: readonly Tensor[], dim?: number): Tensor {
+  return wrap(call(catOp.id, tensors.map(tensor => tensor.handle), dim) as Handle)
+}
+
+/** `aten::stack(Tensor[] tensors, int dim=0) -> Tensor` */
+export function stack(tensors: readonly Tensor[], dim?: number): Tensor {
+  return wrap(call(stackOp.id, tensors.map(tensor => tensor.handle), dim) as Handle)
+}
+
+/** `aten::where.self(Tensor condition, Tensor self, Tensor other) -> Tensor` */
+export function where(condition: Tensor, self: Tensor, other: Tensor): Tensor {
+  return wrap(call(where_selfOp.id, (condition as Tensor).handle, (self as Tensor).handle, (other as Tensor).handle) as Handle)
+}
+
+/** `aten::einsum(str equation, Tensor[] tensors, *, int[]? path=None) -> Tensor` */
+export function einsum(equation: string, tensors: readonly Tensor[]): Tensor {
+  return wrap(call(einsumOp.id, equation, tensors.map(tensor => tensor.handle)) as Handle)
+}
+
+/** `aten::searchsorted.Tensor(Tensor sorted_sequence, Tensor self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor` */
+export function searchsorted(sortedSequence: Tensor, self: Tensor, outInt32?: boolean, right?: boolean, side?: string | null, sorter?: Tensor | null): Tensor {
+  return wrap(call(searchsorted_TensorOp.id, (sortedSequence as Tensor).handle, (self as Tensor).handle, outInt32, right, side, (sorter as Tensor | null | undefined)?.handle ?? null) as Handle)
+}
+
+/** `aten::linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor` */
+export function linear(input: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
+  return wrap(call(linearOp.id, (input as Tensor).handle, (weight as Tensor).handle, (bias as Tensor | null | undefined)?.handle ?? null) as Handle)
+}
+
+/** `aten::embedding(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False) -> Tensor` */
+export function embedding(weight: Tensor, indices: Tensor, paddingIdx?: number, scaleGradByFreq?: boolean, sparse?: boolean): Tensor {
+  return wrap(call(embeddingOp.id, (weight as Tensor).handle, (indices as Tensor).handle, paddingIdx, scaleGradByFreq, sparse) as Handle)
+}
+
+/** `aten::layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1.0000000000000001e-05, bool cudnn_enable=True) -> Tensor` */
+export function layerNorm(input: Tensor, normalizedShape: readonly number[], weight?: Tensor | null, bias?: Tensor | null, eps?: number): Tensor {
+  return wrap(call(layerNormOp.id, (input as Tensor).handle, normalizedShape, (weight as Tensor | null | undefined)?.handle ?? null, (bias as Tensor | null | undefined)?.handle ?? null, eps) as Handle)
+}
+
+/** `aten::dropout(Tensor input, float p, bool train) -> Tensor` */
+export function dropout(input: Tensor, p: number, train: boolean): Tensor {
+  return wrap(call(dropoutOp.id, (input as Tensor).handle, p, train) as Handle)
+}
+
+/** `aten::cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100, float label_smoothing=0.) -> Tensor` */
+export function crossEntropyLoss(self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number, labelSmoothing?: number): Tensor {
+  return wrap(call(crossEntropyLossOp.id, (self as Tensor).handle, (target as Tensor).handle, (weight as Tensor | null | undefined)?.handle ?? null, reduction, ignoreIndex, labelSmoothing) as Handle)
+}
+
+/** `aten::nll_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100) -> Tensor` */
+export function nllLoss(self: Tensor, target: Tensor, weight?: Tensor | null, reduction?: number, ignoreIndex?: number): Tensor {
+  return wrap(call(nllLossOp.id, (self as Tensor).handle, (target as Tensor).handle, (weight as Tensor | null | undefined)?.handle ?? null, reduction, ignoreIndex) as Handle)
+}
+
+/** `aten::mse_loss(Tensor self, Tensor target, int reduction=1) -> Tensor` */
+export function mseLoss(self: Tensor, target: Tensor, reduction?: number): Tensor {
+  return wrap(call(mseLossOp.id, (self as Tensor).handle, (target as Tensor).handle, reduction) as Handle)
+}
+
+/** `aten::_foreach_add.List(Tensor[] self, Tensor[] other, *, Scalar alpha=1) -> Tensor[]` */
+export function foreachAdd(self: readonly Tensor[], other: readonly Tensor[], alpha?: Scalar): Tensor[] {
+  return (call(foreachAdd_ListOp.id, self.map(tensor => tensor.handle), other.map(tensor => tensor.handle), alpha) as Handle[]).map(handle => wrap(handle))
+}
+
+/** `aten::_foreach_add_.List(Tensor(a!)[] self, Tensor[] other, *, Scalar alpha=1) -> ()` */
+export function foreachAdd_(self: readonly Tensor[], other: readonly Tensor[], alpha?: Scalar): void {
+  return void call(foreachAdd__ListOp.id, self.map(tensor => tensor.handle), other.map(tensor => tensor.handle), alpha)
+}
+
+/** `aten::_foreach_mul_.Scalar(Tensor(a!)[] self, Scalar scalar) -> ()` */
+export function foreachMul_(self: readonly Tensor[], scalar: Scalar): void {
+  return void call(foreachMul__ScalarOp.id, self.map(tensor => tensor.handle), scalar)
+}
+
+/** `aten::_foreach_div_.List(Tensor(a!)[] self, Tensor[] other) -> ()` */
+export function foreachDiv_(self: readonly Tensor[], other: readonly Tensor[]): void {
+  return void call(foreachDiv__ListOp.id, self.map(tensor => tensor.handle), other.map(tensor => tensor.handle))
+}
+
+/** `aten::_foreach_sqrt(Tensor[] self) -> Tensor[]` */
+export function foreachSqrt(self: readonly Tensor[]): Tensor[] {
+  return (call(foreachSqrtOp.id, self.map(tensor => tensor.handle)) as Handle[]).map(handle => wrap(handle))
+}
+
+/** `aten::_foreach_norm.Scalar(Tensor[] self, Scalar ord=2) -> Tensor[]` */
+export function foreachNorm(self: readonly Tensor[], ord?: Scalar): Tensor[] {
+  return (call(foreachNorm_ScalarOp.id, self.map(tensor => tensor.handle), ord) as Handle[]).map(handle => wrap(handle))
+}
+
+/** `aten::_foreach_addcmul_.Scalar(Tensor(a!)[] self, Tensor[] tensor1, Tensor[] tensor2, Scalar value=1) -> ()` */
+export function foreachAddcmul_(self: readonly Tensor[], tensor1: readonly Tensor[], tensor2: readonly Tensor[], value?: Scalar): void {
+  return void call(foreachAddcmul__ScalarOp.id, self.map(tensor => tensor.handle), tensor1.map(tensor => tensor.handle), tensor2.map(tensor => tensor.handle), value)
+}
+
+/** `aten::_foreach_addcdiv_.Scalar(Tensor(a!)[] self, Tensor[] tensor1, Tensor[] tensor2, Scalar value=1) -> ()` */
+export function foreachAddcdiv_(self: readonly Tensor[], tensor1: readonly Tensor[], tensor2: readonly Tensor[], value?: Scalar): void {
+  return void call(foreachAddcdiv__ScalarOp.id, self.map(tensor => tensor.handle), tensor1.map(tensor => tensor.handle), tensor2.map(tensor => tensor.handle), value)
+}
+
+/** `aten::_foreach_zero_(Tensor(a!)[] self) -> ()` */
+export function foreachZero_(self: readonly Tensor[]): void {
+  return void call(foreachZero_Op.id, self.map(tensor => tensor.handle))
+}

@@ -1,0 +1,66 @@
+// libtorch for TypeScript: tensors, operators, gradients, lifetimes.
+
+export { DisposedTensorError, OutOfMemoryError, TorchError } from '../errors.ts'
+export {
+  arange,
+  empty,
+  eye,
+  fromTypedArray,
+  full,
+  linspace,
+  type NestedData,
+  ones,
+  type RandomOptions,
+  rand,
+  randint,
+  randn,
+  randperm,
+  type TensorOptions,
+  tensor,
+  zeros,
+} from './create.ts'
+export { type Device, type DType, isFloating, itemSize, type Scalar, type TensorData } from './dtype.ts'
+export {
+  cat,
+  crossEntropyLoss,
+  dropout,
+  einsum,
+  embedding,
+  emptyLike,
+  foreachAdd,
+  foreachAdd_,
+  foreachAddcdiv_,
+  foreachAddcmul_,
+  foreachDiv_,
+  foreachMul_,
+  foreachNorm,
+  foreachSqrt,
+  foreachZero_,
+  fullLike,
+  layerNorm,
+  linear,
+  mseLoss,
+  nllLoss,
+  onesLike,
+  randLike,
+  randnLike,
+  searchsorted,
+  stack,
+  where,
+  zerosLike,
+} from './generated/functions.ts'
+export { Generator, manualSeed } from './generator.ts'
+export { MappedFile, mapFile } from './map-file.ts'
+export type { OperatorSchema, RuntimeInfo } from './native.ts'
+export {
+  callOperator,
+  hasOperator,
+  type MemoryUse,
+  memoryUse,
+  operatorNames,
+  resetPeakMemory,
+  runtimeInfo,
+  setThreads,
+} from './runtime.ts'
+export { type NestedNumbers, Tensor } from './tensor.ts'
+export { enableGrad, inferenceMode, noGrad, tensorsIn, tidy } from './tidy.ts'

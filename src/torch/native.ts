@@ -1,0 +1,134 @@
+// The only importer of the native addon, which is loaded at the first use: it costs a second, and commands that
+// do not compute must not pay it.
+
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { DisposedTensorError, OutOfMemoryError, SwitchyardError, TorchError } from '../errors.ts'
+
+/** A tensor as native code knows it. */
+export type Handle = number
+
+/** What native/addon.cc exports. */
+export interface Native {
+  call(operator: number, ...args: unknown[]): unknown
+  resolve(name: string, overload: string): number
+  schema(operator: number): OperatorSchema
+  operatorNames(): string[]
+  setErrorFactory(make: (kind: string, message: string, operator: string, args: string[]) => Error): void
+
+  fromBytes(data: NodeJS.TypedArray, sizes: readonly number[], dtype: string, share: boolean): Handle
+  copyTo(tensor: Handle, data: NodeJS.TypedArray): void
+  share(tensor: Handle): ArrayBuffer
+  item(tensor: Handle): number | bigint | boolean
+  sizes(tensor: Handle): number[]
+  strides(tensor: Handle): number[]
+  dtype(tensor: Handle): string
+  device(tensor: Handle): string
+  numel(tensor: Handle): number
+  describe(tensor: Handle): string
+  isContiguous(tensor: Handle): boolean
+  storageId(tensor: Handle): number
+
+  release(tensor: Handle): void
+  alive(tensor: Handle): boolean
+  persist(tensor: Handle): void
+  openScope(): void
+  closeScope(kept: readonly Handle[]): void
+
+  grad(tensor: Handle): Handle | null
+  setGrad(tensor: Handle, gradient: Handle | null): void
+  requiresGrad(tensor: Handle): boolean
+  isLeaf(tensor: Handle): boolean
+  setGradMode(enabled: boolean): boolean
+  inferenceMode<T>(callback: () => T): T
+
+  mapFile(path: string): { id: number; size: number }
+  mappedTensor(id: number, offset: number, sizes: readonly number[], dtype: string): Handle
+  unmapFile(id: number): void
+  memory(): { tensors: number; bytes: number; peakBytes: number; scopes: number }
+  resetPeak(): void
+
+  info(): RuntimeInfo
+  setThreads(operators: number, blas: number): void
+  generator(seed: number | null, device: string): number
+  releaseGenerator(generator: number): void
+  seedGenerator(generator: number, seed: number): void
+  generatorState(generator: number): Handle
+  setGeneratorState(generator: number, state: Handle): void
+}
+
+/** An operator's schema as libtorch declares it. */
+export interface OperatorSchema {
+  name: string
+  text: string
+  returnsSelf: boolean
+  parameters: { name: string; type: string; required: boolean; keywordOnly: boolean }[]
+  returns: string[]
+}
+
+/** The libtorch that was found. */
+export interface RuntimeInfo {
+  version: string
+  cuda: boolean
+  /** The matrix library: OpenBLAS's own description, `MKL`, or `reference` (about 50 times slower). */
+  blas: string
+  threads: number
+  blasThreads: number
+}
+
+let loaded: Native | undefined
+
+/** The addon, loaded on first use. */
+export function native(): Native {
+  loaded ??= load()
+  return loaded
+}
+
+/** `call` of the loaded addon; before that, a stub that loads it. A live binding: importers see the switch. */
+export let call: Native['call'] = (operator, ...args) => native().call(operator, ...args)
+
+function load(): Native {
+  // libgomp reads this once, when libtorch pulls it in. Spinning OpenMP threads would fight with BLAS's own.
+  process.env.OMP_WAIT_POLICY ??= 'passive'
+  const addon = createRequire(import.meta.url)(addonPath()) as Native
+  addon.setErrorFactory(toError)
+  const { blas } = addon.info()
+  if (blas === 'reference') {
+    process.emitWarning(
+      'libtorch computes with the reference BLAS, about 50 times slower than OpenBLAS; ' +
+        'fix: apt-get install -y --no-install-recommends libopenblas0-pthread',
+    )
+  }
+  setDefaultThreads(addon)
+  call = addon.call
+  return addon
+}
+
+/** src/torch or dist/torch: both lie two levels below the package. */
+function addonPath(): string {
+  const path =
+    process.env.SWITCHYARD_ADDON ??
+    fileURLToPath(new URL('../../build/native/switchyard.node', import.meta.url))
+  if (!existsSync(path)) {
+    throw new SwitchyardError(
+      `the native addon is not built (${path} is missing): run \`npm run build:native\``,
+    )
+  }
+  return path
+}
+
+/** SWITCHYARD_THREADS, else every core: BLAS gets them all, libtorch's own loops too unless they spin. */
+function setDefaultThreads(addon: Native): void {
+  const threads = Number(process.env.SWITCHYARD_THREADS) || availableParallelism()
+  addon.setThreads(threads, threads)
+}
+
+function toError(kind: string, message: string, operator: string, args: string[]): Error {
+  const context = { operator, args }
+  if (kind === 'disposed') return new DisposedTensorError(context)
+  if (kind === 'memory') return new OutOfMemoryError(message, context)
+  if (kind === 'file') return new SwitchyardError(message)
+  return new TorchError(message, context)
+}

@@ -1,0 +1,87 @@
+// The libtorch underneath: what it is, what it holds, how many threads it uses, and any of its operators by name.
+
+import { TorchError } from '../errors.ts'
+import { native, type RuntimeInfo } from './native.ts'
+import { Operator } from './operator.ts'
+import { Tensor } from './tensor.ts'
+
+export interface MemoryUse {
+  /** Live tensor handles of this thread. */
+  tensors: number
+  /** CPU bytes of all tensors of the process, also those that only autograd still holds. */
+  bytes: number
+  /** The most that `bytes` ever was, or since resetPeakMemory(). */
+  peakBytes: number
+  /** Open tidy() scopes of this thread. */
+  scopes: number
+}
+
+export function memoryUse(): MemoryUse {
+  return native().memory()
+}
+
+export function resetPeakMemory(): void {
+  native().resetPeak()
+}
+
+/** Version, BLAS, CUDA and threads of the libtorch in use. */
+export function runtimeInfo(): RuntimeInfo {
+  return native().info()
+}
+
+/**
+ * Threads of the process.
+ *
+ * @param operators for libtorch's own loops
+ * @param blas for matrix products, when OpenBLAS computes them; default: as many
+ */
+export function setThreads(operators: number, blas = operators): void {
+  native().setThreads(operators, blas)
+}
+
+/** Whether this libtorch has an operator, as in `aten::_grouped_mm`. */
+export function hasOperator(name: string): boolean {
+  try {
+    return parse(name).id >= 0
+  } catch (error) {
+    if (error instanceof TorchError) return false
+    throw error
+  }
+}
+
+/** Every operator of this libtorch by name. */
+export function operatorNames(): string[] {
+  return native().operatorNames()
+}
+
+/**
+ * Calls any operator by name, with arguments in the order of its schema. Tensors go in and come out as Tensor; an
+ * argument left out or undefined takes the schema's default; null is None.
+ *
+ * @example callOperator('aten::addmm', bias, x, weight)
+ * @example callOperator('aten::max.dim', x, 1) as [Tensor, Tensor]
+ */
+export function callOperator(name: string, ...args: unknown[]): unknown {
+  const operator = parse(name)
+  const { returns, returnsSelf } = operator.schema
+  const result = native().call(operator.id, ...args.map(unwrap))
+  if (returnsSelf) return args[0]
+  if (returns.length > 1) return (result as unknown[]).map((item, i) => wrap(item, returns[i]))
+  return wrap(result, returns[0])
+}
+
+function parse(name: string): Operator {
+  const match = /^(\w+::\w+)(?:\.(\w+))?$/.exec(name)
+  if (!match?.[1]) throw new TorchError(`'${name}' is no operator name; names look like aten::add.Tensor`, {})
+  return new Operator(match[1], match[2])
+}
+
+function unwrap(value: unknown): unknown {
+  if (value instanceof Tensor) return value.handle
+  return Array.isArray(value) ? value.map(unwrap) : value
+}
+
+function wrap(value: unknown, type = ''): unknown {
+  if (type.startsWith('Tensor') && typeof value === 'number') return new Tensor(value)
+  return Array.isArray(value) ? value.map(item => wrap(item, type.replace(/\[\]$/, ''))) : value
+}
