@@ -1,0 +1,139 @@
+import { expect, test } from 'vitest'
+import {
+  DisposedTensorError,
+  memoryUse,
+  noGrad,
+  ones,
+  type Tensor,
+  TorchError,
+  tensor,
+  tidy,
+  zeros,
+} from './index.ts'
+
+const live = (): number => memoryUse().tensors
+
+test('disposing handles in the middle of a graph leaves backward intact', () => {
+  const x = tensor([1, 2, 3], { requiresGrad: true })
+  const squared = x.mul(x)
+  const doubled = squared.mul(2)
+  const loss = doubled.sum()
+  squared.dispose()
+  doubled.dispose()
+  loss.backward()
+  expect(x.grad?.tolist()).toEqual([4, 8, 12])
+})
+
+test('tidy frees what was made inside and keeps what it returns', () => {
+  const before = live()
+  const kept = tidy(() => {
+    const a = ones([2])
+    const b = a.add(1)
+    return { list: [b.mul(2)], map: new Map([['c', b.mul(3)]]) }
+  })
+  expect(live()).toBe(before + 2)
+  expect(kept.list[0]?.tolist()).toEqual([4, 4])
+  expect(kept.map.get('c')?.tolist()).toEqual([6, 6])
+})
+
+test('a tensor kept by an inner tidy belongs to the outer one', () => {
+  const before = live()
+  const result = tidy(() => {
+    const inner = tidy(() => ones([2]).add(1))
+    expect(live()).toBe(before + 1)
+    return inner.sum().item()
+  })
+  expect(result).toBe(4)
+  expect(live()).toBe(before)
+})
+
+test('an exception inside tidy frees everything and passes through', () => {
+  const before = live()
+  expect(() =>
+    tidy(() => {
+      tidy(() => ones([2]))
+      ones([3])
+      throw new Error('mine')
+    }),
+  ).toThrow('mine')
+  expect(live()).toBe(before)
+  expect(memoryUse().scopes).toBe(0)
+})
+
+test('tidy refuses an async function, and frees what it made', async () => {
+  const before = live()
+  expect(() => tidy(async () => ones([2]))).toThrow('tidy() got an async function')
+  expect(() => tidy(() => Promise.reject(new Error('later')))).toThrow(TorchError)
+  await new Promise(setImmediate) // an unhandled rejection would fail the run
+  expect(live()).toBe(before)
+  expect(memoryUse().scopes).toBe(0)
+})
+
+test('noGrad refuses an async function, and restores the mode', () => {
+  const x = ones([1], { requiresGrad: true })
+  expect(() => noGrad(async () => {})).toThrow('noGrad() got an async function')
+  expect(x.mul(2).requiresGrad).toBe(true)
+})
+
+test('a persisted tensor outlives its scope until it is disposed', () => {
+  const before = live()
+  let held: Tensor | undefined
+  tidy(() => {
+    held = ones([2]).persist()
+  })
+  expect(live()).toBe(before + 1)
+  expect(held?.tolist()).toEqual([1, 1])
+  held?.dispose()
+  held?.dispose()
+  expect(live()).toBe(before)
+})
+
+test('using a disposed tensor says so, even after another tensor took its place', () => {
+  const gone = ones([2])
+  gone.dispose()
+  const other = zeros([2])
+  expect(() => gone.add(other)).toThrow(DisposedTensorError)
+  expect(() => gone.shape).toThrow(DisposedTensorError)
+  expect(gone.isDisposed).toBe(true)
+  expect(String(gone)).toBe('Tensor(disposed)')
+})
+
+test('10,000 training-like steps leak neither handles nor bytes', () => {
+  const weight = ones([16, 16], { requiresGrad: true })
+  const x = ones([4, 16])
+  const step = (): void =>
+    tidy(() => {
+      const [values] = x.matmul(weight).softmax(-1).max(-1)
+      values.sum().backward()
+      noGrad(() => weight.sub_(weight.grad ?? weight, 0.01))
+      weight.grad = null
+    })
+  step()
+  const { tensors, bytes } = memoryUse()
+  for (let i = 0; i < 10_000; i++) step()
+  expect(memoryUse().tensors).toBe(tensors)
+  expect(memoryUse().bytes).toBe(bytes)
+})
+
+test('the garbage collector frees tensors made outside of any scope', async () => {
+  const before = live()
+  for (let i = 0; i < 100; i++) ones([4])
+  expect(live()).toBe(before + 100)
+  // Collected objects are reported between turns of the event loop.
+  for (let i = 0; i < 20 && live() > before; i++) {
+    globalThis.gc?.()
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+  expect(live()).toBeLessThanOrEqual(before)
+})
+
+test('noGrad stops recording and restores the mode after an exception', () => {
+  const x = ones([1], { requiresGrad: true })
+  expect(noGrad(() => x.mul(2)).requiresGrad).toBe(false)
+  expect(() =>
+    noGrad(() => {
+      throw new Error('mine')
+    }),
+  ).toThrow('mine')
+  expect(x.mul(2).requiresGrad).toBe(true)
+})

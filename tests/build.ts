@@ -1,0 +1,15 @@
+// Vitest's global set-up: tests of workers and of the command line run what users run, the compiled package.
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+export function setup(): void {
+  const root = fileURLToPath(new URL('..', import.meta.url))
+  if (!existsSync(new URL('../build/native/switchyard.node', import.meta.url))) {
+    execFileSync(process.execPath, ['scripts/build-native.mjs'], { cwd: root, stdio: 'inherit' })
+  }
+  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
+    cwd: root,
+    stdio: 'inherit',
+  })
+}
