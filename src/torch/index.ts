@@ -50,8 +50,10 @@ export {
   zerosLike,
 } from './generated/functions.ts'
 export { Generator, manualSeed } from './generator.ts'
+export { gradcheck } from './gradcheck.ts'
 export { MappedFile, mapFile } from './map-file.ts'
 export type { OperatorSchema, RuntimeInfo } from './native.ts'
+export { Constant, Parameter } from './parameter.ts'
 export {
   callOperator,
   hasOperator,

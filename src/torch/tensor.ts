@@ -17,6 +17,7 @@ import { formatTensor } from './print.ts'
 import { leaveToCollector, scopeDepth } from './scopes.ts'
 
 const backward = new Operator('aten::_backward')
+const detach = new Operator('aten::detach')
 
 /** Nested numbers, as `tolist()` gives them. */
 export type NestedNumbers = number | NestedNumbers[]
@@ -170,6 +171,11 @@ export class Tensor extends TensorMethods {
   /** Whether the dtype is a floating-point one. */
   get isFloating(): boolean {
     return isFloating(this.dtype)
+  }
+
+  /** Another native reference to the same data, outside of its graph, for the constructor of a subclass. */
+  newHandle(): Handle {
+    return native().call(detach.id, this.handle) as Handle
   }
 
   /** Takes the tensor out of its tidy() scope: from here its owner disposes it. Returns this. */

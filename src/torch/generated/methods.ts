@@ -89,6 +89,8 @@ const siluOp = new Operator('aten::silu')
 const sigmoidOp = new Operator('aten::sigmoid')
 const tanhOp = new Operator('aten::tanh')
 const erfOp = new Operator('aten::erf')
+const erfinvOp = new Operator('aten::erfinv')
+const erfinv_Op = new Operator('aten::erfinv_')
 const softmax_intOp = new Operator('aten::softmax', 'int')
 const logSoftmax_intOp = new Operator('aten::log_softmax', 'int')
 const sum_dim_IntListOp = new Operator('aten::sum', 'dim_IntList')
@@ -546,6 +548,16 @@ export abstract class TensorMethods {
   /** `aten::erf(Tensor self) -> Tensor` */
   erf(): Tensor {
     return this.wrap(call(erfOp.id, this.handle) as Handle)
+  }
+
+  /** `aten::erfinv(Tensor self) -> Tensor` */
+  erfinv(): Tensor {
+    return this.wrap(call(erfinvOp.id, this.handle) as Handle)
+  }
+
+  /** `aten::erfinv_(Tensor(a!) self) -> Tensor(a!)` */
+  erfinv_(): this {
+    return (call(erfinv_Op.id, this.handle), this)
   }
 
   /** `aten::softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor` */

@@ -1,0 +1,17 @@
+import type { Tensor } from '../../torch/index.ts'
+
+/** The non-linearity of an expert. `gelu` is exact, `gelu-tanh` the approximation of GPT-2. */
+export type Activation = 'silu' | 'gelu' | 'gelu-tanh' | 'relu'
+
+export function activate(x: Tensor, activation: Activation): Tensor {
+  switch (activation) {
+    case 'silu':
+      return x.silu()
+    case 'gelu':
+      return x.gelu()
+    case 'gelu-tanh':
+      return x.gelu('tanh')
+    case 'relu':
+      return x.relu()
+  }
+}

@@ -1,0 +1,110 @@
+// Experts with all their weights in one tensor per projection, the layout of HF transformers 5.
+// Shapes: E experts, D model, F expert width, N rows grouped by expert.
+
+import { invariant } from '../../errors.ts'
+import { Module, Parameter, uniform } from '../../nn/index.ts'
+import { cat, empty, linear, type Tensor } from '../../torch/index.ts'
+import { type Activation, activate } from './activation.ts'
+import type { Experts } from './experts.ts'
+
+export interface StackedExpertsOptions {
+  numExperts: number
+  hiddenSize: number
+  /** Width F of each expert. */
+  intermediateSize: number
+  /** Default silu for gated experts (SwiGLU), relu for plain ones. */
+  activation?: Activation
+}
+
+/** The part that gated and plain experts share: groups of rows, each through its own slice of the weights. */
+abstract class StackedExperts extends Module implements Experts {
+  abstract readonly numExperts: number
+
+  /** Each weight tensor as E slices. */
+  protected abstract slices(): Tensor[][]
+
+  /** One expert, given its slice of each weight tensor. */
+  protected abstract apply(x: Tensor, weights: readonly Tensor[]): Tensor
+
+  forward(xND: Tensor, counts: readonly number[]): Tensor {
+    const slices = this.slices()
+    const groups = xND.splitWithSizes(counts)
+    const outputs = groups.flatMap((group, e) => {
+      if (counts[e] === 0) return [] // an expert without tokens runs nothing
+      return [
+        this.apply(
+          group,
+          slices.map(weights => at(weights, e)),
+        ),
+      ]
+    })
+    return outputs.length > 0 ? cat(outputs) : xND.mul(0)
+  }
+
+  expert(index: number, x: Tensor): Tensor {
+    return this.apply(
+      x,
+      this.slices().map(weights => at(weights, index)),
+    )
+  }
+}
+
+function at(weights: readonly Tensor[], e: number): Tensor {
+  const weight = weights[e]
+  invariant(weight, `no expert ${e} of ${weights.length}`)
+  return weight
+}
+
+/** `down(act(gate(x)) * up(x))`; with silu this is SwiGLU (arXiv:2002.05202). Gate rows come before up rows. */
+export class GatedExperts extends StackedExperts {
+  readonly gate_up_proj: Parameter // [E, 2F, D]
+  readonly down_proj: Parameter // [E, D, F]
+  readonly numExperts: number
+  readonly activation: Activation
+
+  constructor({ numExperts, hiddenSize, intermediateSize, activation = 'silu' }: StackedExpertsOptions) {
+    super()
+    this.numExperts = numExperts
+    this.activation = activation
+    this.gate_up_proj = stack(numExperts, 2 * intermediateSize, hiddenSize)
+    this.down_proj = stack(numExperts, hiddenSize, intermediateSize)
+  }
+
+  protected override slices(): Tensor[][] {
+    return [this.gate_up_proj.unbind(), this.down_proj.unbind()]
+  }
+
+  protected override apply(x: Tensor, [gateUp, down]: readonly [Tensor, Tensor]): Tensor {
+    const [gate, up] = linear(x, gateUp).chunk(2, -1) as [Tensor, Tensor] // [n, F] each
+    return linear(activate(gate, this.activation).mul(up), down)
+  }
+}
+
+/** `down(act(up(x)))`, the two-matrix feed-forward of GShard, Switch and GLaM. */
+export class PlainExperts extends StackedExperts {
+  readonly up_proj: Parameter // [E, F, D]
+  readonly down_proj: Parameter // [E, D, F]
+  readonly numExperts: number
+  readonly activation: Activation
+
+  constructor({ numExperts, hiddenSize, intermediateSize, activation = 'relu' }: StackedExpertsOptions) {
+    super()
+    this.numExperts = numExperts
+    this.activation = activation
+    this.up_proj = stack(numExperts, intermediateSize, hiddenSize)
+    this.down_proj = stack(numExperts, hiddenSize, intermediateSize)
+  }
+
+  protected override slices(): Tensor[][] {
+    return [this.up_proj.unbind(), this.down_proj.unbind()]
+  }
+
+  protected override apply(x: Tensor, [up, down]: readonly [Tensor, Tensor]): Tensor {
+    return linear(activate(linear(x, up), this.activation), down)
+  }
+}
+
+/** E linear maps `in` -> `out`, initially uniform on `+-1/sqrt(in)`. */
+function stack(numExperts: number, out: number, into: number): Parameter {
+  return new Parameter(uniform(empty([numExperts, out, into]), 1 / Math.sqrt(into)))
+}

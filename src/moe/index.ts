@@ -1,0 +1,14 @@
+// Mixture-of-Experts layers: routers, dispatch, experts, losses, statistics.
+
+export { type CapacityOptions, dropBeyondCapacity, expertCapacity } from './dispatch/capacity.ts'
+export type { Dispatch, Dispatched } from './dispatch/dispatcher.ts'
+export { countPerExpert, sortedDispatch } from './dispatch/sorted.ts'
+export { type Activation, activate } from './experts/activation.ts'
+export type { Experts } from './experts/experts.ts'
+export { GatedExperts, PlainExperts, type StackedExpertsOptions } from './experts/stacked.ts'
+export { type DispatchOptions, MoeLayer, type MoeOutput } from './layer.ts'
+export { hfBalanceLoss, routerZLoss, switchBalanceLoss } from './losses.ts'
+export { referenceMoe } from './reference.ts'
+export { TopKRouter, type TopKRouterOptions } from './routers/top-k.ts'
+export type { Router, TokenRouting } from './routing.ts'
+export { loadStats, type RoutingStats, routingStats } from './stats.ts'

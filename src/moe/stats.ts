@@ -1,0 +1,72 @@
+// RoutingStats: what a routing step did, in numbers.
+
+import { noGrad, tidy } from '../torch/index.ts'
+import { countPerExpert } from './dispatch/sorted.ts'
+import type { TokenRouting } from './routing.ts'
+
+export interface RoutingStats {
+  /** Slots each expert served. */
+  load: number[]
+  /** Heaviest load over the mean: 1 is perfect balance, E the worst. */
+  maxOverMean: number
+  /** Coefficient of variation of the load, standard deviation over mean. */
+  cv: number
+  /** Experts that served no slot. */
+  dead: number
+  /** Share of chosen slots that capacity dropped. */
+  dropped: number
+  /** Mean entropy of the tokens' router probabilities, in nats: 0 is certain, ln E undecided. */
+  entropy: number
+  /** `exp(entropy of the load)`: how many equally loaded experts would spread as wide. */
+  effectiveExperts: number
+  /** Share of the load on the most loaded fifth of the experts (at least one). */
+  topShare: number
+  /** Share of the load on the least loaded fifth. */
+  bottomShare: number
+}
+
+/**
+ * @param chosen the router's decision
+ * @param served what is left of it after capacity; default: all
+ */
+export function routingStats(chosen: TokenRouting, served: TokenRouting = chosen): RoutingStats {
+  const wanted = sum(countPerExpert(chosen))
+  const load = countPerExpert(served)
+  return {
+    ...loadStats(load),
+    dropped: wanted === 0 ? 0 : 1 - sum(load) / wanted,
+    entropy: meanEntropy(chosen),
+  }
+}
+
+/** The statistics that follow from the load alone. */
+export function loadStats(load: number[]): Omit<RoutingStats, 'dropped' | 'entropy'> {
+  const total = sum(load)
+  const mean = total / load.length
+  const sorted = [...load].sort((a, b) => b - a)
+  const fifth = Math.max(1, Math.round(load.length / 5))
+  const share = (part: number[]): number => (total === 0 ? 0 : sum(part) / total)
+  const variance = sum(load.map(count => (count - mean) ** 2)) / load.length
+  return {
+    load,
+    maxOverMean: total === 0 ? 1 : (sorted[0] ?? 0) / mean,
+    cv: total === 0 ? 0 : Math.sqrt(variance) / mean,
+    dead: load.filter(count => count === 0).length,
+    effectiveExperts: Math.exp(sum(load.map(count => entropyTerm(total === 0 ? 0 : count / total)))),
+    topShare: share(sorted.slice(0, fifth)),
+    bottomShare: share(sorted.slice(-fifth)),
+  }
+}
+
+function meanEntropy({ probs, mask }: TokenRouting): number {
+  return noGrad(() =>
+    tidy(() => {
+      const perToken = probs.mul(probs.clamp(1e-30).log()).sum(-1).neg() // [T]
+      const real = mask === null ? perToken : perToken.maskedSelect(mask)
+      return real.numel === 0 ? 0 : real.mean().item()
+    }),
+  )
+}
+
+const entropyTerm = (p: number): number => (p === 0 ? 0 : -p * Math.log(p))
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)

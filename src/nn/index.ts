@@ -1,0 +1,19 @@
+// Neural network layers.
+
+export { Constant, Parameter } from '../torch/index.ts'
+export {
+  Attention,
+  type AttentionInput,
+  type AttentionOptions,
+  type CausalMaskOptions,
+  causalMask,
+  type KeyValueStore,
+} from './attention.ts'
+export { Dropout } from './dropout.ts'
+export { Embedding, type EmbeddingOptions } from './embedding.ts'
+export { constant, normal, skipInit, truncatedNormal, uniform } from './init.ts'
+export { Linear } from './linear.ts'
+export { Module, moduleAt } from './module.ts'
+export { LayerNorm, RMSNorm } from './norm.ts'
+export { atLeastF32 } from './precision.ts'
+export { type Rotation, rotate, rotation } from './rope.ts'

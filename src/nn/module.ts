@@ -1,0 +1,141 @@
+// Module: a tree of parameters, constants and other modules, addressed by the names of its properties.
+
+import { ConfigError, invariant } from '../errors.ts'
+import { Constant, type Device, type DType, noGrad, Parameter, type Tensor, tidy } from '../torch/index.ts'
+
+/**
+ * Base of everything with parameters. A property that is a Parameter, a Constant, a Module or an array of Modules is
+ * part of the tree, and its path (`layers.0.self_attn.q_proj.weight`) is its name in checkpoints.
+ */
+export abstract class Module {
+  /** Whether dropout and the like are active. Set by train() and eval(). */
+  training = true
+
+  train(training = true): this {
+    for (const [, module] of this.namedModules()) module.training = training
+    return this
+  }
+
+  eval(): this {
+    return this.train(false)
+  }
+
+  /** This module and all below it, by path; its own path is empty. */
+  *namedModules(prefix = ''): Generator<[path: string, module: Module]> {
+    yield [prefix, this]
+    for (const [path, value] of this.#children(prefix)) {
+      if (value instanceof Module) yield* value.namedModules(path)
+    }
+  }
+
+  /** Trainable tensors by path. One that is shared appears once, under its first path. */
+  namedParameters(): Map<string, Parameter> {
+    return this.#tensors(value => value instanceof Parameter) as Map<string, Parameter>
+  }
+
+  /** Saved but untrained tensors by path. */
+  namedConstants(): Map<string, Constant> {
+    return this.#tensors(value => value instanceof Constant) as Map<string, Constant>
+  }
+
+  parameters(): Parameter[] {
+    return [...this.namedParameters().values()]
+  }
+
+  /** Everything a checkpoint holds: parameters and constants by path. */
+  stateDict(): Map<string, Tensor> {
+    return new Map<string, Tensor>([...this.namedParameters(), ...this.namedConstants()])
+  }
+
+  /**
+   * Copies tensors into this module's own, converting dtype and device. Nothing is changed unless names and shapes
+   * all match.
+   *
+   * @throws ConfigError listing every missing, surplus and misshapen tensor
+   */
+  loadStateDict(tensors: ReadonlyMap<string, Tensor>): void {
+    const own = this.stateDict()
+    refuseMismatch(own, tensors)
+    noGrad(() =>
+      tidy(() => {
+        for (const [name, tensor] of tensors) own.get(name)?.copy_(tensor)
+      }),
+    )
+  }
+
+  /** Converts floating-point tensors to a dtype, or everything to a device. Returns this. */
+  to(target: DType | Device): this {
+    tidy(() => {
+      for (const tensor of this.stateDict().values()) {
+        const converted = target.startsWith('c') || tensor.isFloating ? tensor.detach().to(target) : tensor
+        if (converted !== tensor) tensor.setData(converted)
+      }
+    })
+    return this
+  }
+
+  /** Drops every gradient. */
+  zeroGrad(): void {
+    for (const parameter of this.parameters()) parameter.grad = null
+  }
+
+  /** Number of trainable elements. */
+  get numParameters(): number {
+    return this.parameters().reduce((sum, parameter) => sum + parameter.numel, 0)
+  }
+
+  /** Frees every parameter and constant. */
+  dispose(): void {
+    for (const tensor of this.stateDict().values()) tensor.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  #tensors(wanted: (value: unknown) => boolean): Map<string, Tensor> {
+    const found = new Map<string, Tensor>()
+    const seen = new Set<unknown>()
+    for (const [prefix, module] of this.namedModules()) {
+      for (const [path, value] of module.#children(prefix)) {
+        if (!wanted(value) || seen.has(value)) continue
+        seen.add(value)
+        found.set(path, value as Tensor)
+      }
+    }
+    return found
+  }
+
+  *#children(prefix: string): Generator<[path: string, value: unknown]> {
+    const join = (name: string): string => (prefix === '' ? name : `${prefix}.${name}`)
+    for (const [name, value] of Object.entries(this)) {
+      if (Array.isArray(value)) {
+        for (const [i, item] of value.entries()) yield [join(`${name}.${i}`), item]
+      } else {
+        yield [join(name), value]
+      }
+    }
+  }
+}
+
+function refuseMismatch(own: ReadonlyMap<string, Tensor>, given: ReadonlyMap<string, Tensor>): void {
+  const problems = [...own].flatMap(([name, tensor]) => {
+    const other = given.get(name)
+    if (!other) return [`missing ${name}`]
+    const same = other.shape.join() === tensor.shape.join()
+    return same ? [] : [`${name} has shape [${other.shape}], the model wants [${tensor.shape}]`]
+  })
+  const surplus = [...given.keys()].filter(name => !own.has(name)).map(name => `surplus ${name}`)
+  problems.push(...surplus)
+  if (problems.length === 0) return
+  const shown = problems.slice(0, 8).join('; ')
+  const more = problems.length > 8 ? `; and ${problems.length - 8} more` : ''
+  throw new ConfigError(`tensors do not fit the model: ${shown}${more}`, { path: '' })
+}
+
+/** The element `i` of a list of modules that is known to have it. */
+export function moduleAt<M extends Module>(modules: readonly M[], i: number): M {
+  const module = modules[i]
+  invariant(module, `no module ${i} in a list of ${modules.length}`)
+  return module
+}
