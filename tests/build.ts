@@ -8,7 +8,8 @@ export function setup(): void {
   if (!existsSync(new URL('../build/native/switchyard.node', import.meta.url))) {
     execFileSync(process.execPath, ['scripts/build-native.mjs'], { cwd: root, stdio: 'inherit' })
   }
-  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
+  // Types are checked by `make lint`; here only the output counts.
+  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--noCheck'], {
     cwd: root,
     stdio: 'inherit',
   })

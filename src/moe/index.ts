@@ -3,7 +3,6 @@
 export { type CapacityOptions, dropBeyondCapacity, expertCapacity } from './dispatch/capacity.ts'
 export type { Dispatch, Dispatched } from './dispatch/dispatcher.ts'
 export { countPerExpert, sortedDispatch } from './dispatch/sorted.ts'
-export { type Activation, activate } from './experts/activation.ts'
 export type { Experts } from './experts/experts.ts'
 export { GatedExperts, PlainExperts, type StackedExpertsOptions } from './experts/stacked.ts'
 export { type DispatchOptions, MoeLayer, type MoeOutput } from './layer.ts'

@@ -1,6 +1,7 @@
 // Neural network layers.
 
 export { Constant, Parameter } from '../torch/index.ts'
+export { type Activation, activate } from './activation.ts'
 export {
   Attention,
   type AttentionInput,
@@ -13,6 +14,7 @@ export { Dropout } from './dropout.ts'
 export { Embedding, type EmbeddingOptions } from './embedding.ts'
 export { constant, normal, skipInit, truncatedNormal, uniform } from './init.ts'
 export { Linear } from './linear.ts'
+export { GatedMlp } from './mlp.ts'
 export { Module, moduleAt } from './module.ts'
 export { LayerNorm, RMSNorm } from './norm.ts'
 export { atLeastF32 } from './precision.ts'

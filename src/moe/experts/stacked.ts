@@ -2,9 +2,8 @@
 // Shapes: E experts, D model, F expert width, N rows grouped by expert.
 
 import { invariant } from '../../errors.ts'
-import { Module, Parameter, uniform } from '../../nn/index.ts'
+import { type Activation, activate, Module, Parameter, uniform } from '../../nn/index.ts'
 import { cat, empty, linear, type Tensor } from '../../torch/index.ts'
-import { type Activation, activate } from './activation.ts'
 import type { Experts } from './experts.ts'
 
 export interface StackedExpertsOptions {

@@ -150,6 +150,7 @@ const oneHotOp = new Operator('aten::one_hot')
 const flipOp = new Operator('aten::flip')
 const rollOp = new Operator('aten::roll')
 const viewOp = new Operator('aten::view')
+const view_dtypeOp = new Operator('aten::view', 'dtype')
 const reshapeOp = new Operator('aten::reshape')
 const flatten_using_intsOp = new Operator('aten::flatten', 'using_ints')
 const permuteOp = new Operator('aten::permute')
@@ -833,6 +834,11 @@ export abstract class TensorMethods {
   /** `aten::view(Tensor(a) self, SymInt[] size) -> Tensor(a)` */
   view(size: readonly number[]): Tensor {
     return this.wrap(call(viewOp.id, this.handle, size) as Handle)
+  }
+
+  /** `aten::view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)` */
+  viewDtype(dtype: DType): Tensor {
+    return this.wrap(call(view_dtypeOp.id, this.handle, dtype) as Handle)
   }
 
   /** `aten::reshape(Tensor(a) self, SymInt[] shape) -> Tensor(a)` */

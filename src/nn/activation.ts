@@ -1,6 +1,6 @@
-import type { Tensor } from '../../torch/index.ts'
+import type { Tensor } from '../torch/index.ts'
 
-/** The non-linearity of an expert. `gelu` is exact, `gelu-tanh` the approximation of GPT-2. */
+/** The non-linearity of a feed-forward network. `gelu` is exact, `gelu-tanh` the approximation of GPT-2. */
 export type Activation = 'silu' | 'gelu' | 'gelu-tanh' | 'relu'
 
 export function activate(x: Tensor, activation: Activation): Tensor {

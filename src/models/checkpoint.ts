@@ -1,0 +1,125 @@
+// Weights between model folders and memory. Names and layouts are translated by each architecture's pieces.
+
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { FormatError, invariant } from '../errors.ts'
+import { writeSafetensors } from '../formats/index.ts'
+import { skipInit } from '../nn/index.ts'
+import { type Device, type MappedFile, mapFile, noGrad, type Tensor, tidy } from '../torch/index.ts'
+import { type CheckpointPiece, wholePieces } from './architecture.ts'
+import type { CausalLM } from './decoder.ts'
+import { locateTensors, readModelConfig, type TensorLocation } from './folder.ts'
+import { architectureOf, type ModelConfig } from './table.ts'
+import { isLoadable, mappedTensor, tensorSource } from './tensor-file.ts'
+
+export interface LoadOptions {
+  /** Default cpu. */
+  device?: Device
+  /** Default f32: half-precision files are widened. */
+  dtype?: 'f32' | 'f64' | 'bf16' | 'f16'
+}
+
+export interface LoadedModel {
+  config: ModelConfig
+  model: CausalLM
+}
+
+/** A piece of a parameter and the file tensor that fills it. */
+type MatchedPiece = CheckpointPiece & { location: TensorLocation }
+
+/**
+ * Opens a model folder for evaluation.
+ *
+ * @throws FormatError listing the missing, surplus and misshapen tensors; nothing is half-loaded
+ */
+export function loadModel(folder: string, { device = 'cpu', dtype = 'f32' }: LoadOptions = {}): LoadedModel {
+  const config = readModelConfig(folder)
+  const pieces = matchTensors(folder, config)
+  const model = skipInit(() => architectureOf(config).create(config))
+  model.to(dtype).to(device)
+  fill(model, pieces)
+  return { config, model: model.eval() }
+}
+
+/** Copies a model folder's weights into a model of the same config. */
+export function loadWeights(folder: string, model: CausalLM, config: ModelConfig): void {
+  fill(model, matchTensors(folder, config))
+}
+
+/** Pairs a folder's tensors with the model's, by published or by in-memory names. */
+export function matchTensors(folder: string, config: ModelConfig): MatchedPiece[] {
+  const architecture = architectureOf(config)
+  const located = locateTensors(folder)
+  const whole = wholePieces(architecture.parameterShapes(config))
+  const isMerged = whole.every(piece => located.has(piece.name))
+  const pieces = isMerged ? whole : architecture.checkpointPieces(config)
+  refuseMismatch(pieces, located, folder)
+  return pieces.flatMap(piece => {
+    const location = located.get(piece.name)
+    return location ? [{ ...piece, location }] : []
+  })
+}
+
+function refuseMismatch(
+  pieces: readonly CheckpointPiece[],
+  located: ReadonlyMap<string, TensorLocation>,
+  folder: string,
+): void {
+  const problems = pieces.flatMap(({ name, shape }) => {
+    const found = located.get(name)
+    if (!found) return [`missing ${name}`]
+    if (found.shape.join() !== shape.join()) {
+      return [`${name} is [${found.shape.join(', ')}], config.json says [${shape.join(', ')}]`]
+    }
+    return isLoadable(found.dtype) ? [] : [`${name} is ${found.dtype}, which cannot be loaded`]
+  })
+  const wanted = new Set(pieces.map(piece => piece.name))
+  for (const name of located.keys()) if (!wanted.has(name)) problems.push(`surplus ${name}`)
+  if (problems.length === 0) return
+  const more = problems.length > 12 ? `; and ${problems.length - 12} more` : ''
+  throw new FormatError(`tensors do not fit config.json: ${problems.slice(0, 12).join('; ')}${more}`, {
+    file: folder,
+  })
+}
+
+function fill(model: CausalLM, pieces: readonly MatchedPiece[]): void {
+  const parameters = model.namedParameters()
+  const files = new Map<string, MappedFile>()
+  const open = (file: string): MappedFile => {
+    const mapped = files.get(file) ?? mapFile(file)
+    files.set(file, mapped)
+    return mapped
+  }
+  try {
+    for (const piece of pieces) {
+      const { file } = piece.location
+      noGrad(() => tidy(() => void partOf(parameters, piece).copy_(mappedTensor(open(file), piece.location))))
+    }
+  } finally {
+    for (const file of files.values()) file.close()
+  }
+}
+
+/** The view of a parameter that one file tensor stands for. */
+function partOf(
+  parameters: ReadonlyMap<string, Tensor>,
+  { parameter, index, rows }: CheckpointPiece,
+): Tensor {
+  const whole = parameters.get(parameter)
+  invariant(whole, `the model has no parameter ${parameter}`)
+  const slice = index === undefined ? whole.detach() : whole.detach().select(0, index)
+  return rows === undefined ? slice : slice.narrow(0, rows[0], rows[1])
+}
+
+/** Writes config.json and model.safetensors under published names: any tool that reads the type reads the folder. */
+export function saveModel(folder: string, model: CausalLM, config: ModelConfig): void {
+  const architecture = architectureOf(config)
+  const parameters = model.namedParameters()
+  writeFileSync(join(folder, 'config.json'), `${JSON.stringify(architecture.toJson(config), null, 2)}\n`)
+  const sources = architecture.checkpointPieces(config).map(piece => {
+    const parameter = parameters.get(piece.parameter)
+    invariant(parameter, `the model has no parameter ${piece.parameter}`)
+    return tensorSource(piece.name, parameter, piece.shape, () => partOf(parameters, piece))
+  })
+  writeSafetensors(join(folder, 'model.safetensors'), sources)
+}

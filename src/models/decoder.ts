@@ -1,0 +1,175 @@
+// A decoder-only transformer: what Mistral, Mixtral and their kin share. A model file adds the feed-forward.
+// Shapes: B batch, T new positions, S positions with the cached ones, D model, V vocabulary.
+
+import type { MoeOutput, TokenRouting } from '../moe/index.ts'
+import {
+  Attention,
+  type AttentionInput,
+  causalMask,
+  Embedding,
+  type KeyValueStore,
+  Linear,
+  Module,
+  normal,
+  RMSNorm,
+  rotation,
+} from '../nn/index.ts'
+import { arange, noGrad, Tensor, tidy } from '../torch/index.ts'
+import type { DecoderConfig } from './config.ts'
+
+/** The block after attention: a dense one returns its output alone, an MoE layer also its routing. */
+export type FeedForward = Module & { forward(x: Tensor, mask: Tensor | null): Tensor | MoeOutput }
+
+/** What one MoE layer's router decided, and what capacity left of it. */
+export interface LayerRouting {
+  layer: number
+  chosen: TokenRouting
+  served: TokenRouting
+}
+
+export interface ForwardInput {
+  /** Keys and values of earlier calls, one store per layer; the new positions follow them. */
+  cache?: KeyValueCache | undefined
+  /** bool [B, S], false for padding; padding is left of the text. Default: no padding. */
+  mask?: Tensor | null
+}
+
+export interface ForwardOutput {
+  /** [B, T, V] */
+  logits: Tensor
+  routings: LayerRouting[]
+}
+
+/** Cached keys and values of all layers. */
+export interface KeyValueCache {
+  /** Positions stored so far. */
+  readonly length: number
+  readonly layers: readonly KeyValueStore[]
+}
+
+type LayerOutput = { hidden: Tensor } & Partial<Omit<LayerRouting, 'layer'>>
+
+/** `h = x + attention(norm(x))`, then `h + feedForward(norm(h))`. */
+export class DecoderLayer extends Module {
+  readonly input_layernorm: RMSNorm
+  readonly self_attn: Attention
+  readonly post_attention_layernorm: RMSNorm
+  readonly mlp: FeedForward
+
+  constructor(config: DecoderConfig, mlp: FeedForward) {
+    super()
+    this.input_layernorm = new RMSNorm(config.hidden_size, config.rms_norm_eps)
+    this.self_attn = new Attention({
+      hiddenSize: config.hidden_size,
+      numHeads: config.num_attention_heads,
+      numKeyValueHeads: config.num_key_value_heads,
+      headDim: config.head_dim,
+    })
+    this.post_attention_layernorm = new RMSNorm(config.hidden_size, config.rms_norm_eps)
+    this.mlp = mlp
+  }
+
+  /** x [B, T, D]; `mask` bool [B, T] marks the real tokens among them. */
+  forward(x: Tensor, attention: AttentionInput, mask: Tensor | null): LayerOutput {
+    const h = x.add(this.self_attn.forward(this.input_layernorm.forward(x), attention))
+    const output = this.mlp.forward(this.post_attention_layernorm.forward(h), mask)
+    if (output instanceof Tensor) return { hidden: h.add(output) }
+    return { hidden: h.add(output.y), chosen: output.routing, served: output.served }
+  }
+}
+
+/** Embedding, layers and final norm, under the checkpoint path `model`. */
+export class Decoder extends Module {
+  readonly embed_tokens: Embedding // [V, D]
+  readonly layers: DecoderLayer[]
+  readonly norm: RMSNorm
+  readonly #config: DecoderConfig
+
+  constructor(config: DecoderConfig, makeFeedForward: (layer: number) => FeedForward) {
+    super()
+    const padding = config.pad_token_id === null ? {} : { paddingIndex: config.pad_token_id }
+    this.embed_tokens = new Embedding(config.vocab_size, config.hidden_size, padding)
+    this.layers = Array.from(
+      { length: config.num_hidden_layers },
+      (_, i) => new DecoderLayer(config, makeFeedForward(i)),
+    )
+    this.norm = new RMSNorm(config.hidden_size, config.rms_norm_eps)
+    this.#config = config
+  }
+
+  /** ids i64 [B, T] -> hidden states [B, T, D] */
+  forward(ids: Tensor, { cache, mask = null }: ForwardInput): { hidden: Tensor; routings: LayerRouting[] } {
+    const attention = this.#attentionInput(ids, cache?.length ?? 0, mask)
+    const real = mask === null ? null : mask.narrow(1, mask.size(1) - ids.size(1), ids.size(1)) // [B, T]
+    const routings: LayerRouting[] = []
+    let hidden = this.embed_tokens.forward(ids) // [B, T, D]
+    for (const [i, layer] of this.layers.entries()) {
+      // One scope per layer: the temporaries of all layers at once would be the peak of memory.
+      const output = tidy(() => layer.forward(hidden, { ...attention, cache: cache?.layers[i] }, real))
+      hidden.dispose()
+      hidden = output.hidden
+      if (output.chosen)
+        routings.push({ layer: i, chosen: output.chosen, served: output.served ?? output.chosen })
+    }
+    return { hidden: this.norm.forward(hidden), routings }
+  }
+
+  /** Angles and masks, the same for every layer. */
+  #attentionInput(ids: Tensor, past: number, mask: Tensor | null): AttentionInput {
+    const { head_dim, rope_theta, sliding_window } = this.#config
+    const [length, device] = [ids.size(1), ids.device]
+    return noGrad(() =>
+      tidy(() => {
+        const positions =
+          mask === null ? arange(past, past + length, 1, { device }) : paddedPositions(mask, length)
+        const causal = causalMask(length, { past, window: sliding_window, device })
+        const padding = mask === null ? null : mask.logicalNot().unsqueeze(1).unsqueeze(1) // [B, 1, 1, S]
+        const blocked = causal && padding ? causal.logicalOr(padding) : (causal ?? padding)
+        return { rotation: rotation(positions, head_dim, rope_theta), blocked }
+      }),
+    )
+  }
+}
+
+/** [B, T]: positions count real tokens only, so that left padding does not shift them. */
+function paddedPositions(mask: Tensor, length: number): Tensor {
+  const counted = mask.long().cumsum(1).sub(1).clamp(0)
+  return counted.narrow(1, mask.size(1) - length, length)
+}
+
+/** A decoder with a head that scores the next token. */
+export class CausalLM extends Module {
+  readonly model: Decoder
+  /** [V, D]; null when the embedding is used for both. */
+  readonly lm_head: Linear | null
+  readonly config: DecoderConfig
+
+  constructor(config: DecoderConfig, makeFeedForward: (layer: number) => FeedForward) {
+    super()
+    this.config = config
+    this.model = new Decoder(config, makeFeedForward)
+    this.lm_head = config.tie_word_embeddings
+      ? null
+      : new Linear(config.hidden_size, config.vocab_size, { bias: false })
+    this.#initialize(config.initializer_range)
+  }
+
+  /** ids i64 [B, T] */
+  forward(ids: Tensor, input: ForwardInput = {}): ForwardOutput {
+    return tidy(() => {
+      const { hidden, routings } = this.model.forward(ids, input)
+      return { logits: this.#score(hidden), routings }
+    })
+  }
+
+  #score(hidden: Tensor): Tensor {
+    return this.lm_head ? this.lm_head.forward(hidden) : hidden.matmul(this.model.embed_tokens.weight.t())
+  }
+
+  /** As HF does: every matrix normal with `initializer_range`, norms one. */
+  #initialize(std: number): void {
+    for (const parameter of this.parameters()) {
+      if (parameter.ndim > 1) normal(parameter, std)
+    }
+  }
+}

@@ -1,0 +1,24 @@
+// The training objective of a causal language model.
+
+import { crossEntropyLoss, type Tensor, tidy } from '../torch/index.ts'
+
+/** Targets with this value count in no loss. */
+export const ignoredTarget = -100
+
+/**
+ * Mean cross-entropy in nats of each next token.
+ *
+ * @param logits [B, T, V]
+ * @param targets i64 [B, T]: the token after each position; -100 where none counts
+ */
+export function nextTokenLoss(logits: Tensor, targets: Tensor): Tensor {
+  return tidy(() => crossEntropyLoss(logits.flatten(0, 1).float(), targets.reshape([-1])))
+}
+
+/** Labels as HF has them, equal to the inputs: position t is scored on the id at t + 1, the last on nothing. */
+export function shiftedLoss(logits: Tensor, labels: Tensor): Tensor {
+  return tidy(() => {
+    const length = labels.size(1)
+    return nextTokenLoss(logits.narrow(1, 0, length - 1), labels.narrow(1, 1, length - 1))
+  })
+}

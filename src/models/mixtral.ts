@@ -1,0 +1,108 @@
+// Mixtral (arXiv:2401.04088): Mistral's attention, and in every layer a top-k mixture of SwiGLU experts.
+
+import { z } from 'zod'
+import { ConfigError } from '../errors.ts'
+import { type DispatchOptions, GatedExperts, MoeLayer, TopKRouter } from '../moe/index.ts'
+import {
+  type Architecture,
+  type CheckpointPiece,
+  decoderShapes,
+  type ParameterShapes,
+  wholePieces,
+} from './architecture.ts'
+import { check, type DecoderConfig, decoderJson, parseDecoderConfig } from './config.ts'
+import { CausalLM } from './decoder.ts'
+import type { MistralConfig } from './mistral.ts'
+
+export interface MixtralConfig extends DecoderConfig {
+  model_type: 'mixtral'
+  num_local_experts: number
+  num_experts_per_tok: number
+  /** Coefficient of the balance loss in HF's convention (hfBalanceLoss). */
+  router_aux_loss_coef: number
+}
+
+const moeFields = z.looseObject({
+  num_local_experts: z
+    .int()
+    .positive()
+    .max(2 ** 20)
+    .default(8),
+  num_experts_per_tok: z.int().positive().default(2),
+  router_aux_loss_coef: z.number().nonnegative().default(0.001),
+  router_jitter_noise: z.literal(0).nullish(),
+})
+
+/** Top-k of the logits, softmax over the chosen, no capacity. */
+export class MixtralForCausalLM extends CausalLM {
+  constructor(config: MixtralConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
+    const sizes = { hiddenSize: config.hidden_size, numExperts: config.num_local_experts }
+    super(config, () => {
+      const gate = new TopKRouter({ ...sizes, topK: config.num_experts_per_tok, order: 'topk-softmax' })
+      const experts = new GatedExperts({ ...sizes, intermediateSize: config.intermediate_size })
+      return new MoeLayer(gate, experts, dispatch)
+    })
+  }
+}
+
+export const mixtral: Architecture<MixtralConfig> = {
+  parseConfig,
+  toJson: config => ({ architectures: ['MixtralForCausalLM'], ...decoderJson(config) }),
+  parameterShapes,
+  checkpointPieces,
+  inactiveParameters: config => {
+    const expert = 3 * config.hidden_size * config.intermediate_size
+    return config.num_hidden_layers * (config.num_local_experts - config.num_experts_per_tok) * expert
+  },
+  create: config => new MixtralForCausalLM(config),
+}
+
+function parseConfig(json: unknown, source: string): MixtralConfig {
+  const { num_local_experts, num_experts_per_tok, router_aux_loss_coef } = check(moeFields, json, source)
+  if (num_experts_per_tok > num_local_experts) {
+    throw new ConfigError(
+      `num_experts_per_tok ${num_experts_per_tok} must not exceed num_local_experts ${num_local_experts}`,
+      { path: source },
+    )
+  }
+  const decoder = parseDecoderConfig(json, source, { rope_theta: 1_000_000 })
+  return { model_type: 'mixtral', ...decoder, num_local_experts, num_experts_per_tok, router_aux_loss_coef }
+}
+
+function parameterShapes(config: MixtralConfig): ParameterShapes {
+  const { hidden_size: hidden, intermediate_size: width, num_local_experts: experts } = config
+  return decoderShapes(config, {
+    'mlp.gate.weight': [experts, hidden],
+    'mlp.experts.gate_up_proj': [experts, 2 * width, hidden],
+    'mlp.experts.down_proj': [experts, hidden, width],
+  })
+}
+
+/** Files name the router and every expert apart: `block_sparse_moe.experts.E.w1` (gate), `w3` (up), `w2` (down). */
+function checkpointPieces(config: MixtralConfig): CheckpointPiece[] {
+  const { hidden_size: hidden, intermediate_size: width } = config
+  return wholePieces(parameterShapes(config)).flatMap(piece => {
+    const [, layer, part] = /^(model\.layers\.\d+)\.mlp\.(.+)$/.exec(piece.name) ?? []
+    if (layer === undefined) return [piece]
+    const block = `${layer}.block_sparse_moe`
+    if (part === 'gate.weight') return [{ ...piece, name: `${block}.gate.weight` }]
+    return Array.from({ length: config.num_local_experts }, (_, index): CheckpointPiece[] => {
+      const expert = { parameter: piece.parameter, index }
+      const name = `${block}.experts.${index}`
+      if (part === 'experts.down_proj')
+        return [{ ...expert, name: `${name}.w2.weight`, shape: [hidden, width] }]
+      return [
+        { ...expert, name: `${name}.w1.weight`, shape: [width, hidden], rows: [0, width] },
+        { ...expert, name: `${name}.w3.weight`, shape: [width, hidden], rows: [width, width] },
+      ]
+    }).flat()
+  })
+}
+
+/**
+ * The dense model of equal active parameters per token, router aside: one feed-forward of K times an expert's width.
+ */
+export function denseTwin(config: MixtralConfig): MistralConfig {
+  const { num_local_experts: _, num_experts_per_tok: topK, router_aux_loss_coef: __, ...decoder } = config
+  return { ...decoder, model_type: 'mistral', intermediate_size: topK * config.intermediate_size }
+}

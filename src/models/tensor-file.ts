@@ -1,0 +1,66 @@
+// Tensors in safetensors files, whatever they mean.
+
+import { FormatError } from '../errors.ts'
+import {
+  readSafetensorsHeader,
+  type SafetensorsDType,
+  type TensorEntry,
+  type TensorSource,
+} from '../formats/index.ts'
+import { type DType, type MappedFile, mapFile, type Tensor, tidy } from '../torch/index.ts'
+
+const ourDTypes: Partial<Record<SafetensorsDType, DType>> = {
+  F32: 'f32',
+  F64: 'f64',
+  F16: 'f16',
+  BF16: 'bf16',
+  I64: 'i64',
+  I32: 'i32',
+  I16: 'i16',
+  I8: 'i8',
+  U8: 'u8',
+  BOOL: 'bool',
+}
+
+const fileDTypes = Object.fromEntries(
+  Object.entries(ourDTypes).map(([file, ours]) => [ours, file]),
+) as Record<DType, SafetensorsDType>
+
+/** Whether tensors of a file's dtype can be held in memory. */
+export function isLoadable(dtype: SafetensorsDType): boolean {
+  return ourDTypes[dtype] !== undefined
+}
+
+/** A tensor on a mapped file's bytes. */
+export function mappedTensor(mapped: MappedFile, { name, dtype, shape, offset }: TensorEntry): Tensor {
+  const known = ourDTypes[dtype]
+  if (!known)
+    throw new FormatError(`tensor '${name}' is ${dtype}, which cannot be loaded`, { file: mapped.path })
+  return mapped.tensor(offset, shape, known)
+}
+
+/** Every tensor of a safetensors file by name, mapped: bytes are read when they are touched. */
+export function openTensors(file: string): Map<string, Tensor> {
+  const { tensors } = readSafetensorsHeader(file)
+  using mapped = mapFile(file)
+  return new Map([...tensors.values()].map(entry => [entry.name, mappedTensor(mapped, entry)]))
+}
+
+/** A tensor for writeSafetensors(); `view` is called when its turn comes. */
+export function tensorSource(
+  name: string,
+  tensor: Tensor,
+  shape = tensor.shape,
+  view = () => tensor,
+): TensorSource {
+  return { name, shape, dtype: fileDTypes[tensor.dtype], bytes: () => tensorBytes(view()) }
+}
+
+/** Elements as they stand in a file: little-endian, like every machine that libtorch runs on. */
+function tensorBytes(tensor: Tensor): Uint8Array {
+  return tidy(() => {
+    const isHalf = tensor.dtype === 'f16' || tensor.dtype === 'bf16'
+    const data = (isHalf ? tensor.detach().contiguous().viewDtype('i16') : tensor).toTypedArray()
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  })
+}
