@@ -1,10 +1,13 @@
 #include "autograd.h"
 
+#include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
 #include "errors.h"
 #include "instance.h"
+#include "values.h"
+#include "version.h"
 
 namespace switchyard {
 namespace {
@@ -47,6 +50,25 @@ Napi::Value inferenceMode(const Napi::CallbackInfo& info) {
   return info[0].As<Napi::Function>().Call({});
 }
 
+/** setAutocast(deviceType, enabled, dtype) -> whether it was enabled */
+Napi::Value setAutocast(const Napi::CallbackInfo& info) {
+  const c10::DeviceType device = c10::Device(info[0].As<Napi::String>().Utf8Value()).type();
+  const bool enabled = info[1].ToBoolean();
+  const c10::ScalarType dtype = toScalarType(info.Env(), info[2]);
+#if SWITCHYARD_TORCH_AT_LEAST(2, 4)
+  const bool before = at::autocast::is_autocast_enabled(device);
+  at::autocast::set_autocast_dtype(device, dtype);
+  at::autocast::set_autocast_enabled(device, enabled);
+#else
+  const bool cpu = device == c10::DeviceType::CPU;
+  const bool before = cpu ? at::autocast::is_cpu_enabled() : at::autocast::is_enabled();
+  cpu ? at::autocast::set_autocast_cpu_dtype(dtype) : at::autocast::set_autocast_gpu_dtype(dtype);
+  cpu ? at::autocast::set_cpu_enabled(enabled) : at::autocast::set_enabled(enabled);
+#endif
+  if (!enabled) at::autocast::clear_cache();  // narrowed copies of weights that are about to change
+  return Napi::Boolean::New(info.Env(), before);
+}
+
 }  // namespace
 
 void exportAutograd(Napi::Env env, Napi::Object exports) {
@@ -59,6 +81,7 @@ void exportAutograd(Napi::Env env, Napi::Object exports) {
   add("isLeaf", guarded<isLeaf>);
   add("setGradMode", guarded<setGradMode>);
   add("inferenceMode", guarded<inferenceMode>);
+  add("setAutocast", guarded<setAutocast>);
 }
 
 }  // namespace switchyard

@@ -8,7 +8,6 @@
 #include <malloc.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <torch/version.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -18,6 +17,7 @@
 #include "errors.h"
 #include "instance.h"
 #include "values.h"
+#include "version.h"
 
 namespace switchyard {
 
@@ -41,9 +41,6 @@ void countedFree(void* data) {
   liveBytes.fetch_sub(static_cast<int64_t>(malloc_usable_size(data)), std::memory_order_relaxed);
   c10::free_cpu(data);
 }
-
-#define SWITCHYARD_TORCH_AT_LEAST(major, minor) \
-  (TORCH_VERSION_MAJOR > (major) || (TORCH_VERSION_MAJOR == (major) && TORCH_VERSION_MINOR >= (minor)))
 
 class CountingAllocator final : public c10::Allocator {
  public:

@@ -1,5 +1,6 @@
 // The training objective of a causal language model.
 
+import { atLeastF32 } from '../nn/index.ts'
 import { crossEntropyLoss, type Tensor, tidy } from '../torch/index.ts'
 
 /** Targets with this value count in no loss. */
@@ -12,7 +13,7 @@ export const ignoredTarget = -100
  * @param targets i64 [B, T]: the token after each position; -100 where none counts
  */
 export function nextTokenLoss(logits: Tensor, targets: Tensor): Tensor {
-  return tidy(() => crossEntropyLoss(logits.flatten(0, 1).float(), targets.reshape([-1])))
+  return tidy(() => crossEntropyLoss(atLeastF32(logits.flatten(0, 1)), targets.reshape([-1])))
 }
 
 /** Labels as HF has them, equal to the inputs: position t is scored on the id at t + 1, the last on nothing. */

@@ -65,4 +65,4 @@ export {
   setThreads,
 } from './runtime.ts'
 export { type NestedNumbers, Tensor } from './tensor.ts'
-export { enableGrad, inferenceMode, noGrad, tensorsIn, tidy } from './tidy.ts'
+export { autocast, enableGrad, inferenceMode, noGrad, tensorsIn, tidy } from './tidy.ts'

@@ -43,6 +43,7 @@ export interface Native {
   isLeaf(tensor: Handle): boolean
   setGradMode(enabled: boolean): boolean
   inferenceMode<T>(callback: () => T): T
+  setAutocast(device: string, enabled: boolean, dtype: string): boolean
 
   mapFile(path: string): { id: number; size: number }
   mappedTensor(id: number, offset: number, sizes: readonly number[], dtype: string): Handle

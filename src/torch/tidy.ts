@@ -2,6 +2,7 @@
 // left open across an await would swallow other code's tensors.
 
 import { TorchError } from '../errors.ts'
+import type { Device } from './dtype.ts'
 import { native } from './native.ts'
 import { inScope, leaveToCollector, scopeDepth } from './scopes.ts'
 import { Tensor } from './tensor.ts'
@@ -38,6 +39,21 @@ export function enableGrad<T>(body: () => T): T {
 /** Like noGrad(), and cheaper per operator; tensors made inside can never take part in autograd. */
 export function inferenceMode<T>(body: () => T): T {
   return native().inferenceMode(() => refusePromise(body(), 'inferenceMode'))
+}
+
+/**
+ * Runs `body` in mixed precision: matrix products and convolutions in `dtype`, sums and exponentials in f32, as
+ * torch.autocast does. Run backward outside of it.
+ */
+export function autocast<T>(device: Device, dtype: 'bf16' | 'f16', body: () => T): T {
+  const type = device.split(':')[0] ?? device
+  const addon = native()
+  const before = addon.setAutocast(type, true, dtype)
+  try {
+    return refusePromise(body(), 'autocast')
+  } finally {
+    addon.setAutocast(type, before, dtype)
+  }
 }
 
 /** Every tensor reachable from `value` through arrays, plain objects, maps and sets. */

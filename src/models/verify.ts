@@ -1,0 +1,85 @@
+// A model against what another implementation recorded of it.
+
+import { FormatError } from '../errors.ts'
+import { inferenceMode, type Tensor, tidy } from '../torch/index.ts'
+import { loadModel } from './checkpoint.ts'
+import type { CausalLM } from './decoder.ts'
+import { generate } from './generation/generate.ts'
+import { openTensors } from './tensor-file.ts'
+
+/** One comparison. */
+export interface Check {
+  name: string
+  /** Largest absolute difference. */
+  absolute: number
+  /** Largest difference over the recorded magnitude (at least 1e-12). */
+  relative: number
+  ok: boolean
+}
+
+/**
+ * Compares logits of `input_ids` with `logits`, and greedy tokens with `generated` where it is recorded.
+ *
+ * @param folder a model folder
+ * @param reference a safetensors file with these tensors
+ * @param tolerance allowed absolute difference of logits
+ */
+export async function verifyModel(folder: string, reference: string, tolerance: number): Promise<Check[]> {
+  const recorded = openTensors(reference)
+  const { model } = loadModel(folder)
+  try {
+    const ids = recordedTensor(recorded, 'input_ids', reference)
+    const wanted = recordedTensor(recorded, 'logits', reference)
+    const logits = compareLogits(model, ids, wanted, tolerance)
+    const generated = recorded.get('generated')
+    return generated ? [logits, await compareGreedy(model, generated)] : [logits]
+  } finally {
+    model.dispose()
+  }
+}
+
+/** A tensor that a reference file must hold. */
+export function recordedTensor(recorded: ReadonlyMap<string, Tensor>, name: string, file: string): Tensor {
+  const tensor = recorded.get(name)
+  if (!tensor) {
+    const known = [...recorded.keys()].slice(0, 6).join(', ')
+    throw new FormatError(`holds no tensor '${name}' (it has ${known}): it is not a reference of this kind`, {
+      file,
+    })
+  }
+  return tensor
+}
+
+function compareLogits(model: CausalLM, ids: Tensor, wanted: Tensor, tolerance: number): Check {
+  return inferenceMode(() =>
+    tidy(() => {
+      const difference = compare('logits', model.forward(ids).logits, wanted)
+      return { ...difference, ok: difference.absolute <= tolerance }
+    }),
+  )
+}
+
+/** Largest differences of two tensors; `ok` is left to the caller. */
+export function compare(name: string, actual: Tensor, wanted: Tensor): Omit<Check, 'ok'> {
+  return tidy(() => {
+    if (actual.shape.join() !== wanted.shape.join())
+      return { name, absolute: Number.NaN, relative: Number.NaN }
+    const difference = actual.detach().double().sub(wanted.double()).abs()
+    const scale = wanted.double().abs().max().clamp(1e-12)
+    return { name, absolute: difference.max().item(), relative: difference.max().div(scale).item() }
+  })
+}
+
+/** Greedy tokens from the recorded prompt on; the difference counts wrong tokens. */
+async function compareGreedy(model: CausalLM, generated: Tensor): Promise<Check> {
+  const wanted = Array.from(generated.reshape([-1]).toTypedArray<'i64'>(), Number)
+  const prompt = wanted.slice(0, promptLength)
+  const ids = [...prompt]
+  const options = { temperature: 0, maxNewTokens: wanted.length - prompt.length, stopIds: [] }
+  for await (const id of generate(model, prompt, options)) ids.push(id)
+  const wrong = wanted.filter((id, i) => ids[i] !== id).length
+  return { name: 'generated', absolute: wrong, relative: wrong / wanted.length, ok: wrong === 0 }
+}
+
+/** Recorded runs start from the first 9 ids of their row. */
+const promptLength = 9

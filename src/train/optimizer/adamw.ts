@@ -1,0 +1,108 @@
+// AdamW with decoupled weight decay (arXiv:1711.05101), a list of tensors at a time.
+
+import {
+  foreachAdd_,
+  foreachAddcdiv_,
+  foreachAddcmul_,
+  foreachMul_,
+  foreachSqrt,
+  noGrad,
+  type Parameter,
+  type Tensor,
+  tidy,
+  zerosLike,
+} from '../../torch/index.ts'
+
+/** Parameters that share a learning rate and weight decay. */
+export interface ParameterGroup {
+  name: string
+  parameters: Map<string, Parameter>
+  /** Factor of the learning rate. */
+  scale: number
+  weightDecay: number
+}
+
+export interface AdamWOptions {
+  betas: readonly [number, number]
+  epsilon: number
+}
+
+interface Moments {
+  mean: Tensor
+  square: Tensor
+}
+
+/**
+ * `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
+ * `p = p - lr wd p - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)`.
+ */
+export class AdamW {
+  readonly groups: readonly ParameterGroup[]
+  readonly options: AdamWOptions
+  /** Steps taken. */
+  step = 0
+  readonly #moments = new Map<Parameter, Moments>()
+
+  constructor(groups: readonly ParameterGroup[], options: AdamWOptions) {
+    this.groups = groups
+    this.options = options
+  }
+
+  /** Moves every parameter that has a gradient. */
+  update(learningRate: number): void {
+    this.step++
+    noGrad(() => {
+      for (const group of this.groups) tidy(() => this.#updateGroup(group, learningRate * group.scale))
+    })
+  }
+
+  #updateGroup({ parameters, weightDecay }: ParameterGroup, learningRate: number): void {
+    const moving = [...parameters.values()].flatMap(parameter => {
+      const { grad } = parameter
+      return grad === null ? [] : [{ parameter, grad, ...this.#momentsOf(parameter) }]
+    })
+    if (moving.length === 0) return
+    const { betas, epsilon } = this.options
+    const values = moving.map(item => item.parameter)
+    const gradients = moving.map(item => item.grad)
+    const means = moving.map(item => item.mean)
+    const squares = moving.map(item => item.square)
+    if (weightDecay !== 0) foreachMul_(values, 1 - learningRate * weightDecay)
+    foreachMul_(means, betas[0])
+    foreachAdd_(means, gradients, 1 - betas[0])
+    foreachMul_(squares, betas[1])
+    foreachAddcmul_(squares, gradients, gradients, 1 - betas[1])
+    const divisors = foreachSqrt(squares)
+    foreachMul_(divisors, 1 / Math.sqrt(1 - betas[1] ** this.step))
+    for (const divisor of divisors) divisor.add_(epsilon)
+    foreachAddcdiv_(values, means, divisors, -learningRate / (1 - betas[0] ** this.step))
+  }
+
+  #momentsOf(parameter: Parameter): Moments {
+    const known = this.#moments.get(parameter)
+    if (known) return known
+    const made = { mean: zerosLike(parameter).persist(), square: zerosLike(parameter).persist() }
+    this.#moments.set(parameter, made)
+    return made
+  }
+
+  /** Both moments of every parameter, as `exp_avg.<path>` and `exp_avg_sq.<path>`. */
+  state(): Map<string, Tensor> {
+    const state = new Map<string, Tensor>()
+    for (const { parameters } of this.groups) {
+      for (const [path, parameter] of parameters) {
+        const { mean, square } = this.#momentsOf(parameter)
+        state.set(`exp_avg.${path}`, mean).set(`exp_avg_sq.${path}`, square)
+      }
+    }
+    return state
+  }
+
+  dispose(): void {
+    for (const { mean, square } of this.#moments.values()) {
+      mean.dispose()
+      square.dispose()
+    }
+    this.#moments.clear()
+  }
+}

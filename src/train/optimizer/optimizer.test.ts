@@ -1,0 +1,115 @@
+import { expect, test } from 'vitest'
+import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
+import { Parameter, randn, tensor, tidy } from '../../torch/index.ts'
+import { learningRateFactor } from '../schedule.ts'
+import { AdamW } from './adamw.ts'
+import { clipGradients, gradientNorm } from './clip.ts'
+import { groupOf } from './groups.ts'
+
+const betas = [0.9, 0.95] as const
+
+/** The formula, one number at a time. */
+function scalarAdamW(start: number, gradients: number[], lr: number, decay: number): number {
+  let [p, m, v] = [start, 0, 0]
+  gradients.forEach((g, i) => {
+    m = 0.9 * m + 0.1 * g
+    v = 0.95 * v + 0.05 * g * g
+    p -= lr * decay * p
+    p -= (lr * (m / (1 - 0.9 ** (i + 1)))) / (Math.sqrt(v / (1 - 0.95 ** (i + 1))) + 1e-8)
+  })
+  return p
+}
+
+test('AdamW follows its formula, with decay apart from the gradient', () => {
+  const parameter = new Parameter(tensor([1, -2, 3], { dtype: 'f64' }))
+  const optimizer = new AdamW(
+    [{ name: 'all', parameters: new Map([['p', parameter]]), scale: 0.5, weightDecay: 0.1 }],
+    { betas, epsilon: 1e-8 },
+  )
+  const gradients = Array.from({ length: 5 }, (_, i) => randn([3], { dtype: 'f64', seed: i }))
+  for (const gradient of gradients) {
+    parameter.grad = gradient
+    optimizer.update(0.2)
+  }
+  const wanted = [1, -2, 3].map((start, i) =>
+    scalarAdamW(
+      start,
+      gradients.map(g => (g.tolist() as number[])[i] ?? 0),
+      0.1,
+      0.1,
+    ),
+  )
+  expectClose(parameter, tensor(wanted, { dtype: 'f64' }), 1e-12)
+})
+
+test('a parameter without a gradient neither moves nor decays', () => {
+  const [moved, idle] = [new Parameter(tensor([1])), new Parameter(tensor([1]))]
+  const optimizer = new AdamW(
+    [
+      {
+        name: 'all',
+        parameters: new Map([
+          ['a', moved],
+          ['b', idle],
+        ]),
+        scale: 1,
+        weightDecay: 0.1,
+      },
+    ],
+    { betas, epsilon: 1e-8 },
+  )
+  moved.grad = tensor([1])
+  optimizer.update(0.1)
+  expect(moved.item()).toBeLessThan(1)
+  expect(idle.item()).toBe(1)
+})
+
+test('an update leaks nothing, and dispose frees the moments', () => {
+  expectNoLeak(() => {
+    const parameter = new Parameter(tensor([1, 2]))
+    const optimizer = new AdamW(
+      [{ name: 'all', parameters: new Map([['p', parameter]]), scale: 1, weightDecay: 0 }],
+      { betas, epsilon: 1e-8 },
+    )
+    for (let i = 0; i < 3; i++) {
+      tidy(() => {
+        parameter.grad = tensor([1, 1])
+        optimizer.update(0.1)
+      })
+    }
+    optimizer.dispose()
+    parameter.dispose()
+  })
+})
+
+test('clipping scales the whole gradient to the allowed norm, and only a larger one', () => {
+  const parameters = [new Parameter(tensor([0, 0])), new Parameter(tensor([0])), new Parameter(tensor([0]))]
+  parameters[0]!.grad = tensor([3, 0])
+  parameters[1]!.grad = tensor([4])
+  expect(gradientNorm(parameters)).toBe(5)
+  clipGradients(parameters, 5, 10)
+  expect(gradientNorm(parameters)).toBe(5)
+  clipGradients(parameters, 5, 1)
+  expect(gradientNorm(parameters)).toBeCloseTo(1, 5)
+})
+
+test('paths tell the parameter groups apart', () => {
+  expect(groupOf('model.layers.0.mlp.gate.weight')).toBe('router')
+  expect(groupOf('model.layers.0.mlp.experts.gate_up_proj')).toBe('experts')
+  expect(groupOf('model.layers.0.mlp.gate_proj.weight')).toBe('other')
+  expect(groupOf('model.layers.3.input_layernorm.weight')).toBe('norms')
+  expect(groupOf('model.norm.weight')).toBe('norms')
+  expect(groupOf('model.embed_tokens.weight')).toBe('embeddings')
+  expect(groupOf('lm_head.weight')).toBe('other')
+})
+
+test('schedules: warm-up, then flat, cosine or decay at the end', () => {
+  const at = (schedule: Parameters<typeof learningRateFactor>[0]) => (step: number) =>
+    learningRateFactor(schedule, step, 100)
+  const constant = at({ kind: 'constant', warmup: 10 })
+  expect([constant(0), constant(4), constant(9), constant(50)]).toEqual([0.1, 0.5, 1, 1])
+  const cosine = at({ kind: 'cosine', warmup: 0, minimum: 0.1 })
+  expect([cosine(0), cosine(50), cosine(100)].map(v => Number(v.toFixed(6)))).toEqual([1, 0.55, 0.1])
+  const wsd = at({ kind: 'wsd', warmup: 0, decay: 20, minimum: 0 })
+  expect([wsd(0), wsd(80), wsd(90), wsd(100)]).toEqual([1, 1, 0.5, 0])
+})
