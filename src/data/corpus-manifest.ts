@@ -1,0 +1,115 @@
+// corpus.json: what a corpus holds. Written last, so that a folder without it is no corpus.
+
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { DataError } from '../errors.ts'
+
+const count = z.int().nonnegative()
+
+const splitCounts = z.strictObject({
+  documents: count,
+  /** UTF-8 bytes of the text. */
+  bytes: count,
+  /** Tokens, one end-of-text token per document included. */
+  tokens: count,
+  /** Entropy of the token frequencies, in nats: the loss of a model that knows only how common tokens are. */
+  unigramEntropy: z.number().nonnegative(),
+})
+
+const shard = z.strictObject({
+  /** File name inside of the corpus folder. */
+  file: z.string().regex(/^(train|validation)-\d{5}\.safetensors$/),
+  tokens: count,
+  documents: count,
+  bytes: count,
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+})
+
+const manifest = z.strictObject({
+  format: z.literal('switchyard-corpus'),
+  version: z.literal(1),
+  seed: z.int(),
+  /** One more than the tokenizer's largest id. */
+  vocabSize: z.int().min(1),
+  domains: z.array(z.strictObject({ name: z.string(), train: splitCounts, validation: splitCounts })).min(1),
+  origins: z.array(
+    z.strictObject({ name: z.string(), version: z.string().optional(), licence: z.string().optional() }),
+  ),
+  cleaning: z.strictObject({
+    /** Characters U+FFFD, which stand for bytes that were not UTF-8. */
+    replacedCharacters: count,
+    duplicateParagraphs: count,
+    duplicateBytes: count,
+    shortDocuments: count,
+    skippedFiles: count,
+  }),
+  shards: z.strictObject({ train: z.array(shard).min(1), validation: z.array(shard) }),
+})
+
+export type CorpusManifest = z.infer<typeof manifest>
+export type DomainCounts = CorpusManifest['domains'][number]
+export type SplitCounts = z.infer<typeof splitCounts>
+export type ShardEntry = z.infer<typeof shard>
+export type SplitName = keyof CorpusManifest['shards']
+export type CleaningCounts = CorpusManifest['cleaning']
+
+export const manifestName = 'corpus.json'
+export const tokenizerName = 'tokenizer.json'
+
+/** What to tell whoever has a folder that cannot be used. */
+export const prepareHint = (folder: string): string =>
+  `make one with 'switchyard data prepare --out ${folder}'`
+
+/** Writes the manifest so that it is there whole or not at all. */
+export function writeManifest(folder: string, content: CorpusManifest): void {
+  const temporary = join(folder, `${manifestName}.tmp`)
+  const descriptor = openSync(temporary, 'w')
+  try {
+    writeSync(descriptor, `${JSON.stringify(content, undefined, 2)}\n`)
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+  renameSync(temporary, join(folder, manifestName))
+  syncFolder(folder)
+}
+
+/** A rename lasts through a power cut once its folder is flushed. */
+function syncFolder(folder: string): void {
+  const descriptor = openSync(folder, 'r')
+  try {
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+export function readManifest(folder: string): CorpusManifest {
+  const parsed = manifest.safeParse(parseJson(readText(folder), folder))
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  throw new DataError(
+    `${join(folder, manifestName)}: ${issue?.path.join('.') || 'the file'}: ${issue?.message}; it is damaged or of another version: ${prepareHint(folder)} --force`,
+  )
+}
+
+function readText(folder: string): string {
+  try {
+    return readFileSync(join(folder, manifestName), 'utf8')
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw cause
+    throw new DataError(`${folder} is not a corpus (it has no ${manifestName}): ${prepareHint(folder)}`, {
+      cause,
+    })
+  }
+}
+
+function parseJson(text: string, folder: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new DataError(`${join(folder, manifestName)} is damaged: ${prepareHint(folder)} --force`, { cause })
+  }
+}

@@ -1,0 +1,17 @@
+// Text to tokens: sources, cleaning, tokenizers, packed corpora, the order of training windows. No tensors here.
+
+export { type Corpus, CorpusShard, CorpusSplit, openCorpus, type TokenRange, verifyCorpus } from './corpus.ts'
+export type { CorpusManifest, DomainCounts, ShardEntry, SplitCounts, SplitName } from './corpus-manifest.ts'
+export { type DebianDomainName, debianDomains, defaultDomains } from './debian/domains.ts'
+export { type DebianSourceOptions, debianSource } from './debian/source.ts'
+export type { Document, Origin, SourceProgress, TextSource } from './document.ts'
+export { type PrepareOptions, type PrepareProgress, prepareCorpus } from './prepare.ts'
+export { type FileSourceOptions, fileSource } from './sources/files.ts'
+export { sampleSource } from './sources/sample.ts'
+export type { DecodeOptions, EncodeOptions, SpecialIds, Tokenizer } from './tokenizer.ts'
+export type { TokenizerChoice } from './tokenizer-choice.ts'
+export { byteTokenizer, loadTokenizer } from './tokenizer-file.ts'
+export { StreamDecoder } from './tokenizer-stream.ts'
+export { trainBpe } from './tokenizer-train.ts'
+export { WindowSampler, type WindowSamplerState } from './window-sampler.ts'
+export { WindowMap, type WindowPlace } from './windows.ts'

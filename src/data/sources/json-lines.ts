@@ -1,0 +1,70 @@
+// JSONL: one JSON object a line, with a `text` and perhaps a `domain`.
+
+import { FormatError } from '../../errors.ts'
+import { readBytes } from './byte-stream.ts'
+
+/** Longest line in bytes: far more than any document, far less than memory. */
+const longestLine = 64 * 2 ** 20
+
+/** A document as its file gives it. */
+export interface TextRecord {
+  text: string
+  domain: string | undefined
+}
+
+/** The records of a JSONL file. Throws FormatError naming the line that is none. */
+export async function* readJsonLines(file: string): AsyncGenerator<TextRecord> {
+  let number = 0
+  for await (const line of readLines(file)) {
+    number++
+    const text = line.toString('utf8').replace(/^\ufeff/, '')
+    if (text.trim() !== '') yield parseRecord(text, file, number)
+  }
+}
+
+function parseRecord(line: string, file: string, number: number): TextRecord {
+  const record = toRecord(parseJson(line, file, number))
+  if (typeof record !== 'string') return record
+  throw new FormatError(`line ${number} ${record}`, { file })
+}
+
+function parseJson(line: string, file: string, number: number): unknown {
+  try {
+    return JSON.parse(line)
+  } catch (cause) {
+    throw new FormatError(`line ${number} is not JSON: each line must be an object as {"text": "..."}`, {
+      file,
+      cause,
+    })
+  }
+}
+
+/** Checks what a row or line holds. Returns a text that says what is wrong with it, if anything is. */
+export function toRecord(value: unknown): TextRecord | string {
+  const { text, domain } = (value ?? {}) as { text?: unknown; domain?: unknown }
+  if (typeof text !== 'string') return `has no 'text' (a string)`
+  if (domain === undefined || domain === null) return { text, domain: undefined }
+  return typeof domain === 'string' ? { text, domain } : `has a 'domain' that is no string`
+}
+
+async function* readLines(file: string): AsyncGenerator<Buffer> {
+  let pending: Buffer[] = []
+  let pendingBytes = 0
+  for await (const chunk of readBytes(file)) {
+    let start = 0
+    for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, start)) {
+      yield Buffer.concat([...pending, chunk.subarray(start, end)])
+      pending = []
+      pendingBytes = 0
+      start = end + 1
+    }
+    pending.push(chunk.subarray(start))
+    pendingBytes += chunk.length - start
+    if (pendingBytes > longestLine) {
+      throw new FormatError(`has a line of more than ${longestLine / 2 ** 20} MiB: it is no JSONL file`, {
+        file,
+      })
+    }
+  }
+  if (pendingBytes > 0) yield Buffer.concat(pending)
+}

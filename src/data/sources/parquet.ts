@@ -1,0 +1,46 @@
+// Parquet files with a `text` column and perhaps a `domain` column, one row group in memory at a time.
+
+import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet'
+import { compressors } from 'hyparquet-compressors'
+import { FormatError, SwitchyardError } from '../../errors.ts'
+import { type TextRecord, toRecord } from './json-lines.ts'
+
+/** The rows of a Parquet file; those whose text is null are passed over. */
+export async function* readParquet(file: string): AsyncGenerator<TextRecord> {
+  try {
+    yield* readRows(file)
+  } catch (cause) {
+    if (cause instanceof SwitchyardError || (cause as NodeJS.ErrnoException).code !== undefined) throw cause
+    throw new FormatError(`is damaged or no Parquet file (${(cause as Error).message})`, { file, cause })
+  }
+}
+
+async function* readRows(file: string): AsyncGenerator<TextRecord> {
+  const buffer = await asyncBufferFromFile(file)
+  const metadata = await parquetMetadataAsync(buffer)
+  const names = parquetSchema(metadata).children.map(column => column.element.name)
+  if (!names.includes('text')) {
+    throw new FormatError(`has no 'text' column; its columns are ${names.join(', ')}`, { file })
+  }
+  const columns = ['text', 'domain'].filter(name => names.includes(name))
+  let row = 0
+  for (const group of metadata.row_groups) {
+    const range = { rowStart: row, rowEnd: row + Number(group.num_rows) }
+    for (const value of await parquetReadObjects({
+      file: buffer,
+      metadata,
+      columns,
+      compressors,
+      ...range,
+    })) {
+      row++
+      if (value.text !== null && value.text !== undefined) yield checkedRecord(value, file, row)
+    }
+  }
+}
+
+function checkedRecord(value: unknown, file: string, row: number): TextRecord {
+  const record = toRecord(value)
+  if (typeof record !== 'string') return record
+  throw new FormatError(`row ${row} ${record}`, { file })
+}
