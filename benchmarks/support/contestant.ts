@@ -1,0 +1,107 @@
+// Contestants of a benchmark: processes that run a round when asked, so that peer and ours alternate in one run.
+
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
+import { createInterface, type Interface } from 'node:readline'
+
+/** What a contestant answers after a round. */
+export interface Round {
+  seconds: number
+  /** Most resident memory of the process so far, in bytes. */
+  peak: number
+  [detail: string]: number
+}
+
+export class Contestant {
+  readonly name: string
+  readonly rounds: Round[] = []
+  /** Resident bytes when it was ready, before its first round. */
+  baseline = 0
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #lines: AsyncIterator<string>
+  readonly #reader: Interface
+
+  constructor(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+    this.name = name
+    this.#child = spawn(command, args, { env: { ...process.env, ...env } })
+    this.#child.stderr.pipe(process.stderr)
+    this.#reader = createInterface({ input: this.#child.stdout })
+    this.#lines = this.#reader[Symbol.asyncIterator]()
+  }
+
+  async ready(): Promise<this> {
+    const { rss } = JSON.parse(await this.#nextLine()) as { rss: number }
+    this.baseline = rss
+    return this
+  }
+
+  /** Runs `count` iterations and records the round unless it is for warming up. */
+  async round(count: number, { warmup = false }: { warmup?: boolean } = {}): Promise<Round> {
+    this.#child.stdin.write(`${count}\n`)
+    const answer = JSON.parse(await this.#nextLine()) as Round
+    const round = { ...answer, seconds: answer.seconds / count }
+    if (!warmup) this.rounds.push(round)
+    return round
+  }
+
+  /** Median seconds of one iteration. */
+  get median(): number {
+    return median(this.rounds.map(round => round.seconds))
+  }
+
+  /** Most memory beyond the baseline. */
+  get growth(): number {
+    return Math.max(...this.rounds.map(round => round.peak)) - this.baseline
+  }
+
+  close(): void {
+    this.#reader.close()
+    this.#child.kill()
+  }
+
+  async #nextLine(): Promise<string> {
+    const { value, done } = await this.#lines.next()
+    if (done) throw new Error(`${this.name} ended early (exit code ${this.#child.exitCode})`)
+    return value
+  }
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1
+    ? (sorted[middle] ?? 0)
+    : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2
+}
+
+/** Alternates the contestants: one warm-up round each, then `rounds` rounds of `count` iterations. */
+export async function race(
+  contestants: readonly Contestant[],
+  { rounds = 5, count = 1, warmup = 1 } = {},
+): Promise<void> {
+  for (const contestant of contestants) await (await contestant.ready()).round(warmup, { warmup: true })
+  for (let i = 0; i < rounds; i++) {
+    for (const contestant of contestants) await contestant.round(count)
+  }
+}
+
+/** The first Python that imports torch: $PYTHON, /usr/bin/python3, python3. Undefined when none does. */
+export function pythonWithTorch(): string | undefined {
+  const candidates = [process.env.PYTHON, '/usr/bin/python3', 'python3']
+  return candidates.find(
+    python =>
+      python !== undefined && spawnSync(python, ['-c', 'import torch'], { timeout: 60_000 }).status === 0,
+  )
+}
+
+/** For contestants in TypeScript: answers a line of JSON per line read. See peers/protocol.py. */
+export async function serve(run: (count: number) => Record<string, number>): Promise<void> {
+  const write = (answer: object): void => void process.stdout.write(`${JSON.stringify(answer)}\n`)
+  write({ ready: true, rss: process.memoryUsage.rss() })
+  for await (const line of createInterface({ input: process.stdin })) {
+    const start = process.hrtime.bigint()
+    const detail = run(Number(line))
+    const seconds = Number(process.hrtime.bigint() - start) / 1e9
+    write({ seconds, peak: process.resourceUsage().maxRSS * 1024, ...detail })
+    await new Promise(setImmediate)
+  }
+}

@@ -1,0 +1,63 @@
+// The model a recipe describes, once the corpus is known.
+
+import { ConfigError } from '../../errors.ts'
+import {
+  type CausalLM,
+  MistralForCausalLM,
+  type MixtralConfig,
+  MixtralForCausalLM,
+  type ModelConfig,
+  parseModelConfig,
+} from '../../models/index.ts'
+import type { Recipe } from './schema.ts'
+
+/** What a corpus's tokenizer decides about a model. */
+export interface Vocabulary {
+  size: number
+  pad: number | undefined
+  bos: number | undefined
+  eos: number | undefined
+}
+
+/** The recipe with everything filled in that follows from the vocabulary: what a run saves. Changes nothing. */
+export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
+  const { model, data } = recipe
+  const vocabSize = model.vocab_size ?? vocabulary.size
+  if (vocabSize < vocabulary.size) {
+    throw new ConfigError(`${vocabSize} is below the ${vocabulary.size} tokens of the corpus's tokenizer`, {
+      path: 'model.vocab_size',
+    })
+  }
+  const isMoe = model.type === 'mixtral'
+  return {
+    ...recipe,
+    model: {
+      ...model,
+      vocab_size: vocabSize,
+      num_key_value_heads: model.num_key_value_heads ?? model.num_attention_heads,
+      head_dim: model.head_dim ?? model.hidden_size / model.num_attention_heads,
+      max_position_embeddings: model.max_position_embeddings ?? data.sequenceLength,
+    },
+    ...(isMoe && {
+      router: recipe.router ?? { kind: 'top-k', k: 2 },
+      dispatch: recipe.dispatch ?? { kind: 'dropless' },
+    }),
+  }
+}
+
+/** The config.json of a resolved recipe. */
+export function modelConfigOf({ model, router, losses }: Recipe, vocabulary: Vocabulary): ModelConfig {
+  const { type, ...fields } = model
+  const moe = {
+    num_experts_per_tok: router?.k,
+    router_aux_loss_coef: losses.balance.kind === 'mixtral-hf' ? losses.balance.coefficient : 0,
+  }
+  const ids = { pad_token_id: vocabulary.pad, bos_token_id: vocabulary.bos, eos_token_id: vocabulary.eos }
+  return parseModelConfig({ model_type: type, ...fields, ...ids, ...(type === 'mixtral' && moe) }, 'model')
+}
+
+/** A fresh model of a resolved recipe. */
+export function createModel(recipe: Recipe, config: ModelConfig): CausalLM {
+  if (config.model_type === 'mistral') return new MistralForCausalLM(config)
+  return new MixtralForCausalLM(config as MixtralConfig, recipe.dispatch ?? { kind: 'dropless' })
+}

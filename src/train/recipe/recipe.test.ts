@@ -1,0 +1,126 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { parse, stringify } from 'yaml'
+import { ConfigError } from '../../errors.ts'
+import { checkRecipe, loadRecipe } from './load.ts'
+import { modelConfigOf, resolveRecipe } from './model-config.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'switchyard-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const minimal = `
+name: small
+steps: 100
+model: { type: mixtral, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 4 }
+data: { path: corpus, sequenceLength: 64, batchSize: 2 }
+optimizer: { kind: adamw, learningRate: 1e-3 }
+`
+
+function recipe(overrides: string[] = []): ReturnType<typeof loadRecipe> {
+  const file = join(folder, 'recipe.yaml')
+  writeFileSync(file, minimal)
+  return loadRecipe(file, overrides)
+}
+
+function messageOf(overrides: string[]): string {
+  try {
+    recipe(overrides)
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError)
+    return (error as Error).message
+  }
+  throw new Error('was accepted')
+}
+
+const vocabulary = { size: 500, pad: 0, bos: 1, eos: 2 }
+
+test('defaults fill what is left out', () => {
+  const { losses, schedule, clip, optimizer } = recipe()
+  expect(losses).toEqual({ balance: { kind: 'switch', coefficient: 0.01, layers: 'sum' }, z: 0.001 })
+  expect(schedule).toEqual({ kind: 'cosine', warmup: 0, minimum: 0.1 })
+  expect(clip).toBe(1)
+  expect(optimizer.groups.norms.weightDecay).toBe(0)
+})
+
+test('overrides reach into groups and make new ones', () => {
+  const changed = recipe([
+    'optimizer.learningRate=3e-4',
+    'router.kind=top-k',
+    'router.k=1',
+    'clip=null',
+    'optimizer.betas=[0.8, 0.9]',
+  ])
+  expect(changed.optimizer).toMatchObject({ learningRate: 3e-4, betas: [0.8, 0.9] })
+  expect(changed.router).toEqual({ kind: 'top-k', k: 1 })
+  expect(changed.clip).toBeNull()
+})
+
+describe('bad recipes name the path, the value and what is allowed', () => {
+  test.each([
+    [
+      'model.hiden_size=64',
+      'model.hiden_size: unknown key; known here: type, num_local_experts, hidden_size, intermediate_size',
+    ],
+    ['optimizer.lr=1', 'optimizer.lr: unknown key; known here: kind, learningRate, betas'],
+    ['stepps=3', 'stepps: unknown key; known here: name, seed, device'],
+    ['steps=many', 'steps: expected number (got "many")'],
+    ['steps=-1', 'steps: Too small: expected number to be >0 (got -1)'],
+    ['model.type=gpt', 'model.type: unknown type; known: mixtral, mistral (got "gpt")'],
+    ['dtype=f8', 'dtype: must be one of f32, bf16 (got "f8")'],
+    ['device=tpu', 'device: use cpu, cuda or cuda:N (got "tpu")'],
+    ['router={kind: top-k, k: 9}', 'router.k: 9 exceeds model.num_local_experts, 8'],
+    ['model.num_attention_heads=5', 'model.hidden_size: 32 is not divisible by num_attention_heads, 5'],
+    ['model.num_key_value_heads=3', 'model.num_key_value_heads: 3 does not divide num_attention_heads, 4'],
+    ['model.head_dim=3', 'model.head_dim: 3 is odd; rotary embeddings turn pairs, so it must be even'],
+    ['model.max_position_embeddings=8', 'model.max_position_embeddings: 8 is below data.sequenceLength, 64'],
+    ['schedule={kind: constant, warmup: 101}', 'schedule.warmup: 101 exceeds steps, 100'],
+    ['schedule.kind=linear', 'schedule.kind: unknown kind; known: constant, cosine, wsd (got "linear")'],
+    ['steps.x=1', '--set steps.x: steps is 100, not a group of settings'],
+    ['steps', "--set: 'steps' is not PATH=VALUE, as in optimizer.learningRate=1e-3"],
+    ['__proto__.polluted=1', '__proto__: unknown key'],
+  ])('%s', (override, message) => expect(messageOf([override])).toContain(message))
+
+  test('a dense model has no router', () => {
+    expect(messageOf(['model.type=mistral', 'router.kind=top-k'])).toBe(
+      'router: mistral is dense and has no router; remove it',
+    )
+    expect(Object.hasOwn(Object.prototype, 'polluted')).toBe(false)
+  })
+
+  test('a file that is missing or not YAML', () => {
+    expect(() => loadRecipe(join(folder, 'none.yaml'))).toThrow('no such recipe; see recipes/ for examples')
+    const file = join(folder, 'bad.yaml')
+    writeFileSync(file, 'a: [1, 2\nb: }')
+    expect(() => loadRecipe(file)).toThrow(`${file}: not YAML: `)
+    writeFileSync(file, '- a\n- b')
+    expect(() => loadRecipe(file)).toThrow(`${file}: is not a mapping of keys to values`)
+  })
+})
+
+test('a resolved recipe says everything, and reading it again changes nothing', () => {
+  const resolved = resolveRecipe(recipe(), vocabulary)
+  expect(resolved.model).toMatchObject({ vocab_size: 500, head_dim: 8, max_position_embeddings: 64 })
+  expect(resolved.router).toEqual({ kind: 'top-k', k: 2 })
+  const again = checkRecipe(parse(stringify(resolved)), 'again')
+  expect(again).toEqual(resolved)
+  expect(resolveRecipe(again, vocabulary)).toEqual(resolved)
+})
+
+test('the vocabulary must hold every token of the corpus', () => {
+  expect(() => resolveRecipe(recipe(['model.vocab_size=499']), vocabulary)).toThrow(
+    "model.vocab_size: 499 is below the 500 tokens of the corpus's tokenizer",
+  )
+})
+
+test('the config.json follows from the recipe', () => {
+  const config = modelConfigOf(resolveRecipe(recipe(), vocabulary), vocabulary)
+  expect(config).toMatchObject({
+    model_type: 'mixtral',
+    num_experts_per_tok: 2,
+    vocab_size: 500,
+    eos_token_id: 2,
+    router_aux_loss_coef: 0,
+  })
+})

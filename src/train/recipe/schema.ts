@@ -1,0 +1,120 @@
+// A recipe: everything a training run depends on. Each part owns its schema; unknown keys are errors.
+
+import { z } from 'zod'
+import { lossesSchema } from '../objective.ts'
+import { groupsSchema } from '../optimizer/groups.ts'
+import { scheduleSchema } from '../schedule.ts'
+
+const count = z.int().positive()
+const every = z.int().nonnegative()
+
+/** Config fields by HF's names; what is left out follows from the data or from the field's default. */
+const decoderFields = {
+  hidden_size: count,
+  /** Width of the feed-forward: of one expert for mixtral, of the whole for mistral. */
+  intermediate_size: count,
+  num_hidden_layers: count,
+  num_attention_heads: count,
+  /** Default: as many as num_attention_heads. */
+  num_key_value_heads: count.optional(),
+  /** Default: hidden_size / num_attention_heads. */
+  head_dim: count.optional(),
+  /** Default: the tokenizer's. */
+  vocab_size: count.optional(),
+  /** Default: data.sequenceLength. */
+  max_position_embeddings: count.optional(),
+  rope_theta: z.number().positive().default(10_000),
+  rms_norm_eps: z.number().positive().default(1e-5),
+  sliding_window: count.nullable().default(null),
+  tie_word_embeddings: z.boolean().default(false),
+  initializer_range: z.number().positive().default(0.02),
+}
+
+const modelSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('mixtral'), num_local_experts: count.default(8), ...decoderFields }),
+  z.strictObject({ type: z.literal('mistral'), ...decoderFields }),
+])
+
+const routerSchema = z.discriminatedUnion('kind', [
+  /** Mixtral's: softmax over the k best logits. */
+  z.strictObject({ kind: z.literal('top-k'), k: count.default(2) }),
+])
+
+const dispatchSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('dropless') }),
+  /** See CapacityOptions. */
+  z.strictObject({
+    kind: z.literal('capacity'),
+    factor: z.number().positive(),
+    share: z.enum(['tokens', 'choices']).default('choices'),
+    minimum: count.default(4),
+  }),
+  z.strictObject({ kind: z.literal('reference') }),
+])
+
+const dataSchema = z.strictObject({
+  /** A corpus folder made by `switchyard data prepare`. */
+  path: z.string().min(1),
+  sequenceLength: count,
+  /** Sequences per micro-batch. */
+  batchSize: count,
+})
+
+const optimizerSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('adamw'),
+    learningRate: z.number().positive(),
+    betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.95]),
+    epsilon: z.number().positive().default(1e-8),
+    weightDecay: z.number().nonnegative().default(0.1),
+    groups: groupsSchema.prefault({}),
+  }),
+])
+
+export const recipeSchema = z.strictObject({
+  name: z.string().regex(/^[\w.-]+$/, 'use letters, digits, dots, dashes and underscores'),
+  seed: z.int().nonnegative().default(1),
+  device: z
+    .union([z.literal('cpu'), z.string().regex(/^cuda(:\d+)?$/, 'use cpu, cuda or cuda:N')])
+    .default('cpu'),
+  /** bf16: mixed precision on CUDA; a CPU computes in f32 all the same. */
+  dtype: z.enum(['f32', 'bf16']).default('f32'),
+  model: modelSchema,
+  router: routerSchema.optional(),
+  dispatch: dispatchSchema.optional(),
+  losses: lossesSchema.prefault({}),
+  data: dataSchema,
+  optimizer: optimizerSchema,
+  schedule: scheduleSchema.prefault({ kind: 'cosine' }),
+  /** Optimizer steps. */
+  steps: count,
+  /** Micro-batches per step. */
+  gradientAccumulation: count.default(1),
+  /** Largest gradient norm; null: any. */
+  clip: z.number().positive().nullable().default(1),
+  /** Validation loss every so many steps (0: at the end only), over `batches` batches (null: the whole split). */
+  evaluation: z.strictObject({ every: every.default(0), batches: count.nullable().default(20) }).prefault({}),
+  /** Text written every so many steps (0: never), from each prompt. */
+  sampling: z
+    .strictObject({
+      every: every.default(0),
+      prompts: z.array(z.string().min(1)).default([]),
+      maxNewTokens: count.default(60),
+      temperature: z.number().nonnegative().default(0.8),
+    })
+    .prefault({}),
+  /** Checkpoints every so many steps (0: at the end only); the newest `keepLast` and, if `keepBest`, the best stay. */
+  checkpoint: z
+    .strictObject({
+      every: every.default(0),
+      keepLast: count.default(2),
+      keepBest: z.boolean().default(true),
+    })
+    .prefault({}),
+  /** Metrics every so many steps. */
+  logging: z.strictObject({ every: count.default(10) }).prefault({}),
+  /** Steps in a row with NaN or infinite gradients, which are skipped, before the run stops. */
+  maxBadSteps: count.default(10),
+})
+
+export type Recipe = z.infer<typeof recipeSchema>

@@ -1,0 +1,102 @@
+// One optimizer step: forward and backward of each micro-batch, clipping, update. The seam that knows about lifetimes.
+
+import type { CausalLM } from '../models/index.ts'
+import { type RoutingStats, routingStats } from '../moe/index.ts'
+import { autocast, type Parameter, type Tensor, tidy } from '../torch/index.ts'
+import { computeObjective, type Losses, type Objective } from './objective.ts'
+import type { AdamW } from './optimizer/adamw.ts'
+import { clipGradients, gradientNorm } from './optimizer/clip.ts'
+
+/** Token ids i64 [B, T] and the ids that follow each. */
+export interface Batch {
+  inputs: Tensor
+  targets: Tensor
+}
+
+export interface StepOptions {
+  losses: Losses
+  learningRate: number
+  /** Largest gradient norm; null: any. */
+  clip: number | null
+  /** Compute forward in bf16 on CUDA. */
+  mixed: boolean
+  /** Whether to look at losses and routing, which makes the host wait for the device. */
+  observe: boolean
+}
+
+export interface StepResult {
+  /** Norm of the gradient before clipping. */
+  gradientNorm: number
+  /** Whether the parameters moved: a gradient with NaN or infinity is dropped. */
+  updated: boolean
+  /** Mean over micro-batches of `total` and of each loss by name, when observed. */
+  losses?: Record<string, number>
+  /** Of each MoE layer in the last micro-batch, when observed. */
+  routing?: (RoutingStats & { layer: number })[]
+}
+
+/** Trains on micro-batches, whose gradients are averaged. */
+export function trainStep(
+  model: CausalLM,
+  optimizer: AdamW,
+  batches: Iterable<Batch>,
+  { losses, learningRate, clip, mixed, observe }: StepOptions,
+): StepResult {
+  const parameters = model.parameters()
+  model.zeroGrad()
+  const seen = [...batches].map((batch, _, all) => backward(model, batch, all.length, losses, mixed, observe))
+  const result = update(parameters, optimizer, learningRate, clip)
+  return observe ? { ...result, losses: meanLosses(seen), routing: seen.at(-1)?.routing ?? [] } : result
+}
+
+interface Observed {
+  losses: Record<string, number>
+  routing: (RoutingStats & { layer: number })[]
+}
+
+function backward(
+  model: CausalLM,
+  { inputs, targets }: Batch,
+  batches: number,
+  losses: Losses,
+  mixed: boolean,
+  observe: boolean,
+): Observed {
+  return tidy(() => {
+    const compute = (): Objective => computeObjective(model, inputs, targets, losses)
+    const objective = mixed ? autocast(inputs.device, 'bf16', compute) : compute()
+    objective.total.div(batches).backward()
+    return observe ? look(objective) : { losses: {}, routing: [] }
+  })
+}
+
+function look({ total, terms, routings }: Objective): Observed {
+  const named = { total, ...terms }
+  return {
+    losses: Object.fromEntries(Object.entries(named).map(([name, value]) => [name, value.item()])),
+    routing: routings.map(({ layer, chosen, served }) => ({ layer, ...routingStats(chosen, served) })),
+  }
+}
+
+function update(
+  parameters: readonly Parameter[],
+  optimizer: AdamW,
+  learningRate: number,
+  clip: number | null,
+): Pick<StepResult, 'gradientNorm' | 'updated'> {
+  const norm = gradientNorm(parameters)
+  if (!Number.isFinite(norm)) return { gradientNorm: norm, updated: false }
+  if (clip !== null) clipGradients(parameters, norm, clip)
+  optimizer.update(learningRate)
+  return { gradientNorm: norm, updated: true }
+}
+
+function meanLosses(seen: readonly Observed[]): Record<string, number> {
+  const names = Object.keys(seen[0]?.losses ?? {})
+  return Object.fromEntries(
+    names.map(name => [
+      name,
+      seen.reduce((total, { losses }) => total + (losses[name] ?? 0), 0) / seen.length,
+    ]),
+  )
+}
