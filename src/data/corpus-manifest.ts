@@ -4,6 +4,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } f
 import { join } from 'node:path'
 import { z } from 'zod'
 import { DataError } from '../errors.ts'
+import { domainPattern } from './document.ts'
 
 const count = z.int().nonnegative()
 
@@ -32,7 +33,11 @@ const manifest = z.strictObject({
   seed: z.int(),
   /** One more than the tokenizer's largest id. */
   vocabSize: z.int().min(1),
-  domains: z.array(z.strictObject({ name: z.string(), train: splitCounts, validation: splitCounts })).min(1),
+  domains: z
+    .array(
+      z.strictObject({ name: z.string().regex(domainPattern), train: splitCounts, validation: splitCounts }),
+    )
+    .min(1),
   origins: z.array(
     z.strictObject({ name: z.string(), version: z.string().optional(), licence: z.string().optional() }),
   ),

@@ -13,9 +13,9 @@ export interface Document {
 export interface Origin {
   /** A package, folder or file. */
   name: string
-  version?: string
+  version?: string | undefined
   /** Unknown for the user's own text. */
-  licence?: string
+  licence?: string | undefined
 }
 
 /** Reports a source's progress: how far it is (unknown: undefined) and what it does now. */
@@ -29,3 +29,6 @@ export interface TextSource {
   /** Files passed over because they held no text. */
   readonly skippedFiles: number
 }
+
+/** Domains head tables and name reports: a name has 1 to 64 printable characters, no space at its ends. */
+export const domainPattern = /^[^\p{C}\s](?:[^\p{C}]{0,62}[^\p{C}\s])?$/u

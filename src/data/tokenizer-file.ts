@@ -8,6 +8,7 @@ import { byteLevelTokenizerJson, tokenBytes } from './tokenizer-bytes.ts'
 import { findSpecialIds } from './tokenizer-special.ts'
 
 const largestFile = 256 * 2 ** 20 // the largest in use take 40 MB
+const largestId = 16_000_000 // an embedding has a row for each id; the largest in use has 262,144
 
 /** The parts of tokenizer.json that are read here; the library checks and reads the rest. */
 interface TokenizerJson {
@@ -66,6 +67,7 @@ class FileTokenizer implements Tokenizer {
     const added = this.#json.added_tokens ?? []
     this.#special = new Set(added.filter(token => token.special).map(token => token.id))
     this.vocabSize = 1 + Object.values(this.#native.getVocab(true)).reduce((a, b) => Math.max(a, b), -1)
+    if (this.vocabSize > largestId) throw new FormatError(`has ids up to ${this.vocabSize - 1}`, { file })
     this.specialIds = findSpecialIds(file, token => this.#native.tokenToId(token) ?? undefined)
   }
 

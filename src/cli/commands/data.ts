@@ -1,6 +1,166 @@
-import { Command } from 'commander'
+// `switchyard data`: corpora and tokenizers.
 
-/** `switchyard data`: corpora and tokenizers. */
-export function dataCommand(): Command {
-  return new Command('data').description('prepare and describe corpora')
+import { Command, Option } from 'commander'
+import { debianDomains, defaultDomains } from '../../data/debian/domains.ts' // small: --help stays quick
+import type { PrepareProgress, TextSource } from '../../data/index.ts'
+import { ConfigError } from '../../errors.ts'
+import { Progress } from '../progress.ts'
+import { describeCorpus } from './data-report.ts'
+import { parseNumber, parseSize, parseTokenizer } from './data-values.ts'
+
+interface PrepareFlags {
+  out: string
+  domains?: string
+  size?: string
+  from?: string[]
+  domain?: string
+  sample?: boolean
+  tokenizer: string
+  validation: string
+  seed: string
+  cache: string
+  force?: boolean
+  json?: boolean
+  quiet?: boolean
 }
+
+interface InfoFlags {
+  verify?: boolean
+  json?: boolean
+  quiet?: boolean
+}
+
+const defaults = new Set<string>(defaultDomains)
+
+const domainList = Object.entries(debianDomains)
+  .map(
+    ([name, { title }]) => `  ${name.padEnd(7)}${title}${defaults.has(name) ? '' : ' (only when asked for)'}`,
+  )
+  .join('\n')
+
+const prepareHelp = `
+Text comes from Debian packages (kept in --cache, nothing is installed), from
+your own files (text, JSONL or Parquet with a 'text' and perhaps a 'domain',
+also .gz), or from the sample that ships with Switchyard.
+
+Domains from Debian:
+${domainList}
+
+Examples:
+  switchyard data prepare --sample --out data/sample
+  switchyard data prepare --domains en,code,fr --size 8MB --out data/three
+  switchyard data prepare --from books/en books/fr notes.jsonl --out data/mine`
+
+const infoHelp = `
+'unigram nats' is the entropy of a domain's token frequencies: the loss of a
+model that knows only how common each token is.
+
+Example:
+  switchyard data info data/sample`
+
+export function dataCommand(): Command {
+  return new Command('data')
+    .description('prepare and describe corpora')
+    .addCommand(prepareCommand())
+    .addCommand(infoCommand())
+}
+
+function prepareCommand(): Command {
+  return new Command('prepare')
+    .description('turn text into a corpus: cleaned, tokenized, packed, with its tokenizer')
+    .requiredOption('--out <dir>', 'folder of the corpus')
+    .addOption(
+      new Option(
+        '--domains <list>',
+        'kinds of text from Debian, as en,code (a wrong one lists them all)',
+      ).conflicts(['from', 'sample']),
+    )
+    .addOption(new Option('--from <path...>', 'your own files and folders').conflicts('sample'))
+    .option('--domain <name>', "kind of text in --from, where it does not say (default: the path's name)")
+    .option('--sample', 'the text that ships with Switchyard')
+    .option('--size <size>', 'most text of each domain, as 8MB (default: 2MB from Debian, else everything)')
+    .option('--tokenizer <kind>', 'bpe:SIZE to train one, bytes, or a tokenizer.json', 'bpe:4096')
+    .option('--validation <share>', "share of each domain's text to hold out", '0.02')
+    .option('--seed <number>', 'decides which documents are taken and held out', '1')
+    .option('--cache <dir>', 'keeps downloaded packages', 'data/cache')
+    .option('--force', 'replace a corpus that is there')
+    .option('--json', 'print the manifest as JSON')
+    .option('--quiet', 'show no progress')
+    .addHelpText('after', prepareHelp)
+    .action(prepare)
+}
+
+function infoCommand(): Command {
+  return new Command('info')
+    .description('describe a corpus')
+    .argument('<dir>', 'folder of the corpus')
+    .option('--verify', 'compare the checksum of every shard')
+    .option('--json', 'print the manifest as JSON')
+    .option('--quiet', 'show no progress')
+    .addHelpText('after', infoHelp)
+    .action(info)
+}
+
+async function prepare(flags: PrepareFlags): Promise<void> {
+  const { prepareCorpus } = await import('../../data/index.ts')
+  const progress = new Progress({ quiet: flags.quiet ?? false })
+  const size = flags.size === undefined ? defaultSize(flags) : parseSize(flags.size, '--size')
+  try {
+    const corpus = await prepareCorpus({
+      out: flags.out,
+      source: await chooseSource(flags),
+      tokenizer: parseTokenizer(flags.tokenizer),
+      ...(size !== undefined && { size }),
+      validation: parseNumber(flags.validation, '--validation'),
+      seed: parseNumber(flags.seed, '--seed'),
+      force: flags.force ?? false,
+      onProgress: showProgress(progress),
+    })
+    progress.clear()
+    process.stdout.write(flags.json ? toJson(corpus.manifest) : describeCorpus(corpus))
+  } finally {
+    progress.clear()
+  }
+}
+
+async function info(folder: string, flags: InfoFlags): Promise<void> {
+  const { openCorpus, verifyCorpus } = await import('../../data/index.ts')
+  const corpus = openCorpus(folder)
+  if (flags.verify) {
+    const progress = new Progress({ quiet: flags.quiet ?? false })
+    try {
+      await verifyCorpus(corpus, (fraction, file) => progress.update(fraction, `verifying ${file}`))
+    } finally {
+      progress.clear()
+    }
+  }
+  process.stdout.write(flags.json ? toJson(corpus.manifest) : describeCorpus(corpus))
+}
+
+async function chooseSource({ sample, from, domain, domains, cache }: PrepareFlags): Promise<TextSource> {
+  const { debianSource, fileSource, sampleSource } = await import('../../data/index.ts')
+  if (domain !== undefined && from === undefined) {
+    throw new ConfigError('names the text of --from, which is not given', { path: '--domain' })
+  }
+  if (sample) return sampleSource()
+  if (from) return fileSource({ paths: from, ...(domain !== undefined && { domain }) })
+  const chosen = domains?.split(',').map(name => name.trim())
+  return debianSource({ ...(chosen && { domains: chosen }), cache })
+}
+
+/** Debian holds far more than a first corpus needs; what users bring they want whole. */
+function defaultSize({ from, sample }: PrepareFlags): number | undefined {
+  return from || sample ? undefined : 2e6
+}
+
+/** Draws progress, and every new stage at once: its first step may take long. */
+function showProgress(progress: Progress): (step: PrepareProgress) => void {
+  let current = ''
+  return ({ stage, fraction, text }) => {
+    if (stage !== current) progress.clear()
+    current = stage
+    progress.update(fraction, text)
+  }
+}
+
+const toJson = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`

@@ -4,7 +4,13 @@ import { type Stats, statSync } from 'node:fs'
 import { lstat, readdir } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { ConfigError, DataError } from '../../errors.ts'
-import type { Document, Origin, SourceProgress, TextSource } from '../document.ts'
+import {
+  type Document,
+  domainPattern,
+  type Origin,
+  type SourceProgress,
+  type TextSource,
+} from '../document.ts'
 import { whyNotText } from './byte-stream.ts'
 import { readJsonLines, type TextRecord } from './json-lines.ts'
 import { readParquet } from './parquet.ts'
@@ -77,9 +83,8 @@ async function* readRecords(path: string): AsyncGenerator<TextRecord> {
   else for await (const text of readPlainText(path)) yield { text, domain: undefined }
 }
 
-/** Domains head tables and name reports: they must be short and printable. */
 function checkDomain(domain: string, path: string): void {
-  if (/^[^\p{C}\s](?:[^\p{C}]{0,62}[^\p{C}\s])?$/u.test(domain)) return
+  if (domainPattern.test(domain)) return
   throw new ConfigError(
     `a domain has a name of 1 to 64 printable characters, got ${JSON.stringify(domain.slice(0, 80))}`,
     { path },
