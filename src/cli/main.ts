@@ -5,6 +5,11 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { dataCommand } from './commands/data.ts'
+import { evalCommand } from './commands/eval.ts'
+import { generateCommand } from './commands/generate.ts'
+import { inspectCommand } from './commands/inspect.ts'
+import { trainCommand } from './commands/train.ts'
+import { verifyCommand } from './commands/verify.ts'
 import { reportError } from './report.ts'
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
@@ -15,7 +20,15 @@ function createProgram(): Command {
     .version(version)
     .showHelpAfterError('(add --help for usage)')
     .exitOverride()
-  for (const command of [dataCommand()]) program.addCommand(inherit(command))
+  const commands = [
+    dataCommand(),
+    trainCommand(),
+    evalCommand(),
+    generateCommand(),
+    inspectCommand(),
+    verifyCommand(),
+  ]
+  for (const command of commands) program.addCommand(inherit(command))
   return program
 }
 

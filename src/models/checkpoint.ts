@@ -5,12 +5,12 @@ import { join } from 'node:path'
 import { FormatError, invariant } from '../errors.ts'
 import { writeSafetensors } from '../formats/index.ts'
 import { skipInit } from '../nn/index.ts'
-import { type Device, type MappedFile, mapFile, noGrad, type Tensor, tidy } from '../torch/index.ts'
+import { type Device, noGrad, type Tensor, tidy } from '../torch/index.ts'
 import { type CheckpointPiece, wholePieces } from './architecture.ts'
 import type { CausalLM } from './decoder.ts'
 import { locateTensors, readModelConfig, type TensorLocation } from './folder.ts'
 import { architectureOf, type ModelConfig } from './table.ts'
-import { isLoadable, mappedTensor, tensorSource } from './tensor-file.ts'
+import { isLoadable, MappedFiles, tensorSource } from './tensor-file.ts'
 
 export interface LoadOptions {
   /** Default cpu. */
@@ -25,7 +25,7 @@ export interface LoadedModel {
 }
 
 /** A piece of a parameter and the file tensor that fills it. */
-type MatchedPiece = CheckpointPiece & { location: TensorLocation }
+export type MatchedPiece = CheckpointPiece & { location: TensorLocation }
 
 /**
  * Opens a model folder for evaluation.
@@ -82,22 +82,24 @@ function refuseMismatch(
   })
 }
 
+/** Throws FormatError naming the tensors that hold NaN or infinity. */
+export function refuseNonFinite(pieces: readonly MatchedPiece[]): void {
+  using files = new MappedFiles()
+  const allFinite = (piece: MatchedPiece): boolean =>
+    tidy(() => files.tensor(piece.location).isfinite().all().item() === 1)
+  const bad = pieces.filter(piece => !allFinite(piece)).map(piece => piece.name)
+  if (bad.length === 0) return
+  const more = bad.length > 8 ? ` and ${bad.length - 8} more` : ''
+  const file = pieces[0]?.location.file ?? ''
+  throw new FormatError(`NaN or infinite values in ${bad.slice(0, 8).join(', ')}${more}`, { file })
+}
+
 function fill(model: CausalLM, pieces: readonly MatchedPiece[]): void {
   const parameters = model.namedParameters()
-  const files = new Map<string, MappedFile>()
-  const open = (file: string): MappedFile => {
-    const mapped = files.get(file) ?? mapFile(file)
-    files.set(file, mapped)
-    return mapped
-  }
-  try {
-    for (const piece of pieces) {
-      const { file } = piece.location
-      noGrad(() => tidy(() => void partOf(parameters, piece).copy_(mappedTensor(open(file), piece.location))))
-    }
-  } finally {
-    for (const file of files.values()) file.close()
-  }
+  using files = new MappedFiles()
+  noGrad(() => {
+    for (const piece of pieces) tidy(() => void partOf(parameters, piece).copy_(files.tensor(piece.location)))
+  })
 }
 
 /** The view of a parameter that one file tensor stands for. */

@@ -1,6 +1,17 @@
 // Whole models: configs, checkpoints, generation.
 
 export {
+  bytesPerElement,
+  countParameters,
+  type FlopCounts,
+  flopsPerToken,
+  type LayerCounts,
+  layerTable,
+  type MemoryNeeds,
+  memoryNeeds,
+  type ParameterCounts,
+} from './accounting.ts'
+export {
   type Architecture,
   type CheckpointPiece,
   elementCount,
@@ -12,6 +23,7 @@ export {
   loadModel,
   loadWeights,
   matchTensors,
+  refuseNonFinite,
   saveModel,
 } from './checkpoint.ts'
 export { check, type DecoderConfig } from './config.ts'
@@ -27,6 +39,7 @@ export { type CacheOptions, PreallocatedCache } from './generation/cache.ts'
 export { type GenerateOptions, generate } from './generation/generate.ts'
 export { uniformSource } from './generation/random.ts'
 export { checkSampling, type SamplingOptions, sampleToken } from './generation/sampling.ts'
+export { type GenerateTextOptions, generateText, StopTexts } from './generation/text.ts'
 export { ignoredTarget, nextTokenLoss, shiftedLoss } from './loss.ts'
 export { type MistralConfig, MistralForCausalLM } from './mistral.ts'
 export { denseTwin, type MixtralConfig, MixtralForCausalLM } from './mixtral.ts'

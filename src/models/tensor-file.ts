@@ -31,19 +31,29 @@ export function isLoadable(dtype: SafetensorsDType): boolean {
   return ourDTypes[dtype] !== undefined
 }
 
-/** A tensor on a mapped file's bytes. */
-export function mappedTensor(mapped: MappedFile, { name, dtype, shape, offset }: TensorEntry): Tensor {
-  const known = ourDTypes[dtype]
-  if (!known)
-    throw new FormatError(`tensor '${name}' is ${dtype}, which cannot be loaded`, { file: mapped.path })
-  return mapped.tensor(offset, shape, known)
+/** Files that are mapped when a tensor of theirs is first asked for, and closed together. */
+export class MappedFiles {
+  readonly #files = new Map<string, MappedFile>()
+
+  /** A tensor on a file's own bytes. */
+  tensor({ file, name, dtype, shape, offset }: TensorEntry & { file: string }): Tensor {
+    const known = ourDTypes[dtype]
+    if (!known) throw new FormatError(`tensor '${name}' is ${dtype}, which cannot be loaded`, { file })
+    const mapped = this.#files.get(file) ?? mapFile(file)
+    this.#files.set(file, mapped)
+    return mapped.tensor(offset, shape, known)
+  }
+
+  [Symbol.dispose](): void {
+    for (const file of this.#files.values()) file.close()
+  }
 }
 
 /** Every tensor of a safetensors file by name, mapped: bytes are read when they are touched. */
 export function openTensors(file: string): Map<string, Tensor> {
-  const { tensors } = readSafetensorsHeader(file)
-  using mapped = mapFile(file)
-  return new Map([...tensors.values()].map(entry => [entry.name, mappedTensor(mapped, entry)]))
+  using files = new MappedFiles()
+  const entries = [...readSafetensorsHeader(file).tensors.values()]
+  return new Map(entries.map(entry => [entry.name, files.tensor({ ...entry, file })]))
 }
 
 /** A tensor for writeSafetensors(); `view` is called when its turn comes. */

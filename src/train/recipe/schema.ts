@@ -103,7 +103,10 @@ export const recipeSchema = z.strictObject({
       temperature: z.number().nonnegative().default(0.8),
     })
     .prefault({}),
-  /** Checkpoints every so many steps (0: at the end only); the newest `keepLast` and, if `keepBest`, the best stay. */
+  /**
+   * Checkpoints every so many steps (0: at the end only). The newest `keepLast` stay, and if `keepBest`, the one with the
+   * best validation loss, which is also written when it is not due.
+   */
   checkpoint: z
     .strictObject({
       every: every.default(0),

@@ -1,0 +1,125 @@
+// `switchyard inspect`: what a model is, from its config alone.
+
+import { Command } from 'commander'
+import { ConfigError } from '../../errors.ts'
+import type { ModelConfig } from '../../models/index.ts'
+import { bold, shortBytes, shortCount, table } from '../terminal.ts'
+
+interface Flags {
+  context?: string
+  dtype: string
+  json?: boolean
+}
+
+const help = `
+MODEL is a model folder, a run folder or a config.json; weights are not needed.
+
+Examples:
+  switchyard inspect runs/tiny-moe
+  switchyard inspect Mixtral-8x7B/config.json --context 8192 --dtype bf16`
+
+export function inspectCommand(): Command {
+  return new Command('inspect')
+    .description('parameters, FLOPs and memory of a model, from its config alone')
+    .argument('<model>', 'model folder, run folder or config.json')
+    .option(
+      '--context <tokens>',
+      'sequence length for FLOPs and cache (default: the longest the model has, up to 4096)',
+    )
+    .option('--dtype <name>', 'f32, bf16, f16 or f64, for memory', 'f32')
+    .option('--json', 'print JSON')
+    .addHelpText('after', help)
+    .action(inspect)
+}
+
+async function inspect(path: string, flags: Flags): Promise<void> {
+  const { bytesPerElement, readModelConfig } = await import('../../models/index.ts')
+  const { resolveModelFolder } = await import('../../train/index.ts')
+  if (!Object.hasOwn(bytesPerElement, flags.dtype)) {
+    throw new ConfigError(`'${flags.dtype}' is not one of ${Object.keys(bytesPerElement).join(', ')}`, {
+      path: '--dtype',
+    })
+  }
+  const config = readModelConfig(resolveModelFolder(path))
+  const context = contextOf(flags.context, config)
+  const report = await describe(config, context, flags.dtype as keyof typeof bytesPerElement)
+  process.stdout.write(
+    `${flags.json ? JSON.stringify({ config, ...report }, null, 2) : format(config, report)}\n`,
+  )
+}
+
+function contextOf(text: string | undefined, config: ModelConfig): number {
+  if (text === undefined) return Math.min(4096, config.max_position_embeddings)
+  const context = Number(text)
+  if (Number.isInteger(context) && context > 0) return context
+  throw new ConfigError(`'${text}' is not a number of tokens`, { path: '--context' })
+}
+
+async function describe(config: ModelConfig, context: number, dtype: 'f32' | 'bf16' | 'f16' | 'f64') {
+  const { countParameters, flopsPerToken, layerTable, memoryNeeds } = await import('../../models/index.ts')
+  return {
+    parameters: countParameters(config),
+    context,
+    flops: flopsPerToken(config, context),
+    dtype,
+    memory: memoryNeeds(config, dtype),
+    layers: layerTable(config),
+  }
+}
+
+type Report = Awaited<ReturnType<typeof describe>>
+
+function format(config: ModelConfig, { parameters, context, flops, dtype, memory, layers }: Report): string {
+  const facts: [string, string][] = [
+    ['parameters', `${parameters.total.toLocaleString('en')} total`],
+    [
+      '',
+      `${parameters.active.toLocaleString('en')} active per token, ${percent(parameters.active / parameters.total)}`,
+    ],
+    ['', `${parameters.activeWithoutEmbedding.toLocaleString('en')} active without the input embedding`],
+    [
+      'FLOPs per token',
+      `${flopText(flops.forward)} forward, ${flopText(flops.training)} training, at ${context} tokens`,
+    ],
+    [`memory in ${dtype}`, `${shortBytes(memory.weights)} weights`],
+    ['', `${shortBytes(memory.optimizer)} gradients and AdamW, when training`],
+    [
+      '',
+      `${shortBytes(memory.cachePerToken * context)} keys and values of ${context} tokens (${shortBytes(memory.cachePerToken)} each)`,
+    ],
+  ]
+  const width = Math.max(...facts.map(([name]) => name.length))
+  const lines = facts.map(([name, value]) => `${name.padEnd(width)}  ${value}`)
+  return `${bold(title(config))}\n\n${lines.join('\n')}\n\n${layerRows(layers)}`
+}
+
+function title(config: ModelConfig): string {
+  const { num_hidden_layers: layers, hidden_size: hidden, vocab_size: vocab } = config
+  const heads = `${config.num_attention_heads} heads on ${config.num_key_value_heads}`
+  const experts =
+    config.model_type === 'mixtral'
+      ? `, ${config.num_local_experts} experts top-${config.num_experts_per_tok}`
+      : ', dense'
+  return `${config.model_type}: ${layers} layers of ${hidden}, ${heads}, feed-forward ${config.intermediate_size}${experts}, vocabulary ${vocab}`
+}
+
+function layerRows(layers: Report['layers']): string {
+  const columns = [
+    ...new Set(layers.flatMap(layer => (layer.name.startsWith('layer') ? Object.keys(layer.parts) : []))),
+  ]
+  const rows = layers.map(layer => [
+    layer.name,
+    ...columns.map(column => (layer.parts[column] === undefined ? '' : shortCount(layer.parts[column]))),
+    shortCount(layer.total),
+    shortCount(layer.active),
+    shortCount(layer.total * layer.count),
+  ])
+  return table([['part', ...columns, 'total', 'active', 'all together'], ...rows])
+}
+
+const percent = (share: number): string => `${(share * 100).toFixed(1)}%`
+const flopText = (flops: number): string =>
+  `${shortCount(flops)}FLOP`
+    .replace(/(\d)FLOP/, '$1 FLOP')
+    .replace(/([kMBT])FLOP/, ' $1FLOP')
+    .replace(' BFLOP', ' GFLOP')

@@ -1,0 +1,112 @@
+// Parameters, FLOPs and memory of a model, from its config alone: nothing is allocated, no native code is loaded.
+
+import { elementCount } from './architecture.ts'
+import { architectureOf, type ModelConfig } from './table.ts'
+
+export interface ParameterCounts {
+  total: number
+  /** Those that one token uses, the input embedding included: what papers quote. */
+  active: number
+  /** Those that one token multiplies with, without the input embedding: what FLOPs follow from. */
+  activeWithoutEmbedding: number
+}
+
+export function countParameters(config: ModelConfig): ParameterCounts {
+  const architecture = architectureOf(config)
+  const total = sum([...architecture.parameterShapes(config).values()].map(elementCount))
+  const active = total - architecture.inactiveParameters(config)
+  const embedding = config.vocab_size * config.hidden_size
+  // A tied embedding is multiplied with as the head.
+  return { total, active, activeWithoutEmbedding: config.tie_word_embeddings ? active : active - embedding }
+}
+
+export interface FlopCounts {
+  /** Positions attended to, averaged over a sequence of `context` tokens. */
+  meanContext: number
+  forward: number
+  /** Forward and backward: three times forward. */
+  training: number
+}
+
+/**
+ * FLOPs per token over a causal sequence of `context` tokens: two per active parameter, and in each layer
+ * `4 heads head_dim` per position attended to (scores, and the weighted sum).
+ */
+export function flopsPerToken(config: ModelConfig, context: number): FlopCounts {
+  const window = config.sliding_window ?? context
+  const reach = Math.min(window, context)
+  // The first `reach` positions see 1..reach, the others `reach` each.
+  const meanContext = (reach * (reach + 1)) / 2 / context + (reach * (context - reach)) / context
+  const attention = 4 * config.num_attention_heads * config.head_dim * meanContext * config.num_hidden_layers
+  const forward = 2 * countParameters(config).activeWithoutEmbedding + attention
+  return { meanContext, forward, training: 3 * forward }
+}
+
+/** Bytes per element by the names users know. */
+export const bytesPerElement = { f32: 4, bf16: 2, f16: 2, f64: 8 } as const
+
+export interface MemoryNeeds {
+  weights: number
+  /** Gradients in the weights' dtype and AdamW's two moments in f32. */
+  optimizer: number
+  /** Keys and values of one position in all layers. */
+  cachePerToken: number
+}
+
+export function memoryNeeds(config: ModelConfig, dtype: keyof typeof bytesPerElement): MemoryNeeds {
+  const { total } = countParameters(config)
+  const size = bytesPerElement[dtype]
+  const cached = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
+  return { weights: total * size, optimizer: total * (size + 8), cachePerToken: cached * size }
+}
+
+export interface LayerCounts {
+  name: string
+  /** How many such layers follow each other. */
+  count: number
+  total: number
+  active: number
+  parts: Record<string, number>
+}
+
+/** Parameters by embedding, layer and head; equal layers in one row. */
+export function layerTable(config: ModelConfig): LayerCounts[] {
+  const architecture = architectureOf(config)
+  const perLayer = architecture.inactiveParameters(config) / config.num_hidden_layers
+  const rows: LayerCounts[] = []
+  for (const [path, shape] of architecture.parameterShapes(config)) {
+    const [, layer, part = ''] = /^model\.layers\.(\d+)\.([\w.]+)$/.exec(path) ?? []
+    const name = layer === undefined ? path.replace(/^model\.|\.weight$/g, '') : `layer ${layer}`
+    const count = elementCount(shape)
+    const row = rows.find(known => known.name === name) ?? { name, count: 1, total: 0, active: 0, parts: {} }
+    if (!rows.includes(row)) rows.push(row)
+    const group = layer === undefined ? name : partName(part)
+    row.parts[group] = (row.parts[group] ?? 0) + count
+    row.total += count
+    row.active = row.total - (layer === undefined ? 0 : perLayer)
+  }
+  return mergeEqual(rows)
+}
+
+function partName(part: string): string {
+  if (part.startsWith('self_attn')) return 'attention'
+  if (part.startsWith('mlp.gate.')) return 'router'
+  if (part.startsWith('mlp.experts')) return 'experts'
+  return part.startsWith('mlp') ? 'feed-forward' : 'norms'
+}
+
+function mergeEqual(rows: readonly LayerCounts[]): LayerCounts[] {
+  const merged: LayerCounts[] = []
+  for (const row of rows) {
+    const last = merged.at(-1)
+    if (last && row.name.startsWith('layer') && JSON.stringify(last.parts) === JSON.stringify(row.parts)) {
+      last.count++
+      last.name = `${last.name.replace(/^layers? (\d+).*/, 'layers $1')}-${row.name.slice('layer '.length)}`
+    } else {
+      merged.push({ ...row })
+    }
+  }
+  return merged
+}
+
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)

@@ -1,0 +1,173 @@
+// Checkpoints: a model folder, and all that training needs to go on as if it had never stopped. Written beside and
+// renamed into place, so that a folder `step-N` is always whole.
+
+import {
+  closeSync,
+  copyFileSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { FormatError } from '../../errors.ts'
+import { writeSafetensors } from '../../formats/index.ts'
+import {
+  type CausalLM,
+  loadWeights,
+  type ModelConfig,
+  openTensors,
+  saveModel,
+  tensorSource,
+} from '../../models/index.ts'
+import { type Device, Generator, noGrad, tidy } from '../../torch/index.ts'
+import type { AdamW } from '../optimizer/adamw.ts'
+import { verifyChecksums, writeChecksums } from './checksums.ts'
+
+const stateSchema = z.strictObject({
+  format: z.literal('switchyard-checkpoint'),
+  version: z.literal(1),
+  /** Optimizer steps finished. */
+  step: z.int().nonnegative(),
+  /** Tokens trained on. */
+  tokens: z.int().nonnegative(),
+  /** Steps that were skipped for their gradients, in all and in a row. */
+  skipped: z.int().nonnegative(),
+  skippedInRow: z.int().nonnegative(),
+  /** Updates of the optimizer. */
+  updates: z.int().nonnegative(),
+  /** Where the order of windows stands. */
+  sampler: z.strictObject({ epoch: z.int().nonnegative(), position: z.int().nonnegative() }),
+  /** The best validation loss so far. */
+  best: z.strictObject({ step: z.int(), loss: z.number() }).nullable(),
+})
+
+export type TrainingState = Omit<z.infer<typeof stateSchema>, 'format' | 'version' | 'updates'>
+
+/** What a checkpoint saves and restores. */
+export interface Trainee {
+  model: CausalLM
+  optimizer: AdamW
+  config: ModelConfig
+  device: Device
+}
+
+/** Saves `step-N` under `folder` and returns its path. On failure nothing of it stays. */
+export async function saveCheckpoint(
+  folder: string,
+  trainee: Trainee,
+  state: TrainingState,
+  tokenizerFile: string,
+): Promise<string> {
+  const target = join(folder, `step-${String(state.step).padStart(8, '0')}`)
+  const temporary = join(folder, `.writing-${process.pid}`)
+  rmSync(temporary, { recursive: true, force: true })
+  mkdirSync(temporary, { recursive: true })
+  try {
+    saveModel(temporary, trainee.model, trainee.config)
+    copyFileSync(tokenizerFile, join(temporary, 'tokenizer.json'))
+    saveOptimizer(temporary, trainee)
+    writeState(temporary, trainee, state)
+    await writeChecksums(temporary)
+    flush(temporary)
+    rmSync(target, { recursive: true, force: true })
+    renameSync(temporary, target)
+    flushFolder(folder)
+  } catch (error) {
+    rmSync(temporary, { recursive: true, force: true })
+    throw error
+  }
+  return target
+}
+
+function saveOptimizer(folder: string, { optimizer, device }: Trainee): void {
+  using generator = Generator.shared(device)
+  const tensors = new Map([...optimizer.state(), ['random.state', generator.state]])
+  writeSafetensors(
+    join(folder, 'optimizer.safetensors'),
+    [...tensors].map(([name, tensor]) => tensorSource(name, tensor)),
+  )
+}
+
+function writeState(folder: string, { optimizer }: Trainee, state: TrainingState): void {
+  const content = { format: 'switchyard-checkpoint', version: 1, ...state, updates: optimizer.step }
+  writeFileSync(join(folder, 'state.json'), `${JSON.stringify(content, null, 2)}\n`)
+}
+
+function flush(folder: string): void {
+  for (const name of readdirSync(folder)) flushFolder(join(folder, name))
+  flushFolder(folder)
+}
+
+/** A file's or folder's content reaches the disk. */
+function flushFolder(path: string): void {
+  const descriptor = openSync(path, 'r')
+  try {
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/** Paths of the checkpoints under `folder`, newest first. */
+export function listCheckpoints(folder: string): string[] {
+  let names: string[]
+  try {
+    names = readdirSync(folder)
+  } catch {
+    return []
+  }
+  return names
+    .filter(name => /^step-\d+$/.test(name))
+    .sort((a, b) => stepOf(b) - stepOf(a))
+    .map(name => join(folder, name))
+}
+
+const stepOf = (path: string): number => Number(/step-(\d+)$/.exec(path)?.[1])
+
+/** Restores a trainee exactly. Throws FormatError when anything is damaged, before anything is changed. */
+export async function restoreCheckpoint(folder: string, trainee: Trainee): Promise<TrainingState> {
+  await verifyChecksums(folder)
+  const { format: _, version: __, updates, ...state } = readState(folder)
+  loadWeights(folder, trainee.model, trainee.config)
+  tidy(() => restoreOptimizer(folder, trainee))
+  trainee.optimizer.step = updates
+  return state
+}
+
+function readState(folder: string): z.infer<typeof stateSchema> {
+  const file = join(folder, 'state.json')
+  try {
+    return stateSchema.parse(JSON.parse(readFileSync(file, 'utf8')))
+  } catch (cause) {
+    throw new FormatError('is damaged or of another version', { file, cause })
+  }
+}
+
+function restoreOptimizer(folder: string, { optimizer, device }: Trainee): void {
+  const file = join(folder, 'optimizer.safetensors')
+  const saved = openTensors(file)
+  noGrad(() => {
+    for (const [name, tensor] of optimizer.state()) {
+      const from = saved.get(name)
+      if (!from) throw new FormatError(`holds no tensor '${name}'`, { file })
+      tensor.copy_(from)
+    }
+  })
+  const random = saved.get('random.state')
+  if (!random) throw new FormatError("holds no tensor 'random.state'", { file })
+  using generator = Generator.shared(device)
+  generator.state = random.clone()
+}
+
+/** Removes all but the newest `keepLast` checkpoints and the one of `bestStep`. */
+export function pruneCheckpoints(folder: string, keepLast: number, bestStep: number | null): void {
+  for (const path of listCheckpoints(folder).slice(keepLast)) {
+    if (stepOf(path) !== bestStep) rmSync(path, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,125 @@
+// How well a model predicts held-out text, overall and per domain, and where its tokens go.
+// Shapes: B windows, T positions, E experts.
+
+import type { CausalLM, LayerRouting } from '../models/index.ts'
+import { crossEntropyLoss, inferenceMode, type Tensor, tensor, tidy } from '../torch/index.ts'
+import type { TokenWindows } from './token-windows.ts'
+
+export interface DomainScore {
+  name: string
+  /** Target tokens that were scored. */
+  tokens: number
+  /** Mean cross-entropy per token, in nats. */
+  loss: number
+  perplexity: number
+  /** Bits per UTF-8 byte of text: comparable between tokenizers. */
+  bitsPerByte: number
+}
+
+export interface Evaluation extends Omit<DomainScore, 'name'> {
+  domains: DomainScore[]
+  /** Slots served by [layer][domain][expert], MoE layers only. */
+  expertLoad: number[][][]
+}
+
+export interface EvaluateOptions {
+  /** Names of the corpus's domains. */
+  domains: readonly string[]
+  batchSize: number
+  /** Batches, spread evenly over the split; null: all of it. */
+  batches: number | null
+  /** Called after each batch with the share that is done. */
+  onProgress?: (fraction: number) => void
+}
+
+/** Evaluates between turns of the event loop. The model's training mode is left as it was. */
+export async function evaluate(
+  model: CausalLM,
+  windows: TokenWindows,
+  options: EvaluateOptions,
+): Promise<Evaluation> {
+  const { domains, batchSize, batches } = options
+  const chosen = evenlySpaced(windows.count, batches === null ? windows.count : batches * batchSize)
+  const tally = new Tally(domains.length)
+  const wasTraining = model.training
+  model.eval()
+  try {
+    for (let start = 0; start < chosen.length; start += batchSize) {
+      scoreBatch(model, windows, chosen.slice(start, start + batchSize), tally)
+      options.onProgress?.(Math.min(1, (start + batchSize) / chosen.length))
+      await new Promise(setImmediate)
+    }
+  } finally {
+    model.train(wasTraining)
+  }
+  return summarize(tally, windows, domains)
+}
+
+/** `wanted` of `0..count-1`, or all if there are fewer. */
+function evenlySpaced(count: number, wanted: number): number[] {
+  const length = Math.min(count, wanted)
+  return Array.from({ length }, (_, i) => Math.floor((i * count) / length))
+}
+
+/** Sums per domain. */
+class Tally {
+  readonly losses: number[]
+  readonly tokens: number[]
+  readonly expertLoad: number[][][] = []
+
+  constructor(domains: number) {
+    this.losses = new Array(domains).fill(0)
+    this.tokens = new Array(domains).fill(0)
+  }
+}
+
+function scoreBatch(model: CausalLM, windows: TokenWindows, rows: readonly number[], tally: Tally): void {
+  const numDomains = tally.losses.length
+  inferenceMode(() =>
+    tidy(() => {
+      const { device } = model.model.norm.weight
+      const { inputs, targets } = windows.batch(rows, device)
+      const domains = tensor(windows.targetDomains(rows)).to(device) // [B*T]
+      const { logits, routings } = model.forward(inputs)
+      const none = 0 // reduction: one loss per token
+      const losses = crossEntropyLoss(logits.flatten(0, 1).float(), targets.reshape([-1]), null, none)
+      addTo(tally.losses, domains.bincount(losses.double(), numDomains))
+      addTo(tally.tokens, domains.bincount(null, numDomains))
+      for (const [i, routing] of routings.entries()) addLoad(tally, i, routing, domains)
+    }),
+  )
+}
+
+function addTo(sums: number[], values: Tensor): void {
+  for (const [i, value] of Array.from<number | bigint, number>(values.toTypedArray(), Number).entries()) {
+    sums[i] = (sums[i] ?? 0) + value
+  }
+}
+
+function addLoad(tally: Tally, i: number, { served }: LayerRouting, domains: Tensor): void {
+  const [numDomains, numExperts] = [tally.losses.length, served.logits.size(-1)]
+  const codes = domains.unsqueeze(-1).mul(numExperts).add(served.indices) // [B*T, K]
+  const counted = codes.maskedSelect(served.indices.ge(0)).bincount(null, numDomains * numExperts)
+  tally.expertLoad[i] ??= Array.from({ length: numDomains }, () => new Array(numExperts).fill(0))
+  for (const [d, row] of counted.view([numDomains, numExperts]).unbind().entries()) {
+    addTo(tally.expertLoad[i][d] ?? [], row)
+  }
+}
+
+function summarize(tally: Tally, windows: TokenWindows, domains: readonly string[]): Evaluation {
+  const bytesPerToken = windows.split.counts.map(({ bytes, tokens }) => (tokens === 0 ? 0 : bytes / tokens))
+  const score = (losses: number, tokens: number, bytes: number): Omit<DomainScore, 'name'> => {
+    const loss = losses / tokens
+    return { tokens, loss, perplexity: Math.exp(loss), bitsPerByte: losses / Math.LN2 / bytes }
+  }
+  const bytesOf = (d: number): number => (tally.tokens[d] ?? 0) * (bytesPerToken[d] ?? 0)
+  const total = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)
+  return {
+    ...score(total(tally.losses), total(tally.tokens), total(domains.map((_, d) => bytesOf(d)))),
+    domains: domains.flatMap((name, d) => {
+      const tokens = tally.tokens[d] ?? 0
+      return tokens === 0 ? [] : [{ name, ...score(tally.losses[d] ?? 0, tokens, bytesOf(d)) }]
+    }),
+    expertLoad: tally.expertLoad,
+  }
+}

@@ -1,0 +1,18 @@
+// Training: recipes, the loop, checkpoints, evaluation.
+
+export { listCheckpoints } from './checkpoint/checkpoint.ts'
+export { verifyChecksums } from './checkpoint/checksums.ts'
+export { type DomainScore, type EvaluateOptions, type Evaluation, evaluate } from './evaluate.ts'
+export { computeObjective, type Losses, type Objective } from './objective.ts'
+export { AdamW, type AdamWOptions, type ParameterGroup } from './optimizer/adamw.ts'
+export { clipGradients, gradientNorm } from './optimizer/clip.ts'
+export { checkRecipe, loadRecipe } from './recipe/load.ts'
+export { type Recipe, recipeSchema } from './recipe/schema.ts'
+export { replayTraining } from './replay.ts'
+export { RunFolder, resolveModelFolder } from './run-folder.ts'
+export type { StepRecord } from './run-log.ts'
+export { learningRateFactor, type Schedule } from './schedule.ts'
+export { type Batch, type StepOptions, type StepResult, trainStep } from './step.ts'
+export { TokenWindows } from './token-windows.ts'
+export { type TrainEvent, type TrainOptions, train } from './train.ts'
+export { Trainer } from './trainer.ts'

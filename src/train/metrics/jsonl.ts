@@ -1,0 +1,43 @@
+// metrics.jsonl: one JSON object per line, in the order of steps.
+
+import { closeSync, existsSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
+
+/** Numbers that JSON has no form for are written as null. */
+export class MetricsFile {
+  readonly file: string
+  readonly #descriptor: number
+
+  /**
+   * Opens the file to append.
+   *
+   * @param lastStep when resuming, lines of later steps are removed: they will be written again
+   */
+  constructor(file: string, lastStep?: number) {
+    this.file = file
+    if (lastStep !== undefined && existsSync(file)) keepUntil(file, lastStep)
+    this.#descriptor = openSync(file, 'a')
+  }
+
+  write(line: { step: number } & Record<string, unknown>): void {
+    writeSync(this.#descriptor, `${JSON.stringify(line)}\n`)
+  }
+
+  close(): void {
+    closeSync(this.#descriptor)
+  }
+}
+
+/** Drops lines after a step, and a line that a kill cut short. */
+function keepUntil(file: string, lastStep: number): void {
+  const kept = readFileSync(file, 'utf8')
+    .split('\n')
+    .filter(line => {
+      try {
+        return (JSON.parse(line) as { step: number }).step <= lastStep
+      } catch {
+        return false
+      }
+    })
+  writeFileSync(`${file}.tmp`, kept.map(line => `${line}\n`).join(''))
+  renameSync(`${file}.tmp`, file)
+}

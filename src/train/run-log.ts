@@ -1,0 +1,68 @@
+// What a run writes down as it goes: metrics.jsonl and TensorBoard events.
+
+import type { Evaluation } from './evaluate.ts'
+import { MetricsFile } from './metrics/jsonl.ts'
+import { EventWriter } from './metrics/tensorboard.ts'
+import type { RunFolder } from './run-folder.ts'
+import type { StepResult } from './step.ts'
+
+/** What is known of a step. */
+export interface StepRecord extends StepResult {
+  step: number
+  /** Tokens trained on so far. */
+  tokens: number
+  learningRate: number
+  seconds: number
+  tokensPerSecond: number
+}
+
+export class RunLog {
+  readonly #metrics: MetricsFile
+  readonly #events: EventWriter
+
+  /** @param resumedFrom the step that a resumed run goes on from; null for a new one */
+  constructor(run: RunFolder, resumedFrom: number | null) {
+    this.#metrics = new MetricsFile(run.metrics, resumedFrom ?? undefined)
+    this.#events = new EventWriter(run.path)
+    if (resumedFrom !== null) this.#events.restart(resumedFrom + 1)
+  }
+
+  /** Writes a step down if it was observed or skipped. */
+  step(record: StepRecord): void {
+    const { losses, routing, ...rest } = record
+    if (!losses && record.updated) return
+    this.#metrics.write({ ...rest, ...(losses && { losses, routing }) })
+    if (losses) this.#events.scalars(record.step, { ...named('loss', losses), ...scalarsOf(record) })
+  }
+
+  evaluation(step: number, evaluation: Evaluation): void {
+    this.#metrics.write({ step, evaluation })
+    const { loss, bitsPerByte, domains } = evaluation
+    const perDomain = Object.fromEntries(domains.map(({ name, loss: value }) => [name, value]))
+    this.#events.scalars(step, {
+      'validation/loss': loss,
+      'validation/bitsPerByte': bitsPerByte,
+      ...named('validation', perDomain),
+    })
+  }
+
+  close(): void {
+    this.#metrics.close()
+    this.#events.close()
+  }
+}
+
+const named = (prefix: string, values: Readonly<Record<string, number>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [`${prefix}/${name}`, value]))
+
+function scalarsOf({
+  gradientNorm,
+  learningRate,
+  tokensPerSecond,
+  routing = [],
+}: StepRecord): Record<string, number> {
+  const layers = routing.map(({ layer, maxOverMean, dead, dropped, entropy }) =>
+    named(`routing/layer${layer}`, { maxOverMean, dead, dropped, entropy }),
+  )
+  return Object.assign({ gradientNorm, learningRate, tokensPerSecond }, ...layers)
+}

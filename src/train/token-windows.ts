@@ -1,0 +1,71 @@
+// A split of a corpus as batches: tokens stay in memory-mapped files until a batch copies its own.
+
+import { type CorpusSplit, WindowMap } from '../data/index.ts'
+import { ConfigError } from '../errors.ts'
+import { type Device, type DType, mapFile, stack, type Tensor, tidy } from '../torch/index.ts'
+import type { Batch } from './step.ts'
+
+const dtypes: Record<'I16' | 'I32', DType> = { I16: 'i16', I32: 'i32' }
+
+export class TokenWindows {
+  readonly split: CorpusSplit
+  readonly sequenceLength: number
+  readonly #map: WindowMap
+  readonly #shards: Tensor[] // [tokens] each
+
+  constructor(split: CorpusSplit, sequenceLength: number) {
+    this.split = split
+    this.sequenceLength = sequenceLength
+    this.#map = new WindowMap(
+      split.shards.map(shard => shard.tokens),
+      sequenceLength,
+    )
+    if (this.#map.count === 0) {
+      throw new ConfigError(
+        `${sequenceLength} exceeds the ${split.tokens} tokens of the ${split.name} split; prepare more text or lower it`,
+        { path: 'data.sequenceLength' },
+      )
+    }
+    this.#shards = split.shards.map(({ file, tokens, tokenRange }) => {
+      using mapped = mapFile(file)
+      return mapped.tensor(tokenRange.offset, [tokens], dtypes[tokenRange.dtype]).persist()
+    })
+  }
+
+  /** Number of windows. */
+  get count(): number {
+    return this.#map.count
+  }
+
+  /** The inputs and targets, each i64 [B, T], of some windows. */
+  batch(windows: readonly number[], device: Device = 'cpu'): Batch {
+    return tidy(() => {
+      const rows = windows.map(window => {
+        const { shard, offset } = this.#map.locate(window)
+        return (this.#shards[shard] as Tensor).narrow(0, offset, this.sequenceLength + 1)
+      })
+      const tokens = stack(rows).long().to(device) // [B, T + 1]
+      return {
+        inputs: tokens.narrow(1, 0, this.sequenceLength).contiguous(),
+        targets: tokens.narrow(1, 1, this.sequenceLength).contiguous(),
+      }
+    })
+  }
+
+  /** The domain of each target token of some windows: indices, row-major [B * T]. */
+  targetDomains(windows: readonly number[]): BigInt64Array {
+    const domains = new BigInt64Array(windows.length * this.sequenceLength)
+    for (const [row, window] of windows.entries()) {
+      const { shard, offset } = this.#map.locate(window)
+      const source = this.split.shards[shard]
+      for (let t = 0; source && t < this.sequenceLength; t++) {
+        domains[row * this.sequenceLength + t] = BigInt(source.domainAt(offset + 1 + t))
+      }
+    }
+    return domains
+  }
+
+  dispose(): void {
+    for (const shard of this.#shards) shard.dispose()
+  }
+}

@@ -1,0 +1,152 @@
+// Everything a run holds while it trains, made from a recipe and a corpus.
+
+import { freemem } from 'node:os'
+import { type Corpus, loadTokenizer, openCorpus, type Tokenizer, WindowSampler } from '../data/index.ts'
+import { ConfigError } from '../errors.ts'
+import { architectureOf, type CausalLM, elementCount, type ModelConfig } from '../models/index.ts'
+import { type Device, manualSeed, runtimeInfo, tidy } from '../torch/index.ts'
+import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
+import { AdamW } from './optimizer/adamw.ts'
+import { parameterGroups } from './optimizer/groups.ts'
+import { createModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
+import type { Recipe } from './recipe/schema.ts'
+import { learningRateFactor } from './schedule.ts'
+import { type StepResult, trainStep } from './step.ts'
+import { TokenWindows } from './token-windows.ts'
+
+export class Trainer implements Trainee {
+  readonly recipe: Recipe
+  readonly config: ModelConfig
+  readonly device: Device
+  readonly corpus: Corpus
+  readonly tokenizer: Tokenizer
+  readonly model: CausalLM
+  readonly optimizer: AdamW
+  readonly training: TokenWindows
+  /** Null when the corpus holds nothing out. */
+  readonly validation: TokenWindows | null
+  readonly #sampler: WindowSampler
+  #state: Omit<TrainingState, 'sampler'> = { step: 0, tokens: 0, skipped: 0, skippedInRow: 0, best: null }
+
+  /** @throws ConfigError when recipe, corpus and machine do not fit each other */
+  constructor(recipe: Recipe) {
+    this.corpus = openCorpus(recipe.data.path)
+    this.tokenizer = loadTokenizer(this.corpus.tokenizerFile)
+    const vocabulary = vocabularyOf(this.corpus, this.tokenizer)
+    this.recipe = resolveRecipe(recipe, vocabulary)
+    this.config = modelConfigOf(this.recipe, vocabulary)
+    this.device = usableDevice(recipe.device as Device)
+    refuseTooLarge(this.recipe, this.config)
+    const { data, optimizer, seed } = this.recipe
+    this.training = new TokenWindows(this.corpus.train, data.sequenceLength)
+    this.validation =
+      this.corpus.validation.tokens > data.sequenceLength
+        ? new TokenWindows(this.corpus.validation, data.sequenceLength)
+        : null
+    this.#sampler = new WindowSampler({ windows: this.training.count, seed })
+    manualSeed(seed)
+    this.model = createModel(this.recipe, this.config).to(this.device)
+    const groups = parameterGroups(this.model.namedParameters(), optimizer.groups, optimizer.weightDecay)
+    this.optimizer = new AdamW(groups, optimizer)
+  }
+
+  get state(): TrainingState {
+    return { ...this.#state, sampler: this.#sampler.state }
+  }
+
+  /** Goes on from a restored state. */
+  set state({ sampler, ...state }: TrainingState) {
+    this.#state = state
+    this.#sampler.restore(sampler)
+  }
+
+  get tokensPerStep(): number {
+    const { data, gradientAccumulation } = this.recipe
+    return data.batchSize * data.sequenceLength * gradientAccumulation
+  }
+
+  get learningRate(): number {
+    const { optimizer, schedule, steps } = this.recipe
+    return optimizer.learningRate * learningRateFactor(schedule, this.#state.step, steps)
+  }
+
+  /** One optimizer step on the next windows. */
+  step(observe: boolean): StepResult {
+    const { data, gradientAccumulation, losses, clip, dtype } = this.recipe
+    const result = tidy(() => {
+      const batches = Array.from({ length: gradientAccumulation }, () =>
+        this.training.batch(this.#sampler.take(data.batchSize), this.device),
+      )
+      const mixed = dtype === 'bf16' && this.device !== 'cpu'
+      return trainStep(this.model, this.optimizer, batches, {
+        losses,
+        learningRate: this.learningRate,
+        clip,
+        mixed,
+        observe,
+      })
+    })
+    const skipped = result.updated ? 0 : 1
+    this.#state.step++
+    this.#state.tokens += this.tokensPerStep
+    this.#state.skipped += skipped
+    this.#state.skippedInRow = skipped === 0 ? 0 : this.#state.skippedInRow + 1
+    return result
+  }
+
+  /** Takes note of a validation loss; true when it is the best so far. */
+  noteLoss(loss: number): boolean {
+    const { best, step } = this.#state
+    if (best !== null && !(loss < best.loss)) return false
+    this.#state.best = { step, loss }
+    return true
+  }
+
+  dispose(): void {
+    this.model.dispose()
+    this.optimizer.dispose()
+    this.training.dispose()
+    this.validation?.dispose()
+  }
+}
+
+function vocabularyOf(corpus: Corpus, tokenizer: Tokenizer): Vocabulary {
+  if (tokenizer.vocabSize !== corpus.vocabSize) {
+    throw new ConfigError(
+      `${corpus.tokenizerFile} has ${tokenizer.vocabSize} tokens, the corpus was encoded with ${corpus.vocabSize}: prepare it again`,
+      { path: 'data.path' },
+    )
+  }
+  return { size: corpus.vocabSize, ...tokenizer.specialIds }
+}
+
+function usableDevice(device: Device): Device {
+  if (device === 'cpu' || runtimeInfo().cuda) return device
+  throw new ConfigError(
+    `${device} is not available: this libtorch has no CUDA; set device to cpu, or LIBTORCH to one with CUDA`,
+    {
+      path: 'device',
+    },
+  )
+}
+
+/**
+ * Refuses what cannot fit: parameters with gradient and two moments, and the logits with their softmax and gradient.
+ * Activations come on top, so this is a lower bound.
+ */
+function refuseTooLarge({ device, data }: Recipe, config: ModelConfig): void {
+  if (device !== 'cpu') return
+  const shapes = architectureOf(config).parameterShapes(config)
+  const parameters = [...shapes.values()].reduce((sum, shape) => sum + elementCount(shape), 0)
+  const weights = 4 * 4 * parameters
+  const logits = 3 * 4 * data.batchSize * data.sequenceLength * config.vocab_size
+  const available = freemem()
+  if (weights + logits <= available) return
+  const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`
+  const remedy =
+    weights > logits ? 'model.hidden_size, num_hidden_layers or num_local_experts' : 'data.batchSize'
+  throw new ConfigError(
+    `training takes at least ${gib(weights + logits)} of memory (${gib(weights)} for weights and optimizer, ${gib(logits)} for logits), ${gib(available)} are free: lower ${remedy}`,
+    { path: 'model' },
+  )
+}
