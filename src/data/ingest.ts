@@ -42,7 +42,11 @@ export async function ingest(
       listOf(documents, domain).push(store.add(content, domain))
     }
   }
-  if (documents.size === 0) throw new DataError('the given text is empty: there is nothing to prepare')
+  if (documents.size === 0) {
+    throw new DataError(
+      `the given text holds no document of ${shortestDocument} bytes or more: give more text`,
+    )
+  }
   return {
     documents,
     cleaning: {

@@ -17,10 +17,10 @@ export function splitText(text: string, limit = maxDocumentLength): string[] {
 }
 
 /** Where to cut a text that goes on: after its last paragraph, else line, else word, but not before its middle. */
-export function cutPoint(text: string): number {
+function cutPoint(text: string): number {
   for (const pause of ['\n\n', '\n', ' ']) {
-    const cut = text.lastIndexOf(pause) + pause.length
-    if (cut >= text.length / 2) return cut
+    const last = text.lastIndexOf(pause)
+    if (last !== -1 && last + pause.length >= text.length / 2) return last + pause.length
   }
   const last = text.charCodeAt(text.length - 1)
   const splitsPair = last >= 0xd800 && last <= 0xdbff
