@@ -9,8 +9,12 @@ export function setup(): void {
     execFileSync(process.execPath, ['scripts/build-native.mjs'], { cwd: root, stdio: 'inherit' })
   }
   // Types are checked by `make lint`; here only the output counts.
-  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--noCheck'], {
-    cwd: root,
-    stdio: 'inherit',
-  })
+  execFileSync(
+    process.execPath,
+    ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--noCheck'],
+    {
+      cwd: root,
+      stdio: 'inherit',
+    },
+  )
 }

@@ -1,5 +1,7 @@
 // A progress line: redrawn in place on a terminal, a plain line now and then elsewhere, nothing when quiet.
 
+import { fit } from './terminal.ts'
+
 const redrawEvery = 100 // ms
 const plainEvery = 5000 // ms
 
@@ -12,7 +14,8 @@ export interface ProgressOptions {
 export class Progress {
   readonly #stream: NodeJS.WriteStream
   readonly #quiet: boolean
-  #lastDrawn = 0
+  /** Quick work shows no bar at all: the clock starts when the work does. */
+  #lastDrawn = Date.now()
   #shown = false
 
   constructor({ quiet = false, stream = process.stderr }: ProgressOptions = {}) {
@@ -26,7 +29,7 @@ export class Progress {
     this.#lastDrawn = Date.now()
     if (this.#stream.isTTY) {
       const width = this.#stream.columns ?? 80
-      this.#stream.write(`\r\u001b[2K${`${bar(fraction)}${text}`.slice(0, width - 1)}`)
+      this.#stream.write(`\r\u001b[2K${fit(`${bar(fraction)}${text}`, width - 1)}`)
       this.#shown = true
     } else {
       this.#stream.write(`${fraction === undefined ? '' : `${Math.round(fraction * 100)}% `}${text}\n`)
@@ -37,7 +40,6 @@ export class Progress {
   clear(): void {
     if (this.#shown) this.#stream.write('\r\u001b[2K')
     this.#shown = false
-    this.#lastDrawn = 0
   }
 
   /** Prints a line above the bar. */

@@ -30,9 +30,16 @@ export function table(rows: readonly (readonly string[])[]): string {
   return lines.join('\n')
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: colour codes start with the escape character
+const colourCode = /\u001b\[\d+m/g
+
 function visibleLength(text: string): number {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: colour codes start with the escape character
-  return text.replace(/\u001b\[\d+m/g, '').length
+  return text.replace(colourCode, '').length
+}
+
+/** Cuts a line to what a terminal shows of it; a cut line loses its colours. */
+export function fit(text: string, width: number): string {
+  return visibleLength(text) <= width ? text : text.replace(colourCode, '').slice(0, width)
 }
 
 /** 1234567 as `1.2M`. */

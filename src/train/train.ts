@@ -59,12 +59,14 @@ interface Session {
   run: RunFolder
   trainer: Trainer
   resuming: boolean
+  /** The step of the newest checkpoint. */
+  savedStep: number
 }
 
 function startRun(recipe: Recipe, out: string): Session {
   RunFolder.refuseExisting(out)
   const trainer = new Trainer(recipe)
-  return { trainer, run: RunFolder.create(out, trainer.recipe), resuming: false }
+  return { trainer, run: RunFolder.create(out, trainer.recipe), resuming: false, savedStep: 0 }
 }
 
 /** What may differ when a run goes on: it changes nothing that has happened. */
@@ -90,15 +92,17 @@ function openRun(recipe: Recipe, out: string): Session {
       },
     )
   }
-  return { trainer, run: RunFolder.create(out, trainer.recipe), resuming: true }
+  return { trainer, run: RunFolder.create(out, trainer.recipe), resuming: true, savedStep: 0 }
 }
 
 /** Restores the newest checkpoint that is whole; yields a warning for each one that is not. */
-async function* restore({ run, trainer, resuming }: Session): AsyncGenerator<TrainEvent, number | null> {
+async function* restore(session: Session): AsyncGenerator<TrainEvent, number | null> {
+  const { run, trainer, resuming } = session
   if (!resuming) return null
   for (const folder of listCheckpoints(run.checkpoints)) {
     try {
       trainer.state = await restoreCheckpoint(folder, trainer)
+      session.savedStep = trainer.state.step
       return trainer.state.step
     } catch (error) {
       if (!(error instanceof FormatError)) throw error
@@ -128,9 +132,10 @@ async function* steps(
       const improved = due(recipe.evaluation.every) ? yield* evaluateNow(trainer, log) : false
       if (due(recipe.sampling.every)) yield* sampleNow(trainer)
       const keep = improved && recipe.checkpoint.keepBest
-      if (keep || due(recipe.checkpoint.every) || signal?.aborted) yield await checkpointNow(session)
+      if (keep || due(recipe.checkpoint.every)) yield await checkpointNow(session)
       await nextTurn()
     }
+    if (session.savedStep !== trainer.state.step) yield await checkpointNow(session)
     const state = isDone() ? 'finished' : 'interrupted'
     run.report(state, { step: trainer.state.step })
     yield { type: 'end', state, step: trainer.state.step }
@@ -190,11 +195,13 @@ async function* sampleNow(trainer: Trainer): AsyncGenerator<TrainEvent> {
   model.train()
 }
 
-async function checkpointNow({ run, trainer }: Session): Promise<TrainEvent> {
+async function checkpointNow(session: Session): Promise<TrainEvent> {
+  const { run, trainer } = session
   const { state, recipe, corpus } = trainer
   const folder = await saveCheckpoint(run.checkpoints, trainer, state, corpus.tokenizerFile)
   const bestStep = recipe.checkpoint.keepBest ? (state.best?.step ?? null) : null
   pruneCheckpoints(run.checkpoints, recipe.checkpoint.keepLast, bestStep)
   run.report('running', { step: state.step, bestStep })
+  session.savedStep = state.step
   return { type: 'checkpoint', step: state.step, folder }
 }

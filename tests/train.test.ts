@@ -1,0 +1,295 @@
+// Training from the command line: it learns, stops, is killed, and goes on as if nothing had happened.
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { runCli, startCli, temporaryFolder } from './support/cli.ts'
+
+const folder = temporaryFolder()
+const corpus = join(folder, 'corpus')
+const recipe = join(folder, 'recipe.yaml')
+const path = (name: string): string => join(folder, name)
+
+beforeAll(async () => {
+  const prepared = await runCli([
+    'data',
+    'prepare',
+    '--sample',
+    '--size',
+    '40kB',
+    '--tokenizer',
+    'bpe:512',
+    '--out',
+    corpus,
+    '--quiet',
+  ])
+  expect(prepared.stderr).toBe('')
+  writeFileSync(
+    recipe,
+    `name: test
+model: { type: mixtral, hidden_size: 32, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2, num_local_experts: 4 }
+data: { path: ${corpus}, sequenceLength: 32, batchSize: 4 }
+optimizer: { kind: adamw, learningRate: 1e-2 }
+steps: 80
+evaluation: { every: 20, batches: 8 }
+checkpoint: { every: 5, keepLast: 3 }
+logging: { every: 1 }
+`,
+  )
+})
+
+const train = (out: string, ...args: string[]): string[] => [
+  'train',
+  recipe,
+  '--out',
+  path(out),
+  '--quiet',
+  ...args,
+]
+
+interface Line {
+  step: number
+  losses?: Record<string, number>
+  evaluation?: { loss: number }
+}
+
+function metrics(run: string): Line[] {
+  return readFileSync(join(path(run), 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+}
+
+/** Everything that must repeat: losses of every step and of every evaluation. */
+const curve = (run: string): unknown[] =>
+  metrics(run).map(({ step, losses, evaluation }) => [step, losses ?? evaluation?.loss])
+
+const evaluations = (run: string): number[] => metrics(run).flatMap(line => line.evaluation?.loss ?? [])
+
+const checkpoints = (run: string): string[] => readdirSync(join(path(run), 'checkpoints')).sort()
+
+describe('an uninterrupted run', () => {
+  beforeAll(async () => {
+    const { code, stderr } = await runCli(train('whole'))
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  })
+
+  test('learns', () => {
+    const losses = metrics('whole').flatMap(line =>
+      line.losses ? [line.losses.crossEntropy ?? Number.NaN] : [],
+    )
+    expect(losses.length).toBe(80)
+    expect(losses[0]).toBeCloseTo(Math.log(512), 1) // at first every token is as likely
+    expect(Math.min(...evaluations('whole'))).toBeLessThan(Math.log(512) - 1)
+  })
+
+  test('describes itself', () => {
+    const run = JSON.parse(readFileSync(join(path('whole'), 'run.json'), 'utf8'))
+    expect(run).toMatchObject({ state: 'finished', step: 80, node: process.version })
+    expect(readFileSync(join(path('whole'), 'recipe.yaml'), 'utf8')).toContain('vocab_size: 512')
+    expect(readdirSync(path('whole')).some(name => name.startsWith('events.out.tfevents.'))).toBe(true)
+  })
+
+  test('keeps the newest checkpoints and the best', () => {
+    expect(checkpoints('whole')).toEqual(['step-00000070', 'step-00000075', 'step-00000080'])
+    expect(readdirSync(join(path('whole'), 'checkpoints', 'step-00000080')).sort()).toEqual([
+      'checksums.json',
+      'config.json',
+      'model.safetensors',
+      'optimizer.safetensors',
+      'state.json',
+      'tokenizer.json',
+    ])
+  })
+
+  test('repeats bit for bit under its seed', async () => {
+    await runCli(train('again'))
+    expect(curve('again')).toEqual(curve('whole'))
+  })
+
+  test('its model evaluates, generates and verifies', async () => {
+    const evaluated = await runCli([
+      'eval',
+      path('whole'),
+      '--data',
+      corpus,
+      '--json',
+      '--batches',
+      '8',
+      '--batch-size',
+      '4',
+    ])
+    const { loss, domains } = JSON.parse(evaluated.stdout)
+    expect(loss).toBe(Math.min(...evaluations('whole'))) // a run folder stands for its best checkpoint
+    expect(domains.map((domain: { name: string }) => domain.name)).toContain('code')
+    const generate = [
+      'generate',
+      path('whole'),
+      '--prompt',
+      'In the',
+      '--max-new-tokens',
+      '12',
+      '--seed',
+      '3',
+    ]
+    const [first, second] = [await runCli(generate), await runCli(generate)]
+    expect(first.stdout.startsWith('In the')).toBe(true)
+    expect(second.stdout).toBe(first.stdout)
+    const verified = await runCli(['verify', path('whole')])
+    expect(verified.stdout).toContain('tensors fit config.json, every value is finite, checksums match')
+  })
+})
+
+describe('a run that is killed', () => {
+  test('at random moments, and resumed, gives bitwise the losses of an uninterrupted one', async () => {
+    const out = 'killed'
+    let kills = 0
+    for (let code: number | null = null; code !== 0 && kills < 8; kills += code === 0 ? 0 : 1) {
+      const resume = existsSync(join(path(out), 'run.json')) ? ['--resume'] : []
+      const { child, ended } = startCli(train(out, ...resume))
+      await progress(out, Math.ceil(Math.random() * 12))
+      // A step takes about 5 ms and every fifth writes a checkpoint: any moment of either may be hit.
+      setTimeout(() => child.kill('SIGKILL'), Math.random() * 40)
+      const result = await ended
+      code = result.code
+      expect(result.stderr.replace(/^note: .* holds no usable checkpoint: starting over\n/, '')).toBe('')
+    }
+    expect(kills).toBeGreaterThan(2)
+    await runCli(train(out, '--resume'))
+    expect(curve(out)).toEqual(curve('whole'))
+  })
+
+  test('by Ctrl-C, writes a checkpoint of the step it stopped at', async () => {
+    const { child, ended } = startCli(
+      train('stopped', '--set', 'checkpoint.every=0', '--set', 'steps=100000'),
+    )
+    await progress('stopped', 3)
+    child.kill('SIGINT')
+    const { code, stdout } = await ended
+    const run = JSON.parse(readFileSync(join(path('stopped'), 'run.json'), 'utf8'))
+    expect({ code, state: run.state }).toEqual({ code: 0, state: 'interrupted' })
+    expect(checkpoints('stopped')).toContain(`step-${String(run.step).padStart(8, '0')}`)
+    expect(stdout).toContain('--resume')
+  })
+})
+
+/** Waits until a run has written `count` lines of metrics more than when asked. */
+async function progress(run: string, count: number): Promise<void> {
+  const file = join(path(run), 'metrics.jsonl')
+  const lines = (): number => (existsSync(file) ? readFileSync(file, 'utf8').split('\n').length - 1 : 0)
+  for (const start = lines(); lines() < start + count && lines() < 80; )
+    await new Promise(resolve => setTimeout(resolve, 5))
+}
+
+describe('a damaged checkpoint', () => {
+  test.each([
+    ['truncated', (file: string) => truncateSync(file, 1000)],
+    ['changed', (file: string) => flipByte(file)],
+  ])('that is %s is named and passed over for the one before it', async (_, damage) => {
+    const out = `damaged-${Math.random()}`
+    cpSync(path('whole'), path(out), { recursive: true })
+    damage(join(path(out), 'checkpoints', 'step-00000080', 'model.safetensors'))
+    const { code, stderr } = await runCli(train(out, '--resume'))
+    expect(code).toBe(0)
+    expect(stderr).toMatch(
+      /note: skipped a damaged checkpoint: .*step-00000080\/model\.safetensors: (has \d+ bytes where|has changed)/,
+    )
+    expect(curve(out)).toEqual(curve('whole'))
+  })
+
+  test('without any whole one, starts over and says so', async () => {
+    const out = 'hopeless'
+    cpSync(path('whole'), path(out), { recursive: true })
+    for (const name of checkpoints(out)) truncateSync(join(path(out), 'checkpoints', name, 'state.json'), 3)
+    const { code, stderr } = await runCli(train(out, '--resume'))
+    expect({ code, over: stderr.includes('holds no usable checkpoint: starting over') }).toEqual({
+      code: 0,
+      over: true,
+    })
+    expect(curve(out)).toEqual(curve('whole'))
+  })
+})
+
+function flipByte(file: string): void {
+  const bytes = readFileSync(file)
+  bytes[bytes.length - 100] = (bytes[bytes.length - 100] ?? 0) ^ 1
+  writeFileSync(file, bytes)
+}
+
+describe('what cannot work is refused and changes nothing', () => {
+  test('a folder that holds a run, or anything else', async () => {
+    const before = curve('whole')
+    const { code, stderr } = await runCli(train('whole'))
+    expect(code).toBe(2)
+    expect(stderr).toMatch(
+      /^error: --out: .*whole already holds a run: choose another folder, or add --resume/,
+    )
+    expect(curve('whole')).toEqual(before)
+    mkdirSync(path('full'))
+    appendFileSync(join(path('full'), 'mine.txt'), 'x')
+    expect((await runCli(train('full'))).stderr).toContain('is not empty')
+  })
+
+  test('resuming with another recipe, or where there is nothing', async () => {
+    const other = await runCli(train('whole', '--resume', '--set', 'seed=9'))
+    expect(other).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('error: seed: differs from the recipe'),
+    })
+    const nothing = await runCli(train('nowhere', '--resume'))
+    expect(nothing).toMatchObject({ code: 2, stderr: expect.stringContaining('holds no run to resume') })
+    expect(existsSync(path('nowhere'))).toBe(false)
+  })
+
+  test('more memory than there is', async () => {
+    const { code, stderr } = await runCli(
+      train('huge', '--set', 'model.hidden_size=65536', '--set', 'model.num_hidden_layers=400'),
+    )
+    expect(code).toBe(2)
+    expect(stderr).toMatch(
+      /^error: model: training takes at least [\d.]+ GiB of memory .* are free: lower model\.hidden_size/,
+    )
+    expect(existsSync(path('huge'))).toBe(false)
+  })
+
+  test('a corpus that is missing', async () => {
+    const { code, stderr } = await runCli(train('lost', '--set', `data.path=${path('none')}`))
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('is not a corpus') })
+    expect(stderr).toContain('switchyard data prepare --out')
+  })
+})
+
+test('gradients that stay NaN end the run, naming the step and the remedy', async () => {
+  const { code, stderr } = await runCli(
+    train('diverged', '--set', 'optimizer.learningRate=1e30', '--set', 'clip=null', '--set', 'maxBadSteps=3'),
+  )
+  expect(code).toBe(1)
+  expect(stderr).toMatch(/note: step \d+ skipped: its gradient holds NaN or infinity/)
+  expect(stderr).toMatch(
+    /error: training diverged: 3 steps in a row had NaN or infinite gradients .* lower optimizer\.learningRate/,
+  )
+  expect(JSON.parse(readFileSync(join(path('diverged'), 'run.json'), 'utf8')).state).toBe('failed')
+})
+
+test('a disk that fills up while checkpointing leaves the older checkpoint as it was', async () => {
+  const out = 'small-disk'
+  expect((await runCli(train(out, '--set', 'steps=5'))).code).toBe(0)
+  const limit = ['--fsize=100000', process.execPath, join(import.meta.dirname, '../dist/cli/main.js')]
+  const { spawnSync } = await import('node:child_process')
+  const limited = spawnSync('prlimit', [...limit, ...train(out, '--resume', '--set', 'steps=10')], {
+    encoding: 'utf8',
+    env: { ...process.env, SWITCHYARD_THREADS: '1' },
+  })
+  expect(limited.stderr).toMatch(/^error: no room to write \(EFBIG\)/)
+  expect(limited.status).toBe(1)
+  expect(checkpoints(out)).toEqual(['step-00000005'])
+  expect((await runCli(['verify', join(path(out), 'checkpoints', 'step-00000005')])).code).toBe(0)
+})
