@@ -2,6 +2,7 @@
 
 import { eachFile, type Reader } from './readers/files.ts'
 import { htmlToText } from './readers/html.ts'
+import { inScript, keepParagraphs, notEnglish, type ParagraphTest } from './readers/language.ts'
 import { manToText } from './readers/man.ts'
 import { markdownToText } from './readers/markdown.ts'
 import { metamathToTexts } from './readers/metamath.ts'
@@ -79,23 +80,17 @@ export const debianDomains = {
       },
     ],
   },
-  de: { title: 'German manuals', packages: [manualPages('de'), officeHelp('de')] },
-  fr: { title: 'French manuals', packages: [manualPages('fr'), officeHelp('fr')] },
-  ru: {
-    title: 'Russian manuals',
-    packages: [manualPages('ru'), officeHelp('ru')].map(inScript(/\p{Script=Cyrillic}/u)),
-  },
+  de: { title: 'German manuals', packages: manuals('de', notEnglish) },
+  fr: { title: 'French manuals', packages: manuals('fr', notEnglish) },
+  ru: { title: 'Russian manuals', packages: manuals('ru', inScript(/\p{Script=Cyrillic}/u)) },
   ja: {
     title: 'Japanese manuals',
-    packages: [manualPages('ja'), officeHelp('ja')].map(
-      inScript(/[\p{Script=Hiragana}\p{Script=Katakana}]/u),
-    ),
+    packages: manuals('ja', inScript(/[\p{Script=Hiragana}\p{Script=Katakana}]/u)),
   },
   es: {
     title: 'Spanish manuals and scripture',
     packages: [
-      manualPages('es'),
-      officeHelp('es'),
+      ...manuals('es', notEnglish),
       {
         name: 'sword-text-sparv',
         licence: 'public domain',
@@ -105,7 +100,7 @@ export const debianDomains = {
   },
   zh: {
     title: 'Chinese manuals',
-    packages: [manualPages('zh', 'zh_CN'), officeHelp('zh-cn', 'zh-CN')].map(inScript(/\p{Script=Han}/u)),
+    packages: manuals('zh', inScript(/\p{Script=Han}/u), { man: 'zh_CN', help: 'zh-CN' }),
   },
 } as const satisfies Record<string, DebianDomain>
 
@@ -123,49 +118,34 @@ export const defaultDomains: readonly DebianDomainName[] = [
   'ja',
 ]
 
-function manualPages(language: string, folder = language): TextPackage {
-  return {
-    name: `manpages-${language}`,
-    licence: language === 'zh' ? 'GFDL-1.2+ and others' : 'GPL-3+ and others',
-    read: eachFile({ under: `usr/share/man/${folder}`, match: /\.gz$/, convert: manToText }),
-  }
+/** Manual pages and LibreOffice's help, the same works in many languages; `folders` where these spell it otherwise. */
+function manuals(
+  language: string,
+  isTranslated: ParagraphTest,
+  folders: { man: string; help: string } = { man: language, help: language },
+): readonly TextPackage[] {
+  const pages = eachFile({ under: `usr/share/man/${folders.man}`, match: /\.gz$/, convert: manToText })
+  const help = eachFile({
+    under: `usr/share/libreoffice/help/${folders.help}/text`,
+    match: /\.html$/,
+    convert: html => htmlToText(html.replace(otherVariant, ''), helpText),
+  })
+  return [
+    {
+      name: `manpages-${language}`,
+      licence: language === 'zh' ? 'GFDL-1.2+ and others' : 'GPL-3+ and others',
+      read: keepParagraphs(pages, isTranslated),
+    },
+    {
+      name: `libreoffice-help-${folders.help.toLowerCase()}`,
+      licence: 'MPL-2.0',
+      read: keepParagraphs(help, isTranslated),
+    },
+  ]
 }
 
-/** Pages of LibreOffice's help: the text stands between its frames. */
-function officeHelp(language: string, folder = language): TextPackage {
-  return {
-    name: `libreoffice-help-${language}`,
-    licence: 'MPL-2.0',
-    read: eachFile({
-      under: `usr/share/libreoffice/help/${folder}/text`,
-      match: /\.html$/,
-      convert: html =>
-        htmlToText(html.replace(otherVariant, ''), {
-          from: '<div id="DisplayArea"',
-          to: '<div id="SearchFrame"',
-        }),
-    }),
-  }
-}
+/** A page's text stands between its frames. */
+const helpText = { from: '<div id="DisplayArea"', to: '<div id="SearchFrame"' }
 
 /** Wording for one of several programs or systems; the page also holds a general one. */
 const otherVariant = /<span hidden="true"[^>]* class="[^"]*">[^<]*<\/span>/g
-
-/** Leaves out long paragraphs without a character of the language's script: they were not translated. */
-function inScript(script: RegExp): (source: TextPackage) => TextPackage {
-  const isForeign = (paragraph: string): boolean => paragraph.length >= 60 && !script.test(paragraph)
-  return source => ({
-    ...source,
-    *read(folder) {
-      for (const { text, place } of source.read(folder)) {
-        yield {
-          text: text
-            .split('\n\n')
-            .filter(paragraph => !isForeign(paragraph))
-            .join('\n\n'),
-          place,
-        }
-      }
-    },
-  })
-}

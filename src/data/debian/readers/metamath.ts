@@ -18,8 +18,13 @@ export function metamathToTexts(database: string): string[] {
   )
 }
 
+/** Some explanations carry HTML. Its names are listed, since `<A , B>` may be mathematics. */
+const markup =
+  /<\/?(?:html|b|i|em|br|p|a|ul|ol|li|dl|dt|dd|table|tr|td|th|sub|sup|hr|center|font|small|big|pre|tt|span|div)\b[^<>]*>/gi
+
 function commentToText(comment: string): string {
   return comment
+    .replace(markup, '')
     .replace(
       /\((?:Contributed|Revised|Proof shortened|Proposed|Unnecessary)\s+by[^()]*(?:\([^()]*\)[^()]*)*\)/g,
       '',

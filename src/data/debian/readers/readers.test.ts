@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { FormatError } from '../../../errors.ts'
 import { eachFile } from './files.ts'
 import { htmlToText } from './html.ts'
+import { inScript, keepParagraphs, notEnglish, type ParagraphTest } from './language.ts'
 import { manToText, splitArguments } from './man.ts'
 import { markdownToText } from './markdown.ts'
 import { metamathToTexts } from './metamath.ts'
@@ -164,13 +165,29 @@ $)
   \${
     a.1 $e |- ph $.
     $( A theorem.  (Contributed by A. B.,
-       1-Jan-2000.)  (Proof modification is discouraged.) $)
+       1-Jan-2000.)<HTML><br></HTML>  (Proof modification is discouraged.) $)
     a $p |- ps $= ( c d ) ABC $.
   $}
 `
   const [header, section] = metamathToTexts(database)
   expect(header?.trim()).toBe('The header')
   expect(section?.replace(/\s*\n\s*/g, '\n').trim()).toBe('Logic\na.1 $e |- ph $.\nA theorem.\na $p |- ps $.')
+})
+
+describe('language', () => {
+  test('long paragraphs that were not translated go, short ones stay', () => {
+    const english =
+      'Returns the number that corresponds to the weekday of the date that is given by the argument.'
+    const german =
+      'Gibt die Zahl zur\u00fcck, die dem Wochentag des Datums entspricht, das als Argument angegeben ist.'
+    const russian = '\u0427\u0438\u0441\u043b\u043e '.repeat(12).trim()
+    const read = function* (): Generator<{ text: string; place: string }> {
+      yield { text: ['the title of it', english, german, russian].join('\n\n'), place: 'here' }
+    }
+    const text = (test: ParagraphTest): string => [...keepParagraphs(read, test)('')][0]!.text
+    expect(text(notEnglish)).toBe(['the title of it', german, russian].join('\n\n'))
+    expect(text(inScript(/\p{Script=Cyrillic}/u))).toBe(['the title of it', russian].join('\n\n'))
+  })
 })
 
 describe('SWORD', () => {
