@@ -69,7 +69,9 @@ export class PackageCache {
     mkdirSync(join(lists, 'lists/partial'), { recursive: true })
     mkdirSync(join(lists, 'cache/archives/partial'), { recursive: true })
     const apt = withOptions(own)
-    const failure = await apt(['update'], this.#folder).catch((error: unknown) => error)
+    const failure = await apt(['update', '-oAPT::Update::Error-Mode=any'], this.#folder).catch(
+      (error: unknown) => error,
+    )
     try {
       return { apt, sizes: await downloadSizes(apt, names) }
     } catch (cause) {
