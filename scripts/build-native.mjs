@@ -60,13 +60,15 @@ function libtorch() {
 
 function build() {
   const torch = libtorch()
-  console.log(`native: building against ${torch || "the system's libtorch"} (about half a minute)`)
+  const isThere = existsSync(join(root, 'build/native/switchyard.node'))
+  if (!isThere)
+    console.log(`native: building against ${torch || "the system's libtorch"}, about half a minute`)
   run('cmake', [
     ...['-S', 'native', '-B', 'build/native', '-G', 'Ninja'],
     ...[`-DNODE_INCLUDE=${nodeHeaders()}`, `-DNODE_ADDON_API=${addonApi()}`, `-DLIBTORCH=${torch}`],
   ])
-  run('cmake', ['--build', 'build/native'])
-  console.log('native: build/native/switchyard.node is ready')
+  const isNew = !run('cmake', ['--build', 'build/native']).includes('no work to do')
+  console.log(`native: build/native/switchyard.node is ${isNew ? 'built' : 'up to date'}`)
 }
 
 try {

@@ -1,6 +1,6 @@
 // A progress line: redrawn in place on a terminal, a plain line now and then elsewhere, nothing when quiet.
 
-import { fit } from './terminal.ts'
+import { truncate } from './terminal.ts'
 
 const redrawEvery = 100 // ms
 const plainEvery = 5000 // ms
@@ -29,7 +29,7 @@ export class Progress {
     this.#lastDrawn = Date.now()
     if (this.#stream.isTTY) {
       const width = this.#stream.columns ?? 80
-      this.#stream.write(`\r\u001b[2K${fit(`${bar(fraction)}${text}`, width - 1)}`)
+      this.#stream.write(`\r\u001b[2K${truncate(`${bar(fraction)}${text}`, width - 1)}`)
       this.#shown = true
     } else {
       this.#stream.write(`${fraction === undefined ? '' : `${Math.round(fraction * 100)}% `}${text}\n`)

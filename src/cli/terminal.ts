@@ -38,7 +38,7 @@ function visibleLength(text: string): number {
 }
 
 /** Cuts a line to what a terminal shows of it; a cut line loses its colours. */
-export function fit(text: string, width: number): string {
+export function truncate(text: string, width: number): string {
   return visibleLength(text) <= width ? text : text.replace(colourCode, '').slice(0, width)
 }
 

@@ -1,0 +1,24 @@
+# Each target works as the first command on a fresh Debian 12 machine with Node 20 or newer.
+.PHONY: setup demo test lint bench clean
+
+setup: ## install what is missing and build
+	@scripts/setup.sh
+
+demo: setup ## train a small MoE on real text, in minutes
+	@node scripts/demo.mjs
+
+test: setup lint ## everything that is checked
+	@scripts/test.sh
+
+lint: node_modules ## format, lint, types, import floors
+	@npm run --silent lint
+	@npm run --silent typecheck
+
+bench: setup ## measure against peers, in one run each
+	@scripts/bench.sh
+
+clean: ## remove what was built
+	rm -rf build dist
+
+node_modules:
+	@scripts/setup.sh
