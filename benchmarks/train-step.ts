@@ -1,6 +1,8 @@
-// Tokens per second and memory of a training step, against plain PyTorch on the same libtorch.
+// A training step in tokens per second and memory, against plain PyTorch on the same libtorch: a loop over separate
+// expert modules, at 1 and 2 threads of which the better counts. All contestants take turns.
 
 import { Contestant, pythonWithTorch, race } from './support/contestant.ts'
+import { report } from './support/report.ts'
 
 const sizes = {
   vocab: 4096,
@@ -13,38 +15,64 @@ const sizes = {
   batch: 8,
   length: 256,
 }
-const json = JSON.stringify(sizes)
-const python = pythonWithTorch()
-const node = (file: string, args: string[], env: NodeJS.ProcessEnv = {}) =>
-  new Contestant(
-    `switchyard ${args.slice(0, 2).join('/')}${env.OMP_WAIT_POLICY ? ` ${env.OMP_WAIT_POLICY}` : ''}`,
-    process.execPath,
-    ['--import', 'tsx', `benchmarks/contestants/${file}.ts`, ...args],
-    env,
-  )
+const tokens = sizes.batch * sizes.length
+/** Forward and backward of the matrix products and causal attention: 3 x 2 per active parameter, head included. */
+const flopsPerToken =
+  6 *
+    (sizes.layers * (4 * sizes.hidden ** 2 + sizes.topK * 3 * sizes.hidden * sizes.ff) +
+      sizes.vocab * sizes.hidden) +
+  6 * sizes.layers * sizes.hidden * sizes.length
 
-const ours = [node('train-step', ['1', '2', json]), node('train-step', ['2', '2', json])]
+const python = pythonWithTorch()
+const setting = JSON.stringify(sizes)
+const gemm = Contestant.ours('sgemm 1024^3', 'sgemm.ts')
+const ours = Contestant.ours('switchyard', 'train-step.ts', ['2', '2', setting])
 const peers = python
-  ? [1, 2].map(
-      t =>
-        new Contestant(`PyTorch ${t}`, python, ['benchmarks/peers/train_step.py', String(t), json], {
-          OMP_WAIT_POLICY: 'passive',
-        }),
+  ? ['1', '2'].map(threads =>
+      Contestant.peer(`PyTorch, ${threads} threads`, python, 'train_step.py', [threads, setting]),
     )
   : []
-const gemm = node('sgemm', [])
-const all = [gemm, ...ours, ...peers]
-await race([gemm], { rounds: 0, count: 100 })
-for (const c of all.slice(1)) await (await c.ready()).round(2, { warmup: true })
-for (let i = 0; i < 5; i++) {
-  await gemm.round(50)
-  for (const c of all.slice(1)) await c.round(3)
-}
-for (const c of all)
+if (!python)
   console.log(
-    c.name,
-    c === gemm
-      ? `${((2 * 1024 ** 3) / c.median / 1e9).toFixed(1)} GFLOP/s`
-      : `${(2048 / c.median).toFixed(0)} tok/s  growth ${(c.growth / 1e6).toFixed(0)} MB peak ${(Math.max(...c.rounds.map(r => r.peak)) / 1e6).toFixed(0)} loss ${c.rounds.at(-1)?.loss}`,
+    'train-step: no Python with torch found (set PYTHON, or apt-get install python3-torch); peers left out',
   )
-for (const c of all) c.close()
+
+const steps = 3
+await race([gemm], { rounds: 0, warmup: 100 })
+for (const contestant of [ours, ...peers]) await (await contestant.ready()).round(steps, { warmup: true })
+for (let round = 0; round < 7; round++) {
+  await gemm.round(50)
+  for (const contestant of [ours, ...peers]) await contestant.round(steps)
+}
+
+const limit = (2 * 1024 ** 3) / gemm.median
+const speed = (contestant: Contestant): number => tokens / contestant.median
+const best = peers.reduce<Contestant | undefined>((a, b) => (a && speed(a) >= speed(b) ? a : b), undefined)
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`
+const leanest = Math.min(...peers.map(peer => peer.growth))
+
+report({
+  name: 'train-step',
+  setting: { ...sizes, steps, rounds: 7, flopsPerToken },
+  rows: [
+    ['who', 'tokens/s', 'of sgemm', 'memory of the step', 'peak of the process'],
+    ...[ours, ...peers].map(contestant => [
+      contestant.name,
+      speed(contestant).toFixed(0),
+      `${((100 * speed(contestant) * flopsPerToken) / limit).toFixed(0)}%`,
+      megabytes(contestant.growth),
+      megabytes(contestant.growth + contestant.baseline),
+    ]),
+  ],
+  notes: [
+    `sgemm 1024^3 in this run: ${(limit / 1e9).toFixed(0)} GFLOP/s`,
+    ...(best
+      ? [`speed over the best PyTorch: ${(speed(ours) / speed(best)).toFixed(2)} (aim: at least 0.9)`]
+      : []),
+    ...(best
+      ? [`memory over the leanest PyTorch: ${(ours.growth / leanest).toFixed(2)} (aim: at most 1)`]
+      : []),
+  ],
+  data: Object.fromEntries([gemm, ours, ...peers].map(({ name, rounds }) => [name, rounds])),
+})
+for (const contestant of [gemm, ours, ...peers]) contestant.close()

@@ -45,13 +45,18 @@ function train() {
   rmSync(dense, { recursive: true, force: true })
   say('A Mixture of Experts: 8 experts per layer, 2 of them for each token.')
   require(run('train', 'recipes/demo.yaml', '--out', moe))
-  say('Its dense twin: one feed-forward as wide as the 2 experts a token uses, the same tokens in the same order.')
+  say(
+    'Its dense twin: one feed-forward as wide as the 2 experts a token uses, the same tokens in the same order.',
+  )
   require(run('train', 'recipes/demo-dense.yaml', '--out', dense))
 }
 
 /** The best evaluation of a run and its speed. */
 function summarize(folder) {
-  const lines = readFileSync(join(folder, 'metrics.jsonl'), 'utf8').trim().split('\n').map(line => JSON.parse(line))
+  const lines = readFileSync(join(folder, 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
   const evaluations = lines.flatMap(line => line.evaluation ?? [])
   const speeds = lines.flatMap(line => line.tokensPerSecond ?? []).sort((a, b) => a - b)
   const best = evaluations.reduce((a, b) => (b.loss < a.loss ? b : a))

@@ -2,6 +2,7 @@
 
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
 import { createInterface, type Interface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 
 /** What a contestant answers after a round. */
 export interface Round {
@@ -19,6 +20,18 @@ export class Contestant {
   readonly #child: ChildProcessWithoutNullStreams
   readonly #lines: AsyncIterator<string>
   readonly #reader: Interface
+
+  /** A contestant of `benchmarks/contestants`, in TypeScript. */
+  static ours(name: string, file: string, args: readonly string[] = []): Contestant {
+    const script = fileURLToPath(new URL(`../contestants/${file}`, import.meta.url))
+    return new Contestant(name, process.execPath, ['--import', 'tsx', script, ...args])
+  }
+
+  /** A contestant of `benchmarks/peers`, in Python. OpenMP waits passively, which is the better way on few cores. */
+  static peer(name: string, python: string, file: string, args: readonly string[] = []): Contestant {
+    const script = fileURLToPath(new URL(`../peers/${file}`, import.meta.url))
+    return new Contestant(name, python, [script, ...args], { OMP_WAIT_POLICY: 'passive' })
+  }
 
   constructor(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
     this.name = name

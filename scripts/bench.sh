@@ -1,0 +1,17 @@
+#!/bin/sh
+# Measures against peers. Installs Debian's Python torch as the peer where it can; benchmarks do without it if need be.
+set -eu
+cd "$(dirname "$0")/.."
+
+has_torch() { "$1" -c 'import torch' >/dev/null 2>&1; }
+
+if ! has_torch "${PYTHON:-/usr/bin/python3}" && command -v apt-get >/dev/null 2>&1; then
+  as_root=""
+  [ "$(id -u)" -eq 0 ] || as_root="sudo"
+  echo "bench: installing python3-torch, the peer"
+  $as_root apt-get install -y -qq --no-install-recommends python3-torch >/dev/null || echo "bench: could not; going on without it"
+fi
+
+for name in ${*:-start-up op-call train-step}; do
+  node --import tsx "benchmarks/$name.ts"
+done
