@@ -7,27 +7,44 @@ import { type CorpusManifest, manifestName, writeManifest } from './corpus-manif
 
 const shardName = /^(train|validation)-\d{5}\.safetensors$/
 
-/** Refuses a folder that holds a corpus already, unless told to replace it. */
-export function claimFolder(folder: string, { force }: { force: boolean }): void {
+/** A corpus in the making. Until {@link install}, its folder is no corpus, or still the old one. */
+export class CorpusFolder {
+  readonly #folder: string
+  readonly #work: string
+  /** Where the files of the corpus are written. */
+  readonly files: string
+  /** For documents that wait to be encoded. */
+  readonly storeFile: string
+
+  /** Refuses a folder that holds a corpus already, unless told to replace it. */
+  constructor(folder: string, { force }: { force: boolean }) {
+    refuseTaken(folder, force)
+    this.#folder = folder
+    this.#work = join(folder, '.preparing')
+    this.files = join(this.#work, 'corpus')
+    this.storeFile = join(this.#work, 'documents')
+    rmSync(this.#work, { recursive: true, force: true }) // a killed run may have left one
+    mkdirSync(this.files, { recursive: true })
+  }
+
+  /** Moves the files into place. The manifest comes last: without it the folder is no corpus. */
+  install(manifest: CorpusManifest): void {
+    rmSync(join(this.#folder, manifestName), { force: true })
+    for (const name of readdirSync(this.#folder)) if (shardName.test(name)) rmSync(join(this.#folder, name))
+    for (const name of readdirSync(this.files)) renameSync(join(this.files, name), join(this.#folder, name))
+    writeManifest(this.#folder, manifest)
+  }
+
+  /** Removes what was not installed. */
+  [Symbol.dispose](): void {
+    rmSync(this.#work, { recursive: true, force: true })
+  }
+}
+
+function refuseTaken(folder: string, force: boolean): void {
   const stat = statSync(folder, { throwIfNoEntry: false })
   if (stat && !stat.isDirectory()) throw new DataError(`${folder} is a file; give a folder`)
   if (!force && existsSync(join(folder, manifestName))) {
     throw new DataError(`${folder} holds a corpus already: give --force to replace it, or another folder`)
   }
-}
-
-/** An empty folder inside, for files that are not ready. What a killed run left there goes. */
-export function openWorkFolder(folder: string): string {
-  const work = join(folder, '.preparing')
-  rmSync(work, { recursive: true, force: true })
-  mkdirSync(work, { recursive: true })
-  return work
-}
-
-/** Moves finished files into place. Until the manifest is there, which is last, the folder is no corpus. */
-export function install(work: string, folder: string, manifest: CorpusManifest): void {
-  rmSync(join(folder, manifestName), { force: true })
-  for (const name of readdirSync(folder)) if (shardName.test(name)) rmSync(join(folder, name))
-  for (const name of readdirSync(work)) renameSync(join(work, name), join(folder, name))
-  writeManifest(folder, manifest)
 }

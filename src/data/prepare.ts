@@ -1,11 +1,8 @@
 // From text to a corpus: read, clean, choose, train a tokenizer, encode, write.
 
-import { rmSync } from 'node:fs'
-import { join } from 'node:path'
 import { ConfigError } from '../errors.ts'
 import { type Corpus, openCorpus } from './corpus.ts'
-import { claimFolder, install, openWorkFolder } from './corpus-folder.ts'
-import type { CorpusManifest } from './corpus-manifest.ts'
+import { CorpusFolder } from './corpus-folder.ts'
 import { defaultShardTokens } from './corpus-writer.ts'
 import type { TextSource } from './document.ts'
 import { DocumentStore } from './document-store.ts'
@@ -50,67 +47,50 @@ const tokenizerBytes = 32e6
  * is no corpus, or still the old one.
  */
 export async function prepareCorpus(options: PrepareOptions): Promise<Corpus> {
-  const { out, source, force = false, onProgress = () => {} } = options
+  const { out, source, onProgress = () => {} } = options
   const { size, validation, seed, shardTokens } = checkedNumbers(options)
-  claimFolder(out, { force })
-  const work = openWorkFolder(out)
-  const storeFile = join(work, 'documents')
-  try {
-    using store = new DocumentStore(storeFile)
-    const { documents, cleaning } = await ingest(source, store, (fraction, text) =>
-      onProgress({ stage: 'read', fraction, text }),
-    )
-    const selections = new Map(
-      [...documents].map(([domain, list]) => [domain, selectDocuments(list, { size, validation, seed })]),
-    )
-    onProgress({ stage: 'train tokenizer', fraction: undefined, text: 'training the tokenizer' })
-    const choice = options.tokenizer ?? { kind: 'bpe', vocabSize: 4096 }
-    const tokenizer = await makeTokenizer(choice, work, textsForTokenizer(selections, store))
-    const encoded = await encodeDocuments({
-      folder: work,
-      store,
-      selections,
-      tokenizer,
-      eos: endOfText(tokenizer),
-      shardTokens,
-      onProgress: fraction => onProgress({ stage: 'encode', fraction, text: 'encoding' }),
-    })
-    rmSync(storeFile)
-    const manifest: CorpusManifest = {
-      format: 'switchyard-corpus',
-      version: 1,
-      seed,
-      vocabSize: tokenizer.vocabSize,
-      ...encoded,
-      origins: source.origins(),
-      cleaning,
-    }
-    install(work, out, manifest)
-  } finally {
-    rmSync(work, { recursive: true, force: true })
-  }
+  using folder = new CorpusFolder(out, { force: options.force ?? false })
+  using store = new DocumentStore(folder.storeFile)
+
+  const { documents, cleaning } = await ingest(source, store, (fraction, text) =>
+    onProgress({ stage: 'read', fraction, text }),
+  )
+  const selections = new Map(
+    [...documents].map(([domain, list]) => [domain, selectDocuments(list, { size, validation, seed })]),
+  )
+
+  onProgress({ stage: 'train tokenizer', fraction: undefined, text: 'training the tokenizer' })
+  const choice = options.tokenizer ?? { kind: 'bpe', vocabSize: 4096 }
+  const tokenizer = await makeTokenizer(choice, folder.files, textsForTokenizer(selections, store))
+
+  const encoded = await encodeDocuments({
+    folder: folder.files,
+    store,
+    selections,
+    tokenizer,
+    eos: endOfText(tokenizer),
+    shardTokens,
+    onProgress: fraction => onProgress({ stage: 'encode', fraction, text: 'encoding' }),
+  })
+  const { vocabSize } = tokenizer
+  const origins = source.origins()
+  folder.install({ format: 'switchyard-corpus', version: 1, seed, vocabSize, ...encoded, origins, cleaning })
   return openCorpus(out)
 }
 
-function checkedNumbers(options: PrepareOptions): {
-  size: number
-  validation: number
-  seed: number
-  shardTokens: number
-} {
-  const {
-    size = Number.POSITIVE_INFINITY,
-    validation = 0.02,
-    seed = 1,
-    shardTokens = defaultShardTokens,
-  } = options
-  const fail = (path: string, rule: string, value: number): never => {
-    throw new ConfigError(`must be ${rule}, got ${value}`, { path })
+function checkedNumbers({
+  size = Number.POSITIVE_INFINITY,
+  validation = 0.02,
+  seed = 1,
+  shardTokens = defaultShardTokens,
+}: PrepareOptions): { size: number; validation: number; seed: number; shardTokens: number } {
+  const demand = (holds: boolean, path: string, rule: string, value: number): void => {
+    if (!holds) throw new ConfigError(`must be ${rule}, got ${value}`, { path })
   }
-  if (!(size >= 1)) fail('size', 'at least 1 byte', size)
-  if (!(validation >= 0 && validation <= 0.5)) fail('validation', 'a share from 0 to 0.5', validation)
-  if (!Number.isSafeInteger(seed)) fail('seed', 'an integer', seed)
-  if (!(shardTokens >= 1)) fail('shardTokens', 'at least 1', shardTokens)
+  demand(size >= 1, 'size', 'at least 1 byte', size)
+  demand(validation >= 0 && validation <= 0.5, 'validation', 'a share from 0 to 0.5', validation)
+  demand(Number.isSafeInteger(seed), 'seed', 'an integer', seed)
+  demand(shardTokens >= 1, 'shardTokens', 'at least 1', shardTokens)
   return { size, validation, seed, shardTokens }
 }
 

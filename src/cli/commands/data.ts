@@ -104,8 +104,13 @@ function infoCommand(): Command {
 async function prepare(flags: PrepareFlags): Promise<void> {
   const { prepareCorpus } = await import('../../data/index.ts')
   const progress = new Progress({ quiet: flags.quiet ?? false })
-  const size = flags.size === undefined ? defaultSize(flags) : parseSize(flags.size, '--size')
+  let step: PrepareProgress | undefined
+  const draw = (): void => {
+    if (step) progress.update(step.fraction, step.text)
+  }
+  const heartbeat = setInterval(draw, 200) // a step without news must still show
   try {
+    const size = flags.size === undefined ? defaultSize(flags) : parseSize(flags.size, '--size')
     const corpus = await prepareCorpus({
       out: flags.out,
       source: await chooseSource(flags),
@@ -114,11 +119,15 @@ async function prepare(flags: PrepareFlags): Promise<void> {
       validation: parseNumber(flags.validation, '--validation'),
       seed: parseNumber(flags.seed, '--seed'),
       force: flags.force ?? false,
-      onProgress: showProgress(progress),
+      onProgress: next => {
+        step = next
+        draw()
+      },
     })
     progress.clear()
     process.stdout.write(flags.json ? toJson(corpus.manifest) : describeCorpus(corpus))
   } finally {
+    clearInterval(heartbeat)
     progress.clear()
   }
 }
@@ -151,16 +160,6 @@ async function chooseSource({ sample, from, domain, domains, cache }: PrepareFla
 /** Debian holds far more than a first corpus needs; what users bring they want whole. */
 function defaultSize({ from, sample }: PrepareFlags): number | undefined {
   return from || sample ? undefined : 2e6
-}
-
-/** Draws progress, and every new stage at once: its first step may take long. */
-function showProgress(progress: Progress): (step: PrepareProgress) => void {
-  let current = ''
-  return ({ stage, fraction, text }) => {
-    if (stage !== current) progress.clear()
-    current = stage
-    progress.update(fraction, text)
-  }
 }
 
 const toJson = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`

@@ -1,17 +1,17 @@
 // HTML pages as plain text: one paragraph per block, code as it stands.
 
-const entities: Record<string, string> = {
-  amp: '&',
-  lt: '<',
-  gt: '>',
-  quot: '"',
-  apos: "'",
-  nbsp: '\u00a0',
-  ndash: '\u2013',
-  mdash: '\u2014',
-  hellip: '\u2026',
-  copy: '\u00a9',
-}
+const entities = new Map([
+  ['amp', '&'],
+  ['lt', '<'],
+  ['gt', '>'],
+  ['quot', '"'],
+  ['apos', "'"],
+  ['nbsp', '\u00a0'],
+  ['ndash', '\u2013'],
+  ['mdash', '\u2014'],
+  ['hellip', '\u2026'],
+  ['copy', '\u00a9'],
+])
 
 /** Elements that begin and end a paragraph; the rest stand inside one. */
 const blocks = /<\/?(?:p|div|h[1-6]|li|ul|ol|dl|dt|dd|table|tr|blockquote|section|article|br)\b[^>]*>/gi
@@ -48,7 +48,7 @@ function stripTags(html: string): string {
 }
 
 function decodeEntity(entity: string, decimal?: string, hex?: string, name?: string): string {
-  if (name !== undefined) return entities[name] ?? entity
+  if (name !== undefined) return entities.get(name) ?? entity
   const code = decimal === undefined ? Number.parseInt(hex!, 16) : Number(decimal)
   return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : ''
 }

@@ -3,45 +3,39 @@
 import { type RoffState, unescapeRoff } from './roff-escapes.ts'
 
 /** Macros that begin a new paragraph. */
-const paragraph = new Set([
-  'PP',
-  'P',
-  'LP',
-  'TP',
-  'TQ',
-  'IP',
-  'HP',
-  'sp',
-  'RS',
-  'RE',
-  'SH',
-  'SS',
-  'br',
-  'nf',
-  'fi',
-  'EX',
-  'EE',
-])
+const paragraph = new Set('PP P LP TP TQ IP HP sp RS RE SH SS br nf fi EX EE'.split(' '))
 
 /** Macros whose arguments alternate between two fonts and stand without spaces. */
-const alternating = new Set(['BR', 'RB', 'BI', 'IB', 'IR', 'RI'])
+const alternating = new Set('BR RB BI IB IR RI'.split(' '))
 
 /** Macros whose arguments are text. */
-const plain = new Set(['B', 'I', 'R', 'SM', 'SB', 'SH', 'SS'])
+const plain = new Set('B I R SM SB SH SS'.split(' '))
 
-/** Blocks that hold no prose: macro definitions, tables, equations, pictures, comments. */
-const skipped: Record<string, RegExp> = {
-  de: /^\.\s*\./,
-  ig: /^\.\s*\./,
-  am: /^\.\s*\./,
-  TS: /^\.TE/,
-  EQ: /^\.EN/,
-  PS: /^\.PE/,
-}
+/** Blocks that hold no prose, with what ends them: macro definitions, comments, tables, equations, pictures. */
+const blockEnds = new Map([
+  ['de', /^\.\s*\./],
+  ['am', /^\.\s*\./],
+  ['ig', /^\.\s*\./],
+  ['TS', /^\.TE/],
+  ['EQ', /^\.EN/],
+  ['PS', /^\.PE/],
+])
 
-/** Sections that say who wrote and translated the page, in the languages read here. */
-const credits =
-  /(BERSETZUNG|TRADUCTION|TRADUCTEUR|TRADUCCI|ПЕРЕВОД|翻訳|翻译|译者|维护人|最新更新|翻译计划|维护|關於|关于本页|版權|跋|COPYRIGHT|COLOPHON|AUTEUR|AUTOR|АВТОР|著者|著作権|文書について|作者|版权|КОЛОФОН|DROITS D|KOLOPHON|COLOF)/i
+/** Headings of sections that say who wrote and translated the page. */
+const credits = new RegExp(
+  [
+    'COPYRIGHT|COLOPHON|KOLOPHON|COLOF',
+    // German, French, Spanish
+    "AUTOR|AUTEUR|BERSETZUNG|TRADUC|DROITS D'",
+    // Russian: author, translation, colophon
+    '\u0410\u0412\u0422\u041e\u0420|\u041f\u0415\u0420\u0415\u0412\u041e\u0414|\u041a\u041e\u041b\u041e\u0424\u041e\u041d',
+    // Japanese: author, rights, translation, writer, about this page
+    '\u8457\u8005|\u8457\u4f5c\u6a29|\u7ffb\u8a33|\u4f5c\u8005|\u6587\u66f8\u306b\u3064\u3044\u3066',
+    // Chinese: translator, translation, upkeep, last change, rights (two spellings), about this page, colophon
+    '\u8bd1\u8005|\u7ffb\u8bd1|\u7ef4\u62a4|\u6700\u65b0\u66f4\u65b0|\u7248\u6743|\u7248\u6b0a|\u5173\u4e8e\u672c\u9875|\u8dcb',
+  ].join('|'),
+  'i',
+)
 
 /**
  * Text of a manual page. Sections of credits, tables and macro definitions are left out; a page of the other macro
@@ -52,7 +46,7 @@ export function manToText(source: string): string {
   const page = new ManPage()
   const lines = source.replace(/\\\n/g, '').split('\n')
   for (let i = 0; i < lines.length; i++) {
-    const end = skipped[/^\.\s*([A-Za-z]+)/.exec(lines[i]!)?.[1] ?? '']
+    const end = blockEnds.get(/^\.\s*([A-Za-z]+)/.exec(lines[i]!)?.[1] ?? '')
     if (end === undefined) page.line(lines[i]!)
     else while (i < lines.length && !end.test(lines[i]!)) i++
   }
