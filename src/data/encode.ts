@@ -76,11 +76,14 @@ async function encodeSplit(
 
 function* batches(documents: readonly StoredDocument[]): Generator<StoredDocument[]> {
   let batch: StoredDocument[] = []
+  let bytes = 0
   for (const document of documents) {
     batch.push(document)
-    if (sumBytes(batch) < batchBytes) continue
+    bytes += document.bytes
+    if (bytes < batchBytes) continue
     yield batch
     batch = []
+    bytes = 0
   }
   if (batch.length > 0) yield batch
 }

@@ -178,6 +178,12 @@ describe('prepareCorpus', () => {
     expect([...tokensOf(train), ...tokensOf(validation)].filter(id => id === 2)).toHaveLength(100)
   })
 
+  test('the tokenizer is learned from the training text', async () => {
+    const { vocabSize, manifest } = await prepare({ tokenizer: { kind: 'bpe', vocabSize: 310 } })
+    expect(vocabSize).toBe(310)
+    for (const { train } of manifest.domains) expect(train.tokens).toBeLessThan(train.bytes * 0.7)
+  })
+
   test('the same seed gives the same files, another seed other documents', async () => {
     const tokenizer = { kind: 'bpe' as const, vocabSize: 280 }
     const hashes = async (seed: number): Promise<string[]> => {
