@@ -1,0 +1,27 @@
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import { replayTraining } from './replay.ts'
+
+const fixture = (name: string): string =>
+  fileURLToPath(new URL(`../../tests/fixtures/${name}`, import.meta.url))
+const folder = fixture('train_mixtral')
+const reference = join(folder, 'reference.safetensors')
+
+test('20 steps and the first gradients equal those of Hugging Face transformers within 1e-6', () => {
+  const checks = replayTraining(folder, reference, 1e-6)
+  expect(checks.length).toBe(3 + 21) // three curves, 21 gradients
+  expect(checks.filter(check => !check.ok)).toEqual([])
+})
+
+test('another model does not repeat the run', () => {
+  const checks = replayTraining(fixture('mixtral'), reference, 1e-3)
+  expect(checks.every(check => check.ok)).toBe(false)
+})
+
+test('a reference of another kind is refused by name', () => {
+  const logits = join(fixture('mixtral'), 'reference.safetensors')
+  expect(() => replayTraining(folder, logits, 1e-6)).toThrow(
+    "holds no tensor 'batches' (it has generated, input_ids, logits)",
+  )
+})

@@ -1,0 +1,195 @@
+// The command line: help, exit codes, one line per mistake.
+import { cpSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { runCli, temporaryFolder } from './support/cli.ts'
+
+const folder = temporaryFolder()
+const fixture = (name: string): string => join(import.meta.dirname, 'fixtures', name)
+const commands = ['data prepare', 'data info', 'train', 'eval', 'generate', 'inspect', 'verify']
+
+describe('help', () => {
+  test.each(commands)('of %s has an example and fits a terminal', async command => {
+    const { code, stdout } = await runCli([...command.split(' '), '--help'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/Examples?:\n {2}switchyard /)
+    expect(Math.max(...stdout.split('\n').map(line => line.length))).toBeLessThanOrEqual(80)
+  })
+
+  test('of the whole lists every command', async () => {
+    const { code, stdout } = await runCli(['--help'])
+    expect(code).toBe(0)
+    for (const command of commands) expect(stdout).toContain(` ${command.split(' ')[0]} `)
+  })
+
+  test('and version load neither the addon nor zod', () => {
+    const lazy = ['zod', 'yaml', 'switchyard.node', 'tokenizers', 'hyparquet']
+    // Whatever main.js imports statically is loaded for --help too.
+    const seen = staticImports(join(import.meta.dirname, '../dist/cli/main.js'))
+    expect(seen.size).toBeGreaterThan(8)
+    expect([...seen].filter(name => lazy.some(part => name === part || name.endsWith(part)))).toEqual([])
+  })
+})
+
+/** Every module that a built file pulls in by static imports. */
+function staticImports(file: string, seen = new Set<string>()): Set<string> {
+  if (seen.has(file)) return seen
+  seen.add(file)
+  for (const [, name = ''] of readFileSync(file, 'utf8').matchAll(
+    /^(?:import|export)\b.* from ['"]([^'"]+)['"]/gm,
+  )) {
+    if (name.startsWith('.')) staticImports(join(file, '..', name), seen)
+    else seen.add(name)
+  }
+  return seen
+}
+
+describe('inspect', () => {
+  test('counts Mixtral 8x7B from its config alone', async () => {
+    const config = {
+      model_type: 'mixtral',
+      vocab_size: 32000,
+      hidden_size: 4096,
+      intermediate_size: 14336,
+      num_hidden_layers: 32,
+      num_attention_heads: 32,
+      num_key_value_heads: 8,
+      num_local_experts: 8,
+      num_experts_per_tok: 2,
+      max_position_embeddings: 32768,
+    }
+    const file = join(folder, 'config.json')
+    writeFileSync(file, JSON.stringify(config))
+    const { code, stdout } = await runCli(['inspect', file])
+    expect(code).toBe(0)
+    expect(stdout).toContain('46,702,792,704 total')
+    expect(stdout).toContain('12,879,925,248 active per token')
+    const json = JSON.parse((await runCli(['inspect', file, '--json'])).stdout)
+    expect(json.parameters.total).toBe(46_702_792_704)
+  })
+})
+
+describe('verify', () => {
+  const model = fixture('mixtral')
+  const reference = join(model, 'reference.safetensors')
+
+  test('exits with 0 within the tolerance and with 1 beyond it', async () => {
+    expect((await runCli(['verify', model, '--reference', reference])).code).toBe(0)
+    const strict = await runCli(['verify', model, '--reference', reference, '--tolerance', '1e-12'])
+    expect(strict).toMatchObject({ code: 1, stdout: expect.stringContaining('differs  logits') })
+  })
+
+  test('replays a training run', async () => {
+    const run = fixture('train_mixtral')
+    const { code, stdout } = await runCli([
+      'verify',
+      run,
+      '--reference',
+      join(run, 'reference.safetensors'),
+      '--train',
+    ])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/ok {2}loss +\d/)
+    expect(stdout).toContain('grad.model.layers.1.mlp.experts.gate_up_proj')
+  })
+
+  test('names a tensor that holds NaN', async () => {
+    const copy = join(folder, 'nan')
+    cpSync(model, copy, { recursive: true })
+    const file = join(copy, 'model.safetensors')
+    const bytes = readFileSync(file)
+    bytes.writeFloatLE(Number.NaN, bytes.length - 4) // the last tensor by name
+    writeFileSync(file, bytes)
+    expect(await runCli(['verify', copy])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('NaN or infinite values in model.norm.weight'),
+    })
+  })
+
+  test('names a truncated file', async () => {
+    const copy = join(folder, 'short')
+    cpSync(model, copy, { recursive: true })
+    truncateSync(join(copy, 'model.safetensors'), 100_000)
+    const { code, stderr } = await runCli(['verify', copy])
+    expect(code).toBe(1)
+    expect(stderr).toMatch(
+      /^error: .*short\/model\.safetensors: tensor '.*': bytes .* lie outside .* the file is truncated\n$/,
+    )
+  })
+})
+
+describe('a mistake gets one line, an exit code, and no stack trace', () => {
+  const model = fixture('mixtral')
+  test.each([
+    [
+      ['inspect', 'nowhere'],
+      2,
+      'nowhere: no such file or folder; name a folder with config.json and *.safetensors',
+    ],
+    [['inspect', model, '--dtype', 'f8'], 2, "--dtype: 'f8' is not one of f32, bf16, f16, f64"],
+    [['inspect', model, '--context', 'long'], 2, "--context: 'long' is not a number of tokens"],
+    [['generate', model, '--prompt', 'x'], 1, 'tokenizer.json: cannot be read (ENOENT)'],
+    [['generate', model], 2, "required option '--prompt <text>' not specified"],
+    [
+      ['generate', model, '--prompt', 'x', '--temperature', 'hot'],
+      2,
+      "--temperature: must be a number, got 'hot'",
+    ],
+    [
+      ['generate', model, '--prompt', 'x', '--top-k', '1.5'],
+      2,
+      "--top-k: must be a whole number of at least 0, got '1.5'",
+    ],
+    [['train'], 2, 'recipe: is missing; see recipes/ for examples'],
+    [['train', '--resume'], 2, '--resume: needs --out, the folder of the run'],
+    [['train', 'none.yaml'], 2, 'none.yaml: no such recipe; see recipes/ for examples'],
+    [['eval', model, '--data', 'nowhere'], 1, 'nowhere is not a corpus (it has no corpus.json)'],
+    [['verify', model, '--train'], 2, '--train: needs --reference FILE, the recorded run'],
+    [['verify', model, '--reference', 'none'], 1, 'none: cannot be opened (ENOENT)'],
+    [['verify', model, '--reference', join(model, 'config.json')], 1, 'config.json: header says it is'],
+    [['data', 'info', 'nowhere'], 1, 'nowhere is not a corpus'],
+    [['fly'], 2, "unknown command 'fly'"],
+    [['train', '--fast'], 2, "unknown option '--fast'"],
+  ])('%j', async (args, code, message) => {
+    const result = await runCli(args)
+    expect(result.code).toBe(code)
+    expect(result.stderr).toContain(message)
+    expect(result.stderr).toMatch(/^error: /)
+    expect(result.stderr).not.toMatch(/\n\s+at /)
+    expect(result.stderr.trim().split('\n').length).toBeLessThanOrEqual(2) // commander adds a hint
+  })
+
+  test('--verbose adds the stack trace', async () => {
+    expect((await runCli(['inspect', 'nowhere', '--verbose'])).stderr).toMatch(/\n\s+at /)
+  })
+
+  test('a model and a corpus of different tokenizers are told apart', async () => {
+    const corpus = join(folder, 'corpus')
+    await runCli([
+      'data',
+      'prepare',
+      '--sample',
+      '--size',
+      '40kB',
+      '--tokenizer',
+      'bytes',
+      '--out',
+      corpus,
+      '--quiet',
+    ])
+    expect(existsSync(join(corpus, 'corpus.json'))).toBe(true)
+    const vocabulary = await runCli(['eval', model, '--data', corpus])
+    expect(vocabulary).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('tokens, but the model knows only 96'),
+    })
+    const copy = join(folder, 'with-tokenizer')
+    cpSync(model, copy, { recursive: true })
+    writeFileSync(join(copy, 'tokenizer.json'), '{}')
+    const other = await runCli(['eval', copy, '--data', corpus])
+    expect(other).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('differ: prepare the text again with --tokenizer'),
+    })
+  })
+})
