@@ -137,3 +137,14 @@ test('noGrad stops recording and restores the mode after an exception', () => {
   ).toThrow('mine')
   expect(x.mul(2).requiresGrad).toBe(true)
 })
+
+test('autocast computes products in half precision and restores the mode', () => {
+  const x = ones([2, 2])
+  expect(autocast('cpu', 'bf16', () => x.matmul(x)).dtype).toBe('bf16')
+  expect(() =>
+    autocast('cpu', 'bf16', () => {
+      throw new Error('mine')
+    }),
+  ).toThrow('mine')
+  expect(x.matmul(x).dtype).toBe('f32')
+})

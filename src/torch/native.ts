@@ -93,7 +93,7 @@ export let call: Native['call'] = (operator, ...args) => native().call(operator,
 function load(): Native {
   // libgomp reads this once, when libtorch pulls it in. Spinning OpenMP threads would fight with BLAS's own.
   process.env.OMP_WAIT_POLICY ??= 'passive'
-  const addon = createRequire(import.meta.url)(addonPath()) as Native
+  const addon = openAddon()
   addon.setErrorFactory(toError)
   const { blas } = addon.info()
   if (blas === 'reference') {
@@ -107,17 +107,25 @@ function load(): Native {
   return addon
 }
 
-/** src/torch or dist/torch: both lie two levels below the package. */
-function addonPath(): string {
-  const path =
-    process.env.SWITCHYARD_ADDON ??
-    fileURLToPath(new URL('../../build/native/switchyard.node', import.meta.url))
-  if (!existsSync(path)) {
+/** src/torch and dist/torch both lie two levels below the package. */
+const inPackage = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+
+function openAddon(): Native {
+  const path = process.env.SWITCHYARD_ADDON ?? inPackage('build/native/switchyard.node')
+  const remedy = `build it with: node ${inPackage('scripts/build-native.mjs')}`
+  if (!existsSync(path))
+    throw new SwitchyardError(`the native addon is not built (${path} is missing); ${remedy}`)
+  try {
+    return createRequire(import.meta.url)(path) as Native
+  } catch (cause) {
+    const reason = (cause as Error).message.split('\n')[0]
     throw new SwitchyardError(
-      `the native addon is not built (${path} is missing): run \`npm run build:native\``,
+      `the native addon does not load (${reason}): libtorch or Node has changed; ${remedy}`,
+      {
+        cause,
+      },
     )
   }
-  return path
 }
 
 /** SWITCHYARD_THREADS, else every core: BLAS gets them all, libtorch's own loops too unless they spin. */
