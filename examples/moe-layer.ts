@@ -31,7 +31,9 @@ for (let step = 1; step <= 400; step++) {
     optimizer.update(3e-3)
     if (step % 100 === 0) {
       const { load, entropy } = routingStats(routing)
-      console.log(`step ${step}: error ${error.item().toFixed(3)}, load ${load.join(' ')}, router entropy ${entropy.toFixed(2)}`)
+      console.log(
+        `step ${step}: error ${error.item().toFixed(3)}, load ${load.join(' ')}, router entropy ${entropy.toFixed(2)}`,
+      )
     }
   })
 }

@@ -19,7 +19,9 @@ export function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map(row => visibleLength(row[column] ?? ''))),
   )
-  const numeric = widths.map((_, column) => rows.slice(1).every(row => /^[-+<\d]|^$/.test(row[column] ?? '')))
+  const numeric = widths.map((_, column) =>
+    rows.slice(1).every(row => /^[-+<\d]|^$/.test(plain(row[column] ?? ''))),
+  )
   const lines = rows.map((row, i) => {
     const cells = row.map((cell, column) => {
       const padding = ' '.repeat((widths[column] ?? 0) - visibleLength(cell))
@@ -33,13 +35,12 @@ export function table(rows: readonly (readonly string[])[]): string {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: colour codes start with the escape character
 const colourCode = /\u001b\[\d+m/g
 
-function visibleLength(text: string): number {
-  return text.replace(colourCode, '').length
-}
+const plain = (text: string): string => text.replace(colourCode, '')
+const visibleLength = (text: string): number => plain(text).length
 
 /** Cuts a line to what a terminal shows of it; a cut line loses its colours. */
 export function truncate(text: string, width: number): string {
-  return visibleLength(text) <= width ? text : text.replace(colourCode, '').slice(0, width)
+  return visibleLength(text) <= width ? text : plain(text).slice(0, width)
 }
 
 /** 1234567 as `1.2M`. */
