@@ -56,14 +56,16 @@ check_blas() {
   esac
 }
 
+# A copy of the lock file says what was installed.
 install_modules() {
-  if [ node_modules/.package-lock.json -nt package-lock.json ]; then
+  if cmp -s package-lock.json node_modules/.installed-lock.json; then
     say "npm packages are there"
-  else
-    say "installing npm packages"
-    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || fail "npm ci failed: check the network, then run make setup again"
-    touch node_modules/.package-lock.json
+    return
   fi
+  say "installing npm packages"
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error ||
+    fail "npm ci failed: check the network, then run make setup again"
+  cp package-lock.json node_modules/.installed-lock.json
 }
 
 check_node
