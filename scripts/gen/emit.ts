@@ -41,7 +41,7 @@ ${functions.map(entry => emitEntry(entry)).join('')}`
 }
 
 function constantOf({ operator, overload }: Overload): string {
-  const name = operator.replace('aten::', '').replace(/^_+/, '')
+  const name = operator.replace('aten::', '').replace('::', '_').replace(/^_+/, '')
   return `${camelCase(name)}${overload && `_${overload}`}Op`
 }
 
@@ -89,6 +89,7 @@ function returnType({ returns, inPlace }: Overload): string {
     'Tensor[]': 'Tensor[]',
     bool: 'boolean',
     int: 'number',
+    float: 'number',
   }
   const known = single[returns]
   if (known) return known

@@ -35,14 +35,14 @@ export function parseList(text: string, schemaOf: (operator: string, overload: s
   for (const line of text.split('\n')) {
     const heading = /^\[(methods|functions)\]$/.exec(line)
     if (heading) section = heading[1] as Entry['section']
-    const match = /^(\w+)(?: = (\w+))?: ([\w| -]+?)(?:, (\w+)=(\w+))?$/.exec(line)
+    const match = /^(\w+)(?: = ([\w:]+))?: ([\w| -]+?)(?:, (\w+)=(\w+))?$/.exec(line)
     if (!match) continue
     const [, name = '', operator = name, overloads = '', fixedName, fixedValue] = match
     entries.push({
       name: camelCase(name),
       section,
       overloads: overloads.split(' | ').map(overload => {
-        const parsed = parseSchema(schemaOf(`aten::${operator}`, overload === '-' ? '' : overload))
+        const parsed = parseSchema(schemaOf(qualified(operator), overload === '-' ? '' : overload))
         const fixed = parsed.parameters.find(parameter => parameter.name === fixedName)
         if (fixed && fixedValue) fixed.fixed = fixedValue
         return parsed
@@ -51,6 +51,8 @@ export function parseList(text: string, schemaOf: (operator: string, overload: s
   }
   return entries
 }
+
+const qualified = (operator: string): string => (operator.includes('::') ? operator : `aten::${operator}`)
 
 /** Parameters that only defaults are ever wanted of. */
 const hidden = new Set([

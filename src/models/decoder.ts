@@ -14,8 +14,9 @@ import {
   RMSNorm,
   rotation,
 } from '../nn/index.ts'
-import { arange, noGrad, Tensor, tidy } from '../torch/index.ts'
+import { arange, fusedLinearCrossEntropy, hasKernel, linear, noGrad, Tensor, tidy } from '../torch/index.ts'
 import type { DecoderConfig } from './config.ts'
+import { nextTokenLoss } from './loss.ts'
 
 /** The block after attention: a dense one returns its output alone, an MoE layer also its routing. */
 export type FeedForward = Module & { forward(x: Tensor, mask: Tensor | null): Tensor | MoeOutput }
@@ -114,18 +115,20 @@ export class Decoder extends Module {
     return { hidden: this.norm.forward(hidden), routings }
   }
 
-  /** Angles and masks, the same for every layer. */
+  /** Angles and mask, the same for every layer. */
   #attentionInput(ids: Tensor, past: number, mask: Tensor | null): AttentionInput {
-    const { head_dim, rope_theta, sliding_window } = this.#config
+    const { head_dim, rope_theta, sliding_window: window } = this.#config
     const [length, device] = [ids.size(1), ids.device]
     return noGrad(() =>
       tidy(() => {
         const positions =
           mask === null ? arange(past, past + length, 1, { device }) : paddedPositions(mask, length)
-        const causal = causalMask(length, { past, window: sliding_window, device })
+        const angles = rotation(positions, head_dim, rope_theta)
+        if (past === 0 && mask === null) return { rotation: angles, mask: { kind: 'causal', window } }
+        const causal = causalMask(length, { past, window, device })
         const padding = mask === null ? null : mask.logicalNot().unsqueeze(1).unsqueeze(1) // [B, 1, 1, S]
         const blocked = causal && padding ? causal.logicalOr(padding) : (causal ?? padding)
-        return { rotation: rotation(positions, head_dim, rope_theta), blocked }
+        return { rotation: angles, mask: { kind: 'blocked', blocked } }
       }),
     )
   }
@@ -162,8 +165,32 @@ export class CausalLM extends Module {
     })
   }
 
+  /**
+   * Mean cross-entropy in nats of each next token, without the logits of all tokens in memory where a kernel helps.
+   *
+   * @param ids i64 [B, T]
+   * @param targets i64 [B, T]: the token after each position; -100 where none counts
+   */
+  loss(ids: Tensor, targets: Tensor): { loss: Tensor; routings: LayerRouting[] } {
+    return tidy(() => {
+      const { hidden, routings } = this.model.forward(ids, {})
+      if (!hasKernel('linearCrossEntropy', hidden, this.#head)) {
+        return { loss: nextTokenLoss(this.#score(hidden), targets), routings }
+      }
+      return {
+        loss: fusedLinearCrossEntropy(hidden.flatten(0, 1), this.#head, targets.reshape([-1])),
+        routings,
+      }
+    })
+  }
+
+  /** [V, D] */
+  get #head(): Tensor {
+    return this.lm_head?.weight ?? this.model.embed_tokens.weight
+  }
+
   #score(hidden: Tensor): Tensor {
-    return this.lm_head ? this.lm_head.forward(hidden) : hidden.matmul(this.model.embed_tokens.weight.t())
+    return linear(hidden, this.#head)
   }
 
   /** As HF does: every matrix normal with `initializer_range`, norms one. */

@@ -66,6 +66,8 @@ export class MoeLayer<
 
   #compute(xTD: Tensor, routing: TokenRouting): Tensor {
     if (this.dispatch.kind === 'reference') return referenceMoe(xTD, routing, this.experts)
+    const mixed = this.experts.mixture?.(xTD, routing)
+    if (mixed) return mixed
     const { x, counts, combine } = sortedDispatch(xTD, routing)
     return combine(this.experts.forward(x, counts))
   }

@@ -1,7 +1,15 @@
 // Grouped-query causal self-attention (arXiv:2305.13245).
 // Shapes: B batch, T new positions, S positions attended to, H heads, G key/value heads, D head width.
 
-import { arange, type Device, noGrad, type Tensor, tidy } from '../torch/index.ts'
+import {
+  arange,
+  type Device,
+  fusedCausalAttention,
+  hasKernel,
+  noGrad,
+  type Tensor,
+  tidy,
+} from '../torch/index.ts'
 import { Linear } from './linear.ts'
 import { Module } from './module.ts'
 import { atLeastF32 } from './precision.ts'
@@ -27,12 +35,21 @@ export interface KeyValueStore {
   append(keys: Tensor, values: Tensor): [keys: Tensor, values: Tensor]
 }
 
+/** Where a query may look. */
+export type AttentionMask =
+  /** At itself and what is before it; of that at the last `window` positions, if there is a window. */
+  | { kind: 'causal'; window: number | null }
+  /** Wherever `blocked` is false: [T, S] or [B, 1, T, S]; null blocks nothing. See causalMask(). */
+  | { kind: 'blocked'; blocked: Tensor | null }
+
 export interface AttentionInput {
   rotation: Rotation
-  /** True where a query must not look: [T, S] or [B, 1, T, S]. See causalMask(). */
-  blocked: Tensor | null
+  mask: AttentionMask
   cache?: KeyValueStore | undefined
 }
+
+/** Queries, keys and values of all heads, [B, T, heads * D] each. */
+type Projected = readonly [queries: Tensor, keys: Tensor, values: Tensor]
 
 /** `softmax(q k^T / sqrt(D)) v` per head; each key/value head serves H / G query heads. */
 export class Attention extends Module {
@@ -60,13 +77,26 @@ export class Attention extends Module {
   }
 
   /** x [B, T, hidden] -> [B, T, hidden] */
-  forward(x: Tensor, { rotation, blocked, cache }: AttentionInput): Tensor {
-    const queries = rotate(this.#heads(this.q_proj.forward(x)), rotation) // [B, H, T, D]
-    let keys = rotate(this.#heads(this.k_proj.forward(x)), rotation) // [B, G, T, D]
-    let values = this.#heads(this.v_proj.forward(x)) // [B, G, T, D]
+  forward(x: Tensor, input: AttentionInput): Tensor {
+    const projected = [this.q_proj.forward(x), this.k_proj.forward(x), this.v_proj.forward(x)] as const // [B, T, heads * D]
+    return this.o_proj.forward(this.#fused(projected, input) ?? this.#reference(projected, input))
+  }
+
+  /** The kernel, for plain causal attention without a cache: [B, T, H * D]. */
+  #fused([queries, keys, values]: Projected, { rotation, mask, cache }: AttentionInput): Tensor | null {
+    const isPlain = mask.kind === 'causal' && !cache && rotation.cos.ndim === 2
+    if (!isPlain || !hasKernel('attention', queries, keys, values)) return null
+    return fusedCausalAttention(queries, keys, values, rotation.cos, rotation.sin, this.headDim, mask.window)
+  }
+
+  #reference([q, k, v]: Projected, { rotation, mask, cache }: AttentionInput): Tensor {
+    const queries = rotate(this.#heads(q), rotation) // [B, H, T, D]
+    let keys = rotate(this.#heads(k), rotation) // [B, G, T, D]
+    let values = this.#heads(v) // [B, G, T, D]
     if (cache) [keys, values] = cache.append(keys, values) // [B, G, S, D]
-    const attended = this.#attend(queries, keys, values, blocked) // [B, H, T, D]
-    return this.o_proj.forward(attended.transpose(1, 2).flatten(2)) // [B, T, hidden]
+    const blocked =
+      mask.kind === 'blocked' ? mask.blocked : causalMask(q.size(1), { ...mask, device: q.device })
+    return this.#attend(queries, keys, values, blocked).transpose(1, 2).flatten(2) // [B, T, H * D]
   }
 
   /** [B, T, heads * D] -> [B, heads, T, D] */

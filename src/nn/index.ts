@@ -5,6 +5,7 @@ export { type Activation, activate } from './activation.ts'
 export {
   Attention,
   type AttentionInput,
+  type AttentionMask,
   type AttentionOptions,
   type CausalMaskOptions,
   causalMask,

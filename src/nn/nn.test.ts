@@ -185,6 +185,7 @@ describe('causalMask', () => {
 })
 
 describe('Attention', () => {
+  const causal = { kind: 'causal', window: null } as const
   const angles = (length: number) => rotation(arange(0, length), 4, 10_000)
 
   /** softmax(q k^T / sqrt d) v, head by head and position by position. */
@@ -220,7 +221,7 @@ describe('Attention', () => {
       manualSeed(1)
       const attention = new Attention({ hiddenSize: 12, numHeads, numKeyValueHeads, headDim: 4 }).to('f64')
       const x = randn([1, 6, 12], { dtype: 'f64', seed: 2 })
-      const y = attention.forward(x, { rotation: angles(6), blocked: causalMask(6) })
+      const y = attention.forward(x, { rotation: angles(6), mask: causal })
       expectClose(y, naive(attention, x, numHeads), 1e-7) // angles are f32: 6e-8 each
     },
   )
@@ -230,7 +231,7 @@ describe('Attention', () => {
     const x = randn([1, 5, 8], { seed: 1 })
     const changed = x.clone()
     changed.select(1, 4).fill_(9)
-    const input = { rotation: angles(5), blocked: causalMask(5) }
+    const input = { rotation: angles(5), mask: causal }
     const [a, b] = [attention.forward(x, input), attention.forward(changed, input)]
     expectClose(a.narrow(1, 0, 4), b.narrow(1, 0, 4), 0)
   })
@@ -239,14 +240,14 @@ describe('Attention', () => {
     manualSeed(1)
     const attention = new Attention({ hiddenSize: 4, numHeads: 2, numKeyValueHeads: 1, headDim: 2 }).to('f64')
     const x = randn([1, 3, 4], { dtype: 'f64', seed: 2, requiresGrad: true })
-    const input = { rotation: rotation(arange(0, 3), 2, 100), blocked: causalMask(3) }
+    const input = { rotation: rotation(arange(0, 3), 2, 100), mask: causal }
     gradcheck(() => attention.forward(x, input).square().sum(), [x, ...attention.parameters()])
   })
 
   test('a row that may attend to nothing stays finite', () => {
     const attention = new Attention({ hiddenSize: 8, numHeads: 2 })
     const blocked = eye(3).eq(0).logicalOr(eye(3).eq(1)) // everything
-    const y = attention.forward(randn([1, 3, 8]), { rotation: angles(3), blocked })
+    const y = attention.forward(randn([1, 3, 8]), { rotation: angles(3), mask: { kind: 'blocked', blocked } })
     expect(y.isfinite().all().item()).toBe(1)
   })
 })

@@ -1,6 +1,6 @@
 // Normalisations over the last dimension.
 
-import { empty, layerNorm, Parameter, type Tensor } from '../torch/index.ts'
+import { empty, fusedRmsNorm, hasKernel, layerNorm, Parameter, type Tensor } from '../torch/index.ts'
 import { constant } from './init.ts'
 import { Module } from './module.ts'
 import { atLeastF32 } from './precision.ts'
@@ -17,6 +17,7 @@ export class RMSNorm extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    if (hasKernel('rmsNorm', x, this.weight)) return fusedRmsNorm(x, this.weight, this.eps)
     const wide = atLeastF32(x)
     const scale = wide.square().mean(-1, true).add_(this.eps).rsqrt() // [..., 1]
     return wide.mul(scale).to(x.dtype).mul(this.weight)

@@ -37,6 +37,12 @@ export {
   foreachSqrt,
   foreachZero_,
   fullLike,
+  fusedAdamw_,
+  fusedCausalAttention,
+  fusedExperts,
+  fusedLinearCrossEntropy,
+  fusedRmsNorm,
+  fusedRoute,
   layerNorm,
   linear,
   mseLoss,
@@ -46,11 +52,13 @@ export {
   randnLike,
   searchsorted,
   stack,
+  vectorNorm,
   where,
   zerosLike,
 } from './generated/functions.ts'
 export { Generator, manualSeed } from './generator.ts'
 export { gradcheck } from './gradcheck.ts'
+export { hasKernel, type KernelName, kernelNames, withKernels } from './kernels.ts'
 export { MappedFile, mapFile } from './map-file.ts'
 export type { OperatorSchema, RuntimeInfo } from './native.ts'
 export { Constant, Parameter } from './parameter.ts'

@@ -1,7 +1,7 @@
 // What training minimises: cross-entropy and the router's auxiliary losses, each by name.
 
 import { z } from 'zod'
-import { type CausalLM, type LayerRouting, nextTokenLoss } from '../models/index.ts'
+import type { CausalLM, LayerRouting } from '../models/index.ts'
 import { hfBalanceLoss, routerZLoss, switchBalanceLoss } from '../moe/index.ts'
 import type { Tensor } from '../torch/index.ts'
 
@@ -46,8 +46,7 @@ export function computeObjective(
   targets: Tensor,
   losses: Losses,
 ): Objective {
-  const { logits, routings } = model.forward(inputs)
-  const crossEntropy = nextTokenLoss(logits, targets)
+  const { loss: crossEntropy, routings } = model.loss(inputs, targets)
   const terms: Record<string, Tensor> = { crossEntropy }
   let total = crossEntropy
   if (routings.length > 0 && losses.balance.kind !== 'none') {

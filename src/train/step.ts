@@ -5,7 +5,7 @@ import { type RoutingStats, routingStats } from '../moe/index.ts'
 import { autocast, type Parameter, type Tensor, tidy } from '../torch/index.ts'
 import { computeObjective, type Losses, type Objective } from './objective.ts'
 import type { AdamW } from './optimizer/adamw.ts'
-import { clipGradients, gradientNorm } from './optimizer/clip.ts'
+import { clipFactor, gradientNorm } from './optimizer/clip.ts'
 
 /** Token ids i64 [B, T] and the ids that follow each. */
 export interface Batch {
@@ -86,8 +86,7 @@ function update(
 ): Pick<StepResult, 'gradientNorm' | 'updated'> {
   const norm = gradientNorm(parameters)
   if (!Number.isFinite(norm)) return { gradientNorm: norm, updated: false }
-  if (clip !== null) clipGradients(parameters, norm, clip)
-  optimizer.update(learningRate)
+  optimizer.update(learningRate, clip === null ? 1 : clipFactor(norm, clip))
   return { gradientNorm: norm, updated: true }
 }
 

@@ -3,7 +3,8 @@
 
 import { invariant } from '../../errors.ts'
 import { type Activation, activate, Module, Parameter, uniform } from '../../nn/index.ts'
-import { cat, empty, linear, type Tensor } from '../../torch/index.ts'
+import { cat, empty, fusedExperts, hasKernel, linear, type Tensor } from '../../torch/index.ts'
+import type { TokenRouting } from '../routing.ts'
 import type { Experts } from './experts.ts'
 
 export interface StackedExpertsOptions {
@@ -18,15 +19,31 @@ export interface StackedExpertsOptions {
 /** The part that gated and plain experts share: groups of rows, each through its own slice of the weights. */
 abstract class StackedExperts extends Module implements Experts {
   abstract readonly numExperts: number
+  abstract readonly activation: Activation
+  abstract readonly down_proj: Parameter // [E, D, F]
 
-  /** Each weight tensor as E slices. */
-  protected abstract slices(): Tensor[][]
+  /** The first projection: [E, 2F, D] when gated, else [E, F, D]. */
+  protected abstract readonly up: Parameter
 
   /** One expert, given its slice of each weight tensor. */
   protected abstract apply(x: Tensor, weights: readonly Tensor[]): Tensor
 
+  mixture(xTD: Tensor, { indices, weights }: TokenRouting): Tensor | null {
+    const { up, down_proj, activation } = this
+    if (!hasKernel('experts', xTD, up, down_proj)) return null
+    return fusedExperts(
+      xTD,
+      indices,
+      weights.to(xTD.dtype),
+      up,
+      down_proj,
+      activation,
+      up.size(1) !== down_proj.size(2),
+    )
+  }
+
   forward(xND: Tensor, counts: readonly number[]): Tensor {
-    const slices = this.slices()
+    const slices = [this.up.unbind(), this.down_proj.unbind()]
     const groups = xND.splitWithSizes(counts)
     const outputs = groups.flatMap((group, e) => {
       if (counts[e] === 0) return [] // an expert without tokens runs nothing
@@ -41,10 +58,7 @@ abstract class StackedExperts extends Module implements Experts {
   }
 
   expert(index: number, x: Tensor): Tensor {
-    return this.apply(
-      x,
-      this.slices().map(weights => at(weights, index)),
-    )
+    return this.apply(x, [this.up.select(0, index), this.down_proj.select(0, index)])
   }
 }
 
@@ -69,8 +83,8 @@ export class GatedExperts extends StackedExperts {
     this.down_proj = stack(numExperts, hiddenSize, intermediateSize)
   }
 
-  protected override slices(): Tensor[][] {
-    return [this.gate_up_proj.unbind(), this.down_proj.unbind()]
+  protected override get up(): Parameter {
+    return this.gate_up_proj
   }
 
   protected override apply(x: Tensor, [gateUp, down]: readonly [Tensor, Tensor]): Tensor {
@@ -94,8 +108,8 @@ export class PlainExperts extends StackedExperts {
     this.down_proj = stack(numExperts, hiddenSize, intermediateSize)
   }
 
-  protected override slices(): Tensor[][] {
-    return [this.up_proj.unbind(), this.down_proj.unbind()]
+  protected override get up(): Parameter {
+    return this.up_proj
   }
 
   protected override apply(x: Tensor, [up, down]: readonly [Tensor, Tensor]): Tensor {

@@ -3,7 +3,7 @@
 
 import { ConfigError } from '../../errors.ts'
 import { atLeastF32, Linear, Module } from '../../nn/index.ts'
-import { type Tensor, tidy } from '../../torch/index.ts'
+import { fusedRoute, hasKernel, type Tensor, tidy } from '../../torch/index.ts'
 import type { Router, TokenRouting } from '../routing.ts'
 
 export interface TopKRouterOptions {
@@ -49,19 +49,20 @@ export class TopKRouter extends Module implements Router {
 
   forward(xTD: Tensor, mask: Tensor | null = null): TokenRouting {
     const routing = tidy(() => {
-      const logitsTE = atLeastF32(xTD).matmul(atLeastF32(this.weight).t())
-      const probsTE = logitsTE.softmax(-1)
-      // A stable sort, since libtorch's topk breaks ties arbitrarily.
-      const indicesTK = probsTE.detach().sort(-1, true)[1].narrow(-1, 0, this.topK)
-      return {
-        kind: 'token' as const,
-        indices: indicesTK,
-        weights: this.#weigh(logitsTE, probsTE, indicesTK),
-        logits: logitsTE,
-        probs: probsTE,
-      }
+      const logits = atLeastF32(xTD).matmul(atLeastF32(this.weight).t()) // [T, E]
+      const [weights, indices, probs] = this.#choose(logits)
+      return { kind: 'token' as const, indices, weights, logits, probs }
     })
     return maskPadding({ ...routing, mask })
+  }
+
+  #choose(logitsTE: Tensor): [weightsTK: Tensor, indicesTK: Tensor, probsTE: Tensor] {
+    const normalize = this.normalize || this.order === 'topk-softmax' // equal, as the class says
+    if (hasKernel('route', logitsTE)) return fusedRoute(logitsTE, this.topK, normalize)
+    const probsTE = logitsTE.softmax(-1)
+    // A stable sort, since libtorch's topk breaks ties arbitrarily.
+    const indicesTK = probsTE.detach().sort(-1, true)[1].narrow(-1, 0, this.topK)
+    return [this.#weigh(logitsTE, probsTE, indicesTK), indicesTK, probsTE]
   }
 
   #weigh(logitsTE: Tensor, probsTE: Tensor, indicesTK: Tensor): Tensor {

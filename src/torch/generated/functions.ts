@@ -44,6 +44,13 @@ const foreachNorm_ScalarOp = new Operator('aten::_foreach_norm', 'Scalar')
 const foreachAddcmul__ScalarOp = new Operator('aten::_foreach_addcmul_', 'Scalar')
 const foreachAddcdiv__ScalarOp = new Operator('aten::_foreach_addcdiv_', 'Scalar')
 const foreachZero_Op = new Operator('aten::_foreach_zero_')
+const switchyardExpertsOp = new Operator('switchyard::experts')
+const switchyardRouteOp = new Operator('switchyard::route')
+const switchyardRmsNormOp = new Operator('switchyard::rms_norm')
+const switchyardCausalAttentionOp = new Operator('switchyard::causal_attention')
+const switchyardLinearCrossEntropyOp = new Operator('switchyard::linear_cross_entropy')
+const switchyardAdamw_Op = new Operator('switchyard::adamw_')
+const switchyardVectorNormOp = new Operator('switchyard::vector_norm')
 
 const wrap = (handle: Handle): Tensor => new Tensor(handle)
 
@@ -235,4 +242,39 @@ export function foreachAddcdiv_(self: readonly Tensor[], tensor1: readonly Tenso
 /** `aten::_foreach_zero_(Tensor(a!)[] self) -> ()` */
 export function foreachZero_(self: readonly Tensor[]): void {
   return void call(foreachZero_Op.id, self.map(tensor => tensor.handle))
+}
+
+/** `switchyard::experts(Tensor x, Tensor indices, Tensor weights, Tensor up, Tensor down, str activation, bool gated) -> Tensor` */
+export function fusedExperts(x: Tensor, indices: Tensor, weights: Tensor, up: Tensor, down: Tensor, activation: string, gated: boolean): Tensor {
+  return wrap(call(switchyardExpertsOp.id, (x as Tensor).handle, (indices as Tensor).handle, (weights as Tensor).handle, (up as Tensor).handle, (down as Tensor).handle, activation, gated) as Handle)
+}
+
+/** `switchyard::route(Tensor logits, int k, bool normalize) -> (Tensor weights, Tensor indices, Tensor probs)` */
+export function fusedRoute(logits: Tensor, k: number, normalize: boolean): [Tensor, Tensor, Tensor] {
+  return (call(switchyardRouteOp.id, (logits as Tensor).handle, k, normalize) as Handle[]).map(handle => wrap(handle)) as [Tensor, Tensor, Tensor]
+}
+
+/** `switchyard::rms_norm(Tensor x, Tensor weight, float eps) -> Tensor` */
+export function fusedRmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
+  return wrap(call(switchyardRmsNormOp.id, (x as Tensor).handle, (weight as Tensor).handle, eps) as Handle)
+}
+
+/** `switchyard::causal_attention(Tensor queries, Tensor keys, Tensor values, Tensor cos, Tensor sin, int head_dim, int? window=None) -> Tensor` */
+export function fusedCausalAttention(queries: Tensor, keys: Tensor, values: Tensor, cos: Tensor, sin: Tensor, headDim: number, window?: number | null): Tensor {
+  return wrap(call(switchyardCausalAttentionOp.id, (queries as Tensor).handle, (keys as Tensor).handle, (values as Tensor).handle, (cos as Tensor).handle, (sin as Tensor).handle, headDim, window) as Handle)
+}
+
+/** `switchyard::linear_cross_entropy(Tensor hidden, Tensor weight, Tensor targets, int ignored=-100) -> Tensor` */
+export function fusedLinearCrossEntropy(hidden: Tensor, weight: Tensor, targets: Tensor, ignored?: number): Tensor {
+  return wrap(call(switchyardLinearCrossEntropyOp.id, (hidden as Tensor).handle, (weight as Tensor).handle, (targets as Tensor).handle, ignored) as Handle)
+}
+
+/** `switchyard::adamw_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] means, Tensor(c!)[] squares, float learning_rate, float beta1, float beta2, float epsilon, float weight_decay, int step, float gradient_factor=1.) -> ()` */
+export function fusedAdamw_(parameters: readonly Tensor[], gradients: readonly Tensor[], means: readonly Tensor[], squares: readonly Tensor[], learningRate: number, beta1: number, beta2: number, epsilon: number, weightDecay: number, step: number, gradientFactor?: number): void {
+  return void call(switchyardAdamw_Op.id, parameters.map(tensor => tensor.handle), gradients.map(tensor => tensor.handle), means.map(tensor => tensor.handle), squares.map(tensor => tensor.handle), learningRate, beta1, beta2, epsilon, weightDecay, step, gradientFactor)
+}
+
+/** `switchyard::vector_norm(Tensor[] tensors) -> float` */
+export function vectorNorm(tensors: readonly Tensor[]): number {
+  return call(switchyardVectorNormOp.id, tensors.map(tensor => tensor.handle)) as number
 }

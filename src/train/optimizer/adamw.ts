@@ -6,6 +6,8 @@ import {
   foreachAddcmul_,
   foreachMul_,
   foreachSqrt,
+  fusedAdamw_,
+  hasKernel,
   noGrad,
   type Parameter,
   type Tensor,
@@ -48,34 +50,34 @@ export class AdamW {
     this.options = options
   }
 
-  /** Moves every parameter that has a gradient. */
-  update(learningRate: number): void {
+  /**
+   * Moves every parameter that has a gradient.
+   *
+   * @param gradientFactor multiplies every gradient, as clipping does (clipFactor())
+   */
+  update(learningRate: number, gradientFactor = 1): void {
     this.step++
     noGrad(() => {
-      for (const group of this.groups) tidy(() => this.#updateGroup(group, learningRate * group.scale))
+      for (const group of this.groups)
+        tidy(() => this.#updateGroup(group, learningRate * group.scale, gradientFactor))
     })
   }
 
-  #updateGroup({ parameters, weightDecay }: ParameterGroup, learningRate: number): void {
+  #updateGroup({ parameters, weightDecay }: ParameterGroup, learningRate: number, factor: number): void {
     const moving = [...parameters.values()].flatMap(parameter => {
       const { grad } = parameter
       return grad === null ? [] : [{ parameter, grad, ...this.#momentsOf(parameter) }]
     })
     if (moving.length === 0) return
-    const { betas, epsilon } = this.options
-    const values = moving.map(item => item.parameter)
-    const gradients = moving.map(item => item.grad)
-    const means = moving.map(item => item.mean)
-    const squares = moving.map(item => item.square)
-    if (weightDecay !== 0) foreachMul_(values, 1 - learningRate * weightDecay)
-    foreachMul_(means, betas[0])
-    foreachAdd_(means, gradients, 1 - betas[0])
-    foreachMul_(squares, betas[1])
-    foreachAddcmul_(squares, gradients, gradients, 1 - betas[1])
-    const divisors = foreachSqrt(squares)
-    foreachMul_(divisors, 1 / Math.sqrt(1 - betas[1] ** this.step))
-    for (const divisor of divisors) divisor.add_(epsilon)
-    foreachAddcdiv_(values, means, divisors, -learningRate / (1 - betas[0] ** this.step))
+    const lists = {
+      values: moving.map(item => item.parameter),
+      gradients: moving.map(item => item.grad),
+      means: moving.map(item => item.mean),
+      squares: moving.map(item => item.square),
+    }
+    const rates = { ...this.options, learningRate, weightDecay, step: this.step, factor }
+    if (hasKernel('adamw', ...lists.values, ...lists.gradients)) fusedStep(lists, rates)
+    else referenceStep(lists, rates)
   }
 
   #momentsOf(parameter: Parameter): Moments {
@@ -105,4 +107,38 @@ export class AdamW {
     }
     this.#moments.clear()
   }
+}
+
+interface Lists {
+  values: Tensor[]
+  gradients: Tensor[]
+  means: Tensor[]
+  squares: Tensor[]
+}
+
+interface Rates extends AdamWOptions {
+  learningRate: number
+  weightDecay: number
+  step: number
+  factor: number
+}
+
+/** One pass over memory. */
+function fusedStep({ values, gradients, means, squares }: Lists, rates: Rates): void {
+  const { learningRate, betas, epsilon, weightDecay, step, factor } = rates
+  fusedAdamw_(values, gradients, means, squares, learningRate, ...betas, epsilon, weightDecay, step, factor)
+}
+
+function referenceStep({ values, gradients, means, squares }: Lists, rates: Rates): void {
+  const { learningRate, betas, epsilon, weightDecay, step, factor } = rates
+  const scaled = factor === 1 ? gradients : gradients.map(gradient => gradient.mul(factor))
+  if (weightDecay !== 0) foreachMul_(values, 1 - learningRate * weightDecay)
+  foreachMul_(means, betas[0])
+  foreachAdd_(means, scaled, 1 - betas[0])
+  foreachMul_(squares, betas[1])
+  foreachAddcmul_(squares, scaled, scaled, 1 - betas[1])
+  const divisors = foreachSqrt(squares)
+  foreachMul_(divisors, 1 / Math.sqrt(1 - betas[1] ** step))
+  for (const divisor of divisors) divisor.add_(epsilon)
+  foreachAddcdiv_(values, means, divisors, -learningRate / (1 - betas[0] ** step))
 }

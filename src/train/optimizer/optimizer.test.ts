@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
-import { Parameter, randn, tensor, tidy } from '../../torch/index.ts'
+import { kernelNames, Parameter, randn, tensor, tidy, withKernels } from '../../torch/index.ts'
 import { learningRateFactor } from '../schedule.ts'
 import { AdamW } from './adamw.ts'
 import { clipGradients, gradientNorm } from './clip.ts'
@@ -20,7 +20,10 @@ function scalarAdamW(start: number, gradients: number[], lr: number, decay: numb
   return p
 }
 
-test('AdamW follows its formula, with decay apart from the gradient', () => {
+test.each([
+  ['the kernel', kernelNames],
+  ['the reference', []],
+])('AdamW by %s follows its formula, with decay apart from the gradient', (_, names) => {
   const parameter = new Parameter(tensor([1, -2, 3], { dtype: 'f64' }))
   const optimizer = new AdamW(
     [{ name: 'all', parameters: new Map([['p', parameter]]), scale: 0.5, weightDecay: 0.1 }],
@@ -29,12 +32,12 @@ test('AdamW follows its formula, with decay apart from the gradient', () => {
   const gradients = Array.from({ length: 5 }, (_, i) => randn([3], { dtype: 'f64', seed: i }))
   for (const gradient of gradients) {
     parameter.grad = gradient
-    optimizer.update(0.2)
+    withKernels(names, () => optimizer.update(0.2, 0.5))
   }
   const wanted = [1, -2, 3].map((start, i) =>
     scalarAdamW(
       start,
-      gradients.map(g => (g.tolist() as number[])[i] ?? 0),
+      gradients.map(g => ((g.tolist() as number[])[i] ?? 0) / 2),
       0.1,
       0.1,
     ),
@@ -80,6 +83,14 @@ test('an update leaks nothing, and dispose frees the moments', () => {
     optimizer.dispose()
     parameter.dispose()
   })
+})
+
+test('the norm of gradients is the same by kernel and reference, over several tensors and many elements', () => {
+  const parameters = [70_000, 3, 1].map(length => new Parameter(tensor(new Array(length).fill(0))))
+  for (const [i, parameter] of parameters.entries()) parameter.grad = randn(parameter.shape, { seed: i })
+  const reference = withKernels([], () => gradientNorm(parameters))
+  // The reference sums 70,003 squares in f32, in blocks: a few units of 6e-8.
+  expect(Math.abs(gradientNorm(parameters) / reference - 1)).toBeLessThan(1e-6)
 })
 
 test('clipping scales the whole gradient to the allowed norm, and only a larger one', () => {

@@ -1,0 +1,25 @@
+// The language model's head and its loss together: the logits of all tokens never exist at once.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace switchyard {
+
+struct LinearCrossEntropy {
+  at::Tensor loss;     // [], the mean over counted targets
+  at::Tensor dHidden;  // [N, D] and
+  at::Tensor dWeight;  // [V, D], gradients of the loss; undefined unless asked for
+};
+
+/**
+ * Mean of `logsumexp(z) - z_target`, `z = hidden weight^T`, over the targets that are not `ignored`; NaN when none is
+ * counted, as libtorch's own. Gradients are computed on the way, since the logits are gone afterwards.
+ *
+ * @param hidden [N, D], f32 or f64, on the CPU
+ * @param weight [V, D]
+ * @param targets i64 [N]
+ */
+LinearCrossEntropy linearCrossEntropy(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
+                                      int64_t ignored, bool withGradients);
+
+}  // namespace switchyard

@@ -1,0 +1,17 @@
+// RMSNorm in single passes.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <tuple>
+
+namespace switchyard {
+
+/** `y = w x / sqrt(mean(x^2) + eps)` over the last dimension. Returns y and `1 / sqrt(mean(x^2) + eps)` per row. */
+std::tuple<at::Tensor, at::Tensor> rmsNormForward(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+/** The gradients of x and weight. */
+std::tuple<at::Tensor, at::Tensor> rmsNormBackward(const at::Tensor& dY, const at::Tensor& x, const at::Tensor& weight,
+                                                   const at::Tensor& scale);
+
+}  // namespace switchyard

@@ -1,0 +1,49 @@
+// Which parts run their own kernel (native/kernels) and which their reference in TypeScript. For tests and for finding
+// out which part is to blame; both give the same result but for rounding.
+
+import type { Tensor } from './tensor.ts'
+
+export type KernelName = 'experts' | 'route' | 'rmsNorm' | 'attention' | 'linearCrossEntropy' | 'adamw'
+
+export const kernelNames: readonly KernelName[] = [
+  'experts',
+  'route',
+  'rmsNorm',
+  'attention',
+  'linearCrossEntropy',
+  'adamw',
+]
+
+/** SWITCHYARD_KERNELS names the kernels to use, as in `experts,route`, or `none`; default: all. */
+const enabled = new Set<KernelName>(fromEnvironment(process.env.SWITCHYARD_KERNELS))
+
+function fromEnvironment(text: string | undefined): readonly KernelName[] {
+  if (text === undefined) return kernelNames
+  const wanted = text.split(',')
+  return kernelNames.filter(name => wanted.includes(name))
+}
+
+/** Uses exactly these kernels while `body` runs. */
+export function withKernels<T>(names: readonly KernelName[], body: () => T): T {
+  const before = [...enabled]
+  const use = (chosen: readonly KernelName[]): void => {
+    enabled.clear()
+    for (const name of chosen) enabled.add(name)
+  }
+  use(names)
+  try {
+    return body()
+  } finally {
+    use(before)
+  }
+}
+
+/** Whether a part should run its kernel on these tensors: it is switched on, and they are f32 or f64 on the CPU. */
+export function hasKernel(name: KernelName, ...tensors: readonly Tensor[]): boolean {
+  if (!enabled.has(name)) return false
+  const dtype = tensors[0]?.dtype
+  return (
+    (dtype === 'f32' || dtype === 'f64') &&
+    tensors.every(tensor => tensor.device === 'cpu' && tensor.dtype === dtype)
+  )
+}
