@@ -1,6 +1,7 @@
 // Module entry: what JavaScript sees of libtorch.
 #include <napi.h>
 
+#include "allocator.h"
 #include "autograd.h"
 #include "call.h"
 #include "errors.h"
@@ -19,6 +20,7 @@ Napi::Value setErrorFactory(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  skipBacktraces();
   installAllocator();
   loadCuda();
   auto* instance = new Instance();

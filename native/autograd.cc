@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
+#include "dtypes.h"
 #include "errors.h"
 #include "instance.h"
 #include "values.h"
@@ -25,7 +26,13 @@ Napi::Value grad(const Napi::CallbackInfo& info) {
 
 /** setGrad(handle, handle or null) */
 Napi::Value setGrad(const Napi::CallbackInfo& info) {
-  tensorArgument(info, 0).mutable_grad() = info[1].IsNull() ? at::Tensor() : tensorArgument(info, 1);
+  const at::Tensor& tensor = tensorArgument(info, 0);
+  const at::Tensor gradient = info[1].IsNull() ? at::Tensor() : tensorArgument(info, 1);
+  if (gradient.defined() && (gradient.sizes() != tensor.sizes() || gradient.scalar_type() != tensor.scalar_type() ||
+                             gradient.device() != tensor.device())) {
+    throw ArgumentError("a gradient of " + describe(tensor) + " cannot be " + describe(gradient));
+  }
+  tensor.mutable_grad() = gradient;
   return info.Env().Undefined();
 }
 
@@ -50,23 +57,47 @@ Napi::Value inferenceMode(const Napi::CallbackInfo& info) {
   return info[0].As<Napi::Function>().Call({});
 }
 
-/** setAutocast(deviceType, enabled, dtype) -> whether it was enabled */
-Napi::Value setAutocast(const Napi::CallbackInfo& info) {
-  const c10::DeviceType device = c10::Device(info[0].As<Napi::String>().Utf8Value()).type();
-  const bool enabled = info[1].ToBoolean();
-  const c10::ScalarType dtype = toScalarType(info.Env(), info[2]);
+c10::DeviceType deviceArgument(const Napi::CallbackInfo& info) {
+  return c10::Device(info[0].As<Napi::String>().Utf8Value()).type();
+}
+
+/** autocast(deviceType) -> the dtype it computes in, or null when it is off */
+Napi::Value autocast(const Napi::CallbackInfo& info) {
+  const c10::DeviceType device = deviceArgument(info);
 #if SWITCHYARD_TORCH_AT_LEAST(2, 4)
-  const bool before = at::autocast::is_autocast_enabled(device);
-  at::autocast::set_autocast_dtype(device, dtype);
+  const bool enabled = at::autocast::is_autocast_enabled(device);
+  const c10::ScalarType dtype = at::autocast::get_autocast_dtype(device);
+#else
+  const bool cpu = device == c10::DeviceType::CPU;
+  const bool enabled = cpu ? at::autocast::is_cpu_enabled() : at::autocast::is_enabled();
+  const c10::ScalarType dtype = cpu ? at::autocast::get_autocast_cpu_dtype() : at::autocast::get_autocast_gpu_dtype();
+#endif
+  if (!enabled) return info.Env().Null();
+  return Napi::String::New(info.Env(), dtypeName(dtype));
+}
+
+/** setAutocast(deviceType, dtype or null) */
+Napi::Value setAutocast(const Napi::CallbackInfo& info) {
+  const c10::DeviceType device = deviceArgument(info);
+  const bool enabled = !info[1].IsNull();
+#if SWITCHYARD_TORCH_AT_LEAST(2, 4)
+  if (enabled) at::autocast::set_autocast_dtype(device, toScalarType(info.Env(), info[1]));
   at::autocast::set_autocast_enabled(device, enabled);
 #else
   const bool cpu = device == c10::DeviceType::CPU;
-  const bool before = cpu ? at::autocast::is_cpu_enabled() : at::autocast::is_enabled();
-  cpu ? at::autocast::set_autocast_cpu_dtype(dtype) : at::autocast::set_autocast_gpu_dtype(dtype);
+  if (enabled) {
+    const c10::ScalarType dtype = toScalarType(info.Env(), info[1]);
+    cpu ? at::autocast::set_autocast_cpu_dtype(dtype) : at::autocast::set_autocast_gpu_dtype(dtype);
+  }
   cpu ? at::autocast::set_cpu_enabled(enabled) : at::autocast::set_enabled(enabled);
 #endif
-  if (!enabled) at::autocast::clear_cache();  // narrowed copies of weights that are about to change
-  return Napi::Boolean::New(info.Env(), before);
+  return info.Env().Undefined();
+}
+
+/** clearAutocastCache(): drops narrowed copies of weights, which are about to change. */
+Napi::Value clearAutocastCache(const Napi::CallbackInfo& info) {
+  at::autocast::clear_cache();
+  return info.Env().Undefined();
 }
 
 }  // namespace
@@ -81,7 +112,9 @@ void exportAutograd(Napi::Env env, Napi::Object exports) {
   add("isLeaf", guarded<isLeaf>);
   add("setGradMode", guarded<setGradMode>);
   add("inferenceMode", guarded<inferenceMode>);
+  add("autocast", guarded<autocast>);
   add("setAutocast", guarded<setAutocast>);
+  add("clearAutocastCache", guarded<clearAutocastCache>);
 }
 
 }  // namespace switchyard

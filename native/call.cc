@@ -8,10 +8,24 @@ namespace {
 
 constexpr size_t kMaxArguments = 40;
 
-/** Empties the reused stack whatever happens, so that no tensor outlives the call in it. */
-struct StackGuard {
-  torch::jit::Stack& stack;
-  ~StackGuard() { stack.clear(); }
+/**
+ * The stack of one call. Its memory is reused from call to call; it is taken, not shared, since reading an argument may
+ * run a getter that calls another operator.
+ */
+class CallStack {
+ public:
+  explicit CallStack(Instance& instance) : instance_(instance), values(std::exchange(instance.stack, {})) {}
+
+  ~CallStack() {
+    values.clear();  // no tensor outlives the call in it
+    instance_.stack = std::move(values);
+  }
+
+ private:
+  Instance& instance_;
+
+ public:
+  torch::jit::Stack values;
 };
 
 void throwFromCall(napi_env env, const Operator& op, const napi_value* values, size_t count, Instance& instance) {
@@ -25,20 +39,20 @@ void throwFromCall(napi_env env, const Operator& op, const napi_value* values, s
   throwToJs(env, op.name, arguments);
 }
 
-void pushArguments(napi_env env, const Operator& op, const napi_value* values, size_t count, Instance& instance) {
+void pushArguments(napi_env env, const Operator& op, const napi_value* values, size_t count, Instance& instance,
+                   torch::jit::Stack& stack) {
   if (count > op.parameters.size()) {
     throw ArgumentError("takes at most " + std::to_string(op.parameters.size()) + " arguments, got " +
                         std::to_string(count));
   }
   for (size_t i = 0; i < count; i++) {
-    instance.stack.push_back(toIValue(env, values[i], op.parameters[i], instance));
+    stack.push_back(toIValue(env, values[i], op.parameters[i], instance));
   }
-  for (size_t i = count; i < op.parameters.size(); i++) instance.stack.push_back(defaultOf(op.parameters[i]));
+  for (size_t i = count; i < op.parameters.size(); i++) stack.push_back(defaultOf(op.parameters[i]));
 }
 
-napi_value takeResults(napi_env env, const Operator& op, Instance& instance) {
+napi_value takeResults(napi_env env, const Operator& op, Instance& instance, const torch::jit::Stack& results) {
   napi_value result = nullptr;
-  const auto& results = instance.stack;
   if (op.returnsSelf || results.empty()) return result;  // undefined: the caller holds the tensor already
   if (results.size() == 1) return fromIValue(env, results[0], instance);
   napi_create_array_with_length(env, results.size(), &result);
@@ -46,20 +60,6 @@ napi_value takeResults(napi_env env, const Operator& op, Instance& instance) {
     napi_set_element(env, result, i, fromIValue(env, results[i], instance));
   }
   return result;
-}
-
-void freeBuffers(napi_env env, Instance& instance) {
-  for (napi_ref reference : instance.buffers->take()) napi_delete_reference(env, reference);
-}
-
-/** Tells V8 in steps of 16 MB how much memory its garbage collector could free. */
-void reportMemory(napi_env env, Instance& instance) {
-  constexpr int64_t kStep = 16 << 20;
-  const int64_t change = instance.handles.unscopedBytes() - instance.reportedBytes;
-  if (change < kStep && change > -kStep) return;
-  int64_t total;
-  napi_adjust_external_memory(env, change, &total);
-  instance.reportedBytes += change;
 }
 
 }  // namespace
@@ -76,14 +76,13 @@ napi_value callOperator(napi_env env, napi_callback_info info) {
     napi_throw_type_error(env, nullptr, "call(operatorId, ...arguments): no such operator");
     return nullptr;
   }
-  const Operator& op = instance.operators[id];
-  StackGuard guard{instance.stack};
+  const Operator& op = *instance.operators[id];
+  CallStack stack(instance);
   try {
-    pushArguments(env, op, values + 1, count - 1, instance);
-    op.handle.callBoxed(instance.stack);
-    napi_value result = takeResults(env, op, instance);
-    freeBuffers(env, instance);
-    reportMemory(env, instance);
+    pushArguments(env, op, values + 1, count - 1, instance, stack.values);
+    op.handle.callBoxed(stack.values);
+    napi_value result = takeResults(env, op, instance, stack.values);
+    instance.tidyUp(env);
     return result;
   } catch (...) {
     throwFromCall(env, op, values + 1, count - 1, instance);
@@ -99,13 +98,13 @@ Napi::Value resolveOperator(const Napi::CallbackInfo& info) {
   const auto known = instance.operatorIds.find(full);
   if (known != instance.operatorIds.end()) return Napi::Number::New(info.Env(), known->second);
   const auto id = static_cast<uint32_t>(instance.operators.size());
-  instance.operators.push_back(findOperator(name, overload));
+  instance.operators.push_back(std::make_unique<Operator>(findOperator(name, overload)));
   instance.operatorIds.emplace(full, id);
   return Napi::Number::New(info.Env(), id);
 }
 
 Napi::Value operatorSchema(const Napi::CallbackInfo& info) {
-  const Operator& op = Instance::of(info.Env()).operators.at(info[0].As<Napi::Number>().Uint32Value());
+  const Operator& op = *Instance::of(info.Env()).operators.at(info[0].As<Napi::Number>().Uint32Value());
   const c10::FunctionSchema& schema = op.handle.schema();
   Napi::Object result = Napi::Object::New(info.Env());
   Napi::Array parameters = Napi::Array::New(info.Env());

@@ -1,5 +1,7 @@
 #include "errors.h"
 
+#include <c10/util/Logging.h>
+
 #include "instance.h"
 
 namespace switchyard {
@@ -45,12 +47,20 @@ void throwToJs(napi_env env, const std::string& operatorName, const std::vector<
     napi_throw_error(env, nullptr, failure.message.c_str());
     return;
   }
-  Napi::Array list = Napi::Array::New(env, arguments.size());
-  for (uint32_t i = 0; i < arguments.size(); i++) list.Set(i, arguments[i]);
-  const Napi::Value error =
-      make.Call({Napi::String::New(env, failure.kind), Napi::String::New(env, failure.message),
-                 Napi::String::New(env, operatorName), list});
-  napi_throw(env, error);
+  try {
+    Napi::Array list = Napi::Array::New(env, arguments.size());
+    for (uint32_t i = 0; i < arguments.size(); i++) list.Set(i, arguments[i]);
+    const Napi::Value error =
+        make.Call({Napi::String::New(env, failure.kind), Napi::String::New(env, failure.message),
+                   Napi::String::New(env, operatorName), list});
+    napi_throw(env, error);
+  } catch (const Napi::Error& error) {  // no stack left to make an error on, or the environment is ending
+    error.ThrowAsJavaScriptException();
+  }
+}
+
+void skipBacktraces() {
+  c10::SetStackTraceFetcher([] { return std::string(); });
 }
 
 }  // namespace switchyard

@@ -25,6 +25,12 @@ struct FileError : std::runtime_error {
 /** Throws in `env` for the C++ exception being handled; `operatorName` and `arguments` say what was called. */
 void throwToJs(napi_env env, const std::string& operatorName, const std::vector<std::string>& arguments);
 
+/**
+ * Keeps libtorch from walking and naming the whole C++ stack for each error it throws: 5 ms each, and the message that
+ * users see leaves it out.
+ */
+void skipBacktraces();
+
 /** Wraps a cold function of the module: C++ exceptions become JavaScript ones. */
 template <Napi::Value (*Function)(const Napi::CallbackInfo&)>
 Napi::Value guarded(const Napi::CallbackInfo& info) {

@@ -1,11 +1,14 @@
 #include "handles.h"
 
+#include <utility>
+
 #include "dtypes.h"
 
 namespace switchyard {
 namespace {
 
-constexpr double kSlots = 67108864.0;  // 2^26
+constexpr double kSlots = 67108864.0;          // 2^26
+constexpr uint32_t kGenerations = 1u << 27;  // slots times generations fill the 53 bits of a double
 
 int64_t storageBytes(const at::Tensor& tensor) {
   return tensor.defined() && tensor.has_storage() ? static_cast<int64_t>(tensor.storage().nbytes()) : 0;
@@ -34,7 +37,7 @@ double HandleTable::add(at::Tensor tensor) {
   live_++;
   const double handle = slot.generation * kSlots + index;
   if (slot.scope == 0) {
-    unscopedBytes_ += storageBytes(slot.tensor);
+    countUnscoped(slot);
   } else {
     scopes_.back().push_back(handle);
   }
@@ -60,11 +63,12 @@ bool HandleTable::alive(double handle) const { return find(handle) != nullptr; }
 void HandleTable::release(double handle) {
   Slot* slot = find(handle);
   if (slot == nullptr) return;
-  if (slot->scope == 0) unscopedBytes_ -= storageBytes(slot->tensor);
+  unscopedBytes_ -= std::exchange(slot->countedBytes, 0);
   slot->used = false;
-  slot->generation = (slot->generation + 1) & 0x7ffffff;
+  slot->generation++;
   live_--;
-  free_.push_back(indexOf(handle));
+  // A slot whose generations are used up retires, so that no handle ever means two tensors.
+  if (slot->generation < kGenerations) free_.push_back(indexOf(handle));
   slot->tensor.reset();
 }
 
@@ -72,10 +76,15 @@ void HandleTable::moveTo(Slot& slot, double handle, uint32_t scope) {
   if (slot.scope == scope) return;
   slot.scope = scope;
   if (scope == 0) {
-    unscopedBytes_ += storageBytes(slot.tensor);
+    countUnscoped(slot);
   } else {
     scopes_[scope - 1].push_back(handle);
   }
+}
+
+void HandleTable::countUnscoped(Slot& slot) {
+  slot.countedBytes = storageBytes(slot.tensor);
+  unscopedBytes_ += slot.countedBytes;
 }
 
 void HandleTable::persist(double handle) {

@@ -47,7 +47,8 @@ class HandleTable {
   struct Slot {
     at::Tensor tensor;
     uint32_t generation = 0;
-    uint32_t scope = 0;  // 0: not in a scope
+    uint32_t scope = 0;       // 0: not in a scope
+    int64_t countedBytes = 0;  // of its storage, when it counts as unscoped: setData() may change the storage later
     bool used = false;
   };
 
@@ -55,6 +56,7 @@ class HandleTable {
   const Slot* find(double handle) const;
   Slot* find(double handle) { return const_cast<Slot*>(static_cast<const HandleTable*>(this)->find(handle)); }
   void moveTo(Slot& slot, double handle, uint32_t scope);
+  void countUnscoped(Slot& slot);
 
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;

@@ -37,14 +37,18 @@ class Mapping;
 
 struct Instance {
   HandleTable handles;
-  std::vector<Operator> operators;
+  std::vector<std::unique_ptr<Operator>> operators;  // an operator stays where it is while others are found
   std::unordered_map<std::string, uint32_t> operatorIds;  // "aten::add.Tensor" -> index
-  std::vector<at::Generator> generators;
+  std::unordered_map<uint32_t, at::Generator> generators;  // by numbers that are never used again
+  uint32_t nextGenerator = 0;
   std::vector<std::shared_ptr<Mapping>> mappings;
   std::shared_ptr<BufferReleases> buffers = std::make_shared<BufferReleases>();
   torch::jit::Stack stack;  // reused by every operator call
   Napi::FunctionReference makeError;  // (kind, message, operator, arguments) -> Error
   int64_t reportedBytes = 0;  // what V8 was last told about memory it could free
+
+  /** What can only be done on this thread, now and then: frees buffers, tells V8 of memory it could free. */
+  void tidyUp(napi_env env);
 
   static Instance& of(napi_env env);
 };

@@ -2,84 +2,20 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <c10/core/CPUAllocator.h>
-#include <c10/core/impl/alloc_cpu.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 
+#include "allocator.h"
 #include "errors.h"
 #include "instance.h"
 #include "values.h"
-#include "version.h"
 
 namespace switchyard {
-
-// --- The counting allocator ---------------------------------------------------------------------------------
-
-namespace {
-
-std::atomic<int64_t> liveBytes{0};
-std::atomic<int64_t> peakBytes{0};
-
-void countAllocation(void* data) {
-  const auto size = static_cast<int64_t>(malloc_usable_size(data));
-  const int64_t now = liveBytes.fetch_add(size, std::memory_order_relaxed) + size;
-  int64_t peak = peakBytes.load(std::memory_order_relaxed);
-  while (now > peak && !peakBytes.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
-  }
-}
-
-void countedFree(void* data) {
-  if (data == nullptr) return;
-  liveBytes.fetch_sub(static_cast<int64_t>(malloc_usable_size(data)), std::memory_order_relaxed);
-  c10::free_cpu(data);
-}
-
-class CountingAllocator final : public c10::Allocator {
- public:
-#if SWITCHYARD_TORCH_AT_LEAST(2, 3)
-  c10::DataPtr allocate(size_t size) override { return counted(size); }
-#else
-  c10::DataPtr allocate(size_t size) const override { return counted(size); }
-#endif
-
-  c10::DeleterFnPtr raw_deleter() const override { return &countedFree; }
-
-#if SWITCHYARD_TORCH_AT_LEAST(2, 1)
-  void copy_data(void* to, const void* from, size_t size) const override { default_copy_data(to, from, size); }
-#endif
-
- private:
-  static c10::DataPtr counted(size_t size) {
-    void* data = c10::alloc_cpu(size);
-    if (data != nullptr) countAllocation(data);
-    return {data, data, &countedFree, c10::Device(c10::DeviceType::CPU)};
-  }
-};
-
-}  // namespace
-
-void installAllocator() {
-  static CountingAllocator allocator;
-  static const bool once = [] {
-    // By default glibc gives every large block back to the kernel at once, and each temporary of a training
-    // step page-faults anew. 32 MiB is the largest threshold it accepts.
-    mallopt(M_MMAP_THRESHOLD, 32 << 20);
-    mallopt(M_TRIM_THRESHOLD, 1 << 30);
-    c10::SetCPUAllocator(&allocator, 1);
-    return true;
-  }();
-  (void)once;
-}
-
-// --- Memory-mapped files ------------------------------------------------------------------------------------
 
 class Mapping {
  public:
@@ -169,14 +105,21 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
   const Instance& instance = Instance::of(info.Env());
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("tensors", static_cast<double>(instance.handles.live()));
-  result.Set("bytes", static_cast<double>(liveBytes.load()));
-  result.Set("peakBytes", static_cast<double>(peakBytes.load()));
+  const MemoryCounts counts = memoryCounts();
+  result.Set("bytes", static_cast<double>(counts.live));
+  result.Set("peakBytes", static_cast<double>(counts.peak));
+  result.Set("cachedBytes", static_cast<double>(counts.cached));
   result.Set("scopes", static_cast<double>(instance.handles.depth()));
   return result;
 }
 
 Napi::Value resetPeak(const Napi::CallbackInfo& info) {
-  peakBytes = liveBytes.load();
+  resetPeakBytes();
+  return info.Env().Undefined();
+}
+
+Napi::Value emptyCache(const Napi::CallbackInfo& info) {
+  switchyard::emptyCache();
   return info.Env().Undefined();
 }
 
@@ -191,6 +134,7 @@ void exportMemory(Napi::Env env, Napi::Object exports) {
   add("unmapFile", guarded<unmapFile>);
   add("memory", guarded<memory>);
   add("resetPeak", guarded<resetPeak>);
+  add("emptyCache", guarded<emptyCache>);
 }
 
 }  // namespace switchyard

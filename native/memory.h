@@ -1,12 +1,9 @@
-// Where tensors' bytes come from: a counting CPU allocator and memory-mapped files.
+// Memory-mapped files as tensors, and what memory is used.
 #pragma once
 
 #include <napi.h>
 
 namespace switchyard {
-
-/** Puts the counting allocator under libtorch and keeps large blocks in the process. Safe to call again. */
-void installAllocator();
 
 void exportMemory(Napi::Env env, Napi::Object exports);
 

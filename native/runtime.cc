@@ -6,7 +6,6 @@
 #include <dlfcn.h>
 #include <torch/version.h>
 
-#include <algorithm>
 #include <mutex>
 #include <string>
 
@@ -44,6 +43,16 @@ Napi::Value setThreads(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+/** setDefaultThreads(count): for the first thread of the process that asks; a later worker changes nothing. */
+Napi::Value setDefaultThreads(const Napi::CallbackInfo& info) {
+  static const bool first = [&] {
+    setThreads(info);
+    return true;
+  }();
+  (void)first;
+  return info.Env().Undefined();
+}
+
 at::Generator defaultGenerator(const std::string& device) {
   return at::globalContext().defaultGenerator(c10::Device(device));
 }
@@ -57,20 +66,20 @@ Napi::Value generator(const Napi::CallbackInfo& info) {
     made = made.clone();
     made.set_current_seed(static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
   }
-  auto slot = std::find_if(instance.generators.begin(), instance.generators.end(),
-                           [](const at::Generator& known) { return !known.defined(); });
-  if (slot == instance.generators.end()) slot = instance.generators.emplace(slot);
-  *slot = std::move(made);
-  return Napi::Number::New(info.Env(), static_cast<double>(slot - instance.generators.begin()));
+  instance.generators.emplace(instance.nextGenerator, std::move(made));
+  return Napi::Number::New(info.Env(), instance.nextGenerator++);
 }
 
 Napi::Value releaseGenerator(const Napi::CallbackInfo& info) {
-  Instance::of(info.Env()).generators.at(info[0].As<Napi::Number>().Uint32Value()) = at::Generator();
+  Instance::of(info.Env()).generators.erase(info[0].As<Napi::Number>().Uint32Value());
   return info.Env().Undefined();
 }
 
 at::Generator& generatorArgument(const Napi::CallbackInfo& info) {
-  return Instance::of(info.Env()).generators.at(info[0].As<Napi::Number>().Uint32Value());
+  auto& generators = Instance::of(info.Env()).generators;
+  const auto found = generators.find(info[0].As<Napi::Number>().Uint32Value());
+  if (found == generators.end()) throw ArgumentError("the generator was disposed");
+  return found->second;
 }
 
 /** seedGenerator(index, seed) */
@@ -109,6 +118,7 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   };
   add("info", guarded<runtimeInfo>);
   add("setThreads", guarded<setThreads>);
+  add("setDefaultThreads", guarded<setDefaultThreads>);
   add("generator", guarded<generator>);
   add("releaseGenerator", guarded<releaseGenerator>);
   add("seedGenerator", guarded<seedGenerator>);

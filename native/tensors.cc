@@ -136,6 +136,20 @@ Napi::Value isContiguous(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), tensorArgument(info, 0).is_contiguous());
 }
 
+/** areAlikeOnCpu(handles): whether all are f32 or all f64, on the CPU: what kernels compute on. */
+Napi::Value areAlikeOnCpu(const Napi::CallbackInfo& info) {
+  const HandleTable& handles = Instance::of(info.Env()).handles;
+  c10::ScalarType dtype = c10::ScalarType::Undefined;
+  bool alike = true;
+  for (size_t i = 0; i < info.Length() && alike; i++) {
+    const at::Tensor& tensor = handles.get(info[i].As<Napi::Number>().DoubleValue());
+    if (i == 0) dtype = tensor.scalar_type();
+    alike = tensor.is_cpu() && tensor.scalar_type() == dtype &&
+            (dtype == c10::ScalarType::Float || dtype == c10::ScalarType::Double);
+  }
+  return Napi::Boolean::New(info.Env(), alike && info.Length() > 0);
+}
+
 /** An address that two tensors on the same storage share. */
 Napi::Value storageId(const Napi::CallbackInfo& info) {
   const at::Tensor& tensor = tensorArgument(info, 0);
@@ -148,7 +162,9 @@ double handleArgument(const Napi::CallbackInfo& info, size_t index) {
 }
 
 Napi::Value release(const Napi::CallbackInfo& info) {
-  Instance::of(info.Env()).handles.release(handleArgument(info, 0));
+  Instance& instance = Instance::of(info.Env());
+  instance.handles.release(handleArgument(info, 0));
+  instance.tidyUp(info.Env());
   return info.Env().Undefined();
 }
 
@@ -171,7 +187,9 @@ Napi::Value closeScope(const Napi::CallbackInfo& info) {
   const auto array = info[0].As<Napi::Array>();
   std::vector<double> kept(array.Length());
   for (uint32_t i = 0; i < kept.size(); i++) kept[i] = array.Get(i).As<Napi::Number>().DoubleValue();
-  Instance::of(info.Env()).handles.closeScope(kept);
+  Instance& instance = Instance::of(info.Env());
+  instance.handles.closeScope(kept);
+  instance.tidyUp(info.Env());
   return info.Env().Undefined();
 }
 
@@ -192,6 +210,7 @@ void exportTensors(Napi::Env env, Napi::Object exports) {
   add("numel", guarded<numel>);
   add("describe", guarded<describeTensor>);
   add("isContiguous", guarded<isContiguous>);
+  add("areAlikeOnCpu", guarded<areAlikeOnCpu>);
   add("storageId", guarded<storageId>);
   add("release", guarded<release>);
   add("alive", guarded<alive>);

@@ -142,7 +142,7 @@ void forEach(napi_env env, napi_value value, Kind kind, Take take) {
   napi_get_array_length(env, value, &length);
   for (uint32_t i = 0; i < length; i++) {
     napi_value element;
-    napi_get_element(env, value, i, &element);
+    if (napi_get_element(env, value, i, &element) != napi_ok) throw ArgumentError("has an element that cannot be read");
     take(element);
   }
 }
@@ -173,12 +173,10 @@ c10::Device toDevice(napi_env env, napi_value value) {
 }
 
 const at::Generator& toGenerator(napi_env env, napi_value value, Instance& instance) {
-  const int64_t index = toInt(env, value, Kind::Generator);
-  if (index < 0 || static_cast<size_t>(index) >= instance.generators.size() ||
-      !instance.generators[index].defined()) {
-    wrongType(env, value, Kind::Generator);
-  }
-  return instance.generators[index];
+  const int64_t id = toInt(env, value, Kind::Generator);
+  const auto found = id < 0 ? instance.generators.end() : instance.generators.find(static_cast<uint32_t>(id));
+  if (found == instance.generators.end()) throw ArgumentError("must be a Generator that is not disposed");
+  return found->second;
 }
 
 c10::IValue convert(napi_env env, napi_value value, Kind kind, Instance& instance) {
@@ -351,7 +349,7 @@ std::string describeArgument(napi_env env, napi_value value, const Parameter& pa
   for (uint32_t i = 0; i < length; i++) {
     if (i == 4) return text + ", ... " + std::to_string(length) + " items]";
     napi_value item;
-    napi_get_element(env, value, i, &item);
+    if (napi_get_element(env, value, i, &item) != napi_ok) return text + "?]";
     text += (i > 0 ? ", " : "") + describeArgument(env, item, element, instance);
   }
   return text + "]";

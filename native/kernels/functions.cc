@@ -19,6 +19,18 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
+void requireCpu(std::initializer_list<at::Tensor> tensors) {
+  for (const at::Tensor& tensor : tensors) {
+    TORCH_CHECK(!tensor.defined() || tensor.is_cpu(), "this kernel computes on the cpu, got a tensor on ", tensor.device());
+  }
+}
+
+/** Backward itself records nothing, so that a second derivative would silently lack its part. */
+void refuseSecondDerivative() {
+  TORCH_CHECK(!c10::GradMode::is_enabled(),
+              "kernels have no second derivative: switch them off to use createGraph (SWITCHYARD_KERNELS=none)");
+}
+
 bool anyRequiresGrad(std::initializer_list<at::Tensor> tensors) {
   return c10::GradMode::is_enabled() &&
          std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor& tensor) { return tensor.requires_grad(); });
@@ -38,6 +50,7 @@ struct ExpertsFunction : Function<ExpertsFunction> {
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
+    refuseSecondDerivative();
     const variable_list saved = context->get_saved_variables();
     const ExpertWeights experts{saved[3], saved[4], context->saved_data["activation"].toStringRef(),
                                 context->saved_data["gated"].toBool()};
@@ -48,6 +61,7 @@ struct ExpertsFunction : Function<ExpertsFunction> {
 
 at::Tensor experts(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights, const at::Tensor& up,
                    const at::Tensor& down, std::string activation, bool gated) {
+  requireCpu({x, indices, weights, up, down});
   const bool keepHidden = anyRequiresGrad({x, weights, up, down});
   return ExpertsFunction::apply(x, indices, weights, up, down, activation, gated, keepHidden);
 }
@@ -65,6 +79,7 @@ struct RouteFunction : Function<RouteFunction> {
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
+    refuseSecondDerivative();
     const variable_list saved = context->get_saved_variables();
     const bool normalize = context->saved_data["normalize"].toBool();
     return {routeBackward(gradients[0], gradients[2], {saved[0], saved[1], saved[2]}, normalize), {}, {}};
@@ -72,6 +87,7 @@ struct RouteFunction : Function<RouteFunction> {
 };
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> route(const at::Tensor& logits, int64_t k, bool normalize) {
+  requireCpu({logits});
   const variable_list routed = RouteFunction::apply(logits, k, normalize);
   return {routed[0], routed[1], routed[2]};
 }
@@ -86,6 +102,7 @@ struct RmsNormFunction : Function<RmsNormFunction> {
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
+    refuseSecondDerivative();
     const variable_list saved = context->get_saved_variables();
     const auto [dX, dWeight] = rmsNormBackward(gradients[0], saved[0], saved[1], saved[2]);
     return {dX, dWeight, {}};
@@ -93,6 +110,7 @@ struct RmsNormFunction : Function<RmsNormFunction> {
 };
 
 at::Tensor rmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  requireCpu({x, weight});
   return RmsNormFunction::apply(x, weight, eps);
 }
 
@@ -110,6 +128,7 @@ struct AttentionFunction : Function<AttentionFunction> {
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
+    refuseSecondDerivative();
     const variable_list saved = context->get_saved_variables();
     const AttentionInputs inputs{saved[0], saved[1], saved[2], saved[3], saved[4],
                                  context->saved_data["headDim"].toInt(), context->saved_data["window"].toInt()};
@@ -121,6 +140,7 @@ struct AttentionFunction : Function<AttentionFunction> {
 at::Tensor causalAttention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
                            const at::Tensor& cos, const at::Tensor& sin, int64_t headDim,
                            c10::optional<int64_t> window) {
+  requireCpu({queries, keys, values, cos, sin});
   const int64_t everything = std::numeric_limits<int32_t>::max();
   return AttentionFunction::apply(queries, keys, values, cos, sin, headDim, window.value_or(everything));
 }
@@ -136,6 +156,7 @@ struct LinearCrossEntropyFunction : Function<LinearCrossEntropyFunction> {
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
+    refuseSecondDerivative();
     const variable_list saved = context->get_saved_variables();
     const double factor = gradients[0].item<double>();
     if (factor == 1) return {saved[0], saved[1], {}, {}, {}};
@@ -145,6 +166,7 @@ struct LinearCrossEntropyFunction : Function<LinearCrossEntropyFunction> {
 
 at::Tensor linearCrossEntropyLoss(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                                   int64_t ignored) {
+  requireCpu({hidden, weight, targets});
   return LinearCrossEntropyFunction::apply(hidden, weight, targets, ignored, anyRequiresGrad({hidden, weight}));
 }
 

@@ -82,11 +82,19 @@ void adamW(at::TensorList parameters, at::TensorList gradients, at::TensorList m
   if (parameters.empty()) return;
   std::vector<at::Tensor> packed;
   for (size_t i = 0; i < parameters.size(); i++) {
-    TORCH_CHECK(parameters[i].is_contiguous() && means[i].is_contiguous() && squares[i].is_contiguous() &&
-                    gradients[i].sizes() == parameters[i].sizes() &&
-                    gradients[i].scalar_type() == parameters[i].scalar_type(),
-                "parameter ", i, " must be contiguous and like its gradient and moments");
+    const at::Tensor& parameter = parameters[i];
+    TORCH_CHECK(parameter.is_contiguous() && parameter.scalar_type() == parameters[0].scalar_type(), "parameter ", i,
+                " must be contiguous and of the dtype of the others");
+    for (const at::Tensor& other : {gradients[i], means[i], squares[i]}) {
+      TORCH_CHECK(parameter.is_cpu() && other.is_cpu() && other.sizes() == parameter.sizes() &&
+                      other.scalar_type() == parameter.scalar_type(),
+                  "gradient and moments of parameter ", i, " must be like it, on the cpu");
+    }
+    TORCH_CHECK(means[i].is_contiguous() && squares[i].is_contiguous(), "moments of parameter ", i,
+                " must be contiguous");
     packed.push_back(gradients[i].contiguous());
+    // Written behind autograd's back: whoever saved the old values must notice.
+    for (const at::Tensor& written : {parameter, means[i], squares[i]}) written.unsafeGetTensorImpl()->bump_version();
   }
   const double step = static_cast<double>(settings.step);
   const std::vector<Piece> pieces = cut(parameters);
@@ -112,7 +120,10 @@ void adamW(at::TensorList parameters, at::TensorList gradients, at::TensorList m
 
 double vectorNorm(at::TensorList tensors) {
   std::vector<at::Tensor> packed;
-  for (const at::Tensor& tensor : tensors) packed.push_back(tensor.contiguous());
+  for (const at::Tensor& tensor : tensors) {
+    TORCH_CHECK(tensor.is_cpu(), "tensors must be on the cpu");
+    packed.push_back(tensor.contiguous());
+  }
   const std::vector<Piece> pieces = cut(packed);
   std::vector<double> sums(pieces.size());
   parallelRange(pieces.size(), 1, [&](int64_t begin, int64_t end) {

@@ -134,6 +134,15 @@ function shapeOf(data: NestedData): number[] {
   return Array.isArray(data) ? [data.length, ...(data.length > 0 ? shapeOf(data[0]) : [])] : []
 }
 
+function mixed(first: Scalar, other: Scalar): TorchError {
+  return new TorchError(
+    `${typeof first} and ${typeof other} in one array: ${String(first)}, ${String(other)}`,
+    {
+      operator: 'tensor',
+    },
+  )
+}
+
 /** Nested data as a flat typed array: u8 for booleans, i64 for bigints. Ragged nesting is an error. */
 function flatten(data: NestedData): Uint8Array | BigInt64Array | Float64Array {
   const flat: Scalar[] = []
@@ -149,6 +158,7 @@ function flatten(data: NestedData): Uint8Array | BigInt64Array | Float64Array {
       )
     }
     if (Array.isArray(item)) for (const child of item) visit(child, dim + 1)
+    else if (flat.length > 0 && typeof item !== typeof flat[0]) throw mixed(flat[0] as Scalar, item as Scalar)
     else flat.push(item as Scalar)
   }
   visit(data, 0)

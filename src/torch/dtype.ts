@@ -1,5 +1,7 @@
 // Element types, by the short names used throughout.
 
+import { TorchError } from '../errors.ts'
+
 /** f16 and bf16 are storage types on a CPU with libtorch 1.13: widen to f32 to compute. */
 export type DType = 'f32' | 'f64' | 'f16' | 'bf16' | 'i8' | 'u8' | 'i16' | 'i32' | 'i64' | 'bool'
 
@@ -70,7 +72,12 @@ export function dtypeOf(data: TensorData): DType {
   if (data instanceof Uint8Array) return 'u8'
   if (data instanceof Int16Array) return 'i16'
   if (data instanceof Int32Array) return 'i32'
-  return 'i64'
+  if (data instanceof BigInt64Array) return 'i64'
+  const name = (data as object).constructor.name
+  throw new TorchError(`no dtype holds what a ${name} does: convert it first`, {
+    operator: 'tensor',
+    args: [name],
+  })
 }
 
 export function isFloating(dtype: DType): boolean {

@@ -45,7 +45,7 @@ export class Generator {
   }
 }
 
-/** Seeds the shared generators of the CPU and of every CUDA device that is used. */
+/** Seeds the shared generators of the CPU and of the current CUDA device. */
 export function manualSeed(seed: number): void {
   const devices: Device[] = native().info().cuda ? ['cpu', 'cuda'] : ['cpu']
   for (const device of devices) {

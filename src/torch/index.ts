@@ -64,6 +64,7 @@ export type { OperatorSchema, RuntimeInfo } from './native.ts'
 export { Constant, Parameter } from './parameter.ts'
 export {
   callOperator,
+  emptyCache,
   hasOperator,
   type MemoryUse,
   memoryUse,
@@ -73,4 +74,4 @@ export {
   setThreads,
 } from './runtime.ts'
 export { type NestedNumbers, Tensor } from './tensor.ts'
-export { autocast, enableGrad, inferenceMode, noGrad, tensorsIn, tidy } from './tidy.ts'
+export { autocast, enableGrad, fullPrecision, inferenceMode, noGrad, tensorsIn, tidy } from './tidy.ts'

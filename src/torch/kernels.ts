@@ -1,6 +1,7 @@
 // Which parts run their own kernel (native/kernels) and which their reference in TypeScript. For tests and for finding
 // out which part is to blame; both give the same result but for rounding.
 
+import { native } from './native.ts'
 import type { Tensor } from './tensor.ts'
 
 export type KernelName = 'experts' | 'route' | 'rmsNorm' | 'attention' | 'linearCrossEntropy' | 'adamw'
@@ -38,12 +39,7 @@ export function withKernels<T>(names: readonly KernelName[], body: () => T): T {
   }
 }
 
-/** Whether a part should run its kernel on these tensors: it is switched on, and they are f32 or f64 on the CPU. */
+/** Whether a part should run its kernel on these tensors: it is switched on, and they are all f32 or all f64, on the CPU. */
 export function hasKernel(name: KernelName, ...tensors: readonly Tensor[]): boolean {
-  if (!enabled.has(name)) return false
-  const dtype = tensors[0]?.dtype
-  return (
-    (dtype === 'f32' || dtype === 'f64') &&
-    tensors.every(tensor => tensor.device === 'cpu' && tensor.dtype === dtype)
-  )
+  return enabled.has(name) && native().areAlikeOnCpu(...tensors.map(tensor => tensor.handle))
 }

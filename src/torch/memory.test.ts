@@ -1,10 +1,15 @@
 import { expect, test } from 'vitest'
+import { Linear } from '../nn/index.ts'
 import {
   autocast,
   DisposedTensorError,
+  emptyCache,
+  fullPrecision,
+  Generator,
   memoryUse,
   noGrad,
   ones,
+  randn,
   type Tensor,
   TorchError,
   tensor,
@@ -148,4 +153,63 @@ test('autocast computes products in half precision and restores the mode', () =>
     }),
   ).toThrow('mine')
   expect(x.matmul(x).dtype).toBe('f32')
+})
+
+test('fullPrecision switches autocast off inside, and restores the dtype of the region around', () => {
+  const x = ones([2, 2])
+  const dtypes = autocast('cpu', 'bf16', () => [
+    fullPrecision('cpu', () => x.matmul(x)).dtype,
+    autocast('cpu', 'bf16', () => x.matmul(x)).dtype,
+    x.matmul(x).dtype,
+  ])
+  expect(dtypes).toEqual(['f32', 'bf16', 'bf16'])
+})
+
+test('createGraph keeps the graph, so that gradients have gradients', () => {
+  const x = tensor([3], { requiresGrad: true })
+  x.pow(3).backward(null, { createGraph: true })
+  const slope = x.grad as Tensor // 3 x^2
+  x.grad = null
+  slope.backward()
+  const curvature = x.grad as Tensor | null
+  expect(curvature?.item()).toBe(18) // 6 x
+  x.grad = null
+})
+
+test('a gradient of another shape or dtype is refused', () => {
+  const x = ones([2], { requiresGrad: true })
+  expect(() => {
+    x.grad = ones([3])
+  }).toThrow('a gradient of f32[2] cannot be f32[3]')
+  expect(() => {
+    x.grad = ones([2], { dtype: 'f64' })
+  }).toThrow('a gradient of f32[2] cannot be f64[2]')
+})
+
+test('a module made outside of any scope frees its memory when it is disposed', () => {
+  const { bytes } = memoryUse()
+  new Linear(512, 512).dispose()
+  expect(memoryUse().bytes).toBe(bytes)
+})
+
+test('a disposed generator is an error, and never another one', () => {
+  const first = Generator.seeded(1)
+  first.dispose()
+  first.dispose()
+  const second = Generator.seeded(2)
+  expect(() => randn([1], { generator: first })).toThrow('must be a Generator that is not disposed')
+  expect(() => first.seed(3)).toThrow('the generator was disposed')
+  expect(randn([2], { generator: second }).tolist()).toEqual(randn([2], { seed: 2 }).tolist())
+})
+
+test('blocks are kept for the next tensor of their size, and given back when asked', () => {
+  const large = (): void => zeros([300_000]).dispose()
+  emptyCache()
+  large()
+  expect(memoryUse().cachedBytes).toBeGreaterThanOrEqual(1_200_000)
+  const { cachedBytes, bytes } = memoryUse()
+  for (let i = 0; i < 10; i++) large()
+  expect(memoryUse()).toMatchObject({ cachedBytes, bytes })
+  emptyCache()
+  expect(memoryUse().cachedBytes).toBe(0)
 })

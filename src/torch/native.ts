@@ -29,6 +29,7 @@ export interface Native {
   numel(tensor: Handle): number
   describe(tensor: Handle): string
   isContiguous(tensor: Handle): boolean
+  areAlikeOnCpu(...tensors: Handle[]): boolean
   storageId(tensor: Handle): number
 
   release(tensor: Handle): void
@@ -43,16 +44,20 @@ export interface Native {
   isLeaf(tensor: Handle): boolean
   setGradMode(enabled: boolean): boolean
   inferenceMode<T>(callback: () => T): T
-  setAutocast(device: string, enabled: boolean, dtype: string): boolean
+  autocast(device: string): string | null
+  setAutocast(device: string, dtype: string | null): void
+  clearAutocastCache(): void
 
   mapFile(path: string): { id: number; size: number }
   mappedTensor(id: number, offset: number, sizes: readonly number[], dtype: string): Handle
   unmapFile(id: number): void
-  memory(): { tensors: number; bytes: number; peakBytes: number; scopes: number }
+  memory(): { tensors: number; bytes: number; peakBytes: number; cachedBytes: number; scopes: number }
   resetPeak(): void
+  emptyCache(): void
 
   info(): RuntimeInfo
   setThreads(operators: number, blas: number): void
+  setDefaultThreads(operators: number, blas: number): void
   generator(seed: number | null, device: string): number
   releaseGenerator(generator: number): void
   seedGenerator(generator: number, seed: number): void
@@ -91,7 +96,8 @@ export function native(): Native {
 export let call: Native['call'] = (operator, ...args) => native().call(operator, ...args)
 
 function load(): Native {
-  // libgomp reads this once, when libtorch pulls it in. Spinning OpenMP threads would fight with BLAS's own.
+  // libgomp reads this once, when libtorch pulls it in. Spinning OpenMP threads would fight with BLAS's own. A worker
+  // has only a copy of the environment: it must be set outside when a worker is the first to load the addon.
   process.env.OMP_WAIT_POLICY ??= 'passive'
   const addon = openAddon()
   addon.setErrorFactory(toError)
@@ -128,10 +134,10 @@ function openAddon(): Native {
   }
 }
 
-/** SWITCHYARD_THREADS, else every core: BLAS gets them all, libtorch's own loops too unless they spin. */
+/** SWITCHYARD_THREADS, else every core, for libtorch's loops and for BLAS. A later worker changes nothing. */
 function setDefaultThreads(addon: Native): void {
   const threads = Number(process.env.SWITCHYARD_THREADS) || availableParallelism()
-  addon.setThreads(threads, threads)
+  addon.setDefaultThreads(threads, threads)
 }
 
 function toError(kind: string, message: string, operator: string, args: string[]): Error {

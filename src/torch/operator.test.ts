@@ -117,3 +117,22 @@ test.skipIf(!runtimeInfo().version.startsWith('1.13'))('regenerating the signatu
     expect(readFileSync(new URL(`generated/${name}`, import.meta.url), 'utf8')).toBe(source)
   }
 })
+
+test('an argument whose reading runs other operators, or throws, spoils nothing', () => {
+  const x = ones([2])
+  const list: unknown[] = [0]
+  Object.defineProperty(list, 0, {
+    get: () => {
+      x.add(1)
+      return 0
+    },
+  })
+  expect((callOperator('aten::sum.dim_IntList', x, list) as Tensor).item()).toBe(2)
+  Object.defineProperty(list, 0, {
+    get: () => {
+      throw new Error('mine')
+    },
+  })
+  expect(() => callOperator('aten::sum.dim_IntList', x, list)).toThrow()
+  expect(x.sum().item()).toBe(2)
+})

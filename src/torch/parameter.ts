@@ -2,19 +2,21 @@
 
 import { Tensor } from './tensor.ts'
 
-/** A trainable tensor. Takes over the data without a copy; lives outside of every tidy() scope. */
+/** A trainable tensor, outside of every tidy() scope. Takes the data over: the tensor passed in is disposed. */
 export class Parameter extends Tensor {
   constructor(data: Tensor) {
     super(data.newHandle())
+    data.dispose()
     this.persist()
     this.requiresGrad_()
   }
 }
 
-/** State of a module that is saved but not trained, as counts and biases are. */
+/** State of a module that is saved but not trained, as counts and biases are. Takes the data over. */
 export class Constant extends Tensor {
   constructor(data: Tensor) {
     super(data.newHandle())
+    data.dispose()
     this.persist()
   }
 }

@@ -12,6 +12,8 @@ export interface MemoryUse {
   bytes: number
   /** The most that `bytes` ever was, or since resetPeakMemory(). */
   peakBytes: number
+  /** CPU bytes of the process that are kept for coming tensors; emptyCache() gives them back. */
+  cachedBytes: number
   /** Open tidy() scopes of this thread. */
   scopes: number
 }
@@ -22,6 +24,11 @@ export function memoryUse(): MemoryUse {
 
 export function resetPeakMemory(): void {
   native().resetPeak()
+}
+
+/** Gives memory that is kept for coming tensors back to the system. */
+export function emptyCache(): void {
+  native().emptyCache()
 }
 
 /** Version, BLAS, CUDA and threads of the libtorch in use. */

@@ -19,6 +19,12 @@ import { leaveToCollector, scopeDepth } from './scopes.ts'
 const backward = new Operator('aten::_backward')
 const detach = new Operator('aten::detach')
 
+/** `retainGraph` allows another backward; `createGraph` records this one. */
+export interface BackwardOptions {
+  createGraph?: boolean
+  retainGraph?: boolean
+}
+
 /** Nested numbers, as `tolist()` gives them. */
 export type NestedNumbers = number | NestedNumbers[]
 
@@ -107,7 +113,10 @@ export class Tensor extends TensorMethods {
    *
    * @param gradient weight of each element; may be left out for a scalar
    */
-  backward(gradient: Tensor | null = null, { retainGraph = false, createGraph = false } = {}): void {
+  backward(
+    gradient: Tensor | null = null,
+    { createGraph = false, retainGraph = createGraph }: BackwardOptions = {},
+  ): void {
     // A nullary list of inputs means every leaf.
     native().call(backward.id, this.handle, [], gradient?.handle ?? null, retainGraph, createGraph)
   }
@@ -149,8 +158,8 @@ export class Tensor extends TensorMethods {
   /** Converts dtype, device or both. Returns this tensor when nothing changes. */
   to(target: DType | Device | { dtype?: DType; device?: Device }): Tensor {
     const { dtype, device } = typeof target === 'string' ? parseTarget(target) : target
-    if ((dtype ?? this.dtype) === this.dtype && (device ?? this.device) === this.device) return this
-    return this.toCopy(dtype, device)
+    const isThere = device === undefined || device === this.device || this.device.startsWith(`${device}:`)
+    return isThere && (dtype ?? this.dtype) === this.dtype ? this : this.toCopy(dtype, device)
   }
 
   /** This tensor in f32. */

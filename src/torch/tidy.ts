@@ -46,13 +46,25 @@ export function inferenceMode<T>(body: () => T): T {
  * torch.autocast does. Run backward outside of it.
  */
 export function autocast<T>(device: Device, dtype: 'bf16' | 'f16', body: () => T): T {
+  return withAutocast(device, dtype, body, 'autocast')
+}
+
+/** Runs `body` without mixed precision, inside an autocast(): for routers and other small, delicate parts. */
+export function fullPrecision<T>(device: Device, body: () => T): T {
+  return withAutocast(device, null, body, 'fullPrecision')
+}
+
+function withAutocast<T>(device: Device, dtype: string | null, body: () => T, name: string): T {
   const type = device.split(':')[0] ?? device
   const addon = native()
-  const before = addon.setAutocast(type, true, dtype)
+  const before = addon.autocast(type)
+  if (before === dtype) return refusePromise(body(), name)
+  addon.setAutocast(type, dtype)
   try {
-    return refusePromise(body(), 'autocast')
+    return refusePromise(body(), name)
   } finally {
-    addon.setAutocast(type, before, dtype)
+    addon.setAutocast(type, before)
+    if (before === null) addon.clearAutocastCache()
   }
 }
 
