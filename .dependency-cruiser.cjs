@@ -40,7 +40,7 @@ module.exports = {
       from: { path: `^src/${floor}/`, pathNot: '\\.test\\.ts$' },
       to: {
         path: '^src/',
-        pathNot: [`^src/${floor}/`, '^src/errors\\.ts$', ...below[floor].map(f => `^src/${f}/`)],
+        pathNot: [`^src/${floor}/`, '^src/(errors|files)\\.ts$', ...below[floor].map(f => `^src/${f}/`)],
       },
     })),
   ],

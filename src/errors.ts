@@ -49,21 +49,29 @@ export class TorchError extends SwitchyardError {
   }
 }
 
-/** Memory ran out. `bytes` is what was asked for last, when libtorch says it. */
+/** Memory ran out. `bytes` is what was asked for last, when libtorch says it; its own words are the `cause`. */
 export class OutOfMemoryError extends TorchError {
   override readonly name = 'OutOfMemoryError'
   readonly bytes: number | undefined
 
   constructor(message: string, context: { operator?: string; args?: readonly string[] }) {
-    const bytes = /tried to allocate (\d+) bytes/.exec(message)?.[1]
+    const bytes = wantedBytes(message)
     const wanted =
-      bytes === undefined ? 'more memory than there is' : `${(Number(bytes) / 2 ** 30).toFixed(2)} GiB more`
+      bytes === undefined ? 'more memory than there is' : `${(bytes / 2 ** 30).toFixed(2)} GiB more`
     super(
       `out of memory: wanted ${wanted}; lower the batch size, the sequence length or the model's width`,
       context,
     )
-    this.bytes = bytes === undefined ? undefined : Number(bytes)
+    this.bytes = bytes
+    this.cause = new Error(message)
   }
+}
+
+/** "tried to allocate 1024 bytes" on a CPU, "Tried to allocate 2.00 GiB" on CUDA. */
+function wantedBytes(message: string): number | undefined {
+  const [, amount, unit = ''] = /tried to allocate ([\d.]+) (bytes|KiB|MiB|GiB)/i.exec(message) ?? []
+  const scale = { bytes: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }[unit]
+  return amount === undefined || scale === undefined ? undefined : Number(amount) * scale
 }
 
 /** A tensor was used after dispose() or after the tidy() that owned it. */

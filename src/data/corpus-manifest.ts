@@ -1,9 +1,10 @@
 // corpus.json: what a corpus holds. Written last, so that a folder without it is no corpus.
 
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { DataError } from '../errors.ts'
+import { writeDurably } from '../files.ts'
 import { domainPattern } from './document.ts'
 
 const count = z.int().nonnegative()
@@ -68,26 +69,7 @@ export const prepareHint = (folder: string): string =>
 
 /** Writes the manifest so that it is there whole or not at all. */
 export function writeManifest(folder: string, content: CorpusManifest): void {
-  const temporary = join(folder, `${manifestName}.tmp`)
-  const descriptor = openSync(temporary, 'w')
-  try {
-    writeSync(descriptor, `${JSON.stringify(content, undefined, 2)}\n`)
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
-  renameSync(temporary, join(folder, manifestName))
-  syncFolder(folder)
-}
-
-/** A rename lasts through a power cut once its folder is flushed. */
-function syncFolder(folder: string): void {
-  const descriptor = openSync(folder, 'r')
-  try {
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
+  writeDurably(join(folder, manifestName), `${JSON.stringify(content, undefined, 2)}\n`)
 }
 
 export function readManifest(folder: string): CorpusManifest {

@@ -1,9 +1,7 @@
 // Token shards: safetensors files of packed tokens, with the documents' places, domains and sizes.
 
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
+import { sha256 } from '../files.ts'
 import { type TensorSource, writeSafetensors } from '../formats/index.ts'
 import type { ShardEntry, SplitName } from './corpus-manifest.ts'
 
@@ -115,11 +113,4 @@ export class ShardWriter {
 
 function bytesOf({ buffer, byteOffset, byteLength }: NodeJS.TypedArray): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength)
-}
-
-/** Checksum of a file, in hexadecimal. */
-export async function sha256(file: string): Promise<string> {
-  const hash = createHash('sha256')
-  await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), hash)
-  return hash.digest('hex')
 }

@@ -3,6 +3,7 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DataError, FormatError } from '../errors.ts'
+import { sha256 } from '../files.ts'
 import { readSafetensorsHeader, type SafetensorsDType, type TensorEntry } from '../formats/index.ts'
 import {
   type CorpusManifest,
@@ -13,7 +14,7 @@ import {
   type SplitName,
   tokenizerName,
 } from './corpus-manifest.ts'
-import { sha256, tokenDType } from './corpus-writer.ts'
+import { tokenDType } from './corpus-writer.ts'
 import { lastAtMost } from './windows.ts'
 
 /** The bytes of a file that hold a shard's tokens, for a memory map. */

@@ -1,4 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -18,7 +27,9 @@ const file = join(folder, 'x.safetensors')
 
 /** A file with this header and so many bytes of data. */
 function fileWith(header: unknown, dataBytes: number, length?: bigint): string {
-  const json = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header))
+  const json = Buffer.isBuffer(header)
+    ? header
+    : Buffer.from(typeof header === 'string' ? header : JSON.stringify(header))
   const prefix = Buffer.alloc(8)
   prefix.writeBigUInt64LE(length ?? BigInt(json.length))
   writeFileSync(file, Buffer.concat([prefix, json, Buffer.alloc(dataBytes)]))
@@ -110,8 +121,8 @@ describe('a lying header is refused before any memory is taken', () => {
     ['a list for a header', () => fileWith('[]', 0), 'header is not a JSON object'],
     [
       'invalid UTF-8',
-      () => fileWith(Buffer.from([0x7b, 0xff, 0x7d]).toString('latin1'), 0),
-      'header is not JSON',
+      () => fileWith(Buffer.from([0x7b, 0x22, 0xf0, 0x9f, 0x98, 0x22, 0x7d]), 0),
+      'header is not valid UTF-8',
     ],
     [
       'data that is cut off',
@@ -197,10 +208,11 @@ test('property: no mutation of a valid file crashes, hangs or is half-read', () 
     fc.property(mutation, fc.nat(valid.length), (edits, cut) => {
       const bytes = Buffer.from(valid)
       for (const [at, value] of edits) bytes[at] = value
-      writeFileSync(file, bytes.subarray(0, valid.length - (cut % 40)))
+      const kept = valid.length - (cut % 40)
+      writeFileSync(file, bytes.subarray(0, kept))
       try {
         for (const { offset, length } of readSafetensorsHeader(file).tensors.values()) {
-          expect(offset + length).toBeLessThanOrEqual(valid.length)
+          expect(offset + length).toBeLessThanOrEqual(kept)
         }
       } catch (error) {
         expect(error).toBeInstanceOf(FormatError)
@@ -208,4 +220,29 @@ test('property: no mutation of a valid file crashes, hangs or is half-read', () 
     }),
     { numRuns: 1000 },
   )
+})
+
+test('a file can be written from its own mapped tensors', () => {
+  writeSafetensors(file, [{ name: 'a', dtype: 'F32', shape: [3], bytes: () => new Uint8Array(12).fill(7) }])
+  const [entry] = readSafetensorsHeader(file).tensors.values()
+  const descriptor = openSync(file, 'r')
+  const bytes = Buffer.alloc(12)
+  // What is read while writing must still be the old file.
+  const lazily = (): Uint8Array => {
+    readSync(descriptor, bytes, 0, 12, entry?.offset ?? 0)
+    return bytes
+  }
+  writeSafetensors(file, [{ name: 'b', dtype: 'F32', shape: [3], bytes: lazily }])
+  closeSync(descriptor)
+  expect(readFileSync(file).subarray(-12).equals(Buffer.alloc(12, 7))).toBe(true)
+})
+
+test('a failure while writing leaves the old file, and nothing beside it', () => {
+  writeSafetensors(file, [{ name: 'a', dtype: 'U8', shape: [1], bytes: () => Uint8Array.of(1) }])
+  const before = readFileSync(file)
+  expect(() =>
+    writeSafetensors(file, [{ name: 'a', dtype: 'U8', shape: [2], bytes: () => Uint8Array.of(1) }]),
+  ).toThrow('has 1 bytes')
+  expect(readFileSync(file).equals(before)).toBe(true)
+  expect(readdirSync(folder).filter(name => name.includes('.tmp-'))).toEqual([])
 })

@@ -1,8 +1,9 @@
 // safetensors: an 8-byte little-endian header length, a JSON header, the tensors' bytes.
 // Format: github.com/huggingface/safetensors. Files are hostile: everything is bounded before it is believed.
 
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { FormatError } from '../errors.ts'
+import { replaceDurably } from '../files.ts'
 
 /** Element types of the format that we know, with their size in bytes. */
 export const safetensorsItemSize = {
@@ -79,9 +80,11 @@ function readHeaderText(descriptor: number, file: string, fileBytes: number): st
   }
   const header = Buffer.alloc(Number(length))
   readSync(descriptor, header, 0, header.length, 8)
-  const text = header.toString('utf8')
-  if (Buffer.byteLength(text) !== header.length) throw new FormatError('header is not valid UTF-8', { file })
-  return text
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(header)
+  } catch (cause) {
+    throw new FormatError('header is not valid UTF-8', { file, cause })
+  }
 }
 
 function parseHeader(text: string, file: string, dataStart: number, dataBytes: number): SafetensorsHeader {
@@ -187,6 +190,15 @@ export function writeSafetensors(
   metadata: Record<string, string> = { format: 'pt' },
 ): number {
   const sorted = [...tensors].sort((a, b) => (a.name < b.name ? -1 : 1))
+  // Beside the file, since the tensors may lie in the very file that is replaced.
+  return replaceDurably(file, temporary => writeSorted(temporary, sorted, metadata))
+}
+
+function writeSorted(
+  file: string,
+  sorted: readonly TensorSource[],
+  metadata: Record<string, string>,
+): number {
   const header = encodeHeader(sorted, metadata)
   const descriptor = openSync(file, 'w')
   try {
@@ -201,7 +213,6 @@ export function writeSafetensors(
       }
       written += writeAll(descriptor, bytes)
     }
-    fsyncSync(descriptor)
     return written
   } finally {
     closeSync(descriptor)
