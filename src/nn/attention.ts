@@ -111,9 +111,9 @@ export class Attention extends Module {
     const perGroup = (heads / groups) * length
     // Query heads of one group stack as rows against their shared keys: keys are never repeated.
     const stacked = queries.mul(width ** -0.5).reshape([batch, groups, perGroup, width]) // [B, G, H/G * T, D]
-    const scores = stacked.matmul(keys.transpose(2, 3)).view([batch, heads, length, -1]) // [B, H, T, S]
-    if (blocked) scores.maskedFill_(blocked, blockedScore)
-    const probs = atLeastF32(scores).softmax(-1).to(values.dtype) // [B, H, T, S]
+    const scores = atLeastF32(stacked.matmul(keys.transpose(2, 3)).view([batch, heads, length, -1])) // [B, H, T, S]
+    const seen = blocked ? scores.maskedFill_(blocked, blockedScore) : scores
+    const probs = seen.softmax(-1).to(values.dtype) // [B, H, T, S]
     const mixed = probs.view([batch, groups, perGroup, -1]).matmul(values) // [B, G, H/G * T, D]
     return mixed.view([batch, heads, length, width])
   }

@@ -63,12 +63,14 @@ export abstract class Module {
     )
   }
 
-  /** Converts floating-point tensors to a dtype, or everything to a device. Returns this. */
+  /** Converts floating-point tensors to a dtype, or everything to a device; gradients are dropped. Returns this. */
   to(target: DType | Device): this {
     tidy(() => {
       for (const tensor of this.stateDict().values()) {
         const converted = target.startsWith('c') || tensor.isFloating ? tensor.detach().to(target) : tensor
-        if (converted !== tensor) tensor.setData(converted)
+        if (converted === tensor) continue
+        tensor.grad = null // it would be of the old dtype, on the old device
+        tensor.setData(converted)
       }
     })
     return this

@@ -113,8 +113,13 @@ test('RMSNorm and LayerNorm follow their formulas', () => {
 })
 
 test('RMSNorm computes in f32 for half-precision input', () => {
-  const y = new RMSNorm(2).to('bf16').forward(tensor([[3, 4]]).to('bf16'))
-  expect(y.dtype).toBe('bf16')
+  // The mean of 1 and 256 squares of 1/16 is (1 + 1) / 257; in bf16, 1 + 1/256 would stay 1 all the way.
+  const x = tensor([[1, ...new Array(256).fill(1 / 16)]])
+  const norm = new RMSNorm(257, 0)
+  const half = norm.to('bf16').forward(x.to('bf16'))
+  expect(half.dtype).toBe('bf16')
+  const exact = Math.sqrt(257 / 2)
+  expect(Math.abs((half.select(1, 0).item() - exact) / exact)).toBeLessThan(2 ** -8) // one rounding to bf16
 })
 
 test('a padding row of an embedding gets no gradient', () => {

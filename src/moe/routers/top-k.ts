@@ -3,7 +3,7 @@
 
 import { ConfigError } from '../../errors.ts'
 import { atLeastF32, Linear, Module } from '../../nn/index.ts'
-import { fusedRoute, hasKernel, type Tensor, tidy } from '../../torch/index.ts'
+import { fullPrecision, fusedRoute, hasKernel, type Tensor, tidy } from '../../torch/index.ts'
 import type { Router, TokenRouting } from '../routing.ts'
 
 export interface TopKRouterOptions {
@@ -49,7 +49,8 @@ export class TopKRouter extends Module implements Router {
 
   forward(xTD: Tensor, mask: Tensor | null = null): TokenRouting {
     const routing = tidy(() => {
-      const logits = atLeastF32(xTD).matmul(atLeastF32(this.weight).t()) // [T, E]
+      // Mixed precision would round logits to bf16, and with them the choice (arXiv:2101.03961, "selective precision").
+      const logits = fullPrecision(xTD.device, () => atLeastF32(xTD).matmul(atLeastF32(this.weight).t())) // [T, E]
       const [weights, indices, probs] = this.#choose(logits)
       return { kind: 'token' as const, indices, weights, logits, probs }
     })
