@@ -6,11 +6,14 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, onTestFailed, test } from 'vitest'
+import { uniformSource } from '../src/models/index.ts'
 import { runCli, startCli, temporaryFolder } from './support/cli.ts'
 
 const folder = temporaryFolder()
@@ -107,6 +110,7 @@ describe('an uninterrupted run', () => {
       'optimizer.safetensors',
       'state.json',
       'tokenizer.json',
+      'tokenizer_config.json',
     ])
   })
 
@@ -152,12 +156,15 @@ describe('a run that is killed', () => {
   test('at random moments, and resumed, gives bitwise the losses of an uninterrupted one', async () => {
     const out = 'killed'
     let kills = 0
+    const seed = Date.now() % 2 ** 32
+    const random = uniformSource(seed)
+    onTestFailed(() => console.log(`kill moments came from seed ${seed}`))
     for (let code: number | null = null; code !== 0 && kills < 8; kills += code === 0 ? 0 : 1) {
       const resume = existsSync(join(path(out), 'run.json')) ? ['--resume'] : []
       const { child, ended } = startCli(train(out, ...resume))
-      await progress(out, Math.ceil(Math.random() * 12))
+      await progress(out, Math.ceil(random() * 12))
       // A step takes about 5 ms and every fifth writes a checkpoint: any moment of either may be hit.
-      setTimeout(() => child.kill('SIGKILL'), Math.random() * 40)
+      setTimeout(() => child.kill('SIGKILL'), random() * 40)
       const result = await ended
       code = result.code
       expect(result.stderr.replace(/^note: .* holds no usable checkpoint: starting over\n/, '')).toBe('')
@@ -190,6 +197,19 @@ async function progress(run: string, count: number): Promise<void> {
 }
 
 describe('a damaged checkpoint', () => {
+  test('counts no more when old ones are removed: what a resumed run saves stays', async () => {
+    const out = 'outnumbered'
+    cpSync(path('whole'), path(out), { recursive: true })
+    for (const name of checkpoints(out).slice(1))
+      truncateSync(join(path(out), 'checkpoints', name, 'state.json'), 3)
+    const { code } = await runCli(
+      train(out, '--resume', '--set', 'checkpoint.keepLast=1', '--set', 'checkpoint.keepBest=false'),
+    )
+    expect(code).toBe(0)
+    expect(checkpoints(out).filter(name => /^step-\d+$/.test(name))).toEqual(['step-00000080'])
+    expect((await runCli(['verify', join(path(out), 'checkpoints', 'step-00000080')])).code).toBe(0)
+  })
+
   test.each([
     ['truncated', (file: string) => truncateSync(file, 1000)],
     ['changed', (file: string) => flipByte(file)],
@@ -224,7 +244,94 @@ function flipByte(file: string): void {
   writeFileSync(file, bytes)
 }
 
+describe('the best checkpoint', () => {
+  test('stays when newer ones are worse, and is what the run stands for, also after a resume', async () => {
+    const out = 'overshot'
+    const evaluated = async (): Promise<{ model: string; loss: number }> =>
+      JSON.parse((await runCli(['eval', path(out), '--data', corpus, '--json'])).stdout)
+    // The learning rate jumps after step 20: the best validation loss is the one before.
+    await runCli(train(out, '--set', 'steps=20', '--set', 'schedule.kind=constant'))
+    const { loss: best } = await evaluated()
+    const worse = [
+      '--set',
+      'steps=60',
+      '--set',
+      'schedule.kind=constant',
+      '--set',
+      'optimizer.learningRate=1',
+    ]
+    expect((await runCli(train(out, '--resume', ...worse))).code).toBe(0)
+    expect(checkpoints(out)).toEqual(['step-00000020', 'step-00000050', 'step-00000055', 'step-00000060'])
+    const expected = { model: join(path(out), 'checkpoints', 'step-00000020'), loss: best }
+    expect(await evaluated()).toMatchObject(expected)
+    await runCli(train(out, '--resume', ...worse)) // with nothing left to do
+    expect(await evaluated()).toMatchObject(expected)
+  })
+})
+
 describe('what cannot work is refused and changes nothing', () => {
+  test('two processes in one folder', async () => {
+    const first = startCli(train('shared', '--set', 'steps=100000'))
+    await progress('shared', 2)
+    const { pid } = first.child
+    const again = await runCli(train('shared'))
+    expect(again).toMatchObject({ code: 2, stderr: expect.stringContaining('already holds a run') })
+    const resumed = await runCli(train('shared', '--resume', '--set', 'steps=100000'))
+    expect(resumed).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(`is being trained by process ${pid}`),
+    })
+    first.child.kill('SIGINT')
+    await first.ended
+    expect(JSON.parse(readFileSync(join(path('shared'), 'run.json'), 'utf8')).state).toBe('interrupted')
+    expect(existsSync(join(path('shared'), 'run.lock'))).toBe(false)
+  })
+
+  test('two processes that start in one folder at the same time: one trains', async () => {
+    const both = await Promise.all([runCli(train('race')), runCli(train('race'))])
+    expect(both.map(({ code }) => code).sort()).toEqual([0, 2])
+    expect(curve('race')).toEqual(curve('whole'))
+  })
+
+  test('but a lock of a process that is gone, or of another that got its number, is none', async () => {
+    const out = 'stale-lock'
+    cpSync(path('whole'), path(out), { recursive: true })
+    const init = JSON.stringify({ pid: 1, host: hostname(), started: '0', boot: 'x' })
+    for (const owner of [init, 'torn']) {
+      writeFileSync(join(path(out), 'run.lock'), owner)
+      expect((await runCli(train(out, '--resume'))).code).toBe(0)
+    }
+  })
+
+  test('resuming onto another corpus of the same name', async () => {
+    const moved = `${corpus}-before`
+    cpSync(corpus, moved, { recursive: true })
+    const other = [
+      '--size',
+      '40kB',
+      '--seed',
+      '7',
+      '--tokenizer',
+      'bpe:512',
+      '--out',
+      corpus,
+      '--force',
+      '--quiet',
+    ]
+    expect((await runCli(['data', 'prepare', '--sample', ...other])).code).toBe(0)
+    const { code, stderr } = await runCli(train('whole', '--resume', '--set', 'steps=90'))
+    expect(stderr).toContain('data.path: the corpus has changed since the run was started')
+    expect(code).toBe(2)
+    rmSync(corpus, { recursive: true })
+    cpSync(moved, corpus, { recursive: true })
+  })
+
+  test('but a folder left by a run that was killed at once is no obstacle', async () => {
+    mkdirSync(join(path('stillborn'), 'checkpoints'), { recursive: true })
+    writeFileSync(join(path('stillborn'), 'recipe.yaml'), 'torn')
+    expect((await runCli(train('stillborn', '--set', 'steps=2'))).code).toBe(0)
+  })
+
   test('a folder that holds a run, or anything else', async () => {
     const before = curve('whole')
     const { code, stderr } = await runCli(train('whole'))
@@ -274,7 +381,7 @@ test('gradients that stay NaN end the run, naming the step and the remedy', asyn
   expect(code).toBe(1)
   expect(stderr).toMatch(/note: step \d+ skipped: its gradient holds NaN or infinity/)
   expect(stderr).toMatch(
-    /error: training diverged: 3 steps in a row had NaN or infinite gradients .* lower optimizer\.learningRate/,
+    /error: training diverged: 3 steps in a row had NaN or infinite gradients .* --resume --set optimizer\.learningRate=/,
   )
   expect(JSON.parse(readFileSync(join(path('diverged'), 'run.json'), 'utf8')).state).toBe('failed')
 })

@@ -1,60 +1,77 @@
 // A run folder: recipe.yaml, metrics.jsonl, TensorBoard events, checkpoints/ and run.json.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { cpus, hostname } from 'node:os'
 import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
+import { writeDurably } from '../files.ts'
 import { runtimeInfo } from '../torch/index.ts'
-import { listCheckpoints } from './checkpoint/checkpoint.ts'
+import { listCheckpoints, removeUnfinished } from './checkpoint/checkpoint.ts'
 import { checkRecipe } from './recipe/load.ts'
 import type { Recipe } from './recipe/schema.ts'
+import { RunLock } from './run-lock.ts'
 
 /** How a run ended, or that it has not. */
 export type RunState = 'running' | 'finished' | 'interrupted' | 'failed'
 
-const runSchema = z.looseObject({
-  state: z.enum(['running', 'finished', 'interrupted', 'failed']),
-  pid: z.int(),
-  host: z.string(),
-  bestStep: z.int().nullish(),
-})
+const runSchema = z.looseObject({ bestStep: z.int().nullish() })
+
+/** What a run that was killed at once may leave: nothing worth keeping. */
+const leftovers = new Set(['run.lock', 'recipe.yaml', 'checkpoints'])
 
 export class RunFolder {
   readonly path: string
+  readonly #lock: RunLock
   #details: Record<string, unknown> = { ...environment(), started: new Date().toISOString() }
 
-  private constructor(path: string) {
+  private constructor(path: string, lock: RunLock) {
     this.path = path
+    this.#lock = lock
+  }
+
+  /**
+   * The folder of a new run.
+   *
+   * @throws ConfigError when it holds a run, or files of someone's: nothing of them is touched
+   */
+  static create(path: string): RunFolder {
+    RunFolder.refuseExisting(path)
+    mkdirSync(join(path, 'checkpoints'), { recursive: true })
+    return RunFolder.#locked(path)
+  }
+
+  /** The folder of an earlier run. Throws ConfigError when there is none, or when it is still being trained. */
+  static reopen(path: string): RunFolder {
+    readRun(path)
+    return RunFolder.#locked(path)
   }
 
   /** Throws ConfigError when a folder holds anything: a new run would mix with it. */
   static refuseExisting(path: string): void {
-    if (!existsSync(path) || readdirSync(path).length === 0) return
-    const what = existsSync(join(path, 'run.json')) ? 'already holds a run' : 'is not empty'
+    const names = existsSync(path) ? readdirSync(path) : []
+    if (names.every(name => leftovers.has(name))) return
+    const what = names.includes('run.json') ? 'already holds a run' : 'is not empty'
     throw new ConfigError(`${path} ${what}: choose another folder, or add --resume to go on with its run`, {
       path: '--out',
     })
   }
 
-  /** Makes the folder of a run, or takes over that of an earlier one with the same past. */
-  static create(path: string, recipe: Recipe): RunFolder {
-    mkdirSync(join(path, 'checkpoints'), { recursive: true })
-    writeFileSync(join(path, 'recipe.yaml'), stringify(recipe))
-    return new RunFolder(path)
+  static #locked(path: string): RunFolder {
+    const run = new RunFolder(path, new RunLock(path))
+    removeUnfinished(run.checkpoints)
+    return run
   }
 
-  /** The recipe of an earlier run. Throws ConfigError when there is none, or when it is still being trained. */
-  static readRecipe(path: string): Recipe {
-    const info = readRun(path)
-    if (info.state === 'running' && info.host === hostname() && isAlive(info.pid)) {
-      throw new ConfigError(`${path} is being trained by process ${info.pid}: wait for it or stop it`, {
-        path: '--resume',
-      })
-    }
-    const file = join(path, 'recipe.yaml')
+  /** The recipe the run was started with. */
+  get recipe(): Recipe {
+    const file = join(this.path, 'recipe.yaml')
     return checkRecipe(parse(readFileSync(file, 'utf8')), file)
+  }
+
+  set recipe(recipe: Recipe) {
+    writeDurably(join(this.path, 'recipe.yaml'), stringify(recipe))
   }
 
   get checkpoints(): string {
@@ -69,9 +86,15 @@ export class RunFolder {
   report(state: RunState, details: Record<string, unknown> = {}): void {
     this.#details = { ...this.#details, ...details }
     const ended = state === 'running' ? {} : { ended: new Date().toISOString() }
-    const file = join(this.path, 'run.json')
-    writeFileSync(`${file}.tmp`, `${JSON.stringify({ state, ...this.#details, ...ended }, null, 2)}\n`)
-    renameSync(`${file}.tmp`, file)
+    writeDurably(
+      join(this.path, 'run.json'),
+      `${JSON.stringify({ state, ...this.#details, ...ended }, null, 2)}\n`,
+    )
+  }
+
+  /** Lets other processes train here. */
+  close(): void {
+    this.#lock.release()
   }
 }
 
@@ -96,16 +119,10 @@ function readRun(path: string): z.infer<typeof runSchema> {
       },
     )
   }
-  return runSchema.parse(JSON.parse(readFileSync(file, 'utf8')))
-}
-
-function isAlive(pid: number): boolean {
-  if (pid === process.pid) return false
   try {
-    process.kill(pid, 0)
-    return true
+    return runSchema.parse(JSON.parse(readFileSync(file, 'utf8')))
   } catch {
-    return false
+    return {} // damaged: what it tells beside the checkpoints is not needed
   }
 }
 

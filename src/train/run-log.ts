@@ -46,6 +46,11 @@ export class RunLog {
     })
   }
 
+  /** Sends the metrics to the disk. */
+  flush(): void {
+    this.#metrics.flush()
+  }
+
   close(): void {
     this.#metrics.close()
     this.#events.close()

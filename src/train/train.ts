@@ -1,5 +1,6 @@
 // A training run as a stream of events: who listens decides what to show.
 
+import { basename } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { ConfigError, FormatError, SwitchyardError } from '../errors.ts'
@@ -9,10 +10,11 @@ import {
   pruneCheckpoints,
   restoreCheckpoint,
   saveCheckpoint,
+  setAside,
 } from './checkpoint/checkpoint.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
 import type { Recipe } from './recipe/schema.ts'
-import { RunFolder } from './run-folder.ts'
+import { RunFolder, type RunState } from './run-folder.ts'
 import { RunLog, type StepRecord } from './run-log.ts'
 import { Trainer } from './trainer.ts'
 
@@ -40,17 +42,22 @@ export interface TrainOptions {
  * @throws ConfigError before anything is written; SwitchyardError when gradients stay bad
  */
 export async function* train(recipe: Recipe, options: TrainOptions): AsyncGenerator<TrainEvent> {
-  const session = options.resume ? openRun(recipe, options.out) : startRun(recipe, options.out)
+  const session = options.resume ? resumeRun(recipe, options.out) : startRun(recipe, options.out)
   const { run, trainer } = session
-  run.report('running')
+  let state: RunState = 'interrupted' // unless it comes to an end: who listens may just stop
   try {
+    run.report('running')
     const resumedFrom = yield* restore(session)
     yield { type: 'start', trainer, run: run.path, resumedFrom }
-    yield* steps(session, resumedFrom, options.signal)
+    state = yield* steps(session, resumedFrom, options.signal)
+    yield { type: 'end', state, step: trainer.state.step }
   } catch (error) {
-    run.report('failed', { error: (error as Error).message, step: trainer.state.step })
+    state = 'failed'
+    run.report(state, { error: (error as Error).message })
     throw error
   } finally {
+    run.report(state, { step: trainer.state.step })
+    run.close()
     trainer.dispose()
   }
 }
@@ -66,47 +73,73 @@ interface Session {
 function startRun(recipe: Recipe, out: string): Session {
   RunFolder.refuseExisting(out)
   const trainer = new Trainer(recipe)
-  return { trainer, run: RunFolder.create(out, trainer.recipe), resuming: false, savedStep: 0 }
+  const run = RunFolder.create(out)
+  run.recipe = trainer.recipe
+  return { trainer, run, resuming: false, savedStep: 0 }
+}
+
+function resumeRun(recipe: Recipe, out: string): Session {
+  const run = RunFolder.reopen(out)
+  try {
+    const trainer = new Trainer(recipe)
+    const saved = run.recipe
+    refuseOtherPast(saved, trainer.recipe, out)
+    if (!isDeepStrictEqual(saved, trainer.recipe)) run.recipe = trainer.recipe
+    return { trainer, run, resuming: true, savedStep: 0 }
+  } catch (error) {
+    run.close()
+    throw error
+  }
 }
 
 /** What may differ when a run goes on: it changes nothing that has happened. */
-const changeable = new Set([
+const changeable = [
   'steps',
   'schedule',
+  'clip',
   'evaluation',
   'sampling',
   'checkpoint',
   'logging',
   'maxBadSteps',
-])
+]
 
-function openRun(recipe: Recipe, out: string): Session {
-  const saved = RunFolder.readRecipe(out)
-  const trainer = new Trainer(recipe)
-  for (const key of Object.keys(saved) as (keyof Recipe)[]) {
-    if (changeable.has(key) || isDeepStrictEqual(saved[key], trainer.recipe[key])) continue
-    throw new ConfigError(
-      `differs from the recipe that ${out} was started with; resume with ${out}/recipe.yaml`,
-      {
-        path: key,
-      },
-    )
-  }
-  return { trainer, run: RunFolder.create(out, trainer.recipe), resuming: true, savedStep: 0 }
+function refuseOtherPast(saved: Recipe, wanted: Recipe, out: string): void {
+  const past = ({ optimizer, ...rest }: Recipe): Record<string, unknown> => ({
+    ...rest,
+    optimizer: { ...optimizer, learningRate: undefined },
+  })
+  const [before, now] = [past(saved), past(wanted)]
+  const changed = Object.keys(before).find(
+    key => !changeable.includes(key) && !isDeepStrictEqual(before[key], now[key]),
+  )
+  if (changed === undefined) return
+  throw new ConfigError(
+    `differs from the recipe that ${out} was started with; resume with ${out}/recipe.yaml`,
+    {
+      path: changed,
+    },
+  )
 }
 
-/** Restores the newest checkpoint that is whole; yields a warning for each one that is not. */
+/** Restores the newest checkpoint that is whole; each one that is not is put aside, with a warning. */
 async function* restore(session: Session): AsyncGenerator<TrainEvent, number | null> {
   const { run, trainer, resuming } = session
   if (!resuming) return null
   for (const folder of listCheckpoints(run.checkpoints)) {
     try {
       trainer.state = await restoreCheckpoint(folder, trainer)
-      session.savedStep = trainer.state.step
-      return trainer.state.step
+      const { step, best } = trainer.state
+      session.savedStep = step
+      run.report('running', { step, bestStep: best?.step ?? null })
+      return step
     } catch (error) {
       if (!(error instanceof FormatError)) throw error
-      yield { type: 'warning', message: `skipped a damaged checkpoint: ${error.message}` }
+      const aside = basename(setAside(folder))
+      yield {
+        type: 'warning',
+        message: `skipped a damaged checkpoint: ${error.message} (it is ${aside} now)`,
+      }
     }
   }
   yield { type: 'warning', message: `${run.path} holds no usable checkpoint: starting over` }
@@ -118,7 +151,7 @@ async function* steps(
   session: Session,
   resumedFrom: number | null,
   signal?: AbortSignal,
-): AsyncGenerator<TrainEvent> {
+): AsyncGenerator<TrainEvent, 'finished' | 'interrupted'> {
   const { trainer, run } = session
   const { recipe } = trainer
   const log = new RunLog(run, resumedFrom)
@@ -132,13 +165,11 @@ async function* steps(
       const improved = due(recipe.evaluation.every) ? yield* evaluateNow(trainer, log) : false
       if (due(recipe.sampling.every)) yield* sampleNow(trainer)
       const keep = improved && recipe.checkpoint.keepBest
-      if (keep || due(recipe.checkpoint.every)) yield await checkpointNow(session)
+      if (keep || due(recipe.checkpoint.every)) yield await checkpointNow(session, log)
       await nextTurn()
     }
-    if (session.savedStep !== trainer.state.step) yield await checkpointNow(session)
-    const state = isDone() ? 'finished' : 'interrupted'
-    run.report(state, { step: trainer.state.step })
-    yield { type: 'end', state, step: trainer.state.step }
+    if (session.savedStep !== trainer.state.step) yield await checkpointNow(session, log)
+    return isDone() ? 'finished' : 'interrupted'
   } finally {
     log.close()
   }
@@ -156,7 +187,7 @@ function takeStep(trainer: Trainer): StepRecord {
   if (skippedInRow >= recipe.maxBadSteps) {
     throw new SwitchyardError(
       `training diverged: ${skippedInRow} steps in a row had NaN or infinite gradients (the last was step ${step}); ` +
-        'lower optimizer.learningRate and go on from the last checkpoint with --resume',
+        'go on from the last checkpoint with --resume --set optimizer.learningRate=..., lower than before',
     )
   }
   return { step, tokens, learningRate, seconds, tokensPerSecond: tokensPerStep / seconds, ...result }
@@ -195,10 +226,11 @@ async function* sampleNow(trainer: Trainer): AsyncGenerator<TrainEvent> {
   model.train()
 }
 
-async function checkpointNow(session: Session): Promise<TrainEvent> {
+async function checkpointNow(session: Session, log: RunLog): Promise<TrainEvent> {
   const { run, trainer } = session
-  const { state, recipe, corpus } = trainer
-  const folder = await saveCheckpoint(run.checkpoints, trainer, state, corpus.tokenizerFile)
+  const { state, recipe } = trainer
+  log.flush() // a resumed run keeps the lines before its checkpoint: they must be there
+  const folder = await saveCheckpoint(run.checkpoints, trainer, state)
   const bestStep = recipe.checkpoint.keepBest ? (state.best?.step ?? null) : null
   pruneCheckpoints(run.checkpoints, recipe.checkpoint.keepLast, bestStep)
   run.report('running', { step: state.step, bestStep })

@@ -1,6 +1,9 @@
 // Everything a run holds while it trains, made from a recipe and a corpus.
 
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { freemem } from 'node:os'
+import { join } from 'node:path'
 import { type Corpus, loadTokenizer, openCorpus, type Tokenizer, WindowSampler } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
 import { architectureOf, type CausalLM, elementCount, type ModelConfig } from '../models/index.ts'
@@ -20,18 +23,28 @@ export class Trainer implements Trainee {
   readonly device: Device
   readonly corpus: Corpus
   readonly tokenizer: Tokenizer
+  readonly tokenizerFile: string
+  readonly corpusFingerprint: string
   readonly model: CausalLM
   readonly optimizer: AdamW
   readonly training: TokenWindows
   /** Null when the corpus holds nothing out. */
   readonly validation: TokenWindows | null
   readonly #sampler: WindowSampler
-  #state: Omit<TrainingState, 'sampler'> = { step: 0, tokens: 0, skipped: 0, skippedInRow: 0, best: null }
+  #state: Omit<TrainingState, 'sampler' | 'corpus'> = {
+    step: 0,
+    tokens: 0,
+    skipped: 0,
+    skippedInRow: 0,
+    best: null,
+  }
 
   /** @throws ConfigError when recipe, corpus and machine do not fit each other */
   constructor(recipe: Recipe) {
     this.corpus = openCorpus(recipe.data.path)
-    this.tokenizer = loadTokenizer(this.corpus.tokenizerFile)
+    this.tokenizerFile = this.corpus.tokenizerFile
+    this.tokenizer = loadTokenizer(this.tokenizerFile)
+    this.corpusFingerprint = fingerprint(join(this.corpus.folder, 'corpus.json'), this.tokenizerFile)
     const vocabulary = vocabularyOf(this.corpus, this.tokenizer)
     this.recipe = resolveRecipe(recipe, vocabulary)
     this.config = modelConfigOf(this.recipe, vocabulary)
@@ -51,11 +64,11 @@ export class Trainer implements Trainee {
   }
 
   get state(): TrainingState {
-    return { ...this.#state, sampler: this.#sampler.state }
+    return { ...this.#state, sampler: this.#sampler.state, corpus: this.corpusFingerprint }
   }
 
   /** Goes on from a restored state. */
-  set state({ sampler, ...state }: TrainingState) {
+  set state({ sampler, corpus: _, ...state }: TrainingState) {
     this.#state = state
     this.#sampler.restore(sampler)
   }
@@ -97,7 +110,7 @@ export class Trainer implements Trainee {
   /** Takes note of a validation loss; true when it is the best so far. */
   noteLoss(loss: number): boolean {
     const { best, step } = this.#state
-    if (best !== null && !(loss < best.loss)) return false
+    if (!Number.isFinite(loss) || (best !== null && loss >= best.loss)) return false
     this.#state.best = { step, loss }
     return true
   }
@@ -108,6 +121,12 @@ export class Trainer implements Trainee {
     this.training.dispose()
     this.validation?.dispose()
   }
+}
+
+function fingerprint(...files: readonly string[]): string {
+  const hash = createHash('sha256')
+  for (const file of files) hash.update(readFileSync(file))
+  return hash.digest('hex')
 }
 
 function vocabularyOf(corpus: Corpus, tokenizer: Tokenizer): Vocabulary {
@@ -140,7 +159,7 @@ function refuseTooLarge({ device, data }: Recipe, config: ModelConfig): void {
   const parameters = [...shapes.values()].reduce((sum, shape) => sum + elementCount(shape), 0)
   const weights = 4 * 4 * parameters
   const logits = 3 * 4 * data.batchSize * data.sequenceLength * config.vocab_size
-  const available = freemem()
+  const available = Math.min(freemem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
   if (weights + logits <= available) return
   const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`
   const remedy =

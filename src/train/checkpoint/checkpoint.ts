@@ -2,20 +2,19 @@
 // renamed into place, so that a folder `step-N` is always whole.
 
 import {
-  closeSync,
   copyFileSync,
-  fsyncSync,
+  existsSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { z } from 'zod'
-import { FormatError } from '../../errors.ts'
+import { ConfigError, FormatError } from '../../errors.ts'
+import { flush } from '../../files.ts'
 import { writeSafetensors } from '../../formats/index.ts'
 import {
   type CausalLM,
@@ -43,6 +42,8 @@ const stateSchema = z.strictObject({
   updates: z.int().nonnegative(),
   /** Where the order of windows stands. */
   sampler: z.strictObject({ epoch: z.int().nonnegative(), position: z.int().nonnegative() }),
+  /** Of the corpus's manifest and tokenizer: the same windows of another corpus would be another training. */
+  corpus: z.string(),
   /** The best validation loss so far. */
   best: z.strictObject({ step: z.int(), loss: z.number() }).nullable(),
 })
@@ -55,6 +56,9 @@ export interface Trainee {
   optimizer: AdamW
   config: ModelConfig
   device: Device
+  tokenizerFile: string
+  /** See TrainingState. */
+  corpusFingerprint: string
 }
 
 /** Saves `step-N` under `folder` and returns its path. On failure nothing of it stays. */
@@ -62,7 +66,6 @@ export async function saveCheckpoint(
   folder: string,
   trainee: Trainee,
   state: TrainingState,
-  tokenizerFile: string,
 ): Promise<string> {
   const target = join(folder, `step-${String(state.step).padStart(8, '0')}`)
   const temporary = join(folder, `.writing-${process.pid}`)
@@ -70,19 +73,27 @@ export async function saveCheckpoint(
   mkdirSync(temporary, { recursive: true })
   try {
     saveModel(temporary, trainee.model, trainee.config)
-    copyFileSync(tokenizerFile, join(temporary, 'tokenizer.json'))
+    copyTokenizer(trainee.tokenizerFile, temporary)
     saveOptimizer(temporary, trainee)
     writeState(temporary, trainee, state)
     await writeChecksums(temporary)
+    for (const name of readdirSync(temporary)) flush(join(temporary, name))
     flush(temporary)
     rmSync(target, { recursive: true, force: true })
     renameSync(temporary, target)
-    flushFolder(folder)
+    flush(folder)
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true })
     throw error
   }
   return target
+}
+
+/** tokenizer.json, and what Hugging Face keeps beside it, when the corpus has it. */
+function copyTokenizer(file: string, folder: string): void {
+  copyFileSync(file, join(folder, 'tokenizer.json'))
+  const config = join(dirname(file), 'tokenizer_config.json')
+  if (existsSync(config)) copyFileSync(config, join(folder, 'tokenizer_config.json'))
 }
 
 function saveOptimizer(folder: string, { optimizer, device }: Trainee): void {
@@ -97,21 +108,6 @@ function saveOptimizer(folder: string, { optimizer, device }: Trainee): void {
 function writeState(folder: string, { optimizer }: Trainee, state: TrainingState): void {
   const content = { format: 'switchyard-checkpoint', version: 1, ...state, updates: optimizer.step }
   writeFileSync(join(folder, 'state.json'), `${JSON.stringify(content, null, 2)}\n`)
-}
-
-function flush(folder: string): void {
-  for (const name of readdirSync(folder)) flushFolder(join(folder, name))
-  flushFolder(folder)
-}
-
-/** A file's or folder's content reaches the disk. */
-function flushFolder(path: string): void {
-  const descriptor = openSync(path, 'r')
-  try {
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
 }
 
 /** Paths of the checkpoints under `folder`, newest first. */
@@ -134,6 +130,14 @@ const stepOf = (path: string): number => Number(/step-(\d+)$/.exec(path)?.[1])
 export async function restoreCheckpoint(folder: string, trainee: Trainee): Promise<TrainingState> {
   await verifyChecksums(folder)
   const { format: _, version: __, updates, ...state } = readState(folder)
+  if (state.corpus !== trainee.corpusFingerprint) {
+    throw new ConfigError(
+      'the corpus has changed since the run was started: put it back, or start a new run',
+      {
+        path: 'data.path',
+      },
+    )
+  }
   loadWeights(folder, trainee.model, trainee.config)
   tidy(() => restoreOptimizer(folder, trainee))
   trainee.optimizer.step = updates
@@ -163,6 +167,21 @@ function restoreOptimizer(folder: string, { optimizer, device }: Trainee): void 
   if (!random) throw new FormatError("holds no tensor 'random.state'", { file })
   using generator = Generator.shared(device)
   generator.state = random.clone()
+}
+
+/** Puts a damaged checkpoint aside, as `step-N.damaged`, where it counts no more. Returns its new path. */
+export function setAside(folder: string): string {
+  const aside = `${folder}.damaged`
+  rmSync(aside, { recursive: true, force: true })
+  renameSync(folder, aside)
+  return aside
+}
+
+/** Removes what a killed process was still writing. */
+export function removeUnfinished(folder: string): void {
+  for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+    if (name.startsWith('.writing-')) rmSync(join(folder, name), { recursive: true, force: true })
+  }
 }
 
 /** Removes all but the newest `keepLast` checkpoints and the one of `bestStep`. */

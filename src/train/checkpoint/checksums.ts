@@ -1,11 +1,10 @@
 // checksums.json: the SHA-256 of every file of a checkpoint, so that damage is noticed before it is loaded.
 
-import { createHash } from 'node:crypto'
-import { createReadStream, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { z } from 'zod'
 import { FormatError } from '../../errors.ts'
+import { sha256 } from '../../files.ts'
 
 const fileName = 'checksums.json'
 const schema = z.record(
@@ -43,10 +42,4 @@ function readChecksums(folder: string): z.infer<typeof schema> {
   } catch (cause) {
     throw new FormatError('is damaged', { file, cause })
   }
-}
-
-async function sha256(file: string): Promise<string> {
-  const hash = createHash('sha256')
-  await pipeline(createReadStream(file), hash)
-  return hash.digest('hex')
 }

@@ -1,6 +1,7 @@
 // metrics.jsonl: one JSON object per line, in the order of steps.
 
-import { closeSync, existsSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { writeDurably } from '../../files.ts'
 
 /** Numbers that JSON has no form for are written as null. */
 export class MetricsFile {
@@ -22,6 +23,10 @@ export class MetricsFile {
     writeSync(this.#descriptor, `${JSON.stringify(line)}\n`)
   }
 
+  flush(): void {
+    fsyncSync(this.#descriptor)
+  }
+
   close(): void {
     closeSync(this.#descriptor)
   }
@@ -38,6 +43,5 @@ function keepUntil(file: string, lastStep: number): void {
         return false
       }
     })
-  writeFileSync(`${file}.tmp`, kept.map(line => `${line}\n`).join(''))
-  renameSync(`${file}.tmp`, file)
+  writeDurably(file, kept.map(line => `${line}\n`).join(''))
 }

@@ -57,11 +57,20 @@ function applyOverride(raw: Record<string, unknown>, override: string): void {
     at = child
   }
   Object.defineProperty(at, last, {
-    value: parse(text),
+    value: parseValue(path, text),
     enumerable: true,
     configurable: true,
     writable: true,
   })
+}
+
+function parseValue(path: string, text: string): unknown {
+  try {
+    return parse(text)
+  } catch (cause) {
+    const problem = (cause as Error).message.split('\n')[0]
+    throw new ConfigError(`'${text}' is not YAML: ${problem}`, { path: `--set ${path}`, cause })
+  }
 }
 
 /** Checks a raw recipe, alone and for combinations that cannot be. */

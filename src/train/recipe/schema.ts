@@ -109,7 +109,7 @@ export const recipeSchema = z.strictObject({
    */
   checkpoint: z
     .strictObject({
-      every: every.default(0),
+      every: every.default(500),
       keepLast: count.default(2),
       keepBest: z.boolean().default(true),
     })

@@ -1,0 +1,157 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, expect, test } from 'vitest'
+import { temporaryFolder } from '../../tests/support/cli.ts'
+import { type Corpus, fileSource, loadTokenizer, openCorpus, prepareCorpus } from '../data/index.ts'
+import { type MixtralConfig, MixtralForCausalLM, parseModelConfig } from '../models/index.ts'
+import { manualSeed, tidy } from '../torch/index.ts'
+import { evaluate } from './evaluate.ts'
+import { checkRecipe } from './recipe/load.ts'
+import { TokenWindows } from './token-windows.ts'
+import { Trainer } from './trainer.ts'
+
+const folder = temporaryFolder()
+let corpus: Corpus
+const length = 16
+
+beforeAll(async () => {
+  // Two domains of different alphabets: every token tells which one it is of.
+  for (const [domain, letters] of [
+    ['lower', 'abcdefgh'],
+    ['upper', 'STUVWXYZ'],
+  ] as const) {
+    mkdirSync(join(folder, 'text', domain), { recursive: true })
+    for (let i = 0; i < 6; i++) {
+      const text = Array.from({ length: 120 + 10 * i }, (_, at) => letters[(at * (i + 3)) % 8]).join('')
+      writeFileSync(join(folder, 'text', domain, `${i}.txt`), text)
+    }
+  }
+  const paths = ['lower', 'upper'].map(domain => join(folder, 'text', domain))
+  const out = join(folder, 'corpus')
+  await prepareCorpus({ out, source: fileSource({ paths }), tokenizer: { kind: 'bytes' }, validation: 0.5 })
+  corpus = openCorpus(out)
+})
+
+function model(): MixtralForCausalLM {
+  manualSeed(1)
+  const config = parseModelConfig(
+    {
+      model_type: 'mixtral',
+      vocab_size: corpus.vocabSize,
+      hidden_size: 16,
+      intermediate_size: 16,
+      num_hidden_layers: 2,
+      num_attention_heads: 2,
+      num_local_experts: 4,
+      num_experts_per_tok: 1,
+      initializer_range: 0.3,
+    },
+    'test',
+  ) as MixtralConfig
+  return new MixtralForCausalLM(config)
+}
+
+/** Of each target token the domain, by its letters; a document's end belongs to the letters before it. */
+function domainsByLetter(ids: number[], targets: number[]): number[] {
+  const tokenizer = loadTokenizer(corpus.tokenizerFile)
+  const domain = (id: number): number | undefined => {
+    const text = tokenizer.decode([id])
+    return /[a-h]/.test(text) ? 0 : /[S-Z]/.test(text) ? 1 : undefined
+  }
+  return targets.map((target, i) => domain(target) ?? domain(ids[i] ?? 0) ?? Number.NaN)
+}
+
+test('scores, bits per byte and expert load per domain are those of a loop over tokens', async () => {
+  const lm = model()
+  const windows = new TokenWindows(corpus.validation, length)
+  const { domains, expertLoad, ...total } = await evaluate(lm, windows, {
+    domains: corpus.domains,
+    batchSize: 3,
+    batches: null,
+  })
+  const sums = {
+    loss: [0, 0],
+    tokens: [0, 0],
+    load: [
+      [0, 0, 0, 0],
+      [0, 0, 0, 0],
+    ],
+  }
+  for (let window = 0; window < windows.count; window++) {
+    tidy(() => {
+      const { inputs, targets } = windows.batch([window])
+      const { logits, routings } = lm.eval().forward(inputs)
+      const [ids, wanted] = [inputs, targets].map(t => (t.tolist() as number[][])[0] ?? []) as [
+        number[],
+        number[],
+      ]
+      const losses = logits.select(0, 0).logSoftmax(-1).tolist() as number[][]
+      const chosen = (routings[1]?.chosen.indices.tolist() ?? []) as number[][]
+      for (const [t, domain] of domainsByLetter(ids, wanted).entries()) {
+        sums.loss[domain]! -= losses[t]![wanted[t]!]!
+        sums.tokens[domain]! += 1
+        sums.load[domain]![chosen[t]![0]!]! += 1
+      }
+    })
+  }
+  expect(domains.map(domain => domain.tokens)).toEqual(sums.tokens)
+  expect(total.tokens).toBe(windows.count * length)
+  for (const [d, { loss, perplexity, bitsPerByte }] of domains.entries()) {
+    expect(loss).toBeCloseTo(sums.loss[d]! / sums.tokens[d]!, 5)
+    expect(perplexity).toBeCloseTo(Math.exp(loss), 5)
+    const { bytes, tokens } = corpus.validation.counts[d]!
+    expect(bitsPerByte).toBeCloseTo((loss / Math.log(2)) * (tokens / bytes), 5)
+  }
+  expect(expertLoad[1]).toEqual(sums.load)
+})
+
+test('the last token of a document is in its domain, the first of the next in the next', () => {
+  const windows = new TokenWindows(corpus.train, length)
+  for (let window = 0; window < windows.count; window++) {
+    const { inputs, targets } = windows.batch([window])
+    const [ids, wanted] = [inputs, targets].map(t => (t.tolist() as number[][])[0] ?? []) as [
+      number[],
+      number[],
+    ]
+    expect(Array.from(windows.targetDomains([window]), Number)).toEqual(domainsByLetter(ids, wanted))
+  }
+})
+
+test('a limited evaluation spreads over the whole split, and leaves the mode as it was', async () => {
+  const lm = model().train()
+  const windows = new TokenWindows(corpus.validation, length)
+  const { tokens, domains } = await evaluate(lm, windows, {
+    domains: corpus.domains,
+    batchSize: 2,
+    batches: 3,
+  })
+  expect(tokens).toBe(6 * length)
+  expect(domains.length).toBe(2)
+  expect(lm.training).toBe(true)
+})
+
+test('a validation loss that is not finite is never the best', () => {
+  const recipe = checkRecipe(
+    {
+      name: 'x',
+      steps: 1,
+      model: {
+        type: 'mixtral',
+        hidden_size: 8,
+        intermediate_size: 8,
+        num_hidden_layers: 1,
+        num_attention_heads: 2,
+      },
+      data: { path: corpus.folder, sequenceLength: 8, batchSize: 2 },
+      optimizer: { kind: 'adamw', learningRate: 1 },
+    },
+    'test',
+  )
+  const trainer = new Trainer(recipe)
+  const noted = [Number.NaN, 3, Number.POSITIVE_INFINITY, 2, 2, Number.NaN].map(loss =>
+    trainer.noteLoss(loss),
+  )
+  expect(noted).toEqual([false, true, false, true, false, false])
+  expect(trainer.state.best).toEqual({ step: 0, loss: 2 })
+  trainer.dispose()
+})

@@ -1,0 +1,199 @@
+import { describe, expect, test } from 'vitest'
+import { expectClose } from '../../tests/support/tensors.ts'
+import { type MixtralConfig, MixtralForCausalLM, parseModelConfig } from '../models/index.ts'
+import { routerZLoss, switchBalanceLoss } from '../moe/index.ts'
+import { cat, manualSeed, randint, type Tensor, tidy } from '../torch/index.ts'
+import { computeObjective, type Losses, lossesSchema } from './objective.ts'
+import { AdamW } from './optimizer/adamw.ts'
+import { gradientNorm } from './optimizer/clip.ts'
+import { groupsSchema, parameterGroups } from './optimizer/groups.ts'
+import { checkRecipe } from './recipe/load.ts'
+import { createModel } from './recipe/model-config.ts'
+import { type Batch, type StepOptions, trainStep } from './step.ts'
+
+const config = parseModelConfig(
+  {
+    model_type: 'mixtral',
+    vocab_size: 40,
+    hidden_size: 16,
+    intermediate_size: 16,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    num_local_experts: 4,
+    num_experts_per_tok: 2,
+    initializer_range: 0.2,
+  },
+  'test',
+) as MixtralConfig
+
+function fresh(): MixtralForCausalLM {
+  manualSeed(1)
+  return new MixtralForCausalLM(config).to('f64')
+}
+
+function batch(seed: number, rows = 2): Batch {
+  const ids = randint(0, 40, [rows, 9], { seed })
+  return { inputs: ids.narrow(1, 0, 8), targets: ids.narrow(1, 1, 8) }
+}
+
+const crossEntropyOnly = lossesSchema.parse({ balance: { kind: 'none' }, z: 0 })
+
+const options: StepOptions = {
+  losses: crossEntropyOnly,
+  learningRate: 0.01,
+  clip: null,
+  mixed: false,
+  observe: true,
+}
+
+function optimizerOf(model: MixtralForCausalLM, weightDecay = 0): AdamW {
+  return new AdamW([{ name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay }], {
+    betas: [0.9, 0.95],
+    epsilon: 1e-8,
+  })
+}
+
+describe('trainStep', () => {
+  test('two micro-batches train as one batch of both', () => {
+    const [a, b] = [batch(1), batch(2)]
+    const both = { inputs: cat([a.inputs, b.inputs]), targets: cat([a.targets, b.targets]) }
+    const [split, joined] = [fresh(), fresh()]
+    const one = trainStep(split, optimizerOf(split), [a, b], options)
+    const two = trainStep(joined, optimizerOf(joined), [both], options)
+    expect(one.gradientNorm).toBeCloseTo(two.gradientNorm, 12)
+    expect(one.losses?.total).toBeCloseTo(two.losses?.total ?? 0, 12)
+    for (const [name, parameter] of split.namedParameters()) {
+      expectClose(parameter, joined.namedParameters().get(name) ?? parameter.neg(), 1e-9) // Adam divides by small roots
+    }
+  })
+
+  test('a gradient above the limit moves parameters as one scaled to it', () => {
+    const clipped = fresh()
+    const { gradientNorm: norm } = trainStep(clipped, optimizerOf(clipped), [batch(1)], {
+      ...options,
+      clip: 1e-3,
+    })
+    const scaled = fresh()
+    scaled.zeroGrad()
+    tidy(() =>
+      computeObjective(scaled, batch(1).inputs, batch(1).targets, crossEntropyOnly)
+        .total.mul(1e-3 / (norm + 1e-6))
+        .backward(),
+    )
+    expect(gradientNorm(scaled.parameters())).toBeCloseTo(1e-3, 6)
+    optimizerOf(scaled).update(options.learningRate)
+    for (const [name, parameter] of clipped.namedParameters()) {
+      expectClose(parameter, scaled.namedParameters().get(name) ?? parameter.neg(), 1e-9)
+    }
+  })
+
+  test('a gradient with NaN moves nothing', () => {
+    const model = fresh()
+    const before = model.lm_head?.weight.clone() as Tensor
+    model.model.norm.weight.detach().fill_(Number.NaN)
+    const { updated, gradientNorm: norm } = trainStep(model, optimizerOf(model), [batch(1)], options)
+    expect(updated).toBe(false)
+    expect(norm).toBeNaN()
+    expectClose(model.lm_head?.weight as Tensor, before, 0)
+  })
+
+  test('observed losses are those of the objective, and routing is described for every layer', () => {
+    const model = fresh()
+    const losses = lossesSchema.parse({})
+    const { losses: seen, routing } = trainStep(model, optimizerOf(model), [batch(1)], { ...options, losses })
+    const again = computeObjective(fresh(), batch(1).inputs, batch(1).targets, losses)
+    expect(seen?.total).toBeCloseTo(again.total.item(), 12)
+    expect(seen?.crossEntropy).toBeCloseTo(again.terms.crossEntropy?.item() ?? 0, 12)
+    expect(routing?.map(({ layer, load }) => [layer, load.reduce((x, y) => x + y)])).toEqual([
+      [0, 32],
+      [1, 32],
+    ])
+  })
+})
+
+describe('computeObjective', () => {
+  function termsOf(losses: unknown): { total: number; crossEntropy: number; balance: number[]; z: number[] } {
+    return tidy(() => {
+      const { total, terms, routings } = computeObjective(
+        fresh(),
+        batch(1).inputs,
+        batch(1).targets,
+        lossesSchema.parse(losses) as Losses,
+      )
+      return {
+        total: total.item(),
+        crossEntropy: terms.crossEntropy?.item() ?? Number.NaN,
+        balance: routings.map(({ chosen }) => switchBalanceLoss(chosen).item()),
+        z: routings.map(({ chosen }) => routerZLoss(chosen).item()),
+      }
+    })
+  }
+  const sum = (values: number[]): number => values.reduce((a, b) => a + b)
+
+  test('adds each loss with its coefficient', () => {
+    const { total, crossEntropy, balance, z } = termsOf({
+      balance: { kind: 'switch', coefficient: 0.3 },
+      z: 0.07,
+    })
+    expect(total).toBeCloseTo(crossEntropy + 0.3 * sum(balance) + 0.07 * sum(z), 12)
+  })
+
+  test('takes the mean over layers when told', () => {
+    const { total, crossEntropy, balance } = termsOf({
+      balance: { kind: 'switch', coefficient: 0.3, layers: 'mean' },
+      z: 0,
+    })
+    expect(total).toBeCloseTo(crossEntropy + (0.3 * sum(balance)) / 2, 12)
+  })
+
+  test('leaves out what is switched off', () => {
+    const { total, crossEntropy } = termsOf({ balance: { kind: 'none' }, z: 0 })
+    expect(total).toBe(crossEntropy)
+  })
+})
+
+test('groups take their own weight decay and learning rate', () => {
+  const model = fresh()
+  const settings = groupsSchema.parse({
+    router: { scale: 0.5, weightDecay: 0 },
+    experts: { weightDecay: 0.3 },
+  })
+  const groups = parameterGroups(model.namedParameters(), settings, 0.1)
+  expect(groups.map(({ name, scale, weightDecay }) => [name, scale, weightDecay])).toEqual([
+    ['router', 0.5, 0],
+    ['experts', 1, 0.3],
+    ['norms', 1, 0],
+    ['embeddings', 1, 0.1],
+    ['other', 1, 0.1],
+  ])
+  expect(groups.flatMap(group => [...group.parameters.keys()]).sort()).toEqual(
+    [...model.namedParameters().keys()].sort(),
+  )
+})
+
+test("a recipe's dispatch reaches every layer", () => {
+  const recipe = checkRecipe(
+    {
+      name: 'x',
+      steps: 1,
+      model: {
+        type: 'mixtral',
+        hidden_size: 16,
+        intermediate_size: 16,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+      },
+      dispatch: { kind: 'capacity', factor: 0.25, minimum: 1 },
+      data: { path: 'x', sequenceLength: 8, batchSize: 2 },
+      optimizer: { kind: 'adamw', learningRate: 1 },
+    },
+    'test',
+  )
+  manualSeed(1)
+  const { routings } = createModel(recipe, config).forward(randint(0, 40, [2, 8], { seed: 1 }))
+  for (const { chosen, served } of routings) {
+    const filled = (indices: Tensor): number => indices.ge(0).sum().item()
+    expect(filled(chosen.indices)).toBe(32)
+    expect(filled(served.indices)).toBeLessThanOrEqual(4 * 2) // 4 experts, ceil(0.25 * 32 / 4) slots each
+  }
+})
