@@ -154,7 +154,7 @@ export class CausalLM extends Module {
     this.lm_head = config.tie_word_embeddings
       ? null
       : new Linear(config.hidden_size, config.vocab_size, { bias: false })
-    this.#initialize(config.initializer_range)
+    this.#initialize(config)
   }
 
   /** ids i64 [B, T] */
@@ -193,10 +193,12 @@ export class CausalLM extends Module {
     return linear(hidden, this.#head)
   }
 
-  /** As HF does: every matrix normal with `initializer_range`, norms one. */
-  #initialize(std: number): void {
+  /** As HF does: every matrix normal with `initializer_range`, norms one, and the padding token's row zero. */
+  #initialize({ initializer_range: std, pad_token_id: padding }: DecoderConfig): void {
     for (const parameter of this.parameters()) {
       if (parameter.ndim > 1) normal(parameter, std)
     }
+    if (padding !== null)
+      noGrad(() => tidy(() => void this.model.embed_tokens.weight.select(0, padding).zero_()))
   }
 }

@@ -39,6 +39,13 @@ export interface Native {
   closeScope(kept: readonly Handle[]): void
 
   grad(tensor: Handle): Handle | null
+  gradOf(
+    output: Handle,
+    inputs: readonly Handle[],
+    weight: Handle | null,
+    retainGraph: boolean,
+    createGraph: boolean,
+  ): (Handle | null)[]
   setGrad(tensor: Handle, gradient: Handle | null): void
   requiresGrad(tensor: Handle): boolean
   isLeaf(tensor: Handle): boolean
