@@ -33,7 +33,7 @@ const parts: Record<string, () => void> = {
   'MoE layers': () => {
     for (const { mlp } of model.model.layers) {
       back(() => {
-        const output = mlp.forward(x, null)
+        const output = mlp.forward(x)
         return 'y' in output ? output.y : output
       })
     }

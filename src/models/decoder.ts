@@ -1,7 +1,7 @@
 // A decoder-only transformer: what Mistral, Mixtral and their kin share. A model file adds the feed-forward.
 // Shapes: B batch, T new positions, S positions with the cached ones, D model, V vocabulary.
 
-import type { MoeOutput, TokenRouting } from '../moe/index.ts'
+import type { LayerContext, MoeOutput, TokenRouting } from '../moe/index.ts'
 import {
   Attention,
   type AttentionInput,
@@ -19,7 +19,7 @@ import type { DecoderConfig } from './config.ts'
 import { headLoss } from './loss.ts'
 
 /** The block after attention: a dense one returns its output alone, an MoE layer also its routing. */
-export type FeedForward = Module & { forward(x: Tensor, mask: Tensor | null): Tensor | MoeOutput }
+export type FeedForward = Module & { forward(x: Tensor, tokens?: LayerContext): Tensor | MoeOutput }
 
 /** What one MoE layer's router decided, and what capacity left of it. */
 export interface LayerRouting {
@@ -70,10 +70,10 @@ export class DecoderLayer extends Module {
     this.mlp = mlp
   }
 
-  /** x [B, T, D]; `mask` bool [B, T] marks the real tokens among them. */
-  forward(x: Tensor, attention: AttentionInput, mask: Tensor | null): LayerOutput {
+  /** x [B, T, D]; `tokens` has ids i64 [B, T], and a mask bool [B, T] of the real ones. */
+  forward(x: Tensor, attention: AttentionInput, tokens: LayerContext): LayerOutput {
     const h = x.add(this.self_attn.forward(this.input_layernorm.forward(x), attention))
-    const output = this.mlp.forward(this.post_attention_layernorm.forward(h), mask)
+    const output = this.mlp.forward(this.post_attention_layernorm.forward(h), tokens)
     if (output instanceof Tensor) return { hidden: h.add(output) }
     return { hidden: h.add(output.y), chosen: output.routing, served: output.served }
   }
@@ -106,7 +106,9 @@ export class Decoder extends Module {
     let hidden = this.embed_tokens.forward(ids) // [B, T, D]
     for (const [i, layer] of this.layers.entries()) {
       // One scope per layer: the temporaries of all layers at once would be the peak of memory.
-      const output = tidy(() => layer.forward(hidden, { ...attention, cache: cache?.layers[i] }, real))
+      const output = tidy(() =>
+        layer.forward(hidden, { ...attention, cache: cache?.layers[i] }, { mask: real, ids }),
+      )
       hidden.dispose()
       hidden = output.hidden
       if (output.chosen)

@@ -4,11 +4,14 @@
 import { ConfigError } from '../errors.ts'
 import { Module } from '../nn/index.ts'
 import type { Tensor } from '../torch/index.ts'
-import { type CapacityOptions, dropBeyondCapacity, expertCapacity } from './dispatch/capacity.ts'
+import { type CapacityOptions, expertCapacity } from './dispatch/capacity.ts'
+import { dropBeyondCapacity } from './dispatch/drop.ts'
+import { mixExpertChoice } from './dispatch/expert-choice.ts'
+import { mixSoft } from './dispatch/soft.ts'
 import { sortedDispatch } from './dispatch/sorted.ts'
 import type { Experts } from './experts/experts.ts'
 import { referenceMoe } from './reference.ts'
-import type { Router, TokenRouting } from './routing.ts'
+import type { Router, Routing, TokenContext, TokenRouting } from './routing.ts'
 
 /** How tokens reach their experts. */
 export type DispatchOptions =
@@ -19,26 +22,31 @@ export type DispatchOptions =
   /** A loop over all experts and tokens: slow, for comparison. */
   | { kind: 'reference' }
 
-export interface MoeOutput {
+export interface MoeOutput<R extends Routing = TokenRouting> {
   /** [..., D], shaped as the input. */
   y: Tensor
   /** What the router chose: losses are computed from this. */
-  routing: TokenRouting
+  routing: R
   /** What was left of it after capacity; the same object when nothing can be dropped. */
-  served: TokenRouting
+  served: R
 }
+
+/** What a layer may be told about its tokens; each tensor is shaped [...] like the input without D. */
+export type LayerContext = Pick<TokenContext, 'mask' | 'ids' | 'tasks'>
+
+type RoutingOf<G> = G extends Router<infer R> ? R : never
 
 /** `y_t = sum over t's experts of w_te expert_e(x_t)`. */
 export class MoeLayer<
-  R extends Module & Router = Module & Router,
+  G extends Module & Router<Routing> = Module & Router,
   X extends Module & Experts = Module & Experts,
 > extends Module {
-  readonly gate: R
+  readonly gate: G
   readonly experts: X
-  /** May be changed at any time, as for evaluation with another capacity. */
+  /** May be changed at any time, as for evaluation with another capacity. Only token routing has a use for it. */
   dispatch: DispatchOptions
 
-  constructor(gate: R, experts: X, dispatch: DispatchOptions = { kind: 'dropless' }) {
+  constructor(gate: G, experts: X, dispatch: DispatchOptions = { kind: 'dropless' }) {
     super()
     if (gate.numExperts !== experts.numExperts) {
       throw new ConfigError(
@@ -51,27 +59,38 @@ export class MoeLayer<
     this.dispatch = dispatch
   }
 
-  /**
-   * @param x [..., D]
-   * @param mask bool [...], false for padding
-   */
-  forward(x: Tensor, mask: Tensor | null = null): MoeOutput {
+  /** @param x [..., S, D] or [T, D] */
+  forward(x: Tensor, { mask, ids, tasks }: LayerContext = {}): MoeOutput<RoutingOf<G>> {
     const xTD = x.reshape([-1, x.size(-1)])
-    const routing = this.gate.forward(xTD, mask?.reshape([-1]) ?? null)
-    const served = this.#withinCapacity(routing)
+    const routing = this.gate.forward(xTD, {
+      mask: mask?.reshape([-1]) ?? null,
+      ids: ids?.reshape([-1]) ?? null,
+      tasks: tasks?.reshape([-1]) ?? null,
+      sequenceLength: x.size(-2),
+    }) as RoutingOf<G> & Routing
+    const served = this.#withinCapacity(routing) as RoutingOf<G> & Routing
     return { y: this.#compute(xTD, served).view(x.shape), routing, served }
   }
 
-  #withinCapacity(routing: TokenRouting): TokenRouting {
-    if (this.dispatch.kind !== 'capacity') return routing
+  #withinCapacity(routing: Routing): Routing {
+    if (this.dispatch.kind !== 'capacity' || routing.kind !== 'token') return routing
     const [tokens, topK] = routing.indices.shape as [number, number]
-    return dropBeyondCapacity(
-      routing,
-      expertCapacity({ tokens, numExperts: this.gate.numExperts, topK }, this.dispatch),
-    )
+    const sizes = { tokens, numExperts: this.gate.numExperts, topK }
+    return dropBeyondCapacity(routing, expertCapacity(sizes, this.dispatch, this.training), this.dispatch)
   }
 
-  #compute(xTD: Tensor, routing: TokenRouting): Tensor {
+  #compute(xTD: Tensor, routing: Routing): Tensor {
+    switch (routing.kind) {
+      case 'token':
+        return this.#mixTokens(xTD, routing)
+      case 'expert':
+        return mixExpertChoice(xTD, routing, this.experts)
+      case 'soft':
+        return mixSoft(xTD, routing, this.experts)
+    }
+  }
+
+  #mixTokens(xTD: Tensor, routing: TokenRouting): Tensor {
     if (this.dispatch.kind === 'reference') return referenceMoe(xTD, routing, this.experts)
     const mixed = this.experts.mixture?.(xTD, routing)
     if (mixed) return mixed

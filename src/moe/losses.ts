@@ -2,7 +2,7 @@
 // Shapes: T tokens, E experts, K chosen per token, L layers.
 
 import { cat, noGrad, type Tensor, tensor, tidy } from '../torch/index.ts'
-import { countPerExpert } from './dispatch/sorted.ts'
+import { countPerExpert } from './dispatch/count.ts'
 import type { TokenRouting } from './routing.ts'
 
 /**

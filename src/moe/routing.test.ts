@@ -173,7 +173,7 @@ describe('losses', () => {
   test('padding counts nowhere', () => {
     const router = identityRouter(2)
     const rows = tensor([...z, [9, -9, 0, 4]], { dtype: 'f64' })
-    const padded = router.forward(rows, tensor([true, true, true, false]))
+    const padded = router.forward(rows, { mask: tensor([true, true, true, false]) })
     for (const loss of [switchBalanceLoss, routerZLoss, (r: TokenRouting) => hfBalanceLoss([r, r])]) {
       expect(loss(padded).item()).toBeCloseTo(loss(route(2)).item(), 12)
     }

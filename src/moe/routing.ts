@@ -1,5 +1,5 @@
-// What a router decides, as plain data.
-// Shapes: T tokens, E experts, K chosen per token.
+// What a router decides, as plain data, in one of three shapes.
+// Shapes: T tokens, D model, E experts, K chosen per token, C tokens per expert, P slots per expert.
 
 import type { Tensor } from '../torch/index.ts'
 
@@ -12,18 +12,71 @@ export interface TokenRouting {
   weights: Tensor
   /** [T, E]: the router's raw scores, f32 or wider. */
   logits: Tensor
-  /** [T, E]: softmax of the logits. */
+  /** [T, E]: the logits as probabilities: their softmax, or what the router has in its place, summing to one. */
   probs: Tensor
   /** bool [T]: false for padding, which is neither routed nor counted. Null: every token is real. */
   mask: Tensor | null
+  /** Losses that are this router's own, by name, unweighted. */
+  losses?: Readonly<Record<string, Tensor>>
+}
+
+/** Each expert chose tokens. */
+export interface ExpertRouting {
+  kind: 'expert'
+  /** i64 [E, C]: the tokens of each expert; -1 where a slot holds none. */
+  tokens: Tensor
+  /** [E, C]: what the expert's output counts for the token; 0 where a slot holds none. */
+  weights: Tensor
+  /** [T, E] */
+  logits: Tensor
+  /** [T, E] */
+  probs: Tensor
+  /** bool [T] */
+  mask: Tensor | null
+}
+
+/** Every slot of every expert is a mixture of all tokens. */
+export interface SoftRouting {
+  kind: 'soft'
+  /** [T, E, P]: a softmax over tokens for each slot. */
+  dispatch: Tensor
+  /** [T, E, P]: a softmax over slots for each token. */
+  combine: Tensor
+  mask: Tensor | null
+}
+
+export type Routing = TokenRouting | ExpertRouting | SoftRouting
+
+/** What a router may look at beside the tokens' vectors. */
+export interface TokenContext {
+  /** bool [T], false for padding. */
+  mask?: Tensor | null
+  /** i64 [T]: ids of the tokens, or of the words they belong to. */
+  ids?: Tensor | null
+  /** i64 [T]: the task, language or domain of each token. */
+  tasks?: Tensor | null
+  /** Tokens of one sequence; T is a multiple of it. Default: all tokens are one sequence. */
+  sequenceLength?: number
 }
 
 /** Chooses experts for tokens. */
-export interface Router {
+export interface Router<R extends Routing = TokenRouting> {
   readonly numExperts: number
-  /**
-   * @param x [T, D]
-   * @param mask bool [T], false for padding
-   */
-  forward(x: Tensor, mask?: Tensor | null): TokenRouting
+  /** Whether a token's routing depends on no later token, as decoders need. */
+  readonly isCausal: boolean
+  /** @param x [T, D] */
+  forward(x: Tensor, context?: TokenContext): R
+  /** Adapts state that no gradient trains, from what was routed since the last call. After each optimizer step. */
+  adapt?(): void
+}
+
+/** Empties the slots of padding tokens. */
+export function withoutPadding<R extends TokenRouting>(routing: R): R {
+  if (routing.mask === null) return routing
+  const paddingT1 = routing.mask.logicalNot().unsqueeze(-1)
+  return {
+    ...routing,
+    indices: routing.indices.maskedFill(paddingT1, -1),
+    weights: routing.weights.maskedFill(paddingT1, 0),
+  }
 }

@@ -1,8 +1,8 @@
 // RoutingStats: what a routing step did, in numbers.
 
-import { noGrad, tidy } from '../torch/index.ts'
-import { countPerExpert } from './dispatch/sorted.ts'
-import type { TokenRouting } from './routing.ts'
+import { noGrad, type Tensor, tidy } from '../torch/index.ts'
+import { countPerExpert } from './dispatch/count.ts'
+import type { Routing, SoftRouting } from './routing.ts'
 
 export interface RoutingStats {
   /** Slots each expert served. */
@@ -29,13 +29,13 @@ export interface RoutingStats {
  * @param chosen the router's decision
  * @param served what is left of it after capacity; default: all
  */
-export function routingStats(chosen: TokenRouting, served: TokenRouting = chosen): RoutingStats {
+export function routingStats(chosen: Routing, served: Routing = chosen): RoutingStats {
   const wanted = sum(countPerExpert(chosen))
   const load = countPerExpert(served)
   return {
     ...loadStats(load),
     dropped: wanted === 0 ? 0 : 1 - sum(load) / wanted,
-    entropy: meanEntropy(chosen),
+    entropy: chosen.kind === 'soft' ? meanEntropy(softProbs(chosen)) : meanEntropy(chosen),
   }
 }
 
@@ -58,7 +58,12 @@ export function loadStats(load: number[]): Omit<RoutingStats, 'dropped' | 'entro
   }
 }
 
-function meanEntropy({ probs, mask }: TokenRouting): number {
+/** What of each token comes from each expert. */
+function softProbs({ combine, mask }: SoftRouting): { probs: Tensor; mask: Tensor | null } {
+  return { probs: combine.sum(-1), mask }
+}
+
+function meanEntropy({ probs, mask }: { probs: Tensor; mask: Tensor | null }): number {
   return noGrad(() =>
     tidy(() => {
       const perToken = probs.mul(probs.clamp(1e-30).log()).sum(-1).neg() // [T]

@@ -1,14 +1,18 @@
-// Expert capacity: a bound on the tokens an expert takes per batch; what exceeds it is dropped.
-// Shapes: T tokens, E experts, K slots per token.
+// Expert capacity: how many tokens an expert takes per batch. What exceeds it is dropped (drop.ts).
 
 import { ConfigError } from '../../errors.ts'
-import { arange, noGrad, type Tensor, tensor, tidy } from '../../torch/index.ts'
-import type { TokenRouting } from '../routing.ts'
-import { countPerExpert } from './sorted.ts'
+import type { DropOptions } from './drop.ts'
 
-export interface CapacityOptions {
+export interface CapacityOptions extends DropOptions {
   /** Slots per expert, as a multiple of the even share. */
   factor: number
+  /** The factor in evaluation (Switch, ST-MoE: 2). Default: `factor`. */
+  evalFactor?: number
+  /**
+   * In evaluation, slots per expert as a share of all tokens instead (fairseq's `moe_eval_capacity_token_fraction`,
+   * 0.25). Default: the factor counts.
+   */
+  evalTokenFraction?: number
   /**
    * Whether the even share is of tokens (`T / E`: Switch, Mesh, flaxformer) or of choices (`T K / E`: Megatron,
    * Tutel, DeepSpeed). Default `choices`.
@@ -21,50 +25,23 @@ export interface CapacityOptions {
 /** `max(minimum, ceil(factor * T K / E))`, never more than T. */
 export function expertCapacity(
   sizes: { tokens: number; numExperts: number; topK: number },
-  { factor, share = 'choices', minimum = 4 }: CapacityOptions,
+  { factor, evalFactor = factor, evalTokenFraction, share = 'choices', minimum = 4 }: CapacityOptions,
+  training = true,
 ): number {
-  if (!(factor > 0)) throw new ConfigError(`must be above 0, got ${factor}`, { path: 'dispatch.factor' })
+  const chosen = training ? factor : evalFactor
+  requireAboveZero(chosen, training ? 'dispatch.factor' : 'dispatch.evalFactor')
   const choices = sizes.tokens * (share === 'choices' ? sizes.topK : 1)
-  const even = choices / sizes.numExperts
-  // Rounded first, so that a share like 1.1 * 10 does not become 12 by its last binary digit.
-  const slots = Math.ceil(Number((factor * even).toPrecision(12)))
+  let slots = ceilOf((chosen * choices) / sizes.numExperts)
+  if (!training && evalTokenFraction !== undefined) {
+    requireAboveZero(evalTokenFraction, 'dispatch.evalTokenFraction')
+    slots = ceilOf(evalTokenFraction * sizes.tokens)
+  }
   return Math.min(sizes.tokens, Math.max(minimum, slots))
 }
 
-/**
- * Empties the slots beyond each expert's capacity. First choices queue before second choices, earlier tokens before
- * later ones (arXiv:2006.16668 algorithm 1, fairseq, Mesh-TensorFlow). The weights that stay are not rescaled; a token
- * that loses every slot passes through on the residual alone.
- */
-export function dropBeyondCapacity(routing: TokenRouting, capacity: number): TokenRouting {
-  const keptTK = noGrad(() => tidy(() => queuePositions(routing).lt(capacity)))
-  const droppedTK = keptTK.logicalNot()
-  return {
-    ...routing,
-    indices: routing.indices.maskedFill(droppedTK, -1),
-    weights: routing.weights.maskedFill(droppedTK, 0),
-  }
-}
+/** Rounded first, so that a share like 1.1 * 10 does not become 12 by its last binary digit. */
+const ceilOf = (slots: number): number => Math.ceil(Number(slots.toPrecision(12)))
 
-/** [T, K]: each slot's place in its expert's queue, counting from 0. */
-function queuePositions(routing: TokenRouting): Tensor {
-  const [tokens, slots] = routing.indices.shape as [number, number]
-  const expertKT = routing.indices.t().reshape([-1]) // slot-major: all first choices, then all second ones
-  const total = tokens * slots
-  const order = expertKT.argsort(0) // stable: a queue keeps the slot-major order
-  const counts = countPerExpert(routing)
-  const empty = total - counts.reduce((sum, count) => sum + count, 0)
-  const starts = runningStarts([empty, ...counts])
-  const place = arange(0, total, 1, { device: order.device })
-  const first = starts.to(order.device).indexSelect(0, expertKT.indexSelect(0, order).add(1))
-  return place.indexCopy_(0, order, place.sub(first)).view([slots, tokens]).t()
-}
-
-function runningStarts(counts: readonly number[]): Tensor {
-  let start = 0
-  const starts = counts.map(count => {
-    start += count
-    return BigInt(start - count)
-  })
-  return tensor(starts)
+function requireAboveZero(value: number, path: string): void {
+  if (!(value > 0)) throw new ConfigError(`must be above 0, got ${value}`, { path })
 }

@@ -3,6 +3,7 @@
 
 import { embedding, noGrad, type Tensor, tidy, zeros } from '../../torch/index.ts'
 import type { TokenRouting } from '../routing.ts'
+import { countPerExpert } from './count.ts'
 import type { Dispatched } from './dispatcher.ts'
 
 /** Every filled slot reaches its expert; none is dropped (MegaBlocks, arXiv:2211.15841). */
@@ -32,16 +33,4 @@ export function sortedDispatch(xTD: Tensor, routing: TokenRouting): Dispatched {
       )
     },
   }
-}
-
-/** Filled slots of each expert. */
-export function countPerExpert({ indices, logits }: TokenRouting): number[] {
-  const numExperts = logits.size(-1)
-  return tidy(() => {
-    const counts = indices
-      .reshape([-1])
-      .add(1)
-      .bincount(null, numExperts + 1) // first the empty slots (-1)
-    return Array.from(counts.toTypedArray<'i64'>(), Number).slice(1)
-  })
 }

@@ -82,6 +82,7 @@ const isinfOp = new Operator('aten::isinf')
 const isfiniteOp = new Operator('aten::isfinite')
 const logicalAndOp = new Operator('aten::logical_and')
 const logicalOrOp = new Operator('aten::logical_or')
+const logicalOr_Op = new Operator('aten::logical_or_')
 const logicalXorOp = new Operator('aten::logical_xor')
 const logicalNotOp = new Operator('aten::logical_not')
 const reluOp = new Operator('aten::relu')
@@ -516,6 +517,11 @@ export abstract class TensorMethods {
   /** `aten::logical_or(Tensor self, Tensor other) -> Tensor` */
   logicalOr(other: Tensor): Tensor {
     return this.wrap(call(logicalOrOp.id, this.handle, (other as Tensor).handle) as Handle)
+  }
+
+  /** `aten::logical_or_(Tensor(a!) self, Tensor other) -> Tensor(a!)` */
+  logicalOr_(other: Tensor): this {
+    return (call(logicalOr_Op.id, this.handle, (other as Tensor).handle), this)
   }
 
   /** `aten::logical_xor(Tensor self, Tensor other) -> Tensor` */

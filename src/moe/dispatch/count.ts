@@ -1,0 +1,30 @@
+// How many slots each expert serves.
+
+import { type Tensor, tidy } from '../../torch/index.ts'
+import type { Routing } from '../routing.ts'
+
+/** Filled slots of each expert. */
+export function countPerExpert(routing: Routing): number[] {
+  switch (routing.kind) {
+    case 'token':
+      return countIndices(routing.indices, routing.probs.size(-1))
+    case 'expert':
+      return tidy(() => numbers(routing.tokens.ge(0).sum(-1)))
+    case 'soft': {
+      const [, experts, slots] = routing.dispatch.shape as [number, number, number]
+      return new Array(experts).fill(slots)
+    }
+  }
+}
+
+function countIndices(indices: Tensor, numExperts: number): number[] {
+  return tidy(() => {
+    const counts = indices
+      .reshape([-1])
+      .add(1)
+      .bincount(null, numExperts + 1) // first the empty slots (-1)
+    return numbers(counts).slice(1)
+  })
+}
+
+const numbers = (counts: Tensor): number[] => Array.from(counts.toTypedArray<'i64'>(), Number)

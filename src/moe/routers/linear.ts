@@ -1,0 +1,74 @@
+// What routers that score experts with a linear map share; they differ in whom they choose.
+// Shapes: T tokens, D model, E experts, K slots per token.
+
+import { ConfigError } from '../../errors.ts'
+import { atLeastF32, Linear, Module } from '../../nn/index.ts'
+import { fullPrecision, rand, type Tensor, tidy } from '../../torch/index.ts'
+import { type Router, type TokenContext, type TokenRouting, withoutPadding } from '../routing.ts'
+
+export interface LinearRouterOptions {
+  hiddenSize: number
+  numExperts: number
+  /**
+   * In training, the router's input is multiplied by uniform noise from `1 - jitter` to `1 + jitter` (Switch, 0.01;
+   * arXiv:2101.03961). The experts see no noise. Default 0.
+   */
+  jitter?: number
+}
+
+/** The part of a routing that follows from the logits. */
+export type Choice = Omit<TokenRouting, 'kind' | 'logits' | 'mask'> & { logits?: Tensor }
+
+/** `z = x W^T` in f32 or wider, from which `choose()` picks. */
+export abstract class LinearRouter extends Module implements Router {
+  readonly weight: Linear['weight'] // [E, D]
+  readonly numExperts: number
+  readonly jitter: number
+  readonly isCausal: boolean = true
+
+  /** @param outputs rows of the map, when there are more than experts */
+  constructor({ hiddenSize, numExperts, jitter = 0 }: LinearRouterOptions, outputs = numExperts) {
+    super()
+    if (!(jitter >= 0 && jitter < 1)) {
+      throw new ConfigError(`must be at least 0 and below 1, got ${jitter}`, { path: 'router.jitter' })
+    }
+    this.weight = new Linear(hiddenSize, outputs, { bias: false }).weight
+    this.numExperts = numExperts
+    this.jitter = jitter
+  }
+
+  forward(xTD: Tensor, context: TokenContext = {}): TokenRouting {
+    const routing = tidy((): TokenRouting => {
+      const logits = this.score(this.#jittered(xTD)) // [T, E]
+      return { kind: 'token', logits, mask: context.mask ?? null, ...this.choose(logits, context, xTD) }
+    })
+    return withoutPadding(routing)
+  }
+
+  /** Mixed precision would round logits to bf16, and with them the choice (arXiv:2101.03961, "selective precision"). */
+  protected score(xTD: Tensor): Tensor {
+    return fullPrecision(xTD.device, () => atLeastF32(xTD).matmul(atLeastF32(this.weight).t()))
+  }
+
+  /** @param logitsTE [T, E] */
+  protected abstract choose(logitsTE: Tensor, context: TokenContext, xTD: Tensor): Choice
+
+  #jittered(xTD: Tensor): Tensor {
+    if (!this.training || this.jitter === 0) return xTD
+    const noise = rand(xTD.shape, { device: xTD.device })
+      .mul(2 * this.jitter)
+      .add(1 - this.jitter)
+    return xTD.mul(noise.to(xTD.dtype))
+  }
+}
+
+/** i64 [T, k]: the places of the k largest scores, largest first; ties go to the lowest, which libtorch's topk ignores. */
+export function largest(scoresTE: Tensor, k: number): Tensor {
+  return scoresTE.detach().sort(-1, true)[1].narrow(-1, 0, k)
+}
+
+/** Throws ConfigError unless 1 <= k <= most. */
+export function checkTopK(topK: number, most: number): void {
+  if (Number.isInteger(topK) && topK >= 1 && topK <= most) return
+  throw new ConfigError(`must be in 1..${most} (the number of experts), got ${topK}`, { path: 'router.k' })
+}
