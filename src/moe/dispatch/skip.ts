@@ -1,0 +1,40 @@
+// Dynamic skipping at inference: a second expert that counts little is left out (arXiv:2402.14800 section 3.3).
+// Shapes: T tokens, K slots per token.
+
+import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
+import type { TokenRouting } from '../routing.ts'
+import { keepSlots } from './drop.ts'
+
+/**
+ * Empties slots whose weight is below `beta` times the token's largest; what stays is rescaled to the sum that the
+ * token's weights had. 0 changes nothing, above 1 leaves one expert per token.
+ */
+export function skipWeak(routing: TokenRouting, beta: number): TokenRouting {
+  return tidy(() => {
+    const { weights } = routing
+    const largest = weights.amax([-1], true) // [T, 1]
+    const kept = keepSlots(routing, firstOrStrong(weights, largest, beta))
+    const scale = weights.sum(-1, true).div(kept.weights.sum(-1, true).clamp(1e-20))
+    return { ...kept, weights: kept.weights.mul(scale) }
+  })
+}
+
+function firstOrStrong(weights: Tensor, largest: Tensor, beta: number): Tensor {
+  return noGrad(() => {
+    const isLargest = weights.eq(largest)
+    const isFirst = isLargest.logicalAnd(isLargest.cumsum(-1).eq(1))
+    return isFirst.logicalOr(weights.ge(largest.mul(beta)))
+  })
+}
+
+/** The beta that skips half of the second experts of recorded routings: the median of second over first weight. */
+export function medianRatio(routings: readonly TokenRouting[]): number {
+  const ratios = routings.flatMap(({ weights }) =>
+    tidy(() => {
+      const [first, second] = [weights.select(-1, 0), weights.select(-1, 1)]
+      return Array.from(second.div(first.clamp(1e-20)).double().toTypedArray<'f64'>())
+    }),
+  )
+  const sorted = ratios.sort((a, b) => a - b)
+  return sorted[sorted.length >> 1] ?? 0
+}

@@ -1,0 +1,117 @@
+// Sigmoid scores, groups of experts, and a bias that balances the load without a loss (DeepSeek-V3).
+// Shapes: T tokens, E experts, G groups, K chosen per token.
+
+import { ConfigError } from '../../errors.ts'
+import { Constant } from '../../nn/index.ts'
+import { noGrad, type Tensor, tensor, tidy, zeros } from '../../torch/index.ts'
+import { countPerExpert } from '../dispatch/count.ts'
+import type { TokenContext, TokenRouting } from '../routing.ts'
+import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
+
+export interface BiasedTopKRouterOptions extends LinearRouterOptions {
+  topK: number
+  /** Default sigmoid. */
+  score?: 'sigmoid' | 'softmax'
+  /** Groups of experts, of which a token uses only `topGroups`. Default 1. */
+  groups?: number
+  /** Default: all groups. */
+  topGroups?: number
+  /** Divide the K weights by their sum. Default true. */
+  normalize?: boolean
+  /** Multiplies the weights (DeepSeek-V3: 2.5). Default 1. */
+  scale?: number
+  /** How far the bias moves per optimizer step. 0 freezes it. Default 0.001. */
+  biasRate?: number
+}
+
+/**
+ * `s = sigmoid(x W^T)`; the K largest of `s + b` are chosen, within the groups whose two best sum highest; the weights
+ * are of `s` alone (arXiv:2408.15664; arXiv:2412.19437 equations 12-16). After each step
+ * `b += rate sign(mean count - count)`: an expert with too few tokens becomes more likely.
+ */
+export class BiasedTopKRouter extends LinearRouter {
+  /** [E], f32: in checkpoints, without a gradient. */
+  readonly e_score_correction_bias: Constant
+  readonly topK: number
+  readonly score_function: 'sigmoid' | 'softmax'
+  readonly groups: number
+  readonly topGroups: number
+  readonly normalize: boolean
+  readonly scale: number
+  /** May be changed in training: DeepSeek-V3 sets it to 0 for the last tokens. */
+  biasRate: number
+  #counts: number[] | null = null
+
+  constructor(options: BiasedTopKRouterOptions) {
+    const { topK, score = 'sigmoid', groups = 1, topGroups = groups, ...rest } = options
+    super(rest)
+    const { normalize = true, scale = 1, biasRate = 0.001, numExperts } = options
+    checkGroups(numExperts, groups, topGroups)
+    checkTopK(topK, (numExperts / groups) * topGroups)
+    this.e_score_correction_bias = new Constant(zeros([numExperts]))
+    this.topK = topK
+    this.score_function = score
+    this.groups = groups
+    this.topGroups = topGroups
+    this.normalize = normalize
+    this.scale = scale
+    this.biasRate = biasRate
+  }
+
+  override forward(xTD: Tensor, context: TokenContext = {}): TokenRouting {
+    const routing = super.forward(xTD, context)
+    if (this.training && this.biasRate > 0) {
+      const counts = countPerExpert(routing)
+      this.#counts = counts.map((count, e) => count + (this.#counts?.[e] ?? 0))
+    }
+    return routing
+  }
+
+  protected override choose(logitsTE: Tensor): Choice {
+    const scoresTE = this.score_function === 'sigmoid' ? logitsTE.sigmoid() : logitsTE.softmax(-1)
+    const biased = noGrad(() => scoresTE.add(this.e_score_correction_bias.to(scoresTE.dtype)))
+    const indices = largest(this.#withinGroups(biased), this.topK)
+    const chosen = scoresTE.gather(-1, indices)
+    const weights = (this.normalize ? chosen.div(chosen.sum(-1, true).add(1e-20)) : chosen).mul(this.scale)
+    return { indices, weights, probs: scoresTE.div(scoresTE.sum(-1, true)) }
+  }
+
+  /** Excluded experts get -inf: a zero, as some implementations have it, wins against negative scores. */
+  #withinGroups(biasedTE: Tensor): Tensor {
+    if (this.topGroups === this.groups) return biasedTE
+    const tokens = biasedTE.size(0)
+    const grouped = biasedTE.view([tokens, this.groups, this.numExperts / this.groups]) // [T, G, E/G]
+    const best = grouped.topk(Math.min(2, grouped.size(-1)), -1)[0].sum(-1) // [T, G]
+    const kept = zeros(best.shape, { dtype: 'bool', device: best.device }).scatter_(
+      -1,
+      largest(best, this.topGroups),
+      1,
+    )
+    return grouped.maskedFill(kept.logicalNot().unsqueeze(-1), -Infinity).view(biasedTE.shape)
+  }
+
+  /** Moves the bias by the counts of all micro-batches since the last call. */
+  adapt(): void {
+    const counts = this.#counts
+    this.#counts = null
+    if (counts === null) return
+    const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length
+    const step = counts.map(count => this.biasRate * Math.sign(mean - count))
+    noGrad(() =>
+      tidy(
+        () => void this.e_score_correction_bias.add_(tensor(step).to(this.e_score_correction_bias.device)),
+      ),
+    )
+  }
+}
+
+function checkGroups(numExperts: number, groups: number, topGroups: number): void {
+  if (!Number.isInteger(groups) || groups < 1 || numExperts % groups !== 0) {
+    throw new ConfigError(`must divide the ${numExperts} experts, got ${groups}`, { path: 'router.groups' })
+  }
+  if (!Number.isInteger(topGroups) || topGroups < 1 || topGroups > groups) {
+    throw new ConfigError(`must be in 1..${groups} (the number of groups), got ${topGroups}`, {
+      path: 'router.topGroups',
+    })
+  }
+}

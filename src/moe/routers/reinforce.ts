@@ -1,0 +1,49 @@
+// Routing as a policy that is rewarded (arXiv:1511.06297; arXiv:2202.01169, RL-R).
+// Shapes: T tokens, E experts.
+
+import { noGrad, onesLike, type Tensor, tidy } from '../../torch/index.ts'
+import type { TokenContext, TokenRouting } from '../routing.ts'
+import { type Choice, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
+import { meanEntropy } from './top-p.ts'
+
+/**
+ * `e ~ softmax(x W^T)` in training, the likeliest expert in evaluation; weight 1, so that only reinforceLoss() teaches
+ * the router.
+ */
+export class ReinforceRouter extends LinearRouter {
+  constructor(options: LinearRouterOptions) {
+    super(options)
+  }
+
+  protected override choose(logitsTE: Tensor, _context: TokenContext): Choice {
+    const probs = logitsTE.softmax(-1)
+    const indices = this.training && probs.size(0) > 0 ? probs.detach().multinomial(1) : largest(probs, 1)
+    return { indices, weights: onesLike(indices).to(probs.dtype), probs }
+  }
+}
+
+export interface ReinforceOptions {
+  /** What is subtracted from the reward, [T] or []; it changes the variance, not the mean. Default: the mean reward. */
+  baseline?: Tensor
+  /** Coefficient of the policy's entropy, which is to stay high. Default 0.01. */
+  entropy?: number
+}
+
+/**
+ * `-mean_t (R_t - b) log p(e_t) - beta H`: its gradient is, in expectation, that of the negative mean reward.
+ *
+ * @param rewards [T]: minus the loss of each token, or of its sequence; no gradient flows into it
+ */
+export function reinforceLoss(
+  { probs, indices, mask }: TokenRouting,
+  rewards: Tensor,
+  { baseline, entropy = 0.01 }: ReinforceOptions = {},
+): Tensor {
+  return tidy(() => {
+    const advantage = noGrad(() => rewards.detach().sub(baseline?.detach() ?? rewards.detach().mean()))
+    const real = mask === null ? onesLike(advantage) : mask.to(advantage.dtype)
+    const chosen = probs.gather(-1, indices.clamp(0)).squeeze(-1).clamp(1e-30).log() // [T]
+    const policy = chosen.mul(advantage).mul(real).sum().div(real.sum().clamp(1)).neg()
+    return policy.sub(meanEntropy(probs, mask), entropy)
+  })
+}

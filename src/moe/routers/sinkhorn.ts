@@ -1,0 +1,73 @@
+// Sinkhorn routing: choose by a balanced transport plan, weigh by the raw scores (arXiv:2202.01169, S-BASE; Megatron).
+// Shapes: T tokens, E experts, K chosen per token.
+
+import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
+import type { TokenContext } from '../routing.ts'
+import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
+
+export interface SinkhornRouterOptions extends LinearRouterOptions {
+  topK: number
+}
+
+/**
+ * In training the K largest entries of each row of the plan are chosen, which balances the load over the batch, and so
+ * looks at later tokens; in evaluation the K largest logits. The weights are `sigmoid(z)` for K = 1, else the softmax
+ * over the chosen logits.
+ */
+export class SinkhornRouter extends LinearRouter {
+  readonly topK: number
+
+  constructor({ topK, ...options }: SinkhornRouterOptions) {
+    super(options)
+    checkTopK(topK, options.numExperts)
+    this.topK = topK
+  }
+
+  protected override choose(logitsTE: Tensor, { mask = null }: TokenContext): Choice {
+    const preferred = this.training ? sinkhorn(logitsTE, { mask }) : logitsTE
+    const indices = largest(preferred, this.topK)
+    const chosen = logitsTE.gather(-1, indices)
+    return {
+      indices,
+      weights: this.topK === 1 ? chosen.sigmoid() : chosen.softmax(-1),
+      probs: logitsTE.softmax(-1),
+    }
+  }
+}
+
+/**
+ * log of the plan `diag(a) exp(z) diag(b)` whose rows sum to 1/T and columns to 1/E: alternating normalisation in log
+ * space, where large logits cannot overflow. Padding takes no part.
+ */
+export function sinkhorn(
+  logitsTE: Tensor,
+  {
+    mask = null,
+    tolerance = 1e-4,
+    maxIterations = 200,
+  }: { mask?: Tensor | null; tolerance?: number; maxIterations?: number } = {},
+): Tensor {
+  const [tokens, experts] = logitsTE.shape as [number, number]
+  if (tokens === 0) return logitsTE.detach()
+  return noGrad(() =>
+    tidy(() => {
+      const real = mask === null ? tokens : Math.max(1, mask.sum().item())
+      let plan =
+        mask === null
+          ? logitsTE.detach()
+          : logitsTE.detach().maskedFill(mask.logicalNot().unsqueeze(-1), -1e30)
+      for (let i = 0; i < maxIterations; i++) {
+        plan = plan.sub(plan.logsumexp([0], true)).sub(Math.log(experts)) // columns
+        const rows = plan.logsumexp([1], true).add(Math.log(real)) // 0 where a row has its share
+        plan = plan.sub(rows)
+        if (largestError(rows, mask) < tolerance) break
+      }
+      return plan
+    }),
+  )
+}
+
+function largestError(rowsT1: Tensor, mask: Tensor | null): number {
+  const errors = rowsT1.abs().squeeze(-1)
+  return (mask === null ? errors : errors.maskedFill(mask.logicalNot(), 0)).max().item()
+}

@@ -1,0 +1,56 @@
+// Soft MoE: every slot is a weighted mean of all tokens, so nothing is chosen and nothing dropped (arXiv:2308.00951).
+// Fully differentiable; for encoders, since every output depends on every token.
+// Shapes: T tokens, D model, E experts, P slots per expert.
+
+import { ConfigError } from '../../errors.ts'
+import { atLeastF32, Module, Parameter } from '../../nn/index.ts'
+import { ones, randn, type Tensor, tidy } from '../../torch/index.ts'
+import type { Router, SoftRouting, TokenContext } from '../routing.ts'
+import { unit } from './cosine.ts'
+
+export interface SoftRouterOptions {
+  hiddenSize: number
+  numExperts: number
+  /** Slots of each expert. Default 1. */
+  slots?: number
+}
+
+/**
+ * `z = unit(x) . (s unit(phi))`, dispatch a softmax of z over tokens, combine a softmax over slots (equations 1-3, with
+ * the normalisation of section 2.3). One mixture per call: pass one sequence at a time, or sequences mix.
+ */
+export class SoftRouter extends Module implements Router<SoftRouting> {
+  readonly phi: Parameter // [E*P, D]
+  readonly scale: Parameter // []
+  readonly numExperts: number
+  readonly slots: number
+  readonly isCausal = false
+
+  constructor({ hiddenSize, numExperts, slots = 1 }: SoftRouterOptions) {
+    super()
+    if (!Number.isInteger(slots) || slots < 1) {
+      throw new ConfigError(`must be a whole number above 0, got ${slots}`, { path: 'router.slots' })
+    }
+    this.phi = new Parameter(tidy(() => randn([numExperts * slots, hiddenSize]).div(Math.sqrt(hiddenSize))))
+    this.scale = new Parameter(ones([]))
+    this.numExperts = numExperts
+    this.slots = slots
+  }
+
+  forward(xTD: Tensor, { mask = null }: TokenContext = {}): SoftRouting {
+    return tidy((): SoftRouting => {
+      const x = unit(atLeastF32(xTD))
+      const logits = x.matmul(unit(atLeastF32(this.phi)).mul(this.scale).t()) // [T, E*P]
+      const padding = mask?.logicalNot().unsqueeze(-1)
+      const real = padding ? logits.maskedFill(padding, -1e30) : logits
+      const shape = [xTD.size(0), this.numExperts, this.slots]
+      const combine = logits.softmax(-1)
+      return {
+        kind: 'soft',
+        dispatch: real.softmax(0).view(shape),
+        combine: (padding ? combine.maskedFill(padding, 0) : combine).view(shape),
+        mask,
+      }
+    })
+  }
+}
