@@ -91,7 +91,7 @@ function next() {
     [`generate ${moe} --prompt 'func main() {'`, 'more text'],
     [`eval ${moe} --data ${corpus}`, 'every validation token'],
     [`inspect ${moe}`, 'parameters, FLOPs, memory'],
-    [`train recipes/demo.yaml --set router.k=1 --out runs/top-1`, 'one expert per token'],
+    ['train recipes/demo.yaml --set router.k=4 --out runs/top-4', 'four experts per token'],
     ['data prepare --from YOUR_TEXT --out data/mine', 'your own text'],
   ]
   const bin = 'node dist/cli/main.js'

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { DataError } from '../errors.ts'
 import { writeDurably } from '../files.ts'
+import { issueText } from '../schema-issue.ts'
 import { domainPattern } from './document.ts'
 
 const count = z.int().nonnegative()
@@ -73,11 +74,13 @@ export function writeManifest(folder: string, content: CorpusManifest): void {
 }
 
 export function readManifest(folder: string): CorpusManifest {
-  const parsed = manifest.safeParse(parseJson(readText(folder), folder))
+  const json = parseJson(readText(folder), folder)
+  const parsed = manifest.safeParse(json)
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues
+  const problem = issue ? `${issue.path.join('.') || 'the file'} ${issueText(issue, json)}` : ''
   throw new DataError(
-    `${join(folder, manifestName)}: ${issue?.path.join('.') || 'the file'}: ${issue?.message}; it is damaged or of another version: ${prepareHint(folder)} --force`,
+    `${join(folder, manifestName)}: ${problem}; it is damaged or of another version: ${prepareHint(folder)} --force`,
   )
 }
 

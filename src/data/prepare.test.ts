@@ -348,7 +348,7 @@ describe('openCorpus', () => {
     [
       'another JSON file',
       () => writeFileSync(join(folder, 'corpus.json'), '{}'),
-      /corpus\.json: format: .*data prepare/,
+      /corpus\.json: format (is missing|must be).*data prepare/,
     ],
   ])('%s is one clear line', async (_, damage, message) => {
     await prepare()

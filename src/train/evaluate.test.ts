@@ -6,7 +6,7 @@ import { type Corpus, fileSource, loadTokenizer, openCorpus, prepareCorpus } fro
 import { type MixtralConfig, MixtralForCausalLM, parseModelConfig } from '../models/index.ts'
 import { manualSeed, tidy } from '../torch/index.ts'
 import { evaluate } from './evaluate.ts'
-import { checkRecipe } from './recipe/load.ts'
+import { checkRecipe } from './recipe/check.ts'
 import { TokenWindows } from './token-windows.ts'
 import { Trainer } from './trainer.ts'
 

@@ -9,7 +9,7 @@ import { ConfigError } from '../errors.ts'
 import { writeDurably } from '../files.ts'
 import { runtimeInfo } from '../torch/index.ts'
 import { listCheckpoints, removeUnfinished } from './checkpoint/checkpoint.ts'
-import { checkRecipe } from './recipe/load.ts'
+import { checkRecipe } from './recipe/check.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { RunLock } from './run-lock.ts'
 

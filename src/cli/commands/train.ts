@@ -20,7 +20,7 @@ TensorBoard events, checkpoints/ (each a Hugging Face model folder and all that
 
 Examples:
   switchyard data prepare --sample --out data/corpus
-  switchyard train recipes/tiny-moe.yaml --set steps=200 --set router.k=1
+  switchyard train recipes/tiny-moe.yaml --set steps=200 --set router.k=4
   switchyard train --out runs/tiny-moe --resume --set steps=4000`
 
 export function trainCommand(): Command {
