@@ -196,6 +196,28 @@ async function progress(run: string, count: number): Promise<void> {
     await new Promise(resolve => setTimeout(resolve, 5))
 }
 
+describe('a corpus', () => {
+  test('that moved is named anew, and the run goes on', async () => {
+    cpSync(path('whole'), path('moving'), { recursive: true })
+    cpSync(corpus, path('moved'), { recursive: true })
+    const gone = await runCli(train('moving', '--resume', '--set', `data.path=${path('gone')}`))
+    expect(gone).toMatchObject({ code: 1, stderr: expect.stringContaining('add --set data.path=FOLDER') })
+    const { code } = await runCli(
+      train('moving', '--resume', '--set', 'steps=81', '--set', `data.path=${path('moved')}`),
+    )
+    expect(code).toBe(0)
+    const saved = readFileSync(join(path('moving'), 'recipe.yaml'), 'utf8')
+    expect(saved).toContain(`path: ${path('moved')}`)
+  })
+
+  test('named by a relative path is found from another folder', async () => {
+    const start = train('relative', '--set', 'data.path=corpus', '--set', 'steps=2')
+    expect((await runCli(start, folder)).code).toBe(0)
+    const resume = ['train', '--out', path('relative'), '--resume', '--quiet', '--set', 'steps=3']
+    expect(await runCli(resume, path('relative'))).toMatchObject({ code: 0, stderr: '' })
+  })
+})
+
 describe('a damaged checkpoint', () => {
   test('counts no more when old ones are removed: what a resumed run saves stays', async () => {
     const out = 'outnumbered'
@@ -342,18 +364,27 @@ describe('what cannot work is refused and changes nothing', () => {
     expect(curve('whole')).toEqual(before)
     mkdirSync(path('full'))
     appendFileSync(join(path('full'), 'mine.txt'), 'x')
-    expect((await runCli(train('full'))).stderr).toContain('is not empty')
+    expect((await runCli(train('full'))).stderr).toMatch(/is not empty: choose another folder\n$/)
   })
 
   test('resuming with another recipe, or where there is nothing', async () => {
-    const other = await runCli(train('whole', '--resume', '--set', 'seed=9'))
-    expect(other).toMatchObject({
+    const before = readFileSync(join(path('whole'), 'run.json'), 'utf8')
+    const refused = async (setting: string, message: string): Promise<void> => {
+      const { code, stderr } = await runCli(train('whole', '--resume', '--set', setting))
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(message) })
+    }
+    await refused('seed=9', `error: seed: 9 here, but 1 in ${path('whole')}: leave it as it was`)
+    await refused('optimizer.betas=[0.8, 0.9]', 'error: optimizer.betas: [0.8,0.9] here, but [0.9,0.95] in')
+    await refused('steps=79', 'error: steps: 79 is below the 80 steps that')
+    expect(readFileSync(join(path('whole'), 'run.json'), 'utf8')).toBe(before)
+    const nothing = await runCli(['train', '--out', path('nowhere'), '--resume'])
+    expect(nothing).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('error: seed: differs from the recipe'),
+      stderr: expect.stringContaining('does not exist: leave --resume'),
     })
-    const nothing = await runCli(train('nowhere', '--resume'))
-    expect(nothing).toMatchObject({ code: 2, stderr: expect.stringContaining('holds no run to resume') })
     expect(existsSync(path('nowhere'))).toBe(false)
+    const strange = await runCli(['train', '--out', folder, '--resume'])
+    expect(strange).toMatchObject({ code: 2, stderr: expect.stringContaining('holds no run to resume') })
   })
 
   test('more memory than there is', async () => {

@@ -58,9 +58,10 @@ async function run(file: string | undefined, flags: Flags): Promise<void> {
 }
 
 async function readRecipe(file: string | undefined, { out, resume, set }: Flags): Promise<Recipe> {
-  const { loadRecipe } = await import('../../train/index.ts')
+  const { loadRecipe, RunFolder } = await import('../../train/index.ts')
   if (resume && out === undefined)
     throw new ConfigError('needs --out, the folder of the run', { path: '--resume' })
+  if (resume && out !== undefined) RunFolder.refuseMissing(out)
   if (file === undefined && !resume)
     throw new ConfigError('is missing; see recipes/ for examples', { path: 'recipe' })
   return loadRecipe(file ?? `${out}/recipe.yaml`, set)
