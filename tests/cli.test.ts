@@ -143,11 +143,11 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
     [['train'], 2, 'recipe: is missing; see recipes/ for examples'],
     [['train', '--resume'], 2, '--resume: needs --out, the folder of the run'],
     [['train', 'none.yaml'], 2, 'none.yaml: no such recipe; see recipes/ for examples'],
-    [['eval', model, '--data', 'nowhere'], 1, 'nowhere is not a corpus (it has no corpus.json)'],
+    [['eval', model, '--data', 'nowhere'], 2, 'nowhere is not a corpus (it has no corpus.json)'],
     [['verify', model, '--train'], 2, '--train: needs --reference FILE, the recorded run'],
     [['verify', model, '--reference', 'none'], 1, 'none: cannot be opened (ENOENT)'],
     [['verify', model, '--reference', join(model, 'config.json')], 1, 'config.json: header says it is'],
-    [['data', 'info', 'nowhere'], 1, 'nowhere is not a corpus'],
+    [['data', 'info', 'nowhere'], 2, 'nowhere is not a corpus'],
     [['fly'], 2, "unknown command 'fly'"],
     [['train', '--fast'], 2, "unknown option '--fast'"],
   ])('%j', async (args, code, message) => {

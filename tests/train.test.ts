@@ -1,4 +1,5 @@
 // Training from the command line: it learns, stops, is killed, and goes on as if nothing had happened.
+import { spawnSync } from 'node:child_process'
 import {
   appendFileSync,
   cpSync,
@@ -13,8 +14,10 @@ import {
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, onTestFailed, test } from 'vitest'
+import { DisposedTensorError } from '../src/errors.ts'
 import { uniformSource } from '../src/models/index.ts'
-import { runCli, startCli, temporaryFolder } from './support/cli.ts'
+import { loadRecipe, train as trainRecipe } from '../src/train/index.ts'
+import { main as cli, runCli, startCli, temporaryFolder } from './support/cli.ts'
 
 const folder = temporaryFolder()
 const corpus = join(folder, 'corpus')
@@ -174,18 +177,47 @@ describe('a run that is killed', () => {
     expect(curve(out)).toEqual(curve('whole'))
   })
 
-  test('by Ctrl-C, writes a checkpoint of the step it stopped at', async () => {
-    const { child, ended } = startCli(
-      train('stopped', '--set', 'checkpoint.every=0', '--set', 'steps=100000'),
-    )
-    await progress('stopped', 3)
-    child.kill('SIGINT')
+  test.each([
+    ['Ctrl-C', 'SIGINT', 130],
+    ['kill', 'SIGTERM', 143],
+    ['a terminal that closes', 'SIGHUP', 129],
+  ] as const)('by %s, writes a checkpoint of the step it stopped at', async (_, signal, exitCode) => {
+    const out = `stopped-${signal}`
+    const { child, ended } = startCli(train(out, '--set', 'checkpoint.every=0', '--set', 'steps=100000'))
+    await progress(out, 3)
+    child.kill(signal)
     const { code, stdout } = await ended
-    const run = JSON.parse(readFileSync(join(path('stopped'), 'run.json'), 'utf8'))
-    expect({ code, state: run.state }).toEqual({ code: 0, state: 'interrupted' })
-    expect(checkpoints('stopped')).toContain(`step-${String(run.step).padStart(8, '0')}`)
-    expect(stdout).toContain('--resume')
+    expect(code).toBe(exitCode)
+    expectStopped(out)
+    expect(stdout).toMatch(/next: node .*main\.js train --out .* --resume/)
   })
+
+  test('by a reader that has gone, writes it too, and is silent', () => {
+    const command = [cli, ...train('piped', '--json', '--set', 'steps=100000')].join("' '")
+    const script = `'${process.execPath}' '${command}' | head -n 3; exit \${PIPESTATUS[0]}`
+    const { status, stdout, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8' })
+    expect({ status, stderr, lines: stdout.trim().split('\n').length }).toEqual({
+      status: 141,
+      stderr: '',
+      lines: 3,
+    })
+    expectStopped('piped')
+  })
+})
+
+function expectStopped(out: string): void {
+  const run = JSON.parse(readFileSync(join(path(out), 'run.json'), 'utf8'))
+  expect(run.state).toBe('interrupted')
+  expect(checkpoints(out)).toContain(`step-${String(run.step).padStart(8, '0')}`)
+}
+
+test('runs that name no folder get one each, also in the same second', async () => {
+  const anonymous = ['train', recipe, '--quiet', '--set', 'steps=1']
+  const both = await Promise.all([runCli(anonymous, folder), runCli(anonymous, folder)])
+  expect(both.map(({ code }) => code)).toEqual([0, 0])
+  expect(readdirSync(join(folder, 'runs')).length).toBe(2)
+  expect((await runCli([...anonymous, '--set', `data.path=${path('none')}`], folder)).code).toBe(2)
+  expect(readdirSync(join(folder, 'runs')).length).toBe(2) // a run that never began leaves nothing
 })
 
 /** Waits until a run has written `count` lines of metrics more than when asked. */
@@ -201,7 +233,7 @@ describe('a corpus', () => {
     cpSync(path('whole'), path('moving'), { recursive: true })
     cpSync(corpus, path('moved'), { recursive: true })
     const gone = await runCli(train('moving', '--resume', '--set', `data.path=${path('gone')}`))
-    expect(gone).toMatchObject({ code: 1, stderr: expect.stringContaining('add --set data.path=FOLDER') })
+    expect(gone).toMatchObject({ code: 2, stderr: expect.stringContaining('add --set data.path=FOLDER') })
     const { code } = await runCli(
       train('moving', '--resume', '--set', 'steps=81', '--set', `data.path=${path('moved')}`),
     )
@@ -398,10 +430,18 @@ describe('what cannot work is refused and changes nothing', () => {
     expect(existsSync(path('huge'))).toBe(false)
   })
 
+  test('a first step that fails: the folder is free for the next try', async () => {
+    await expect(async () => {
+      for await (const event of trainRecipe(loadRecipe(recipe), { out: path('first-step') }))
+        if (event.type === 'start') event.trainer.model.dispose()
+    }).rejects.toThrow(DisposedTensorError)
+    expect(existsSync(path('first-step'))).toBe(false)
+  })
+
   test('a corpus that is missing', async () => {
     const { code, stderr } = await runCli(train('lost', '--set', `data.path=${path('none')}`))
-    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('is not a corpus') })
-    expect(stderr).toContain('switchyard data prepare --out')
+    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining('is not a corpus') })
+    expect(stderr).toMatch(/make one with 'node .*main\.js data prepare --out/)
   })
 })
 
@@ -420,13 +460,14 @@ test('gradients that stay NaN end the run, naming the step and the remedy', asyn
 test('a disk that fills up while checkpointing leaves the older checkpoint as it was', async () => {
   const out = 'small-disk'
   expect((await runCli(train(out, '--set', 'steps=5'))).code).toBe(0)
-  const limit = ['--fsize=100000', process.execPath, join(import.meta.dirname, '../dist/cli/main.js')]
-  const { spawnSync } = await import('node:child_process')
+  const limit = ['--fsize=100000', process.execPath, cli]
   const limited = spawnSync('prlimit', [...limit, ...train(out, '--resume', '--set', 'steps=10')], {
     encoding: 'utf8',
     env: { ...process.env, SWITCHYARD_THREADS: '1' },
   })
-  expect(limited.stderr).toMatch(/^error: no room to write \(EFBIG\)/)
+  expect(limited.stderr).toMatch(
+    /^error: no room to write \(EFBIG\): free some space and go on with '.*--resume'/,
+  )
   expect(limited.status).toBe(1)
   expect(checkpoints(out)).toEqual(['step-00000005'])
   expect((await runCli(['verify', join(path(out), 'checkpoints', 'step-00000005')])).code).toBe(0)

@@ -10,6 +10,7 @@ import { generateCommand } from './commands/generate.ts'
 import { inspectCommand } from './commands/inspect.ts'
 import { trainCommand } from './commands/train.ts'
 import { verifyCommand } from './commands/verify.ts'
+import { noticeClosedOutput } from './interruption.ts'
 import { reportError } from './report.ts'
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
@@ -40,6 +41,7 @@ function inherit(command: Command): Command {
   return command
 }
 
+noticeClosedOutput()
 try {
   await createProgram().parseAsync()
 } catch (error) {

@@ -1,6 +1,6 @@
 // A progress line: redrawn in place on a terminal, a plain line now and then elsewhere, nothing when quiet.
 
-import { truncate } from './terminal.ts'
+import { truncate, yellow } from './terminal.ts'
 
 const redrawEvery = 100 // ms
 const plainEvery = 5000 // ms
@@ -40,6 +40,12 @@ export class Progress {
   clear(): void {
     if (this.#shown) this.#stream.write('\r\u001b[2K')
     this.#shown = false
+  }
+
+  /** Prints a line that matters, also when quiet. */
+  note(text: string): void {
+    this.clear()
+    this.#stream.write(`${yellow('note:')} ${text}\n`)
   }
 
   /** Prints a line above the bar. */

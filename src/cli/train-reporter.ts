@@ -1,5 +1,6 @@
 // A training run as the terminal shows it.
 
+import { commandLine } from '../command-line.ts'
 import type { Recipe, StepRecord, TrainEvent } from '../train/index.ts'
 import { evaluationTable, expertLoadTable } from './evaluation-tables.ts'
 import { Progress } from './progress.ts'
@@ -39,8 +40,7 @@ export class TrainReporter {
 
   /** A line that matters, also when quiet. */
   note(message: string): void {
-    this.#progress.clear()
-    process.stderr.write(`${yellow('note:')} ${message}\n`)
+    this.#progress.note(message)
   }
 
   close(): void {
@@ -117,11 +117,12 @@ export class TrainReporter {
 
   #end({ state, step }: Extract<TrainEvent, { type: 'end' }>): void {
     this.#progress.clear()
+    if (step === 0) return void process.stdout.write(`${yellow(state)} before the first step\n`)
     const next =
-      state === 'finished'
-        ? `switchyard generate ${this.#run} --prompt TEXT`
-        : `switchyard train --out ${this.#run} --resume`
-    process.stdout.write(`${green(state)} at step ${step}: ${this.#run}\n${dim(`next: ${next}`)}\n`)
+      state === 'finished' ? `generate ${this.#run} --prompt TEXT` : `train --out ${this.#run} --resume`
+    const paint = state === 'finished' ? green : yellow
+    process.stdout.write(`${paint(state)} at step ${step}: ${this.#run}\n`)
+    process.stdout.write(`${dim(`next: ${commandLine()} ${next}`)}\n`)
   }
 }
 

@@ -1,14 +1,15 @@
 // A prepared corpus, opened: which bytes of which files hold the tokens, and what they came from.
 
-import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DataError, FormatError } from '../errors.ts'
 import { sha256 } from '../files.ts'
 import { readSafetensorsHeader, type SafetensorsDType, type TensorEntry } from '../formats/index.ts'
 import {
   type CorpusManifest,
-  prepareHint,
+  manifestName,
   readManifest,
+  replaceHint,
   type ShardEntry,
   type SplitCounts,
   type SplitName,
@@ -116,6 +117,9 @@ export interface Corpus {
   readonly validation: CorpusSplit
 }
 
+/** Whether a folder holds a corpus, be it damaged. */
+export const isCorpus = (folder: string): boolean => existsSync(join(folder, manifestName))
+
 /** Opens a folder that `prepareCorpus` made. Reads headers only; throws DataError when anything is amiss. */
 export function openCorpus(folder: string): Corpus {
   const manifest = readManifest(folder)
@@ -135,7 +139,7 @@ export function openCorpus(folder: string): Corpus {
     const missing =
       (cause as NodeJS.ErrnoException).code === 'ENOENT' ? `${tokenizerFile} is missing` : undefined
     if (missing === undefined && !(cause instanceof FormatError)) throw cause
-    throw new DataError(`${missing ?? (cause as Error).message}; ${prepareHint(folder)} --force`, { cause })
+    throw new DataError(`${missing ?? (cause as Error).message}; ${replaceHint(folder)}`, { cause })
   }
 }
 
@@ -151,7 +155,7 @@ export async function verifyCorpus(
     onProgress(done / total, shard.file)
     if ((await sha256(join(corpus.folder, shard.file))) !== shard.sha256) {
       throw new DataError(
-        `${join(corpus.folder, shard.file)} has changed since it was written; ${prepareHint(corpus.folder)} --force`,
+        `${join(corpus.folder, shard.file)} has changed since it was written; ${replaceHint(corpus.folder)}`,
       )
     }
     done += shard.bytes

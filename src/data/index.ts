@@ -1,6 +1,14 @@
 // Text to tokens: sources, cleaning, tokenizers, packed corpora, the order of training windows. No tensors here.
 
-export { type Corpus, CorpusShard, CorpusSplit, openCorpus, type TokenRange, verifyCorpus } from './corpus.ts'
+export {
+  type Corpus,
+  CorpusShard,
+  CorpusSplit,
+  isCorpus,
+  openCorpus,
+  type TokenRange,
+  verifyCorpus,
+} from './corpus.ts'
 export type { CorpusManifest, DomainCounts, ShardEntry, SplitCounts, SplitName } from './corpus-manifest.ts'
 export { type DebianDomainName, debianDomains, defaultDomains } from './debian/domains.ts'
 export { type DebianSourceOptions, debianSource } from './debian/source.ts'

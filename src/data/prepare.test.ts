@@ -16,7 +16,7 @@ import { ConfigError, DataError } from '../errors.ts'
 import { readSafetensorsHeader } from '../formats/index.ts'
 import { type Corpus, type CorpusSplit, openCorpus, verifyCorpus } from './corpus.ts'
 import type { Document, TextSource } from './document.ts'
-import { type PrepareOptions, prepareCorpus } from './prepare.ts'
+import { type PrepareOptions, type PrepareProgress, prepareCorpus } from './prepare.ts'
 import { entropy } from './token-counts.ts'
 import { byteLevelTokenizerJson } from './tokenizer-bytes.ts'
 import { loadTokenizer } from './tokenizer-file.ts'
@@ -246,8 +246,7 @@ describe('what stays on disk', () => {
 
   test('a failed run leaves nothing that opens as a corpus, and no litter', async () => {
     await expect(prepare({ source: failing })).rejects.toThrow('the source broke')
-    expect(readdirSync(folder)).toEqual([])
-    expect(() => openCorpus(folder)).toThrow(/is not a corpus/)
+    expect(existsSync(folder)).toBe(false)
   })
 
   test('a failed run leaves the corpus that was there', async () => {
@@ -263,6 +262,34 @@ describe('what stays on disk', () => {
     await prepare()
     expect(readdirSync(folder).filter(name => name.startsWith('train'))).toEqual(['train-00000.safetensors'])
     expect(existsSync(join(folder, 'notes.txt'))).toBe(true)
+  })
+
+  test('a folder with something else in it is left alone, with or without force', async () => {
+    writeFileSync(join(folder, 'notes.txt'), "a stranger's")
+    for (const force of [false, true])
+      await expect(prepare({ force })).rejects.toThrow(
+        /is not empty and holds no corpus: give another folder/,
+      )
+    expect(readdirSync(folder)).toEqual(['notes.txt'])
+  })
+
+  test('of two at the same time one wins', async () => {
+    const both = await Promise.allSettled([prepare({ force: false }), prepare({ force: false })])
+    expect(both.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
+    expect(String((both[1] as PromiseRejectedResult).reason)).toContain(
+      `${folder} is being prepared by process ${process.pid}: wait for it or stop it`,
+    )
+    await verifyCorpus(openCorpus(folder))
+  })
+
+  test('aborting removes what was written', async () => {
+    const controller = new AbortController()
+    const onProgress = ({ stage }: PrepareProgress): void => {
+      if (stage === 'encode') controller.abort()
+    }
+    const { signal } = controller
+    await expect(prepare({ onProgress, signal })).rejects.toThrow(/aborted/)
+    expect(existsSync(folder)).toBe(false)
   })
 
   test('what a killed run left does not disturb the next', async () => {
@@ -317,7 +344,7 @@ describe('openCorpus', () => {
 
   test('a missing folder, or one without a corpus, says how to make one', () => {
     const remedy = `make one with 'switchyard data prepare --out ${folder}`
-    expect(() => openCorpus(folder)).toThrow(DataError)
+    expect(() => openCorpus(folder)).toThrow(ConfigError)
     expect(() => openCorpus(folder)).toThrow(`${folder} is not a corpus (it has no corpus.json): ${remedy}`)
     expect(() => openCorpus(`${folder}/none`)).toThrow(/none is not a corpus/)
   })

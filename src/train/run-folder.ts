@@ -7,11 +7,11 @@ import { parse, stringify } from 'yaml'
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { writeDurably } from '../files.ts'
+import { FolderLock } from '../folder-lock.ts'
 import { runtimeInfo } from '../torch/index.ts'
 import { listCheckpoints, removeUnfinished, stepOf } from './checkpoint/checkpoint.ts'
 import { checkRecipe } from './recipe/check.ts'
 import type { Recipe } from './recipe/schema.ts'
-import { RunLock } from './run-lock.ts'
 
 /** How a run ended, or that it has not. */
 export type RunState = 'running' | 'finished' | 'interrupted' | 'failed'
@@ -23,10 +23,10 @@ const leftovers = new Set(['run.lock', 'recipe.yaml', 'checkpoints'])
 
 export class RunFolder {
   readonly path: string
-  readonly #lock: RunLock
+  readonly #lock: FolderLock
   #details: Record<string, unknown> = { ...environment(), started: new Date().toISOString() }
 
-  private constructor(path: string, lock: RunLock) {
+  private constructor(path: string, lock: FolderLock) {
     this.path = path
     this.#lock = lock
   }
@@ -66,7 +66,7 @@ export class RunFolder {
   }
 
   static #locked(path: string): RunFolder {
-    const run = new RunFolder(path, new RunLock(path))
+    const run = new RunFolder(path, new FolderLock(path, { name: 'run.lock', work: 'is being trained' }))
     removeUnfinished(run.checkpoints)
     return run
   }

@@ -2,7 +2,8 @@
 
 import { basename } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { ConfigError, DataError, FormatError, SwitchyardError } from '../errors.ts'
+import { isCorpus } from '../data/index.ts'
+import { ConfigError, FormatError, SwitchyardError } from '../errors.ts'
 import { generateText } from '../models/index.ts'
 import {
   listCheckpoints,
@@ -102,8 +103,9 @@ function resumeRun(recipe: Recipe, out: string): Session {
     return { trainer, run, resuming: true, savedStep: 0 }
   } catch (error) {
     run.close()
-    if (!(error instanceof DataError)) throw error
-    throw new DataError(`${error.message}; if the corpus has moved, add --set data.path=FOLDER`, {
+    if (isCorpus(recipe.data.path)) throw error
+    throw new ConfigError(`${recipe.data.path} is no corpus: if it has moved, add --set data.path=FOLDER`, {
+      path: 'data.path',
       cause: error,
     })
   }

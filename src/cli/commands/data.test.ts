@@ -9,7 +9,7 @@ import { openCorpus } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import { dataCommand } from './data.ts'
 import { describeCorpus } from './data-report.ts'
-import { parseNumber, parseSize, parseTokenizer } from './data-values.ts'
+import { parseTokenizer } from './tokenizer-option.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 let folder: string
@@ -89,9 +89,9 @@ test('a run killed at any moment leaves no corpus, and the next one succeeds', a
   expect(readdirSync(out)).not.toContain('.preparing')
 })
 
-test('a failure is one line, with exit code 1', async () => {
+test('a wrong folder is one line, with exit code 2', async () => {
   const { code, stdout, stderr } = await switchyard(['info', '/nowhere'])
-  expect([code, stdout]).toEqual([1, ''])
+  expect([code, stdout]).toEqual([2, ''])
   expect(stderr).toMatch(/^error: \/nowhere is not a corpus .*data prepare --out \/nowhere'\n$/)
 })
 
@@ -129,7 +129,10 @@ describe('in this process', () => {
     [['--domain', 'y'], /^--domain: names the text of --from/],
     [['--domains', 'en,xx'], /^--domains: 'xx' is no domain; there are en \(/],
     [['--sample', '--size', 'big'], /^--size: must be a size as 8MB, got 'big'/],
-    [['--sample', '--validation', '0.9'], /^validation: must be a share from 0 to 0.5, got 0.9/],
+    [
+      ['--sample', '--validation', '0.9'],
+      /^--validation: must be a number at least 0 and at most 0.5, got '0.9'/,
+    ],
     [['--sample', '--tokenizer', 'bpe:9'], /^tokenizer: a BPE vocabulary has 260 to 30000 tokens, got 9/],
   ])('%j is refused', async (args, message) => {
     const out = join(folder, 'refused')
@@ -138,34 +141,11 @@ describe('in this process', () => {
   })
 })
 
-describe('values', () => {
-  test.each([
-    ['2MB', 2e6],
-    ['1.5 gb', 1.5e9],
-    ['512KiB', 524_288],
-    ['10k', 10_000],
-    ['123', 123],
-  ])('the size %s is %i bytes', (text, bytes) => expect(parseSize(text, '--size')).toBe(bytes))
-
-  test.each(['', '0', '-1', 'MB', '2TB', '1e6', '2 M B', 'toString'])('%j is no size', text => {
-    expect(() => parseSize(text, '--size')).toThrow(ConfigError)
-  })
-
-  test('numbers', () => {
-    expect(parseNumber('0.02', '--validation')).toBe(0.02)
-    for (const text of ['', ' ', 'x', 'NaN', 'Infinity'])
-      expect(() => parseNumber(text, '--seed')).toThrow(ConfigError)
-  })
-
-  test('tokenizers', () => {
-    expect(parseTokenizer('bytes')).toEqual({ kind: 'bytes' })
-    expect(parseTokenizer('bpe:8192')).toEqual({ kind: 'bpe', vocabSize: 8192 })
-    expect(parseTokenizer('models/x/tokenizer.json')).toEqual({
-      kind: 'file',
-      file: 'models/x/tokenizer.json',
-    })
-    for (const text of ['bpe', 'bpe:', 'bpe:many']) expect(() => parseTokenizer(text)).toThrow(/bpe:SIZE/)
-  })
+test('a tokenizer is trained, made of bytes, or read from a file', () => {
+  expect(parseTokenizer('bytes')).toEqual({ kind: 'bytes' })
+  expect(parseTokenizer('bpe:8192')).toEqual({ kind: 'bpe', vocabSize: 8192 })
+  expect(parseTokenizer('models/x/tokenizer.json')).toEqual({ kind: 'file', file: 'models/x/tokenizer.json' })
+  for (const text of ['bpe', 'bpe:', 'bpe:many']) expect(() => parseTokenizer(text)).toThrow(/bpe:SIZE/)
 })
 
 test('what was dropped is told, in the singular where it is one', () => {

@@ -1,10 +1,10 @@
-// One process at a time trains in a run folder.
+// One process at a time works in a folder.
 
 import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { ConfigError } from '../errors.ts'
+import { ConfigError } from './errors.ts'
 
 const ownerSchema = z.object({
   pid: z.int(),
@@ -17,22 +17,23 @@ const ownerSchema = z.object({
 type Owner = z.infer<typeof ownerSchema>
 
 /** A file that exists while its owner lives; one left behind by a kill is taken over. */
-export class RunLock {
+export class FolderLock {
   readonly #file: string
 
-  /** @throws ConfigError naming the process that trains in the folder */
-  constructor(folder: string) {
-    this.#file = join(folder, 'run.lock')
+  /**
+   * @param name of the file in the folder
+   * @param work what its owner does, as in 'is being trained'
+   * @throws ConfigError naming the process that works in the folder
+   */
+  constructor(folder: string, { name, work }: { name: string; work: string }) {
+    this.#file = join(folder, name)
     if (this.#create()) return
     const owner = readOwner(this.#file)
     if (owner && isAlive(owner)) {
       const where = owner.host === hostname() ? '' : ` on ${owner.host}`
-      throw new ConfigError(
-        `${folder} is being trained by process ${owner.pid}${where}: wait for it or stop it`,
-        {
-          path: '--out',
-        },
-      )
+      throw new ConfigError(`${folder} ${work} by process ${owner.pid}${where}: wait for it or stop it`, {
+        path: '--out',
+      })
     }
     rmSync(this.#file, { force: true })
     if (!this.#create())
