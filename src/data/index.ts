@@ -12,7 +12,7 @@ export {
 export type { CorpusManifest, DomainCounts, ShardEntry, SplitCounts, SplitName } from './corpus-manifest.ts'
 export { type DebianDomainName, debianDomains, defaultDomains } from './debian/domains.ts'
 export { type DebianSourceOptions, debianSource } from './debian/source.ts'
-export type { Document, Origin, SourceProgress, TextSource } from './document.ts'
+export type { Document, Origin, SkippedFile, SourceProgress, TextSource } from './document.ts'
 export { type PrepareOptions, type PrepareProgress, prepareCorpus } from './prepare.ts'
 export { type FileSourceOptions, fileSource } from './sources/files.ts'
 export { sampleSource } from './sources/sample.ts'

@@ -55,7 +55,7 @@ export async function ingest(
       duplicateParagraphs: filter.dropped.paragraphs,
       duplicateBytes: filter.dropped.bytes,
       shortDocuments,
-      skippedFiles: source.skippedFiles,
+      skippedFiles: source.skipped.length,
     },
   }
 }

@@ -44,7 +44,7 @@ function sourceOf(texts: Record<string, string[]>): TextSource {
       }
     },
     origins: () => [{ name: 'test', licence: 'CC0-1.0' }],
-    skippedFiles: 3,
+    skipped: ['a', 'b', 'c'].map(file => ({ file, reason: 'is empty' })),
   }
 }
 

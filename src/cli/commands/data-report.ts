@@ -1,6 +1,6 @@
 // A corpus described for people: what it holds, what was dropped, under which licences.
 
-import type { Corpus, DomainCounts, Origin } from '../../data/index.ts'
+import type { Corpus, DomainCounts, Origin, SkippedFile } from '../../data/index.ts'
 import { bold, dim, shortBytes, shortCount, table, yellow } from '../terminal.ts'
 
 export function describeCorpus({ folder, manifest, train, validation, vocabSize }: Corpus): string {
@@ -54,6 +54,13 @@ function cleaningNotes(cleaning: Corpus['manifest']['cleaning']): string[] {
     note(replacedCharacters, 'character', 'replaced, not UTF-8', yellow),
   ]
   return notes.filter(text => text !== undefined)
+}
+
+/** The first few of the files that were passed over, by name. */
+export function skippedLines(skipped: readonly SkippedFile[]): string[] {
+  const shown = skipped.slice(0, 5).map(({ file, reason }) => dim(`skipped ${file}: ${reason}`))
+  const rest = skipped.length - shown.length
+  return rest > 0 ? [...shown, dim(`skipped ${count(rest)} files more`)] : shown
 }
 
 function note(number: number, noun: string, rest: string, paint = dim): string | undefined {

@@ -54,7 +54,7 @@ test('prepare makes a corpus of the sample and describes it; info repeats that',
   expect(prepared.stdout).toMatch(/^bible +\d+ +210 kB +20\dk +/m)
   expect(prepared.stdout).toMatch(/^CC0-1\.0 +set\.mm/m)
   const info = await switchyard(['info', out, '--verify'])
-  expect(info.stdout).toBe(prepared.stdout)
+  expect(info.stdout).toBe(`${prepared.stdout}\nok the checksums of all 2 shards match\n`)
   const json = await switchyard(['info', out, '--json'])
   expect(JSON.parse(json.stdout)).toEqual(openCorpus(out).manifest)
 })

@@ -2,12 +2,19 @@
 
 import { Command, Option } from 'commander'
 import { debianDomains, defaultDomains } from '../../data/debian/domains.ts' // small: --help stays quick
-import type { PrepareOptions, PrepareProgress, TextSource, TokenizerChoice } from '../../data/index.ts'
+import type {
+  Corpus,
+  PrepareOptions,
+  PrepareProgress,
+  TextSource,
+  TokenizerChoice,
+} from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import { Interruption } from '../interruption.ts'
 import { Progress } from '../progress.ts'
+import { green } from '../terminal.ts'
 import { numberOf, sizeOf, wholeNumberOf } from '../values.ts'
-import { describeCorpus } from './data-report.ts'
+import { describeCorpus, skippedLines } from './data-report.ts'
 import { parseTokenizer } from './tokenizer-option.ts'
 
 interface PrepareFlags {
@@ -131,7 +138,9 @@ async function prepare(flags: PrepareFlags): Promise<void> {
       step = next
       draw()
     }
-    const corpus = await prepareCorpus({ ...(await prepareOptions(flags)), onProgress, signal })
+    const options = await prepareOptions(flags)
+    const corpus = await prepareCorpus({ ...options, onProgress, signal })
+    for (const line of skippedLines(options.source.skipped)) progress.line(line)
     progress.clear()
     process.stdout.write(flags.json ? toJson(corpus.manifest) : describeCorpus(corpus))
   } catch (error) {
@@ -168,7 +177,13 @@ async function info(folder: string, flags: InfoFlags): Promise<void> {
       progress.clear()
     }
   }
-  process.stdout.write(flags.json ? toJson(corpus.manifest) : describeCorpus(corpus))
+  if (flags.json) process.stdout.write(toJson(corpus.manifest))
+  else process.stdout.write(`${describeCorpus(corpus)}${flags.verify ? `\n${verified(corpus)}\n` : ''}`)
+}
+
+function verified({ train, validation }: Corpus): string {
+  const shards = train.shards.length + validation.shards.length
+  return `${green('ok')} the checksums of all ${shards} shards match`
 }
 
 async function chooseSource({ sample, from, domain, domains, cache }: PrepareFlags): Promise<TextSource> {
