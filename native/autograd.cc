@@ -3,6 +3,7 @@
 #include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "dtypes.h"
 #include "errors.h"
@@ -34,6 +35,26 @@ Napi::Value setGrad(const Napi::CallbackInfo& info) {
   }
   tensor.mutable_grad() = gradient;
   return info.Env().Undefined();
+}
+
+/** gradOf(output, inputs, weight or null, retainGraph, createGraph) -> handle or null per input */
+Napi::Value gradOf(const Napi::CallbackInfo& info) {
+  Instance& instance = Instance::of(info.Env());
+  const Napi::Array handles = info[1].As<Napi::Array>();
+  torch::autograd::variable_list inputs, weights;
+  for (uint32_t i = 0; i < handles.Length(); i++) {
+    inputs.push_back(instance.handles.get(handles.Get(i).As<Napi::Number>().DoubleValue()));
+  }
+  if (!info[2].IsNull()) weights.push_back(tensorArgument(info, 2));
+  const bool retain = info[3].ToBoolean(), create = info[4].ToBoolean();
+  const auto gradients = torch::autograd::grad({tensorArgument(info, 0)}, inputs, weights, retain, create, true);
+  Napi::Array result = Napi::Array::New(info.Env(), gradients.size());
+  for (uint32_t i = 0; i < gradients.size(); i++) {
+    const at::Tensor& gradient = gradients[i];
+    result.Set(i, gradient.defined() ? Napi::Value(Napi::Number::New(info.Env(), instance.handles.add(gradient)))
+                                     : info.Env().Null());
+  }
+  return result;
 }
 
 Napi::Value requiresGrad(const Napi::CallbackInfo& info) {
@@ -107,6 +128,7 @@ void exportAutograd(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   add("grad", guarded<grad>);
+  add("gradOf", guarded<gradOf>);
   add("setGrad", guarded<setGrad>);
   add("requiresGrad", guarded<requiresGrad>);
   add("isLeaf", guarded<isLeaf>);

@@ -22,15 +22,23 @@ export class Contestant {
   readonly #reader: Interface
 
   /** A contestant of `benchmarks/contestants`, in TypeScript. */
-  static ours(name: string, file: string, args: readonly string[] = []): Contestant {
+  static ours(
+    name: string,
+    file: string,
+    args: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+  ): Contestant {
     const script = fileURLToPath(new URL(`../contestants/${file}`, import.meta.url))
-    return new Contestant(name, process.execPath, ['--import', 'tsx', script, ...args])
+    return new Contestant(name, process.execPath, ['--import', 'tsx', script, ...args], env)
   }
 
-  /** A contestant of `benchmarks/peers`, in Python. OpenMP waits passively, which is the better way on few cores. */
+  /** A contestant of `benchmarks/peers`, in Python, with threads that wait as ours do: the better way on few cores. */
   static peer(name: string, python: string, file: string, args: readonly string[] = []): Contestant {
     const script = fileURLToPath(new URL(`../peers/${file}`, import.meta.url))
-    return new Contestant(name, python, [script, ...args], { OMP_WAIT_POLICY: 'passive' })
+    return new Contestant(name, python, [script, ...args], {
+      OMP_WAIT_POLICY: 'passive',
+      OPENBLAS_THREAD_TIMEOUT: '16',
+    })
   }
 
   constructor(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {

@@ -79,10 +79,10 @@ class FileTokenizer implements Tokenizer {
 
   async encodeBatch(
     texts: readonly string[],
-    { specials = 'token' }: EncodeOptions = {},
+    { specials = 'token', addSpecialTokens = false }: EncodeOptions = {},
   ): Promise<number[][]> {
     const native = specials === 'token' ? this.#native : this.#withoutSpecials()
-    const encodings = await native.encodeBatch([...texts], { addSpecialTokens: false })
+    const encodings = await native.encodeBatch([...texts], { addSpecialTokens })
     return encodings.map(encoding => encoding.getIds())
   }
 

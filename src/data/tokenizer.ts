@@ -13,6 +13,8 @@ export interface EncodeOptions {
    * templates need; the default) or as plain characters (right for text of unknown origin).
    */
   specials?: 'token' | 'text'
+  /** Add the tokens that the tokenizer's file puts around a text, as Mixtral's `<s>` before it. Default: false. */
+  addSpecialTokens?: boolean
 }
 
 export interface DecodeOptions {
@@ -24,7 +26,7 @@ export interface Tokenizer {
   /** One more than the largest id: the rows an embedding needs. */
   readonly vocabSize: number
   readonly specialIds: SpecialIds
-  /** Token ids of a text; no special tokens are added around it. Runs beside the event loop. */
+  /** Token ids of a text. Runs beside the event loop. */
   encode(text: string, options?: EncodeOptions): Promise<number[]>
   encodeBatch(texts: readonly string[], options?: EncodeOptions): Promise<number[][]>
   decode(ids: readonly number[], options?: DecodeOptions): string

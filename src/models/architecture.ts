@@ -23,8 +23,8 @@ export interface CheckpointPiece {
 /** A model type, as `model_type` in config.json names it. */
 export interface Architecture<C extends DecoderConfig = DecoderConfig> {
   parseConfig(json: unknown, source: string): C
-  /** Contents of config.json. */
-  toJson(config: C): Record<string, unknown>
+  /** Contents of the config.json of a model whose weights are stored in `dtype`, as HF names it. */
+  toJson(config: C, dtype: string): Record<string, unknown>
   parameterShapes(config: C): ParameterShapes
   /** How published files store each tensor. */
   checkpointPieces(config: C): CheckpointPiece[]

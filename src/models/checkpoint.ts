@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { FormatError, invariant } from '../errors.ts'
 import { writeSafetensors } from '../formats/index.ts'
 import { skipInit } from '../nn/index.ts'
-import { type Device, noGrad, type Tensor, tidy } from '../torch/index.ts'
+import { type Device, type DType, noGrad, type Tensor, tidy } from '../torch/index.ts'
 import { type CheckpointPiece, wholePieces } from './architecture.ts'
 import type { CausalLM } from './decoder.ts'
 import { locateTensors, readModelConfig, type TensorLocation } from './folder.ts'
@@ -113,11 +113,20 @@ function partOf(
   return rows === undefined ? slice : slice.narrow(0, rows[0], rows[1])
 }
 
+/** What config.json calls a dtype. */
+const hfDTypes: Partial<Record<DType, string>> = {
+  f32: 'float32',
+  f64: 'float64',
+  bf16: 'bfloat16',
+  f16: 'float16',
+}
+
 /** Writes config.json and model.safetensors under published names: any tool that reads the type reads the folder. */
 export function saveModel(folder: string, model: CausalLM, config: ModelConfig): void {
   const architecture = architectureOf(config)
   const parameters = model.namedParameters()
-  writeFileSync(join(folder, 'config.json'), `${JSON.stringify(architecture.toJson(config), null, 2)}\n`)
+  const json = architecture.toJson(config, hfDTypes[model.model.norm.weight.dtype] ?? 'float32')
+  writeFileSync(join(folder, 'config.json'), `${JSON.stringify(json, null, 2)}\n`)
   const sources = architecture.checkpointPieces(config).map(piece => {
     const parameter = parameters.get(piece.parameter)
     invariant(parameter, `the model has no parameter ${piece.parameter}`)

@@ -22,16 +22,23 @@ export interface DecoderConfig {
   initializer_range: number
   pad_token_id: number | null
   bos_token_id: number | null
-  eos_token_id: number | null
+  /** Several where any of them ends a text. */
+  eos_token_id: number | number[] | null
 }
+
+/** What HF takes for a field that config.json leaves out. Differs by model type. */
+export type DecoderDefaults = Pick<
+  DecoderConfig,
+  'num_key_value_heads' | 'max_position_embeddings' | 'rms_norm_eps' | 'rope_theta' | 'sliding_window'
+>
 
 const size = z
   .int()
   .positive()
   .max(2 ** 31)
-const tokenId = z.int().nonnegative().nullish()
+const tokenId = z.int().nonnegative()
 
-/** The fields of a decoder's config.json, before defaults. */
+/** The fields of a decoder's config.json. */
 const decoderFields = z.looseObject({
   vocab_size: size,
   hidden_size: size,
@@ -40,16 +47,19 @@ const decoderFields = z.looseObject({
   num_attention_heads: size,
   num_key_value_heads: size.nullish(),
   head_dim: size.nullish(),
-  max_position_embeddings: size.default(4096),
-  rms_norm_eps: z.number().nonnegative().default(1e-5),
+  max_position_embeddings: size.optional(),
+  rms_norm_eps: z.number().nonnegative().optional(),
   rope_theta: z.number().positive().nullish(),
   rope_parameters: z.looseObject({ rope_theta: z.number().positive().nullish() }).nullish(),
   sliding_window: size.nullish(),
   tie_word_embeddings: z.boolean().default(false),
   initializer_range: z.number().positive().default(0.02),
-  pad_token_id: tokenId,
-  bos_token_id: tokenId,
-  eos_token_id: z.union([tokenId, z.array(z.int())]),
+  pad_token_id: tokenId.nullish(),
+  bos_token_id: tokenId.nullable().default(1),
+  eos_token_id: z
+    .union([tokenId, z.array(tokenId)])
+    .nullable()
+    .default(2),
 })
 
 /** Fields that change the computation, with the only values that are computed here. */
@@ -68,11 +78,7 @@ const fixedFields: Record<string, readonly unknown[]> = {
  * @param source names the file in errors
  * @throws ConfigError naming the field, its value and what is possible
  */
-export function parseDecoderConfig(
-  json: unknown,
-  source: string,
-  defaults: { rope_theta: number },
-): DecoderConfig {
+export function parseDecoderConfig(json: unknown, source: string, defaults: DecoderDefaults): DecoderConfig {
   const fields = check(decoderFields, json, source)
   refuseUnsupported(fields, source)
   const heads = fields.num_attention_heads
@@ -82,24 +88,25 @@ export function parseDecoderConfig(
     intermediate_size: fields.intermediate_size,
     num_hidden_layers: fields.num_hidden_layers,
     num_attention_heads: heads,
-    num_key_value_heads: fields.num_key_value_heads ?? heads,
+    // HF: left out is the type's default, null is one per head.
+    num_key_value_heads:
+      (fields.num_key_value_heads === undefined
+        ? defaults.num_key_value_heads
+        : fields.num_key_value_heads) ?? heads,
     head_dim: fields.head_dim ?? fields.hidden_size / heads,
-    max_position_embeddings: fields.max_position_embeddings,
-    rms_norm_eps: fields.rms_norm_eps,
+    max_position_embeddings: fields.max_position_embeddings ?? defaults.max_position_embeddings,
+    rms_norm_eps: fields.rms_norm_eps ?? defaults.rms_norm_eps,
     rope_theta: fields.rope_parameters?.rope_theta ?? fields.rope_theta ?? defaults.rope_theta,
-    sliding_window: fields.sliding_window ?? null,
+    sliding_window: fields.sliding_window === undefined ? defaults.sliding_window : fields.sliding_window,
     tie_word_embeddings: fields.tie_word_embeddings,
     initializer_range: fields.initializer_range,
     pad_token_id: fields.pad_token_id ?? null,
-    bos_token_id: fields.bos_token_id ?? null,
-    eos_token_id: firstOf(fields.eos_token_id),
+    bos_token_id: fields.bos_token_id,
+    eos_token_id: fields.eos_token_id,
   }
   refuseImpossibleHeads(config, source)
   return config
 }
-
-const firstOf = (id: number | number[] | null | undefined): number | null =>
-  (Array.isArray(id) ? id[0] : id) ?? null
 
 /** Parses with a schema; the first problem becomes a ConfigError. */
 export function check<T>(schema: z.ZodType<T>, json: unknown, source: string): T {
@@ -148,7 +155,7 @@ function refuseImpossibleHeads(config: DecoderConfig, source: string): void {
 }
 
 /** The fields of config.json that a decoder shares, in the spellings of transformers 4 and 5. */
-export function decoderJson(config: DecoderConfig, dtype = 'float32'): Record<string, unknown> {
+export function decoderJson(config: DecoderConfig, dtype: string): Record<string, unknown> {
   return {
     ...config,
     hidden_act: 'silu',

@@ -14,9 +14,9 @@ import {
   RMSNorm,
   rotation,
 } from '../nn/index.ts'
-import { arange, fusedLinearCrossEntropy, hasKernel, linear, noGrad, Tensor, tidy } from '../torch/index.ts'
+import { arange, linear, noGrad, Tensor, tidy } from '../torch/index.ts'
 import type { DecoderConfig } from './config.ts'
-import { nextTokenLoss } from './loss.ts'
+import { headLoss } from './loss.ts'
 
 /** The block after attention: a dense one returns its output alone, an MoE layer also its routing. */
 export type FeedForward = Module & { forward(x: Tensor, mask: Tensor | null): Tensor | MoeOutput }
@@ -154,19 +154,19 @@ export class CausalLM extends Module {
     this.lm_head = config.tie_word_embeddings
       ? null
       : new Linear(config.hidden_size, config.vocab_size, { bias: false })
-    this.#initialize(config.initializer_range)
+    this.#initialize(config)
   }
 
   /** ids i64 [B, T] */
   forward(ids: Tensor, input: ForwardInput = {}): ForwardOutput {
     return tidy(() => {
       const { hidden, routings } = this.model.forward(ids, input)
-      return { logits: this.#score(hidden), routings }
+      return { logits: linear(hidden, this.#head), routings }
     })
   }
 
   /**
-   * Mean cross-entropy in nats of each next token, without the logits of all tokens in memory where a kernel helps.
+   * Mean cross-entropy in nats of each next token.
    *
    * @param ids i64 [B, T]
    * @param targets i64 [B, T]: the token after each position; -100 where none counts
@@ -174,13 +174,7 @@ export class CausalLM extends Module {
   loss(ids: Tensor, targets: Tensor): { loss: Tensor; routings: LayerRouting[] } {
     return tidy(() => {
       const { hidden, routings } = this.model.forward(ids, {})
-      if (!hasKernel('linearCrossEntropy', hidden, this.#head)) {
-        return { loss: nextTokenLoss(this.#score(hidden), targets), routings }
-      }
-      return {
-        loss: fusedLinearCrossEntropy(hidden.flatten(0, 1), this.#head, targets.reshape([-1])),
-        routings,
-      }
+      return { loss: headLoss(hidden, this.#head, targets), routings }
     })
   }
 
@@ -189,14 +183,12 @@ export class CausalLM extends Module {
     return this.lm_head?.weight ?? this.model.embed_tokens.weight
   }
 
-  #score(hidden: Tensor): Tensor {
-    return linear(hidden, this.#head)
-  }
-
-  /** As HF does: every matrix normal with `initializer_range`, norms one. */
-  #initialize(std: number): void {
+  /** As HF does: every matrix normal with `initializer_range`, norms one, and the padding token's row zero. */
+  #initialize({ initializer_range: std, pad_token_id: padding }: DecoderConfig): void {
     for (const parameter of this.parameters()) {
       if (parameter.ndim > 1) normal(parameter, std)
     }
+    if (padding !== null)
+      noGrad(() => tidy(() => void this.model.embed_tokens.weight.select(0, padding).zero_()))
   }
 }

@@ -1,7 +1,14 @@
 // The training objective of a causal language model.
 
 import { atLeastF32 } from '../nn/index.ts'
-import { crossEntropyLoss, type Tensor, tidy } from '../torch/index.ts'
+import {
+  crossEntropyLoss,
+  fusedLinearCrossEntropy,
+  hasKernel,
+  linear,
+  type Tensor,
+  tidy,
+} from '../torch/index.ts'
 
 /** Targets with this value count in no loss. */
 export const ignoredTarget = -100
@@ -14,6 +21,19 @@ export const ignoredTarget = -100
  */
 export function nextTokenLoss(logits: Tensor, targets: Tensor): Tensor {
   return tidy(() => crossEntropyLoss(atLeastF32(logits.flatten(0, 1)), targets.reshape([-1])))
+}
+
+/**
+ * nextTokenLoss() of `hidden head^T`, without the logits of all tokens in memory where a kernel helps.
+ *
+ * @param hidden [B, T, D]
+ * @param head [V, D]
+ * @param targets i64 [B, T]
+ */
+export function headLoss(hidden: Tensor, head: Tensor, targets: Tensor): Tensor {
+  if (!hasKernel('linearCrossEntropy', hidden, head))
+    return tidy(() => nextTokenLoss(linear(hidden, head), targets))
+  return tidy(() => fusedLinearCrossEntropy(hidden.flatten(0, 1), head, targets.reshape([-1])))
 }
 
 /** Labels as HF has them, equal to the inputs: position t is scored on the id at t + 1, the last on nothing. */

@@ -2,11 +2,19 @@
 
 import { GatedMlp } from '../nn/index.ts'
 import { type Architecture, decoderShapes, type ParameterShapes, wholePieces } from './architecture.ts'
-import { type DecoderConfig, decoderJson, parseDecoderConfig } from './config.ts'
+import { type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
 import { CausalLM } from './decoder.ts'
 
 export interface MistralConfig extends DecoderConfig {
   model_type: 'mistral'
+}
+
+const defaults: DecoderDefaults = {
+  num_key_value_heads: 8,
+  max_position_embeddings: 131_072,
+  rms_norm_eps: 1e-6,
+  rope_theta: 10_000,
+  sliding_window: 4096,
 }
 
 export class MistralForCausalLM extends CausalLM {
@@ -18,9 +26,9 @@ export class MistralForCausalLM extends CausalLM {
 export const mistral: Architecture<MistralConfig> = {
   parseConfig: (json, source) => ({
     model_type: 'mistral',
-    ...parseDecoderConfig(json, source, { rope_theta: 10_000 }),
+    ...parseDecoderConfig(json, source, defaults),
   }),
-  toJson: config => ({ architectures: ['MistralForCausalLM'], ...decoderJson(config) }),
+  toJson: (config, dtype) => ({ architectures: ['MistralForCausalLM'], ...decoderJson(config, dtype) }),
   parameterShapes,
   checkpointPieces: config => wholePieces(parameterShapes(config)),
   inactiveParameters: () => 0,

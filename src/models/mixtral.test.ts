@@ -10,14 +10,15 @@ import {
   countParameters,
   denseTwin,
   flopsPerToken,
-  generate,
   layerTable,
   loadModel,
   type MixtralConfig,
+  MixtralForCausalLM,
   memoryNeeds,
   openTensors,
   parseModelConfig,
   readModelConfig,
+  saveModel,
   tensorSource,
   verifyModel,
 } from './index.ts'
@@ -192,6 +193,48 @@ describe('a folder that does not fit is refused with every difference', () => {
   })
 })
 
+describe("fields that config.json leaves out are HF's defaults", () => {
+  const sizes = {
+    vocab_size: 32000,
+    hidden_size: 4096,
+    intermediate_size: 14336,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+  }
+
+  test.each([
+    ['mixtral', { rms_norm_eps: 1e-5, rope_theta: 1e6, sliding_window: null }],
+    ['mistral', { rms_norm_eps: 1e-6, rope_theta: 1e4, sliding_window: 4096 }],
+  ])('%s', (model_type, own) => {
+    expect(parseModelConfig({ model_type, ...sizes }, 'defaults')).toMatchObject({
+      ...own,
+      num_key_value_heads: 8,
+      max_position_embeddings: 131_072,
+      bos_token_id: 1,
+      eos_token_id: 2,
+      pad_token_id: null,
+    })
+  })
+
+  test('null is no omission', () => {
+    const nulls = { num_key_value_heads: null, sliding_window: null, eos_token_id: null }
+    expect(parseModelConfig({ model_type: 'mistral', ...sizes, ...nulls }, 'nulls')).toMatchObject({
+      num_key_value_heads: 32,
+      sliding_window: null,
+      eos_token_id: null,
+    })
+  })
+})
+
+test('the padding token is embedded as zero, and config.json names the dtype of the weights', () => {
+  using model = new MixtralForCausalLM({ ...small, pad_token_id: 3 })
+  expect(model.model.embed_tokens.weight.select(0, 3).abs().sum().item()).toBe(0)
+  expect(model.model.embed_tokens.weight.select(0, 4).abs().sum().item()).toBeGreaterThan(0)
+  const folder = mkdtempSync(join(scratch, 'half-'))
+  saveModel(folder, model.to('bf16') as MixtralForCausalLM, small)
+  expect(JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')).dtype).toBe('bfloat16')
+})
+
 describe('accounting', () => {
   const mixtral8x7b = parseModelConfig(
     {
@@ -260,53 +303,5 @@ describe('accounting', () => {
       rows.reduce((sum, row) => sum + row[pick] * row.count, 0)
     expect(total('total')).toBe(countParameters(small).total)
     expect(total('active')).toBe(countParameters(small).active)
-  })
-})
-
-describe('generate', () => {
-  const { model } = loadModel(fixture('mixtral'))
-  async function ids(prompt: number[], options: Parameters<typeof generate>[2]): Promise<number[]> {
-    const all: number[] = []
-    for await (const id of generate(model, prompt, options)) all.push(id)
-    return all
-  }
-
-  test('the same seed gives the same tokens, another seed others', async () => {
-    const options = { maxNewTokens: 20, stopIds: [] }
-    expect(await ids([1, 5], { ...options, seed: 1 })).toEqual(await ids([1, 5], { ...options, seed: 1 }))
-    expect(await ids([1, 5], { ...options, seed: 1 })).not.toEqual(await ids([1, 5], { ...options, seed: 2 }))
-  })
-
-  test('ends at a stop id, which is not given out, and at the longest the model has', async () => {
-    const all = await ids([1, 5], { temperature: 0, maxNewTokens: 10, stopIds: [] })
-    const third = all[2] as number
-    expect(await ids([1, 5], { temperature: 0, maxNewTokens: 10, stopIds: [third] })).toEqual(
-      all.slice(0, all.indexOf(third)),
-    )
-    const positions = model.config.max_position_embeddings
-    expect((await ids(new Array(positions - 2).fill(1), { maxNewTokens: 10, stopIds: [] })).length).toBe(2)
-  })
-
-  test('can be ended between two tokens', async () => {
-    const controller = new AbortController()
-    const all: number[] = []
-    for await (const id of generate(model, [1], {
-      maxNewTokens: 50,
-      stopIds: [],
-      signal: controller.signal,
-    })) {
-      all.push(id)
-      if (all.length === 3) controller.abort()
-    }
-    expect(all.length).toBe(3)
-  })
-
-  test.each([
-    [[], 'prompt: is empty: give at least one token'],
-    [[96], "prompt: id 96 is outside of the model's vocabulary of 96"],
-    [[-1], 'prompt: id -1 is outside'],
-    [new Array(256).fill(1), "prompt: has 256 tokens; the model's 256 positions leave no room to continue"],
-  ])('a prompt of %o is refused', async (prompt, message) => {
-    await expect(ids(prompt, {})).rejects.toThrow(message)
   })
 })

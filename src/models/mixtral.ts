@@ -10,7 +10,7 @@ import {
   type ParameterShapes,
   wholePieces,
 } from './architecture.ts'
-import { check, type DecoderConfig, decoderJson, parseDecoderConfig } from './config.ts'
+import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
 import { CausalLM } from './decoder.ts'
 import type { MistralConfig } from './mistral.ts'
 
@@ -20,6 +20,14 @@ export interface MixtralConfig extends DecoderConfig {
   num_experts_per_tok: number
   /** Coefficient of the balance loss in HF's convention (hfBalanceLoss). */
   router_aux_loss_coef: number
+}
+
+const defaults: DecoderDefaults = {
+  num_key_value_heads: 8,
+  max_position_embeddings: 131_072,
+  rms_norm_eps: 1e-5,
+  rope_theta: 1_000_000,
+  sliding_window: null,
 }
 
 const moeFields = z.looseObject({
@@ -47,7 +55,7 @@ export class MixtralForCausalLM extends CausalLM {
 
 export const mixtral: Architecture<MixtralConfig> = {
   parseConfig,
-  toJson: config => ({ architectures: ['MixtralForCausalLM'], ...decoderJson(config) }),
+  toJson: (config, dtype) => ({ architectures: ['MixtralForCausalLM'], ...decoderJson(config, dtype) }),
   parameterShapes,
   checkpointPieces,
   inactiveParameters: config => {
@@ -65,7 +73,7 @@ function parseConfig(json: unknown, source: string): MixtralConfig {
       { path: source },
     )
   }
-  const decoder = parseDecoderConfig(json, source, { rope_theta: 1_000_000 })
+  const decoder = parseDecoderConfig(json, source, defaults)
   return { model_type: 'mixtral', ...decoder, num_local_experts, num_experts_per_tok, router_aux_loss_coef }
 }
 

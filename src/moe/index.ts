@@ -1,7 +1,7 @@
 // Mixture-of-Experts layers: routers, dispatch, experts, losses, statistics.
 
 export { type CapacityOptions, dropBeyondCapacity, expertCapacity } from './dispatch/capacity.ts'
-export type { Dispatch, Dispatched } from './dispatch/dispatcher.ts'
+export type { Dispatched } from './dispatch/dispatcher.ts'
 export { countPerExpert, sortedDispatch } from './dispatch/sorted.ts'
 export type { Experts } from './experts/experts.ts'
 export { GatedExperts, PlainExperts, type StackedExpertsOptions } from './experts/stacked.ts'

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { expectClose, expectNoLeak } from '../../tests/support/tensors.ts'
 import type { Module } from '../nn/index.ts'
 import { gradcheck, manualSeed, ones, randn, type Tensor, tensor, tidy } from '../torch/index.ts'
-import { type Experts, GatedExperts, MoeLayer, PlainExperts, TopKRouter } from './index.ts'
+import { type Experts, GatedExperts, MoeLayer, PlainExperts, routingStats, TopKRouter } from './index.ts'
 
 interface Shape {
   tokens: number
@@ -139,4 +139,28 @@ test('dropped tokens contribute nothing, the others what they do without capacit
       if (count === 2) expect(y.select(0, t).abs().max().item()).toBe(0)
     }
   })
+})
+
+test('a router and experts of different numbers are refused', () => {
+  const gate = new TopKRouter({ hiddenSize: 4, numExperts: 8, topK: 2 })
+  const experts = new GatedExperts({ numExperts: 4, hiddenSize: 4, intermediateSize: 4 })
+  expect(() => new MoeLayer(gate, experts)).toThrow('the router chooses among 8 experts, but there are 4')
+})
+
+test('padding neither reaches an expert nor changes what the others give', () => {
+  const layer = new MoeLayer(
+    new TopKRouter({ hiddenSize: 4, numExperts: 3, topK: 2 }),
+    new GatedExperts({ numExperts: 3, hiddenSize: 4, intermediateSize: 4 }),
+  )
+  const x = randn([2, 3, 4], { seed: 1 })
+  const mask = tensor([
+    [false, true, true],
+    [false, false, true],
+  ])
+  const { y, routing } = layer.forward(x, mask)
+  expect(y.select(0, 0).select(0, 0).abs().sum().item()).toBe(0)
+  expect(y.select(0, 1).narrow(0, 0, 2).abs().sum().item()).toBe(0)
+  expect(routingStats(routing).load.reduce((a, b) => a + b)).toBe(3 * 2)
+  const alone = layer.forward(x.select(0, 1).narrow(0, 2, 1)).y
+  expectClose(y.select(0, 1).narrow(0, 2, 1), alone, 1e-6)
 })

@@ -1,6 +1,7 @@
 // The MoE layer: Router -> Dispatch -> Experts -> Combine.
 // Shapes: B batch, S sequence, T = B*S tokens, D model.
 
+import { ConfigError } from '../errors.ts'
 import { Module } from '../nn/index.ts'
 import type { Tensor } from '../torch/index.ts'
 import { type CapacityOptions, dropBeyondCapacity, expertCapacity } from './dispatch/capacity.ts'
@@ -39,6 +40,12 @@ export class MoeLayer<
 
   constructor(gate: R, experts: X, dispatch: DispatchOptions = { kind: 'dropless' }) {
     super()
+    if (gate.numExperts !== experts.numExperts) {
+      throw new ConfigError(
+        `the router chooses among ${gate.numExperts} experts, but there are ${experts.numExperts}`,
+        { path: 'numExperts' },
+      )
+    }
     this.gate = gate
     this.experts = experts
     this.dispatch = dispatch

@@ -1,6 +1,6 @@
 // Module: a tree of parameters, constants and other modules, addressed by the names of its properties.
 
-import { ConfigError, invariant } from '../errors.ts'
+import { ConfigError } from '../errors.ts'
 import { Constant, type Device, type DType, noGrad, Parameter, type Tensor, tidy } from '../torch/index.ts'
 
 /**
@@ -133,11 +133,4 @@ function refuseMismatch(own: ReadonlyMap<string, Tensor>, given: ReadonlyMap<str
   const shown = problems.slice(0, 8).join('; ')
   const more = problems.length > 8 ? `; and ${problems.length - 8} more` : ''
   throw new ConfigError(`tensors do not fit the model: ${shown}${more}`, { path: '' })
-}
-
-/** The element `i` of a list of modules that is known to have it. */
-export function moduleAt<M extends Module>(modules: readonly M[], i: number): M {
-  const module = modules[i]
-  invariant(module, `no module ${i} in a list of ${modules.length}`)
-  return module
 }

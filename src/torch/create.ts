@@ -75,8 +75,11 @@ export function empty(shape: readonly number[], options: TensorOptions = {}): Te
   return finish(make.empty(shape, options.dtype ?? 'f32', options.device), options)
 }
 
-/** `start, start + step, ...` below `end`; default dtype i64. */
-export function arange(start: number, end: number, step = 1, options: TensorOptions = {}): Tensor {
+/** `start, start + step, ...` below `end`, or `0, 1, ...` below the one number; default dtype i64. */
+export function arange(end: number): Tensor
+export function arange(start: number, end: number, step?: number, options?: TensorOptions): Tensor
+export function arange(first: number, second?: number, step = 1, options: TensorOptions = {}): Tensor {
+  const [start, end] = second === undefined ? [0, first] : [first, second]
   return finish(make.arange(start, end, step, options.dtype ?? 'i64', options.device), options)
 }
 
@@ -143,6 +146,11 @@ function mixed(first: Scalar, other: Scalar): TorchError {
   )
 }
 
+const scalarTypes = new Set(['number', 'boolean', 'bigint'])
+
+const notScalar = (item: unknown): TorchError =>
+  new TorchError(`'${String(item)}' is not a number, boolean or bigint`, { operator: 'tensor' })
+
 /** Nested data as a flat typed array: u8 for booleans, i64 for bigints. Ragged nesting is an error. */
 function flatten(data: NestedData): Uint8Array | BigInt64Array | Float64Array {
   const flat: Scalar[] = []
@@ -158,6 +166,7 @@ function flatten(data: NestedData): Uint8Array | BigInt64Array | Float64Array {
       )
     }
     if (Array.isArray(item)) for (const child of item) visit(child, dim + 1)
+    else if (!scalarTypes.has(typeof item)) throw notScalar(item)
     else if (flat.length > 0 && typeof item !== typeof flat[0]) throw mixed(flat[0] as Scalar, item as Scalar)
     else flat.push(item as Scalar)
   }

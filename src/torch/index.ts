@@ -27,15 +27,12 @@ export {
   einsum,
   embedding,
   emptyLike,
-  foreachAdd,
   foreachAdd_,
   foreachAddcdiv_,
   foreachAddcmul_,
-  foreachDiv_,
   foreachMul_,
   foreachNorm,
   foreachSqrt,
-  foreachZero_,
   fullLike,
   fusedAdamw_,
   fusedCausalAttention,
@@ -57,6 +54,7 @@ export {
   zerosLike,
 } from './generated/functions.ts'
 export { Generator, manualSeed } from './generator.ts'
+export { type GradOptions, grad } from './grad.ts'
 export { gradcheck } from './gradcheck.ts'
 export { hasKernel, type KernelName, kernelNames, withKernels } from './kernels.ts'
 export { MappedFile, mapFile } from './map-file.ts'

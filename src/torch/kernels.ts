@@ -1,6 +1,7 @@
 // Which parts run their own kernel (native/kernels) and which their reference in TypeScript. For tests and for finding
 // out which part is to blame; both give the same result but for rounding.
 
+import { ConfigError } from '../errors.ts'
 import { native } from './native.ts'
 import type { Tensor } from './tensor.ts'
 
@@ -20,8 +21,12 @@ const enabled = new Set<KernelName>(fromEnvironment(process.env.SWITCHYARD_KERNE
 
 function fromEnvironment(text: string | undefined): readonly KernelName[] {
   if (text === undefined) return kernelNames
-  const wanted = text.split(',')
-  return kernelNames.filter(name => wanted.includes(name))
+  const wanted = text === 'none' ? [] : text.split(',')
+  const unknown = wanted.find(name => !kernelNames.includes(name as KernelName))
+  if (unknown === undefined) return wanted as KernelName[]
+  throw new ConfigError(`'${unknown}' is none of ${kernelNames.join(', ')}, none`, {
+    path: 'SWITCHYARD_KERNELS',
+  })
 }
 
 /** Uses exactly these kernels while `body` runs. */

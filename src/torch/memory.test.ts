@@ -6,6 +6,7 @@ import {
   emptyCache,
   fullPrecision,
   Generator,
+  grad,
   memoryUse,
   noGrad,
   ones,
@@ -163,6 +164,21 @@ test('fullPrecision switches autocast off inside, and restores the dtype of the 
     x.matmul(x).dtype,
   ])
   expect(dtypes).toEqual(['f32', 'bf16', 'bf16'])
+})
+
+test('grad gives gradients and leaves those of the leaves alone', () => {
+  const before = live()
+  tidy(() => {
+    const x = tensor([3], { requiresGrad: true })
+    const other = ones([1], { requiresGrad: true })
+    const [slope, none] = grad(x.pow(3).sum(), [x, other], { createGraph: true }) // 3 x^2
+    expect([slope?.item(), none, x.grad]).toEqual([27, null, null])
+    const [curvature] = grad(slope as Tensor, [x], { weight: tensor([2]) }) // 2 * 6 x
+    expect(curvature?.item()).toBe(36)
+    expect(() => grad(slope as Tensor, [x])).toThrow('second time')
+    expect(() => grad(ones([1]), [x])).toThrow('does not require grad')
+  })
+  expect(live()).toBe(before)
 })
 
 test('createGraph keeps the graph, so that gradients have gradients', () => {

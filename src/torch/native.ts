@@ -39,6 +39,13 @@ export interface Native {
   closeScope(kept: readonly Handle[]): void
 
   grad(tensor: Handle): Handle | null
+  gradOf(
+    output: Handle,
+    inputs: readonly Handle[],
+    weight: Handle | null,
+    retainGraph: boolean,
+    createGraph: boolean,
+  ): (Handle | null)[]
   setGrad(tensor: Handle, gradient: Handle | null): void
   requiresGrad(tensor: Handle): boolean
   isLeaf(tensor: Handle): boolean
@@ -99,6 +106,9 @@ function load(): Native {
   // libgomp reads this once, when libtorch pulls it in. Spinning OpenMP threads would fight with BLAS's own. A worker
   // has only a copy of the environment: it must be set outside when a worker is the first to load the addon.
   process.env.OMP_WAIT_POLICY ??= 'passive'
+  // OpenBLAS's threads look for work for 2^n cycles before they sleep. Its 2^26 last 20 ms, which are taken from the
+  // OpenMP threads that run meanwhile: a quarter of a training step on two cores.
+  process.env.OPENBLAS_THREAD_TIMEOUT ??= '16'
   const addon = openAddon()
   addon.setErrorFactory(toError)
   const { blas } = addon.info()

@@ -3,10 +3,12 @@ import { expect, test } from 'vitest'
 import { generate } from '../../scripts/gen/generate.ts'
 import {
   callOperator,
+  Generator,
   hasOperator,
   OutOfMemoryError,
   ones,
   operatorNames,
+  randn,
   runtimeInfo,
   type Tensor,
   TorchError,
@@ -65,6 +67,21 @@ test.each([
     "aten::cat([f32[2], undefined]): 'tensors' must be an array of Tensors, got undefined",
   ],
   [
+    'a number for a tensor',
+    () => callOperator('aten::mm', ones([2, 2]), 5),
+    "aten::mm(...): 'mat2' must be a Tensor, got 5",
+  ],
+  [
+    'a number for a tensor in a list',
+    () => callOperator('aten::cat', [ones([2]), 5]),
+    "aten::cat(...): 'tensors' must be a Tensor, got 5",
+  ],
+  [
+    'a tensor for a number',
+    () => callOperator('aten::sum.dim_IntList', ones([2]), ones([1])),
+    "aten::sum.dim_IntList(f32[2], an object): 'dim' must be an array of integers, got an object",
+  ],
+  [
     'an unknown dtype',
     () => callOperator('aten::zeros', [2], 'f8'),
     "aten::zeros([2], 'f8'): 'dtype' must be a dtype, got 'f8'",
@@ -95,6 +112,10 @@ test('the generic door converts every kind of argument and result', () => {
   expect(callOperator('aten::size.int', x, 0)).toBe(2)
   expect(callOperator('aten::add_.Scalar', x, 1)).toBe(x)
   expect((callOperator('aten::einsum', 'ij,jk->ik', [x, x]) as Tensor).shape).toEqual([2, 2])
+  using generator = Generator.seeded(7)
+  expect((callOperator('aten::randn.generator', [3], generator) as Tensor).tolist()).toEqual(
+    randn([3], { seed: 7 }).tolist(),
+  )
   expect((callOperator('aten::clamp', x, null, 3) as Tensor).max().item()).toBe(3)
 })
 

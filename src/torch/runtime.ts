@@ -1,7 +1,8 @@
 // The libtorch underneath: what it is, what it holds, how many threads it uses, and any of its operators by name.
 
 import { TorchError } from '../errors.ts'
-import { native, type RuntimeInfo } from './native.ts'
+import { Generator } from './generator.ts'
+import { native, type OperatorSchema, type RuntimeInfo } from './native.ts'
 import { Operator } from './operator.ts'
 import { Tensor } from './tensor.ts'
 
@@ -70,8 +71,9 @@ export function operatorNames(): string[] {
  */
 export function callOperator(name: string, ...args: unknown[]): unknown {
   const operator = parse(name)
-  const { returns, returnsSelf } = operator.schema
-  const result = native().call(operator.id, ...args.map(unwrap))
+  const { parameters, returns, returnsSelf } = operator.schema
+  const raw = args.map((value, i) => unwrap(value, name, parameters[i]))
+  const result = native().call(operator.id, ...raw)
   if (returnsSelf) return args[0]
   if (returns.length > 1) return (result as unknown[]).map((item, i) => wrap(item, returns[i]))
   return wrap(result, returns[0])
@@ -83,9 +85,15 @@ function parse(name: string): Operator {
   return new Operator(match[1], match[2])
 }
 
-function unwrap(value: unknown): unknown {
-  if (value instanceof Tensor) return value.handle
-  return Array.isArray(value) ? value.map(unwrap) : value
+/** Native code knows tensors and generators by number: only where one is wanted may one, and nothing else, be given. */
+function unwrap(value: unknown, operator: string, parameter?: OperatorSchema['parameters'][number]): unknown {
+  if (Array.isArray(value)) return value.map(item => unwrap(item, operator, parameter))
+  const type = parameter?.type ?? ''
+  if (value instanceof Tensor && type.startsWith('Tensor')) return value.handle
+  if (value instanceof Generator && type.startsWith('Generator')) return value.id
+  if (typeof value !== 'number' || !/^(Tensor|Generator)/.test(type)) return value
+  const [wanted] = type.split(/\W/)
+  throw new TorchError(`'${parameter?.name}' must be a ${wanted}, got ${value}`, { operator, args: ['...'] })
 }
 
 function wrap(value: unknown, type = ''): unknown {

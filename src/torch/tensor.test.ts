@@ -257,3 +257,20 @@ test('property: broadcasting an addition gives the larger shape, whatever the or
     }),
   )
 })
+
+test('arange counts from zero when given one number', () => {
+  expect(arange(4).tolist()).toEqual([0, 1, 2, 3])
+  expect(arange(1, 4).tolist()).toEqual([1, 2, 3])
+})
+
+test('what is no number is refused, naming it', () => {
+  expect(() => tensor(['a'] as unknown as number[])).toThrow("'a' is not a number, boolean or bigint")
+  expect(() => tensor([1, null] as unknown as number[])).toThrow("'null' is not a number, boolean or bigint")
+})
+
+test('allclose compares within a tolerance', () => {
+  const x = tensor([1, 2])
+  expect(x.allclose(tensor([1, 2 + 1e-6]))).toBe(true)
+  expect(x.allclose(tensor([1, 2.1]))).toBe(false)
+  expect(x.isclose(tensor([1, 2.1])).tolist()).toEqual([1, 0])
+})

@@ -1,7 +1,7 @@
 // Token by token: prefill once, then one position per step.
 
 import { ConfigError } from '../../errors.ts'
-import { inferenceMode, type Tensor, tensor, tidy } from '../../torch/index.ts'
+import { inferenceMode, tensor, tidy } from '../../torch/index.ts'
 import type { CausalLM } from '../decoder.ts'
 import { PreallocatedCache } from './cache.ts'
 import { uniformSource } from './random.ts'
@@ -31,14 +31,13 @@ export async function* generate(
 ): AsyncGenerator<number> {
   const sampling = checkSampling(options)
   const limit = newTokenLimit(model, prompt, options.maxNewTokens)
-  const stops = new Set(options.stopIds ?? [model.config.eos_token_id])
+  const stops = new Set(options.stopIds ?? [model.config.eos_token_id].flat())
   const uniform = uniformSource(options.seed ?? 0)
-  const parameter = model.model.norm.weight
-  const { dtype, device } = parameter
+  const { dtype, device } = model.model.norm.weight
   const history = [...prompt]
   using cache = new PreallocatedCache(model.config, { capacity: prompt.length + limit, dtype, device })
   for (let fresh: readonly number[] = prompt; history.length < prompt.length + limit; ) {
-    const logits = nextLogits(model, tensor([fresh.map(BigInt)]).to(device), cache)
+    const logits = nextLogits(model, fresh, cache)
     const id = sampleToken(logits, history, sampling, uniform)
     if (stops.has(id)) return
     history.push(id)
@@ -49,10 +48,11 @@ export async function* generate(
   }
 }
 
-/** The scores of the token after the last of `ids`. */
-function nextLogits(model: CausalLM, ids: Tensor, cache: PreallocatedCache): Float32Array {
+/** The scores of the token after the last of `fresh`, which follow the cached ones. */
+function nextLogits(model: CausalLM, fresh: readonly number[], cache: PreallocatedCache): Float32Array {
   return inferenceMode(() =>
     tidy(() => {
+      const ids = tensor([fresh.map(BigInt)]).to(model.model.norm.weight.device) // [1, T]
       const { logits } = model.forward(ids, { cache })
       return logits.select(0, 0).select(0, -1).float().toTypedArray<'f32'>()
     }),

@@ -29,11 +29,6 @@ export function checkSampling(options: SamplingOptions): Required<SamplingOption
   return { temperature, topK, topP, minP, repetitionPenalty }
 }
 
-interface Candidate {
-  id: number
-  weight: number
-}
-
 /**
  * Picks a token. Filters apply in the order repetition penalty, temperature, top-k, top-p, min-p.
  *
@@ -49,7 +44,8 @@ export function sampleToken(
 ): number {
   penalize(logits, history, options.repetitionPenalty)
   if (options.temperature === 0) return argmax(logits)
-  return draw(keepLikely(candidates(logits, options.temperature), options), uniform)
+  const weights = relativeWeights(logits, options.temperature)
+  return draw(weights, keepLikely(weights, options), uniform)
 }
 
 function penalize(logits: Float32Array | Float64Array, history: Iterable<number>, penalty: number): void {
@@ -67,31 +63,44 @@ function argmax(values: ArrayLike<number>): number {
   return best
 }
 
-/** Softmax weights relative to the most likely token, most likely first. */
-function candidates(logits: ArrayLike<number>, temperature: number): Candidate[] {
+/** Softmax weights relative to the most likely token, whose weight is 1. */
+function relativeWeights(logits: ArrayLike<number>, temperature: number): Float64Array {
   const largest = logits[argmax(logits)] ?? 0
-  return Array.from(logits, (logit, id) => ({ id, weight: Math.exp((logit - largest) / temperature) })).sort(
-    (a, b) => b.weight - a.weight || a.id - b.id,
-  )
+  return Float64Array.from(logits, logit => Math.exp((logit - largest) / temperature))
 }
 
-function keepLikely(sorted: Candidate[], { topK, topP, minP }: Required<SamplingOptions>): Candidate[] {
-  const top = topK > 0 ? sorted.slice(0, topK) : sorted
-  const enough = topP * top.reduce((sum, { weight }) => sum + weight, 0)
+/** The ids to draw from. They are sorted, most likely first, only when a filter needs their order. */
+function keepLikely(weights: Float64Array, { topK, topP, minP }: Required<SamplingOptions>): Uint32Array {
+  let ids = Uint32Array.from(weights.keys())
+  if (topK > 0 || topP < 1) {
+    ids.sort((a, b) => at(weights, b) - at(weights, a) || a - b)
+    if (topK > 0) ids = ids.subarray(0, topK)
+    ids = ids.subarray(0, nucleusSize(weights, ids, topP))
+  }
+  return ids.filter(id => at(weights, id) >= minP)
+}
+
+/** How many of the sorted `ids` it takes to reach the share `topP` of their weight. */
+function nucleusSize(weights: Float64Array, ids: Uint32Array, topP: number): number {
+  const enough = topP * total(weights, ids)
   let reached = 0
-  const nucleus = top.filter(({ weight }) => {
-    const isNeeded = reached < enough
-    reached += weight
-    return isNeeded
+  const last = ids.findIndex(id => {
+    reached += at(weights, id)
+    return reached >= enough
   })
-  return nucleus.filter(({ weight }, i) => i === 0 || weight >= minP) // the first one's weight is 1
+  return last < 0 ? ids.length : last + 1
 }
 
-function draw(kept: readonly Candidate[], uniform: () => number): number {
-  let left = uniform() * kept.reduce((sum, { weight }) => sum + weight, 0)
-  const picked = kept.find(({ weight }) => {
-    left -= weight
+function draw(weights: Float64Array, ids: Uint32Array, uniform: () => number): number {
+  let left = uniform() * total(weights, ids)
+  const picked = ids.find(id => {
+    left -= at(weights, id)
     return left < 0
   })
-  return (picked ?? kept.at(-1))?.id ?? 0 // rounding may leave a crumb after the last
+  return picked ?? ids.at(-1) ?? 0 // rounding may leave a crumb after the last
 }
+
+const total = (weights: Float64Array, ids: Uint32Array): number =>
+  ids.reduce((sum, id) => sum + at(weights, id), 0)
+
+const at = (weights: Float64Array, id: number): number => weights[id] ?? 0

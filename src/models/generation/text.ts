@@ -23,17 +23,21 @@ export async function* generateText(
   { stop = [], ...options }: GenerateTextOptions = {},
 ): AsyncGenerator<string> {
   refuseOther(model, tokenizer)
-  const ids = await tokenizer.encode(prompt)
-  const { bos } = tokenizer.specialIds
+  const ids = await tokenizer.encode(prompt, { addSpecialTokens: true })
   const decoder = new StreamDecoder(tokenizer)
   const stops = new StopTexts(stop)
-  for await (const id of generate(model, ids.length > 0 ? ids : [bos ?? 0], options)) {
+  for await (const id of generate(model, ids.length > 0 ? ids : [textStart(tokenizer)], options)) {
     const piece = stops.push(decoder.push(id))
     if (piece !== '') yield piece
     if (stops.reached) return
   }
   const rest = stops.push(decoder.flush()) + stops.flush()
   if (rest !== '') yield rest
+}
+
+/** What stood before each text in training, where texts are packed one after the other: the end of another. */
+function textStart({ specialIds: { eos, bos } }: Tokenizer): number {
+  return eos ?? bos ?? 0
 }
 
 function refuseOther(model: CausalLM, tokenizer: Tokenizer): void {

@@ -2,7 +2,6 @@
 // Shapes: T tokens, D model, E experts, K slots per token, N filled slots.
 
 import type { Tensor } from '../../torch/index.ts'
-import type { TokenRouting } from '../routing.ts'
 
 /** Tokens on their way through the experts. */
 export interface Dispatched {
@@ -13,6 +12,3 @@ export interface Dispatched {
   /** The weighted sum over each token's experts: [N, D] in the order of `x` -> [T, D]. */
   combine(y: Tensor): Tensor
 }
-
-/** Groups tokens by expert. Owns no parameters. */
-export type Dispatch = (x: Tensor, routing: TokenRouting) => Dispatched

@@ -35,15 +35,12 @@ const dropoutOp = new Operator('aten::dropout')
 const crossEntropyLossOp = new Operator('aten::cross_entropy_loss')
 const nllLossOp = new Operator('aten::nll_loss')
 const mseLossOp = new Operator('aten::mse_loss')
-const foreachAdd_ListOp = new Operator('aten::_foreach_add', 'List')
 const foreachAdd__ListOp = new Operator('aten::_foreach_add_', 'List')
 const foreachMul__ScalarOp = new Operator('aten::_foreach_mul_', 'Scalar')
-const foreachDiv__ListOp = new Operator('aten::_foreach_div_', 'List')
 const foreachSqrtOp = new Operator('aten::_foreach_sqrt')
 const foreachNorm_ScalarOp = new Operator('aten::_foreach_norm', 'Scalar')
 const foreachAddcmul__ScalarOp = new Operator('aten::_foreach_addcmul_', 'Scalar')
 const foreachAddcdiv__ScalarOp = new Operator('aten::_foreach_addcdiv_', 'Scalar')
-const foreachZero_Op = new Operator('aten::_foreach_zero_')
 const switchyardExpertsOp = new Operator('switchyard::experts')
 const switchyardRouteOp = new Operator('switchyard::route')
 const switchyardRmsNormOp = new Operator('switchyard::rms_norm')
@@ -199,11 +196,6 @@ export function mseLoss(self: Tensor, target: Tensor, reduction?: number): Tenso
   return wrap(call(mseLossOp.id, (self as Tensor).handle, (target as Tensor).handle, reduction) as Handle)
 }
 
-/** `aten::_foreach_add.List(Tensor[] self, Tensor[] other, *, Scalar alpha=1) -> Tensor[]` */
-export function foreachAdd(self: readonly Tensor[], other: readonly Tensor[], alpha?: Scalar): Tensor[] {
-  return (call(foreachAdd_ListOp.id, self.map(tensor => tensor.handle), other.map(tensor => tensor.handle), alpha) as Handle[]).map(handle => wrap(handle))
-}
-
 /** `aten::_foreach_add_.List(Tensor(a!)[] self, Tensor[] other, *, Scalar alpha=1) -> ()` */
 export function foreachAdd_(self: readonly Tensor[], other: readonly Tensor[], alpha?: Scalar): void {
   return void call(foreachAdd__ListOp.id, self.map(tensor => tensor.handle), other.map(tensor => tensor.handle), alpha)
@@ -212,11 +204,6 @@ export function foreachAdd_(self: readonly Tensor[], other: readonly Tensor[], a
 /** `aten::_foreach_mul_.Scalar(Tensor(a!)[] self, Scalar scalar) -> ()` */
 export function foreachMul_(self: readonly Tensor[], scalar: Scalar): void {
   return void call(foreachMul__ScalarOp.id, self.map(tensor => tensor.handle), scalar)
-}
-
-/** `aten::_foreach_div_.List(Tensor(a!)[] self, Tensor[] other) -> ()` */
-export function foreachDiv_(self: readonly Tensor[], other: readonly Tensor[]): void {
-  return void call(foreachDiv__ListOp.id, self.map(tensor => tensor.handle), other.map(tensor => tensor.handle))
 }
 
 /** `aten::_foreach_sqrt(Tensor[] self) -> Tensor[]` */
@@ -237,11 +224,6 @@ export function foreachAddcmul_(self: readonly Tensor[], tensor1: readonly Tenso
 /** `aten::_foreach_addcdiv_.Scalar(Tensor(a!)[] self, Tensor[] tensor1, Tensor[] tensor2, Scalar value=1) -> ()` */
 export function foreachAddcdiv_(self: readonly Tensor[], tensor1: readonly Tensor[], tensor2: readonly Tensor[], value?: Scalar): void {
   return void call(foreachAddcdiv__ScalarOp.id, self.map(tensor => tensor.handle), tensor1.map(tensor => tensor.handle), tensor2.map(tensor => tensor.handle), value)
-}
-
-/** `aten::_foreach_zero_(Tensor(a!)[] self) -> ()` */
-export function foreachZero_(self: readonly Tensor[]): void {
-  return void call(foreachZero_Op.id, self.map(tensor => tensor.handle))
 }
 
 /** `switchyard::experts(Tensor x, Tensor indices, Tensor weights, Tensor up, Tensor down, str activation, bool gated) -> Tensor` */

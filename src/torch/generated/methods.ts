@@ -75,6 +75,8 @@ const gt_ScalarOp = new Operator('aten::gt', 'Scalar')
 const ge_TensorOp = new Operator('aten::ge', 'Tensor')
 const ge_ScalarOp = new Operator('aten::ge', 'Scalar')
 const equalOp = new Operator('aten::equal')
+const allcloseOp = new Operator('aten::allclose')
+const iscloseOp = new Operator('aten::isclose')
 const isnanOp = new Operator('aten::isnan')
 const isinfOp = new Operator('aten::isinf')
 const isfiniteOp = new Operator('aten::isfinite')
@@ -479,6 +481,16 @@ export abstract class TensorMethods {
   /** `aten::equal(Tensor self, Tensor other) -> bool` */
   equal(other: Tensor): boolean {
     return call(equalOp.id, this.handle, (other as Tensor).handle) as boolean
+  }
+
+  /** `aten::allclose(Tensor self, Tensor other, float rtol=1.0000000000000001e-05, float atol=1e-08, bool equal_nan=False) -> bool` */
+  allclose(other: Tensor, rtol?: number, atol?: number, equalNan?: boolean): boolean {
+    return call(allcloseOp.id, this.handle, (other as Tensor).handle, rtol, atol, equalNan) as boolean
+  }
+
+  /** `aten::isclose(Tensor self, Tensor other, float rtol=1.0000000000000001e-05, float atol=1e-08, bool equal_nan=False) -> Tensor` */
+  isclose(other: Tensor, rtol?: number, atol?: number, equalNan?: boolean): Tensor {
+    return this.wrap(call(iscloseOp.id, this.handle, (other as Tensor).handle, rtol, atol, equalNan) as Handle)
   }
 
   /** `aten::isnan(Tensor self) -> Tensor` */

@@ -57,7 +57,12 @@ export function modelConfigOf({ model, router, losses }: Recipe, vocabulary: Voc
     num_experts_per_tok: router?.k,
     router_aux_loss_coef: losses.balance.kind === 'mixtral-hf' ? losses.balance.coefficient : 0,
   }
-  const ids = { pad_token_id: vocabulary.pad, bos_token_id: vocabulary.bos, eos_token_id: vocabulary.eos }
+  // Written out, so that no default of HF's stands in.
+  const ids = {
+    pad_token_id: vocabulary.pad ?? null,
+    bos_token_id: vocabulary.bos ?? null,
+    eos_token_id: vocabulary.eos ?? null,
+  }
   return parseModelConfig({ model_type: type, ...fields, ...ids, ...(type === 'mixtral' && moe) }, 'model')
 }
 

@@ -1,0 +1,47 @@
+// Forward and backward of one MoE layer, for benchmarks/moe-layer.ts.
+//   usage: moe-layer.ts CONFIG_JSON
+
+import { GatedExperts, MoeLayer, TopKRouter } from '../../src/moe/index.ts'
+import {
+  kernelNames,
+  memoryUse,
+  noGrad,
+  randn,
+  resetPeakMemory,
+  tidy,
+  withKernels,
+} from '../../src/torch/index.ts'
+import { serve } from '../support/contestant.ts'
+
+const config = JSON.parse(process.argv[2] ?? '{}')
+const { tokens, hidden, width, experts, topK, skewed = 0, forwardOnly = false, reference = false } = config
+const sizes = { hiddenSize: hidden, numExperts: experts }
+const layer = new MoeLayer(
+  new TopKRouter({ ...sizes, topK }),
+  new GatedExperts({ ...sizes, intermediateSize: width }),
+)
+const x = randn([tokens, hidden], { seed: 1 })
+noGrad(() => {
+  // The first feature sends a share of the tokens to expert 0, and decides nothing for the others.
+  x.select(1, 0)
+    .zero_()
+    .narrow(0, 0, Math.round(tokens * skewed))
+    .fill_(100)
+  layer.gate.weight.select(1, 0).zero_().narrow(0, 0, 1).fill_(1)
+})
+x.requiresGrad_()
+const dY = randn([tokens, hidden], { seed: 2 })
+
+await serve(count => {
+  resetPeakMemory()
+  const before = memoryUse().bytes
+  withKernels(reference ? [] : kernelNames, () => {
+    for (let i = 0; i < count; i++) {
+      if (forwardOnly) noGrad(() => tidy(() => void layer.forward(x)))
+      else tidy(() => layer.forward(x).y.backward(dY))
+      layer.zeroGrad()
+      x.grad = null
+    }
+  })
+  return { temporaries: memoryUse().peakBytes - before }
+})

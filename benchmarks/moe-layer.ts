@@ -1,0 +1,127 @@
+// Forward and backward of one MoE layer against plain PyTorch (separate experts in a loop, and one padded batched
+// product; each at 1 and 2 threads, the best counts), a skewed load, and how time and memory grow with T and E.
+
+import { Contestant, pythonWithTorch } from './support/contestant.ts'
+import { report } from './support/report.ts'
+
+interface Shape {
+  tokens: number
+  hidden: number
+  width: number
+  experts: number
+  topK: number
+}
+
+const shapes: { shape: Shape; aim: number }[] = [
+  { shape: { tokens: 4096, hidden: 512, width: 1024, experts: 8, topK: 2 }, aim: 88 },
+  { shape: { tokens: 4096, hidden: 512, width: 256, experts: 64, topK: 8 }, aim: 70 },
+  { shape: { tokens: 2048, hidden: 256, width: 512, experts: 8, topK: 2 }, aim: 75 },
+]
+const rounds = 7
+const python = pythonWithTorch()
+if (!python)
+  console.log(
+    'moe-layer: no Python with torch found (set PYTHON, or apt-get install python3-torch); peers left out',
+  )
+
+const gemm = await Contestant.ours('sgemm 1024^3', 'sgemm.ts').ready()
+await gemm.round(100, { warmup: true })
+
+const ours = (name: string, shape: Shape, options: object = {}): Contestant =>
+  Contestant.ours(name, 'moe-layer.ts', [JSON.stringify({ ...shape, ...options })])
+
+const peers = (shape: Shape): Contestant[] =>
+  python
+    ? ['loop', 'padded'].flatMap(way =>
+        ['1', '2'].map(threads =>
+          Contestant.peer(`PyTorch ${way}, ${threads} threads`, python, 'moe_layer.py', [
+            way,
+            threads,
+            JSON.stringify(shape),
+          ]),
+        ),
+      )
+    : []
+
+/** Rounds by turns, with a look at the machine's own rate between them; the contestants' processes end. */
+async function compete(contestants: readonly Contestant[], count: number): Promise<number> {
+  gemm.rounds.length = 0
+  for (const contestant of contestants) await (await contestant.ready()).round(2, { warmup: true })
+  for (let round = 0; round < rounds; round++) {
+    await gemm.round(30)
+    for (const contestant of contestants) await contestant.round(count)
+  }
+  for (const contestant of contestants) contestant.close()
+  return (2 * 1024 ** 3) / gemm.median
+}
+
+/** Matrix products of forward and backward, the router's included. */
+const flops = ({ tokens, hidden, width, experts, topK }: Shape): number =>
+  18 * tokens * topK * hidden * width + 6 * tokens * hidden * experts
+
+const temporaries = ({ rounds }: Contestant): number =>
+  Math.max(...rounds.map(round => round.temporaries ?? 0))
+const milliseconds = (seconds: number): string => (seconds * 1e3).toFixed(1)
+const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(0)
+const label = ({ tokens, hidden, width, experts, topK }: Shape): string =>
+  `T ${tokens}, d ${hidden}, ff ${width}, E ${experts} top-${topK}`
+
+const rows = [['shape', 'who', 'ms', 'of sgemm', 'memory, MB']]
+const notes: string[] = []
+const data: Record<string, unknown> = {}
+
+for (const { shape, aim } of shapes) {
+  const balanced = ours('switchyard', shape)
+  const skewed = ours('switchyard, half of all tokens to expert 0', shape, { skewed: 0.5 })
+  const reference = ours('switchyard, reference path', shape, { reference: true })
+  const others = peers(shape)
+  const all = [balanced, skewed, reference, ...others]
+  const limit = await compete(all, 3)
+  const share = (contestant: Contestant): number => (100 * flops(shape)) / contestant.median / limit
+  for (const contestant of all) {
+    const memory = temporaries(contestant)
+    rows.push([
+      contestant === balanced ? label(shape) : '',
+      contestant.name,
+      milliseconds(contestant.median),
+      `${share(contestant).toFixed(0)}%`,
+      memory > 0 ? megabytes(memory) : '',
+    ])
+  }
+  const best = Math.min(...others.map(other => other.median))
+  notes.push(
+    `${label(shape)}: ${share(balanced).toFixed(0)}% of sgemm, ${(limit / 1e9).toFixed(0)} GFLOP/s (aim: ${aim}%); ` +
+      `skewed over balanced ${(skewed.median / balanced.median).toFixed(2)} (aim: at most 1.15)` +
+      (python ? `; ${(best / balanced.median).toFixed(2)} times as fast as the best PyTorch` : ''),
+  )
+  data[label(shape)] = Object.fromEntries(all.map(({ name, rounds }) => [name, rounds]))
+}
+
+/** How the time and memory of one kind of shape grow. */
+async function curve(name: string, of: readonly Shape[]): Promise<void> {
+  const contestants = of.map(shape => ours(label(shape), shape))
+  await compete(contestants, 2)
+  for (const [i, contestant] of contestants.entries()) {
+    rows.push([
+      i === 0 ? name : '',
+      contestant.name,
+      milliseconds(contestant.median),
+      '',
+      megabytes(temporaries(contestant)),
+    ])
+  }
+  data[name] = Object.fromEntries(contestants.map(({ name, rounds }) => [name, rounds]))
+}
+
+const small = { hidden: 256, width: 512, experts: 8, topK: 2 }
+await curve(
+  'growing T',
+  [512, 1024, 2048, 4096, 8192].map(tokens => ({ ...small, tokens })),
+)
+await curve(
+  'growing E, the same T k',
+  [8, 16, 32, 64, 128, 256].map(experts => ({ ...small, tokens: 4096, width: 256, experts })),
+)
+
+report({ name: 'moe-layer', setting: { shapes, rounds }, rows, notes, data })
+gemm.close()
