@@ -150,6 +150,23 @@ describe('an uninterrupted run', () => {
     const [first, second] = [await runCli(generate), await runCli(generate)]
     expect(first.stdout.startsWith('In the')).toBe(true)
     expect(second.stdout).toBe(first.stdout)
+    const long = await runCli([...generate, '--max-new-tokens', '500', '--json'])
+    const { tokens, reason, model } = JSON.parse(long.stdout)
+    expect({ reason, fits: tokens < 32, model }).toEqual({
+      reason: 'positions',
+      fits: true,
+      model: expect.stringContaining('checkpoints/step-'),
+    })
+    expect(long.stderr).toContain(
+      `note: ended after ${tokens} tokens: with the prompt they fill the model's 32`,
+    )
+    const checkpointsFolder = await runCli(['verify', join(path('whole'), 'checkpoints')])
+    expect(checkpointsFolder.code).toBe(0)
+    const wide = await runCli(['eval', path('whole'), '--data', corpus, '--sequence-length', '33'])
+    expect(wide).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--sequence-length: 33 exceeds the model's 32 positions"),
+    })
     const verified = await runCli(['verify', path('whole')])
     expect(verified.stdout).toContain('tensors fit config.json, every value is finite, checksums match')
   })

@@ -44,7 +44,7 @@ function isIn(number: number, { least, above, most }: Range): boolean {
 
 function describe({ least, above, most }: Range): string {
   const bounds = [
-    least !== undefined && `at least ${least}`,
+    least !== undefined && `of at least ${least}`,
     above !== undefined && `above ${above}`,
     most !== undefined && `at most ${most}`,
   ].filter(Boolean)

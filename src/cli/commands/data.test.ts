@@ -131,7 +131,7 @@ describe('in this process', () => {
     [['--sample', '--size', 'big'], /^--size: must be a size as 8MB, got 'big'/],
     [
       ['--sample', '--validation', '0.9'],
-      /^--validation: must be a number at least 0 and at most 0.5, got '0.9'/,
+      /^--validation: must be a number of at least 0 and at most 0.5, got '0.9'/,
     ],
     [['--sample', '--tokenizer', 'bpe:9'], /^tokenizer: a BPE vocabulary has 260 to 30000 tokens, got 9/],
   ])('%j is refused', async (args, message) => {
