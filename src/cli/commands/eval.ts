@@ -78,7 +78,7 @@ async function run(path: string, flags: Flags): Promise<void> {
     onProgress: fraction => progress.update(fraction, 'evaluating'),
   })
   progress.clear()
-  const text = `${evaluationTable(evaluation)}${expertLoadTable(evaluation)}`
+  const text = `${evaluationTable(evaluation)}${expertLoadTable(evaluation, process.stdout.columns ?? 80)}`
   process.stdout.write(`${flags.json ? JSON.stringify({ model: folder, ...evaluation }, null, 2) : text}\n`)
 }
 

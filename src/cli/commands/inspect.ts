@@ -4,7 +4,7 @@ import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { ModelConfig } from '../../models/index.ts'
 import { findModel } from '../model-folder.ts'
-import { bold, shortBytes, shortCount, table } from '../terminal.ts'
+import { bold, count, shortBytes, shortCount, table } from '../terminal.ts'
 import { wholeNumberOf } from '../values.ts'
 
 interface Flags {
@@ -68,21 +68,18 @@ type Report = Awaited<ReturnType<typeof describe>>
 
 function format(config: ModelConfig, { parameters, context, flops, dtype, memory, layers }: Report): string {
   const facts: [string, string][] = [
-    ['parameters', `${parameters.total.toLocaleString('en')} total`],
-    [
-      '',
-      `${parameters.active.toLocaleString('en')} active per token, ${percent(parameters.active / parameters.total)}`,
-    ],
-    ['', `${parameters.activeWithoutEmbedding.toLocaleString('en')} active without the input embedding`],
+    ['parameters', `${count(parameters.total)} total`],
+    ['', `${count(parameters.active)} active per token, ${percent(parameters.active / parameters.total)}`],
+    ['', `${count(parameters.activeWithoutEmbedding)} active without the input embedding`],
     [
       'FLOPs per token',
-      `${flopText(flops.forward)} forward, ${flopText(flops.training)} training, at ${context} tokens`,
+      `${flopText(flops.forward)} forward, ${flopText(flops.training)} training, at ${count(context)} tokens`,
     ],
     [`memory in ${dtype}`, `${shortBytes(memory.weights)} weights`],
     ['', `${shortBytes(memory.optimizer)} gradients and AdamW, when training`],
     [
       '',
-      `${shortBytes(memory.cachePerToken * context)} keys and values of ${context} tokens (${shortBytes(memory.cachePerToken)} each)`,
+      `${shortBytes(memory.cachePerToken * context)} keys and values of ${count(context)} tokens (${shortBytes(memory.cachePerToken)} each)`,
     ],
   ]
   const width = Math.max(...facts.map(([name]) => name.length))
@@ -97,7 +94,7 @@ function title(config: ModelConfig): string {
     config.model_type === 'mixtral'
       ? `, ${config.num_local_experts} experts top-${config.num_experts_per_tok}`
       : ', dense'
-  return `${config.model_type}: ${layers} layers of ${hidden}, ${heads}, feed-forward ${config.intermediate_size}${experts}, vocabulary ${vocab}`
+  return `${config.model_type}: ${layers} layers of ${hidden}, ${heads}, feed-forward ${config.intermediate_size}${experts}, vocabulary ${count(vocab)}`
 }
 
 function layerRows(layers: Report['layers']): string {

@@ -36,13 +36,13 @@ export function trainCommand(): Command {
     .option('--out <dir>', 'run folder (default: runs/<recipe>-<time>)')
     .option(
       '--set <path=value>',
-      'override a setting; may be repeated',
+      'override a setting, as steps=200; may be repeated',
       (value, all: string[]) => [...all, value],
       [],
     )
     .option('--resume', 'go on with the run in --out from its newest checkpoint')
     .option('--json', 'print one JSON object per event')
-    .option('--quiet', 'print nothing but errors and the result')
+    .option('--quiet', 'print nothing but notes and the result')
     .addHelpText('after', help)
     .action(run)
 }

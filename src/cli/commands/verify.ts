@@ -39,7 +39,7 @@ export function verifyCommand(): Command {
     .option('--train', 'replay a recorded training run')
     .option(
       '--tolerance <number>',
-      'allowed difference: absolute for logits (default 1e-4), relative for --train (1e-5)',
+      'allowed difference: absolute for logits (default: 1e-4), relative for --train (1e-5)',
       numberOf('--tolerance', { above: 0 }),
     )
     .option('--json', 'print JSON')
