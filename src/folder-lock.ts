@@ -1,6 +1,6 @@
 // One process at a time works in a folder.
 
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
@@ -44,23 +44,21 @@ export class FolderLock {
     rmSync(this.#file, { force: true })
   }
 
+  /** Links a file that is written already: nobody ever sees half a lock. */
   #create(): boolean {
-    let descriptor: number
+    const written = `${this.#file}.${process.pid}`
+    const { pid } = process
+    const owner: Owner = { pid, host: hostname(), started: startOf(pid) ?? '', boot: bootId() }
+    writeFileSync(written, JSON.stringify(owner))
     try {
-      descriptor = openSync(this.#file, 'wx')
+      linkSync(written, this.#file)
+      return true
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
       throw error
+    } finally {
+      rmSync(written, { force: true })
     }
-    const owner: Owner = {
-      pid: process.pid,
-      host: hostname(),
-      started: startOf(process.pid) ?? '',
-      boot: bootId(),
-    }
-    writeSync(descriptor, JSON.stringify(owner))
-    closeSync(descriptor)
-    return true
   }
 }
 
