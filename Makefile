@@ -1,5 +1,5 @@
 # Each target works as the first command on a fresh Debian 12 machine with Node 20 or newer.
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-asan lint bench clean
 
 setup: ## install what is missing and build
 	@scripts/setup.sh
@@ -9,6 +9,9 @@ demo: setup ## train a small MoE on real text, in minutes
 
 test: setup lint ## everything that is checked
 	@scripts/test.sh
+
+test-asan: setup ## the native code's tests under the address and undefined-behaviour sanitizers
+	@scripts/test-asan.sh
 
 lint: node_modules ## format, lint, types, import floors
 	@npm run --silent lint

@@ -57,15 +57,17 @@ at::Generator defaultGenerator(const std::string& device) {
   return at::globalContext().defaultGenerator(c10::Device(device));
 }
 
+/** A generator of its own. A clone() of libtorch 1.13 is never freed, so that it serves only where nothing else does. */
+at::Generator freshGenerator(const c10::Device& device) {
+  return device.is_cpu() ? at::detail::createCPUGenerator() : defaultGenerator(device.str()).clone();
+}
+
 /** generator(seed or null, device) -> index; null shares libtorch's default generator of the device. */
 Napi::Value generator(const Napi::CallbackInfo& info) {
   Instance& instance = Instance::of(info.Env());
   const c10::Device device(info[1].As<Napi::String>().Utf8Value());
-  at::Generator made = defaultGenerator(device.str());
-  if (!info[0].IsNull()) {
-    made = made.clone();
-    made.set_current_seed(static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
-  }
+  at::Generator made = info[0].IsNull() ? defaultGenerator(device.str()) : freshGenerator(device);
+  if (!info[0].IsNull()) made.set_current_seed(static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
   instance.generators.emplace(instance.nextGenerator, std::move(made));
   return Napi::Number::New(info.Env(), instance.nextGenerator++);
 }

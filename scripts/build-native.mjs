@@ -2,6 +2,7 @@
 // Builds native/ into build/native/switchyard.node with CMake, for the running Node and one libtorch:
 // $LIBTORCH if set, else the system's, else that of a Python which can import torch.
 //   --if-possible   (npm's install script) say what is missing and succeed instead of failing
+//   --sanitize      into build/asan, with the address and undefined-behaviour sanitizers
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
@@ -60,15 +61,17 @@ function libtorch() {
 
 function build() {
   const torch = libtorch()
-  const isThere = existsSync(join(root, 'build/native/switchyard.node'))
+  const sanitize = process.argv.includes('--sanitize')
+  const folder = sanitize ? 'build/asan' : 'build/native'
+  const isThere = existsSync(join(root, folder, 'switchyard.node'))
   if (!isThere)
     console.log(`native: building against ${torch || "the system's libtorch"}, about half a minute`)
   run('cmake', [
-    ...['-S', 'native', '-B', 'build/native', '-G', 'Ninja'],
+    ...['-S', 'native', '-B', folder, '-G', 'Ninja', `-DSANITIZE=${sanitize ? 'ON' : 'OFF'}`],
     ...[`-DNODE_INCLUDE=${nodeHeaders()}`, `-DNODE_ADDON_API=${addonApi()}`, `-DLIBTORCH=${torch}`],
   ])
-  const isNew = !run('cmake', ['--build', 'build/native']).includes('no work to do')
-  console.log(`native: build/native/switchyard.node is ${isNew ? 'built' : 'up to date'}`)
+  const isNew = !run('cmake', ['--build', folder]).includes('no work to do')
+  console.log(`native: ${folder}/switchyard.node is ${isNew ? 'built' : 'up to date'}`)
 }
 
 try {

@@ -1,7 +1,8 @@
 // Contestants of a benchmark: processes that run a round when asked, so that peer and ours alternate in one run.
 
-import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process'
 import { createInterface, type Interface } from 'node:readline'
+import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 
 /** What a contestant answers after a round. */
@@ -17,7 +18,7 @@ export class Contestant {
   readonly rounds: Round[] = []
   /** Resident bytes when it was ready, before its first round. */
   baseline = 0
-  readonly #child: ChildProcessWithoutNullStreams
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>
   readonly #lines: AsyncIterator<string>
   readonly #reader: Interface
 
@@ -43,8 +44,10 @@ export class Contestant {
 
   constructor(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
     this.name = name
-    this.#child = spawn(command, args, { env: { ...process.env, ...env } })
-    this.#child.stderr.pipe(process.stderr)
+    this.#child = spawn(command, args, {
+      env: { ...process.env, ...env },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
     this.#reader = createInterface({ input: this.#child.stdout })
     this.#lines = this.#reader[Symbol.asyncIterator]()
   }

@@ -107,6 +107,10 @@ export class AdamW {
     }
     this.#moments.clear()
   }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
 }
 
 interface Lists {
