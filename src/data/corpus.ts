@@ -57,11 +57,6 @@ export class CorpusShard {
     return this.#domains
   }
 
-  /** UTF-8 bytes of each document's text. */
-  get documentBytes(): readonly number[] {
-    return this.#read('document_bytes')
-  }
-
   /** Index of the domain that the token at `offset` belongs to. */
   domainAt(offset: number): number {
     if (offset < 0 || offset >= this.tokens) {
@@ -83,25 +78,12 @@ export class CorpusSplit {
   readonly counts: readonly SplitCounts[]
   /** How many tokens the shards hold together. */
   readonly tokens: number
-  readonly #firstTokens: number[] = []
 
   constructor(name: SplitName, shards: readonly CorpusShard[], counts: readonly SplitCounts[]) {
     this.name = name
     this.shards = shards
     this.counts = counts
-    let tokens = 0
-    for (const shard of shards) {
-      this.#firstTokens.push(tokens)
-      tokens += shard.tokens
-    }
-    this.tokens = tokens
-  }
-
-  /** Index of the domain that the token at `position` belongs to, counted through all shards. */
-  domainAt(position: number): number {
-    const shard = lastAtMost(this.#firstTokens, position)
-    if (shard < 0) throw new RangeError(`token ${position} is not one of ${this.tokens}`)
-    return this.shards[shard]!.domainAt(position - this.#firstTokens[shard]!)
+    this.tokens = shards.reduce((sum, shard) => sum + shard.tokens, 0)
   }
 }
 

@@ -6,7 +6,7 @@ import { kinds } from './kinds.ts'
 const warmup = z.int().nonnegative().default(0)
 const minimum = z.number().min(0).max(1).default(0.1)
 
-/** Steps are counted in optimizer steps; `minimum` is the last factor. */
+/** In optimizer steps. The factor falls towards `minimum`, which the step after the last would have. */
 export const scheduleSchema = kinds(
   /** Linear warm-up, then half a cosine down to the minimum (arXiv:1608.03983). */
   z.strictObject({ kind: z.literal('cosine'), warmup, minimum }),
