@@ -18,6 +18,12 @@ describe('help', () => {
     expect(Math.max(...stdout.split('\n').map(line => line.length))).toBeLessThanOrEqual(80)
   })
 
+  test('marks what is required, and shows defaults as they are typed', async () => {
+    const { stdout } = await runCli(['data', 'prepare', '--help'])
+    expect(stdout).toContain('folder of the corpus (required)')
+    expect(stdout).toContain('(default: data/cache)')
+  })
+
   test('of the whole lists every command', async () => {
     const { code, stdout } = await runCli(['--help'])
     expect(code).toBe(0)
@@ -169,6 +175,7 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
     ],
     [['verify', model, '--reference', join(model, 'config.json')], 1, 'config.json: header says it is'],
     [['data', 'info', 'nowhere'], 2, 'nowhere is not a corpus'],
+    [['train', folder], 2, 'cannot be read as a recipe (EISDIR); see recipes/ for examples'],
     [['fly'], 2, "unknown command 'fly'"],
     [['train', '--fast'], 2, "unknown option '--fast'"],
   ])('%j', async (args, code, message) => {

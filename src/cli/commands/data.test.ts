@@ -26,8 +26,12 @@ interface Outcome {
   stderr: string
 }
 
-/** Runs `switchyard data ...`; `killWhen` is asked now and then whether to kill it. */
-function switchyard(args: string[], killWhen: () => boolean = () => false): Promise<Outcome> {
+/** Runs `switchyard data ...`; `killWhen` is asked now and then whether to send it a signal, once. */
+function switchyard(
+  args: string[],
+  killWhen: () => boolean = () => false,
+  signal: NodeJS.Signals = 'SIGKILL',
+): Promise<Outcome> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', 'data', ...args], {
     cwd: root,
   })
@@ -38,7 +42,11 @@ function switchyard(args: string[], killWhen: () => boolean = () => false): Prom
   child.stderr.on('data', chunk => {
     outcome.stderr += chunk
   })
-  const watch = setInterval(() => killWhen() && child.kill('SIGKILL'), 2)
+  const watch = setInterval(() => {
+    if (!killWhen()) return
+    clearInterval(watch)
+    child.kill(signal)
+  }, 2)
   return new Promise(resolve => {
     child.on('close', code => {
       clearInterval(watch)
@@ -87,6 +95,18 @@ test('a run killed at any moment leaves no corpus, and the next one succeeds', a
   expect(kills).toBeGreaterThan(0)
   expect((await switchyard([...args, '--quiet'])).code).toBe(0)
   expect(readdirSync(out)).not.toContain('.preparing')
+})
+
+test('Ctrl-C leaves nothing behind', async () => {
+  const out = join(folder, 'interrupted')
+  const isReading = (): boolean => existsSync(join(out, '.preparing', 'documents'))
+  const { code, stderr } = await switchyard(
+    ['prepare', '--sample', '--quiet', '--out', out],
+    isReading,
+    'SIGINT',
+  )
+  expect({ code, stderr }).toEqual({ code: 130, stderr: 'note: stopping; nothing is kept\n' })
+  expect(existsSync(out)).toBe(false)
 })
 
 test('a wrong folder is one line, with exit code 2', async () => {
@@ -144,8 +164,10 @@ describe('in this process', () => {
 test('a tokenizer is trained, made of bytes, or read from a file', () => {
   expect(parseTokenizer('bytes')).toEqual({ kind: 'bytes' })
   expect(parseTokenizer('bpe:8192')).toEqual({ kind: 'bpe', vocabSize: 8192 })
-  expect(parseTokenizer('models/x/tokenizer.json')).toEqual({ kind: 'file', file: 'models/x/tokenizer.json' })
-  for (const text of ['bpe', 'bpe:', 'bpe:many']) expect(() => parseTokenizer(text)).toThrow(/bpe:SIZE/)
+  const file = fileURLToPath(import.meta.url)
+  expect(parseTokenizer(file)).toEqual({ kind: 'file', file })
+  for (const text of ['bpe', 'bpe:', 'bpe:many', 'none/tokenizer.json'])
+    expect(() => parseTokenizer(text)).toThrow(/bpe:SIZE/)
 })
 
 test('what was dropped is told, in the singular where it is one', () => {

@@ -22,7 +22,9 @@ function parseYaml(file: string): Record<string, unknown> {
   try {
     text = readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new ConfigError('no such recipe; see recipes/ for examples', { path: file, cause })
+    const { code } = cause as NodeJS.ErrnoException
+    const problem = code === 'ENOENT' ? 'no such recipe' : `cannot be read as a recipe (${code})`
+    throw new ConfigError(`${problem}; see recipes/ for examples`, { path: file, cause })
   }
   try {
     const raw: unknown = parse(text)
