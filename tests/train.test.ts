@@ -400,6 +400,7 @@ describe('what cannot work is refused and changes nothing', () => {
   test('but a folder left by a run that was killed at once is no obstacle', async () => {
     mkdirSync(join(path('stillborn'), 'checkpoints'), { recursive: true })
     writeFileSync(join(path('stillborn'), 'recipe.yaml'), 'torn')
+    writeFileSync(join(path('stillborn'), 'run.lock.123'), '')
     expect((await runCli(train('stillborn', '--set', 'steps=2'))).code).toBe(0)
   })
 

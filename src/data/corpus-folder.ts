@@ -65,7 +65,7 @@ function takeFolder(folder: string): FolderLock {
 }
 
 function refuseTaken(folder: string, force: boolean): void {
-  const names = readdirSync(folder).filter(name => name !== lockName)
+  const names = readdirSync(folder).filter(name => !name.startsWith(lockName))
   if (names.includes(manifestName)) {
     if (!force) refuse(`${folder} holds a corpus already: give --force to replace it, or another folder`)
   } else if (names.length > 0 && !names.includes(workName)) {

@@ -19,7 +19,7 @@ export type RunState = 'running' | 'finished' | 'interrupted' | 'failed'
 const runSchema = z.looseObject({ bestStep: z.int().nullish() })
 
 /** What a run that was killed at once may leave: nothing worth keeping. */
-const leftovers = new Set(['run.lock', 'recipe.yaml', 'checkpoints'])
+const isLeftover = (name: string): boolean => /^(recipe\.yaml|checkpoints|run\.lock(\.\d+)?)$/.test(name)
 
 export class RunFolder {
   readonly path: string
@@ -58,7 +58,7 @@ export class RunFolder {
   /** Throws ConfigError when a folder holds anything: a new run would mix with it. */
   static refuseExisting(path: string): void {
     const names = existsSync(path) ? readdirSync(path) : []
-    if (names.every(name => leftovers.has(name))) return
+    if (names.every(isLeftover)) return
     const problem = names.includes('run.json')
       ? 'already holds a run: choose another folder, or add --resume to go on with it'
       : 'is not empty: choose another folder'
