@@ -17,7 +17,7 @@ lint: node_modules ## format, lint, types, import floors
 	@npm run --silent lint
 	@npm run --silent typecheck
 
-bench: setup ## measure against peers, in one run each
+bench: setup ## measure against peers, in one run each (installs python3-torch, the peer)
 	@scripts/bench.sh
 
 clean: ## remove what was built

@@ -1,14 +1,20 @@
 #!/bin/sh
-# Measures against peers. Installs Debian's Python torch as the peer where it can; benchmarks do without it if need be.
+# Measures against peers: scripts/bench.sh [--keep] [NAME...]. Installs Debian's python3-torch as the peer where it can;
+# benchmarks do without it if need be. Results go to build/benchmarks; --keep records them in benchmarks/results.
 set -eu
 cd "$(dirname "$0")/.."
+
+if [ "${1:-}" = --keep ]; then
+  shift
+  export BENCH_KEEP=1
+fi
 
 has_torch() { "$1" -c 'import torch' >/dev/null 2>&1; }
 
 if ! has_torch "${PYTHON:-/usr/bin/python3}" && command -v apt-get >/dev/null 2>&1; then
   as_root=""
   [ "$(id -u)" -eq 0 ] || as_root="sudo"
-  echo "bench: installing python3-torch, the peer"
+  echo "bench: installing Debian's python3-torch, the peer"
   $as_root apt-get install -y -qq --no-install-recommends python3-torch >/dev/null || echo "bench: could not; going on without it"
 fi
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // make demo: real text to a trained Mixture-of-Experts model and its dense twin, with the commands a user would type.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -10,15 +10,18 @@ const colourful = process.stdout.isTTY && !process.env.NO_COLOR
 const paint = code => text => (colourful ? `\u001b[${code}m${text}\u001b[0m` : text)
 const [bold, dim, green] = [paint(1), paint(2), paint(32)]
 
+const main = 'dist/cli/main.js'
 const corpus = 'data/demo'
-const moe = 'runs/demo-moe'
-const dense = 'runs/demo-dense'
+const runs = 'runs/demo'
+const [moe, dense] = [`${runs}/moe`, `${runs}/dense`]
+/** Says that the folder is the demo's, to be emptied by the next one. */
+const marker = `${runs}/made-by-make-demo`
 const started = Date.now()
 
 /** Shows a command and runs it. */
 function run(...args) {
-  console.log(`\n${dim('$')} ${bold(`switchyard ${args.map(quote).join(' ')}`)}`)
-  return spawnSync(process.execPath, ['dist/cli/main.js', ...args], { stdio: 'inherit' }).status === 0
+  console.log(`\n${dim('$')} ${bold(`node ${main} ${args.map(quote).join(' ')}`)}`)
+  return spawnSync(process.execPath, [main, ...args], { stdio: 'inherit' }).status === 0
 }
 
 const quote = text => (/^[\w./:=,-]+$/.test(text) ? text : `'${text}'`)
@@ -40,9 +43,20 @@ function prepare() {
   require(run('data', 'prepare', '--sample', ...common))
 }
 
+/** Makes room for new runs; only what an earlier demo made is removed. */
+function makeRoom() {
+  if (existsSync(runs) && !existsSync(marker)) {
+    console.error(`error: ${runs} is there and no demo made it: move it away`)
+    process.exit(1)
+  }
+  if (existsSync(runs)) say(`Removing the runs of the last demo, ${runs}.`)
+  rmSync(runs, { recursive: true, force: true })
+  mkdirSync(runs, { recursive: true })
+  writeFileSync(marker, '')
+}
+
 function train() {
-  rmSync(moe, { recursive: true, force: true })
-  rmSync(dense, { recursive: true, force: true })
+  makeRoom()
   say('A Mixture of Experts: 8 experts per layer, 2 of them for each token.')
   require(run('train', 'recipes/demo.yaml', '--out', moe))
   say(
@@ -82,7 +96,7 @@ function compare() {
   for (const [name, ...values] of [...rows, ['all', weighted, b.loss, a.loss]]) {
     console.log(line([name, ...values.map(value => value.toFixed(3))]))
   }
-  console.log(line(['tokens/s', '', b.speed.toFixed(0), a.speed.toFixed(0)]))
+  console.log(line(['tokens/s', '', ...[b, a].map(({ speed }) => Math.round(speed).toLocaleString('en'))]))
 }
 
 function next() {
@@ -91,11 +105,10 @@ function next() {
     [`generate ${moe} --prompt 'func main() {'`, 'more text'],
     [`eval ${moe} --data ${corpus}`, 'every validation token'],
     [`inspect ${moe}`, 'parameters, FLOPs, memory'],
-    [`train recipes/demo.yaml --set router.k=1 --out runs/top-1`, 'one expert per token'],
+    ['train recipes/demo.yaml --set router.k=4 --out runs/top-4', 'four experts per token'],
     ['data prepare --from YOUR_TEXT --out data/mine', 'your own text'],
   ]
-  const bin = 'node dist/cli/main.js'
-  for (const [command, why] of commands) console.log(`  ${bin} ${command}  ${dim(`# ${why}`)}`)
+  for (const [command, why] of commands) console.log(`  node ${main} ${command}  ${dim(`# ${why}`)}`)
 }
 
 prepare()

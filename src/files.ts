@@ -41,3 +41,10 @@ export async function sha256(file: string): Promise<string> {
   await pipeline(createReadStream(file), hash)
   return hash.digest('hex')
 }
+
+/** The disk is full, a quota is reached, or the file system allows no file this large. */
+const noRoom = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
+
+export function isOutOfSpace(error: unknown): error is NodeJS.ErrnoException {
+  return noRoom.has((error as NodeJS.ErrnoException | null)?.code ?? '')
+}

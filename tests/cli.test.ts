@@ -1,8 +1,10 @@
 // The command line: help, exit codes, one line per mistake.
+import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { runCli, temporaryFolder } from './support/cli.ts'
+import { type TensorSource, writeSafetensors } from '../src/formats/index.ts'
+import { main, runCli, temporaryFolder } from './support/cli.ts'
 
 const folder = temporaryFolder()
 const fixture = (name: string): string => join(import.meta.dirname, 'fixtures', name)
@@ -14,6 +16,12 @@ describe('help', () => {
     expect(code).toBe(0)
     expect(stdout).toMatch(/Examples?:\n {2}switchyard /)
     expect(Math.max(...stdout.split('\n').map(line => line.length))).toBeLessThanOrEqual(80)
+  })
+
+  test('marks what is required, and shows defaults as they are typed', async () => {
+    const { stdout } = await runCli(['data', 'prepare', '--help'])
+    expect(stdout).toContain('folder of the corpus (required)')
+    expect(stdout).toContain('(default: data/cache)')
   })
 
   test('of the whole lists every command', async () => {
@@ -79,6 +87,22 @@ describe('verify', () => {
     expect(strict).toMatchObject({ code: 1, stdout: expect.stringContaining('differs  logits') })
   })
 
+  test('shows another shape as such', async () => {
+    const other = join(folder, 'other.safetensors')
+    const tensor = (name: string, dtype: 'I64' | 'F32', data: NodeJS.TypedArray): TensorSource => ({
+      name,
+      dtype,
+      shape: [1, data.length],
+      bytes: () => new Uint8Array(data.buffer),
+    })
+    const ids = tensor('input_ids', 'I64', BigInt64Array.of(1n, 2n, 3n))
+    writeSafetensors(other, [ids, tensor('logits', 'F32', Float32Array.of(0.5))])
+    const { code, stdout } = await runCli(['verify', model, '--reference', other])
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/differs {2}logits +shape \[1, 3, 96\], recorded \[1, 1\]/)
+    expect(stdout).not.toContain('NaN')
+  })
+
   test('replays a training run', async () => {
     const run = fixture('train_mixtral')
     const { code, stdout } = await runCli([
@@ -121,19 +145,15 @@ describe('verify', () => {
 describe('a mistake gets one line, an exit code, and no stack trace', () => {
   const model = fixture('mixtral')
   test.each([
-    [
-      ['inspect', 'nowhere'],
-      2,
-      'nowhere: no such file or folder; name a folder with config.json and *.safetensors',
-    ],
+    [['inspect', 'nowhere'], 2, 'nowhere: no such file or folder; name a model folder or a run folder'],
     [['inspect', model, '--dtype', 'f8'], 2, "--dtype: 'f8' is not one of f32, bf16, f16, f64"],
-    [['inspect', model, '--context', 'long'], 2, "--context: 'long' is not a number of tokens"],
+    [['inspect', model, '--context', 'long'], 2, "--context: must be a number, got 'long'"],
     [['generate', model, '--prompt', 'x'], 1, 'tokenizer.json: cannot be read (ENOENT)'],
     [['generate', model], 2, "required option '--prompt <text>' not specified"],
     [
       ['generate', model, '--prompt', 'x', '--temperature', 'hot'],
       2,
-      "--temperature: must be a number, got 'hot'",
+      "--temperature: must be a number of at least 0, got 'hot'",
     ],
     [
       ['generate', model, '--prompt', 'x', '--top-k', '1.5'],
@@ -143,11 +163,19 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
     [['train'], 2, 'recipe: is missing; see recipes/ for examples'],
     [['train', '--resume'], 2, '--resume: needs --out, the folder of the run'],
     [['train', 'none.yaml'], 2, 'none.yaml: no such recipe; see recipes/ for examples'],
-    [['eval', model, '--data', 'nowhere'], 1, 'nowhere is not a corpus (it has no corpus.json)'],
-    [['verify', model, '--train'], 2, '--train: needs --reference FILE, the recorded run'],
-    [['verify', model, '--reference', 'none'], 1, 'none: cannot be opened (ENOENT)'],
+    [['eval', model, '--data', 'nowhere'], 2, 'nowhere is not a corpus (it has no corpus.json)'],
+    [['verify', model, '--train'], 2, '--train: needs --reference FILE, the recording to compare with'],
+    [['verify', model, '--tolerance', '0'], 2, "--tolerance: must be a number above 0, got '0'"],
+    [['verify', model, '--reference', 'none'], 2, '--reference: none: no such file'],
+    [['data', 'prepare', '--from', 'none', '--out', 'o'], 2, '--from: none: no such file or folder'],
+    [
+      ['generate', model, '--prompt', 'x', '--top-p', '2'],
+      2,
+      '--top-p: must be a number above 0 and at most 1',
+    ],
     [['verify', model, '--reference', join(model, 'config.json')], 1, 'config.json: header says it is'],
-    [['data', 'info', 'nowhere'], 1, 'nowhere is not a corpus'],
+    [['data', 'info', 'nowhere'], 2, 'nowhere is not a corpus'],
+    [['train', folder], 2, 'cannot be read as a recipe (EISDIR); see recipes/ for examples'],
     [['fly'], 2, "unknown command 'fly'"],
     [['train', '--fast'], 2, "unknown option '--fast'"],
   ])('%j', async (args, code, message) => {
@@ -157,6 +185,15 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
     expect(result.stderr).toMatch(/^error: /)
     expect(result.stderr).not.toMatch(/\n\s+at /)
     expect(result.stderr.trim().split('\n').length).toBeLessThanOrEqual(2) // commander adds a hint
+  })
+
+  test('SWITCHYARD_THREADS that is no number', () => {
+    const env = { ...process.env, SWITCHYARD_THREADS: 'all' }
+    const { status, stderr } = spawnSync(process.execPath, [main, 'verify', model], { env, encoding: 'utf8' })
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr: "error: SWITCHYARD_THREADS: must be a whole number from 1 to 1024, got 'all'\n",
+    })
   })
 
   test('--verbose adds the stack trace', async () => {

@@ -1,4 +1,5 @@
 // Training from the command line: it learns, stops, is killed, and goes on as if nothing had happened.
+import { spawnSync } from 'node:child_process'
 import {
   appendFileSync,
   cpSync,
@@ -13,8 +14,10 @@ import {
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, onTestFailed, test } from 'vitest'
+import { DisposedTensorError } from '../src/errors.ts'
 import { uniformSource } from '../src/models/index.ts'
-import { runCli, startCli, temporaryFolder } from './support/cli.ts'
+import { loadRecipe, train as trainRecipe } from '../src/train/index.ts'
+import { main as cli, runCli, startCli, temporaryFolder } from './support/cli.ts'
 
 const folder = temporaryFolder()
 const corpus = join(folder, 'corpus')
@@ -147,6 +150,23 @@ describe('an uninterrupted run', () => {
     const [first, second] = [await runCli(generate), await runCli(generate)]
     expect(first.stdout.startsWith('In the')).toBe(true)
     expect(second.stdout).toBe(first.stdout)
+    const long = await runCli([...generate, '--max-new-tokens', '500', '--json'])
+    const { tokens, reason, model } = JSON.parse(long.stdout)
+    expect({ reason, fits: tokens < 32, model }).toEqual({
+      reason: 'positions',
+      fits: true,
+      model: expect.stringContaining('checkpoints/step-'),
+    })
+    expect(long.stderr).toContain(
+      `note: ended after ${tokens} tokens: with the prompt they fill the model's 32`,
+    )
+    const checkpointsFolder = await runCli(['verify', join(path('whole'), 'checkpoints')])
+    expect(checkpointsFolder.code).toBe(0)
+    const wide = await runCli(['eval', path('whole'), '--data', corpus, '--sequence-length', '33'])
+    expect(wide).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--sequence-length: 33 exceeds the model's 32 positions"),
+    })
     const verified = await runCli(['verify', path('whole')])
     expect(verified.stdout).toContain('tensors fit config.json, every value is finite, checksums match')
   })
@@ -174,18 +194,47 @@ describe('a run that is killed', () => {
     expect(curve(out)).toEqual(curve('whole'))
   })
 
-  test('by Ctrl-C, writes a checkpoint of the step it stopped at', async () => {
-    const { child, ended } = startCli(
-      train('stopped', '--set', 'checkpoint.every=0', '--set', 'steps=100000'),
-    )
-    await progress('stopped', 3)
-    child.kill('SIGINT')
+  test.each([
+    ['Ctrl-C', 'SIGINT', 130],
+    ['kill', 'SIGTERM', 143],
+    ['a terminal that closes', 'SIGHUP', 129],
+  ] as const)('by %s, writes a checkpoint of the step it stopped at', async (_, signal, exitCode) => {
+    const out = `stopped-${signal}`
+    const { child, ended } = startCli(train(out, '--set', 'checkpoint.every=0', '--set', 'steps=100000'))
+    await progress(out, 3)
+    child.kill(signal)
     const { code, stdout } = await ended
-    const run = JSON.parse(readFileSync(join(path('stopped'), 'run.json'), 'utf8'))
-    expect({ code, state: run.state }).toEqual({ code: 0, state: 'interrupted' })
-    expect(checkpoints('stopped')).toContain(`step-${String(run.step).padStart(8, '0')}`)
-    expect(stdout).toContain('--resume')
+    expect(code).toBe(exitCode)
+    expectStopped(out)
+    expect(stdout).toMatch(/next: node .*main\.js train --out .* --resume/)
   })
+
+  test('by a reader that has gone, writes it too, and is silent', () => {
+    const command = [cli, ...train('piped', '--json', '--set', 'steps=100000')].join("' '")
+    const script = `'${process.execPath}' '${command}' | head -n 3; exit \${PIPESTATUS[0]}`
+    const { status, stdout, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8' })
+    expect({ status, stderr, lines: stdout.trim().split('\n').length }).toEqual({
+      status: 141,
+      stderr: '',
+      lines: 3,
+    })
+    expectStopped('piped')
+  })
+})
+
+function expectStopped(out: string): void {
+  const run = JSON.parse(readFileSync(join(path(out), 'run.json'), 'utf8'))
+  expect(run.state).toBe('interrupted')
+  expect(checkpoints(out)).toContain(`step-${String(run.step).padStart(8, '0')}`)
+}
+
+test('runs that name no folder get one each, also in the same second', async () => {
+  const anonymous = ['train', recipe, '--quiet', '--set', 'steps=1']
+  const both = await Promise.all([runCli(anonymous, folder), runCli(anonymous, folder)])
+  expect(both.map(({ code }) => code)).toEqual([0, 0])
+  expect(readdirSync(join(folder, 'runs')).length).toBe(2)
+  expect((await runCli([...anonymous, '--set', `data.path=${path('none')}`], folder)).code).toBe(2)
+  expect(readdirSync(join(folder, 'runs')).length).toBe(2) // a run that never began leaves nothing
 })
 
 /** Waits until a run has written `count` lines of metrics more than when asked. */
@@ -195,6 +244,28 @@ async function progress(run: string, count: number): Promise<void> {
   for (const start = lines(); lines() < start + count && lines() < 80; )
     await new Promise(resolve => setTimeout(resolve, 5))
 }
+
+describe('a corpus', () => {
+  test('that moved is named anew, and the run goes on', async () => {
+    cpSync(path('whole'), path('moving'), { recursive: true })
+    cpSync(corpus, path('moved'), { recursive: true })
+    const gone = await runCli(train('moving', '--resume', '--set', `data.path=${path('gone')}`))
+    expect(gone).toMatchObject({ code: 2, stderr: expect.stringContaining('add --set data.path=FOLDER') })
+    const { code } = await runCli(
+      train('moving', '--resume', '--set', 'steps=81', '--set', `data.path=${path('moved')}`),
+    )
+    expect(code).toBe(0)
+    const saved = readFileSync(join(path('moving'), 'recipe.yaml'), 'utf8')
+    expect(saved).toContain(`path: ${path('moved')}`)
+  })
+
+  test('named by a relative path is found from another folder', async () => {
+    const start = train('relative', '--set', 'data.path=corpus', '--set', 'steps=2')
+    expect((await runCli(start, folder)).code).toBe(0)
+    const resume = ['train', '--out', path('relative'), '--resume', '--quiet', '--set', 'steps=3']
+    expect(await runCli(resume, path('relative'))).toMatchObject({ code: 0, stderr: '' })
+  })
+})
 
 describe('a damaged checkpoint', () => {
   test('counts no more when old ones are removed: what a resumed run saves stays', async () => {
@@ -329,6 +400,7 @@ describe('what cannot work is refused and changes nothing', () => {
   test('but a folder left by a run that was killed at once is no obstacle', async () => {
     mkdirSync(join(path('stillborn'), 'checkpoints'), { recursive: true })
     writeFileSync(join(path('stillborn'), 'recipe.yaml'), 'torn')
+    writeFileSync(join(path('stillborn'), 'run.lock.123'), '')
     expect((await runCli(train('stillborn', '--set', 'steps=2'))).code).toBe(0)
   })
 
@@ -342,18 +414,27 @@ describe('what cannot work is refused and changes nothing', () => {
     expect(curve('whole')).toEqual(before)
     mkdirSync(path('full'))
     appendFileSync(join(path('full'), 'mine.txt'), 'x')
-    expect((await runCli(train('full'))).stderr).toContain('is not empty')
+    expect((await runCli(train('full'))).stderr).toMatch(/is not empty: choose another folder\n$/)
   })
 
   test('resuming with another recipe, or where there is nothing', async () => {
-    const other = await runCli(train('whole', '--resume', '--set', 'seed=9'))
-    expect(other).toMatchObject({
+    const before = readFileSync(join(path('whole'), 'run.json'), 'utf8')
+    const refused = async (setting: string, message: string): Promise<void> => {
+      const { code, stderr } = await runCli(train('whole', '--resume', '--set', setting))
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(message) })
+    }
+    await refused('seed=9', `error: seed: 9 here, but 1 in ${path('whole')}: leave it as it was`)
+    await refused('optimizer.betas=[0.8, 0.9]', 'error: optimizer.betas: [0.8,0.9] here, but [0.9,0.95] in')
+    await refused('steps=79', 'error: steps: 79 is below the 80 steps that')
+    expect(readFileSync(join(path('whole'), 'run.json'), 'utf8')).toBe(before)
+    const nothing = await runCli(['train', '--out', path('nowhere'), '--resume'])
+    expect(nothing).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('error: seed: differs from the recipe'),
+      stderr: expect.stringContaining('does not exist: leave --resume'),
     })
-    const nothing = await runCli(train('nowhere', '--resume'))
-    expect(nothing).toMatchObject({ code: 2, stderr: expect.stringContaining('holds no run to resume') })
     expect(existsSync(path('nowhere'))).toBe(false)
+    const strange = await runCli(['train', '--out', folder, '--resume'])
+    expect(strange).toMatchObject({ code: 2, stderr: expect.stringContaining('holds no run to resume') })
   })
 
   test('more memory than there is', async () => {
@@ -367,10 +448,18 @@ describe('what cannot work is refused and changes nothing', () => {
     expect(existsSync(path('huge'))).toBe(false)
   })
 
+  test('a first step that fails: the folder is free for the next try', async () => {
+    await expect(async () => {
+      for await (const event of trainRecipe(loadRecipe(recipe), { out: path('first-step') }))
+        if (event.type === 'start') event.trainer.model.dispose()
+    }).rejects.toThrow(DisposedTensorError)
+    expect(existsSync(path('first-step'))).toBe(false)
+  })
+
   test('a corpus that is missing', async () => {
     const { code, stderr } = await runCli(train('lost', '--set', `data.path=${path('none')}`))
-    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('is not a corpus') })
-    expect(stderr).toContain('switchyard data prepare --out')
+    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining('is not a corpus') })
+    expect(stderr).toMatch(/make one with 'node .*main\.js data prepare --out/)
   })
 })
 
@@ -389,13 +478,14 @@ test('gradients that stay NaN end the run, naming the step and the remedy', asyn
 test('a disk that fills up while checkpointing leaves the older checkpoint as it was', async () => {
   const out = 'small-disk'
   expect((await runCli(train(out, '--set', 'steps=5'))).code).toBe(0)
-  const limit = ['--fsize=100000', process.execPath, join(import.meta.dirname, '../dist/cli/main.js')]
-  const { spawnSync } = await import('node:child_process')
+  const limit = ['--fsize=100000', process.execPath, cli]
   const limited = spawnSync('prlimit', [...limit, ...train(out, '--resume', '--set', 'steps=10')], {
     encoding: 'utf8',
     env: { ...process.env, SWITCHYARD_THREADS: '1' },
   })
-  expect(limited.stderr).toMatch(/^error: no room to write \(EFBIG\)/)
+  expect(limited.stderr).toMatch(
+    /^error: no room to write \(EFBIG\): free some space and go on with '.*--resume'/,
+  )
   expect(limited.status).toBe(1)
   expect(checkpoints(out)).toEqual(['step-00000005'])
   expect((await runCli(['verify', join(path(out), 'checkpoints', 'step-00000005')])).code).toBe(0)

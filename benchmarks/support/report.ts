@@ -1,7 +1,9 @@
 // Results of a benchmark: a table on the terminal and a dated file with the machine.
 
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, freemem, totalmem } from 'node:os'
+import { relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { table } from '../../src/cli/terminal.ts'
 import { runtimeInfo } from '../../src/torch/index.ts'
 
@@ -18,14 +20,19 @@ export interface Result {
   data: Record<string, unknown>
 }
 
-/** Prints a result and keeps it under benchmarks/results. */
+/** Where results go: beside the build, or with BENCH_KEEP among the recorded ones. */
+const folder = new URL(process.env.BENCH_KEEP ? '../results/' : '../../build/benchmarks/', import.meta.url)
+
+/** Prints a result and writes all of it to a file. */
 export function report(result: Result): void {
   console.log(`\n${result.name}\n${table(result.rows)}`)
   for (const note of result.notes) console.log(note)
   const date = new Date().toISOString().slice(0, 10)
   const content = { ...result, date, machine: machine() }
-  const file = new URL(`../results/${date}-${result.name}.json`, import.meta.url)
+  const file = new URL(`${date}-${result.name}.json`, folder)
+  mkdirSync(folder, { recursive: true })
   writeFileSync(file, `${JSON.stringify(content, null, 1)}\n`)
+  console.log(`all rounds: ${relative(process.cwd(), fileURLToPath(file))}`)
 }
 
 function machine(): Record<string, unknown> {

@@ -1,14 +1,14 @@
 // Evaluations as tables: scores per domain, expert load per domain.
 
 import type { Evaluation } from '../train/index.ts'
-import { cyan, dim, table } from './terminal.ts'
+import { bold, count, cyan, dim, table, wrappedTable } from './terminal.ts'
 
 /** Loss, perplexity and bits per byte of each domain and of all. */
 export function evaluationTable({ domains, ...total }: Evaluation): string {
   const rows = [...domains, { name: 'all', ...total }].map(
     ({ name, tokens, loss, perplexity, bitsPerByte }) => [
       name,
-      tokens.toLocaleString('en'),
+      count(tokens),
       loss.toFixed(4),
       perplexity.toFixed(2),
       bitsPerByte.toFixed(4),
@@ -17,32 +17,61 @@ export function evaluationTable({ domains, ...total }: Evaluation): string {
   return table([['domain', 'tokens', 'loss', 'perplexity', 'bits/byte'], ...rows])
 }
 
+/** More columns than this say nothing to the eye. */
+const mostColumns = 32
+
 /** Which share of each domain's tokens each expert takes, layer by layer. Empty for dense models. */
-export function expertLoadTable({ domains, expertLoad }: Evaluation): string {
-  return expertLoad
-    .map(
-      (layer, i) =>
-        `\n\n${dim(`layer ${i}`)}\n${layerTable(
-          layer,
-          domains.map(domain => domain.name),
-        )}`,
-    )
-    .join('')
-}
-
-function layerTable(loads: readonly number[][], domains: readonly string[]): string {
-  const used = loads.filter(load => load.some(count => count > 0))
-  const even = 1 / (used[0]?.length ?? 1)
-  const rows = used.map((load, d) => {
-    const total = load.reduce((a, b) => a + b, 0)
-    return [domains[d] ?? '', ...load.map(count => shade(count / total, even))]
+export function expertLoadTable({ domains, expertLoad }: Evaluation, width: number): string {
+  const numExperts = expertLoad[0]?.[0]?.length
+  if (numExperts === undefined) return ''
+  const names = domains.map(domain => domain.name)
+  const layers = expertLoad.map((loads, i) => {
+    const rows = loads.filter(load => load.some(slots => slots > 0)).map(shares)
+    const layer = `layer ${i}`
+    return numExperts > mostColumns
+      ? extremesTable(layer, names, rows)
+      : shareTable(layer, names, rows, width)
   })
-  return table([['domain', ...(used[0] ?? []).map((_, e) => `expert ${e}`)], ...rows])
+  const title = bold('share of routed tokens in %, by layer and expert')
+  return `\n\n${title}\n\n${layers.join('\n\n')}`
 }
 
-/** A share in percent, marked when it is more than half above, or less than half of, an even one. */
-function shade(share: number, even: number): string {
-  const text = `${(share * 100).toFixed(1)}%`
+function shares(load: readonly number[]): number[] {
+  const total = load.reduce((a, b) => a + b, 0)
+  return load.map(slots => (100 * slots) / total)
+}
+
+/** A column for each expert. */
+function shareTable(
+  layer: string,
+  names: readonly string[],
+  rows: readonly number[][],
+  width: number,
+): string {
+  const heading = [layer, ...(rows[0] ?? []).map((_, expert) => String(expert))]
+  return wrappedTable([heading, ...rows.map((row, d) => [names[d] ?? '', ...row.map(shade)])], width)
+}
+
+/** A share, marked when it is more than half above, or less than half of, an even one. */
+function shade(share: number, _: number, { length }: readonly number[]): string {
+  const text = share > 0 && share < 1 ? '<1' : share.toFixed(0)
+  const even = 100 / length
   if (share > 1.5 * even) return cyan(text)
   return share < 0.5 * even ? dim(text) : text
+}
+
+/** The busiest and the quietest of many experts. */
+function extremesTable(layer: string, names: readonly string[], rows: readonly number[][]): string {
+  const cells = rows.map((row, d) => {
+    const [most, least] = [Math.max(...row), Math.min(...row)]
+    return [
+      names[d] ?? '',
+      `${most.toFixed(1)}`,
+      `${row.indexOf(most)}`,
+      `${least.toFixed(1)}`,
+      `${row.indexOf(least)}`,
+      `${row.filter(share => share === 0).length}`,
+    ]
+  })
+  return table([[layer, 'most', 'expert', 'least', 'expert', 'idle experts'], ...cells])
 }

@@ -10,6 +10,8 @@ import { generateCommand } from './commands/generate.ts'
 import { inspectCommand } from './commands/inspect.ts'
 import { trainCommand } from './commands/train.ts'
 import { verifyCommand } from './commands/verify.ts'
+import { shareHelp } from './help.ts'
+import { noticeClosedOutput } from './interruption.ts'
 import { reportError } from './report.ts'
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
@@ -18,7 +20,10 @@ function createProgram(): Command {
   const program = new Command('switchyard')
     .description('Train, open, inspect and run Mixture-of-Experts models.')
     .version(version)
-    .showHelpAfterError('(add --help for usage)')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 done, 1 failed or differs, 2 wrong usage or settings, 128 + n signal n.',
+    )
     .exitOverride()
   const commands = [
     dataCommand(),
@@ -29,17 +34,19 @@ function createProgram(): Command {
     verifyCommand(),
   ]
   for (const command of commands) program.addCommand(inherit(command))
+  shareHelp(program)
   return program
 }
 
 /** What every command and its subcommands share. */
 function inherit(command: Command): Command {
-  command.exitOverride().showHelpAfterError('(add --help for usage)')
+  command.exitOverride()
   if (command.commands.length === 0) command.option('--verbose', 'show stack traces of errors')
   for (const child of command.commands) inherit(child)
   return command
 }
 
+noticeClosedOutput()
 try {
   await createProgram().parseAsync()
 } catch (error) {

@@ -32,41 +32,69 @@ export function table(rows: readonly (readonly string[])[]): string {
   return lines.join('\n')
 }
 
+/** A table of as many columns as fit beside the first one, with the others below it. */
+export function wrappedTable(rows: readonly (readonly string[])[], width: number): string {
+  const widest = (cells: readonly string[]): number => Math.max(0, ...cells.map(visibleLength))
+  const first = widest(rows.map(([cell = '']) => cell))
+  const other = widest(rows.flatMap(([, ...cells]) => cells)) + 2
+  const perPart = Math.max(1, Math.floor((width - first) / other))
+  const columns = (rows[0]?.length ?? 1) - 1
+  const parts = Array.from({ length: Math.ceil(columns / perPart) }, (_, part) => {
+    const start = 1 + part * perPart
+    return table(rows.map(row => [row[0] ?? '', ...row.slice(start, start + perPart)]))
+  })
+  return parts.join('\n')
+}
+
+/** A list as lines of at most `width` columns, each below the first item, which stands at column `indent`. */
+export function wrapList(items: readonly string[], indent: number, width: number): string {
+  const lines: string[] = []
+  for (const item of items) {
+    const line = lines.at(-1)
+    if (line !== undefined && indent + line.length + item.length + 3 <= width)
+      lines[lines.length - 1] = `${line}, ${item}`
+    else lines.push(item)
+  }
+  return lines.join(`,\n${' '.repeat(indent)}`)
+}
+
 // biome-ignore lint/suspicious/noControlCharactersInRegex: colour codes start with the escape character
 const colourCode = /\u001b\[\d+m/g
 
 const plain = (text: string): string => text.replace(colourCode, '')
-const visibleLength = (text: string): number => plain(text).length
+export const visibleLength = (text: string): number => plain(text).length
 
 /** Cuts a line to what a terminal shows of it; a cut line loses its colours. */
 export function truncate(text: string, width: number): string {
   return visibleLength(text) <= width ? text : plain(text).slice(0, width)
 }
 
-/** 1234567 as `1.2M`. */
+/** 1234567 as `1,234,567`. */
+export const count = (value: number): string => value.toLocaleString('en')
+
+/** 1234567 as `1.23M`. */
 export function shortCount(value: number): string {
-  return short(value, 1000, ['', 'k', 'M', 'B', 'T'])
+  return short(value, ['', 'k', 'M', 'B', 'T'])
 }
 
-/** Bytes as `1.2 GB` (powers of 1000, as disks count). */
+/** Bytes as `1.23 GB` (powers of 1000, as disks count). */
 export function shortBytes(bytes: number): string {
-  return short(bytes, 1000, [' B', ' kB', ' MB', ' GB', ' TB'])
+  return short(bytes, [' B', ' kB', ' MB', ' GB', ' TB'])
 }
 
-function short(value: number, base: number, units: readonly string[]): string {
-  let scaled = value
-  let unit = 0
-  while (Math.abs(scaled) >= base && unit < units.length - 1) {
-    scaled /= base
-    unit++
-  }
-  const digits = unit === 0 || Math.abs(scaled) >= 100 ? 0 : Math.abs(scaled) >= 10 ? 1 : 2
-  return `${unit === 0 && !Number.isInteger(scaled) ? scaled.toFixed(2) : scaled.toFixed(digits)}${units[unit]}`
+/** Three digits and the unit in which they are below 1000 once rounded. */
+function short(value: number, units: readonly string[]): string {
+  let [scaled, unit] = [value, 0]
+  for (; Math.abs(scaled) >= 999.5 && unit < units.length - 1; unit++) scaled /= 1000
+  if (unit === 0 && Number.isInteger(value)) return `${value}${units[0]}`
+  const size = Math.abs(scaled)
+  const digits = size >= 99.95 ? 0 : size >= 9.995 ? 1 : 2
+  return `${scaled.toFixed(digits)}${units[unit]}`
 }
 
 /** Seconds as `1h 02m`, `3m 04s` or `5.6s`. */
 export function shortTime(seconds: number): string {
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)}s`
+  if (seconds < 60) return `${seconds < 9.95 ? seconds.toFixed(1) : Math.floor(seconds)}s`
   const two = (value: number): string => String(Math.floor(value)).padStart(2, '0')
   if (seconds < 3600) return `${Math.floor(seconds / 60)}m ${two(seconds % 60)}s`
   return `${Math.floor(seconds / 3600)}h ${two((seconds % 3600) / 60)}m`

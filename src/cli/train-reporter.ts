@@ -1,9 +1,11 @@
 // A training run as the terminal shows it.
 
+import { commandLine } from '../command-line.ts'
 import type { Recipe, StepRecord, TrainEvent } from '../train/index.ts'
 import { evaluationTable, expertLoadTable } from './evaluation-tables.ts'
+import { Pace } from './pace.ts'
 import { Progress } from './progress.ts'
-import { bold, cyan, dim, green, shortCount, shortTime, yellow } from './terminal.ts'
+import { bold, count, cyan, dim, green, shortCount, shortTime, wrapList, yellow } from './terminal.ts'
 
 export interface ReporterOptions {
   json?: boolean
@@ -19,6 +21,8 @@ export class TrainReporter {
   #run = ''
   /** The last observed step. */
   #seen: StepRecord | undefined
+  /** The last step that has a line of its own. */
+  #lastLine: number | undefined
 
   constructor({ json = false, quiet = false }: ReporterOptions) {
     this.#json = json
@@ -39,8 +43,7 @@ export class TrainReporter {
 
   /** A line that matters, also when quiet. */
   note(message: string): void {
-    this.#progress.clear()
-    process.stderr.write(`${yellow('note:')} ${message}\n`)
+    this.#progress.note(message)
   }
 
   close(): void {
@@ -56,91 +59,77 @@ export class TrainReporter {
         ? `${config.num_local_experts} experts top-${config.num_experts_per_tok}`
         : 'dense'
     const parameters = shortCount(trainer.model.numParameters)
-    this.#progress.line(
-      `${bold(recipe.name)}  ${config.model_type}, ${experts}, ${parameters} parameters, ${device}`,
-    )
-    this.#progress.line(
-      dim(
-        `${shortCount(corpus.train.tokens)} tokens of ${corpus.domains.join(', ')}; ${recipe.steps} steps of ${shortCount(tokensPerStep)} tokens; run folder ${run}`,
-      ),
-    )
-    if (resumedFrom !== null) this.#progress.line(dim(`going on from step ${resumedFrom}`))
+    this.#progress.line(bold(recipe.name), config.model_type, experts, `${parameters} parameters`, device)
+    const text = `${shortCount(corpus.train.tokens)} tokens of `
+    this.#progress.line(dim(text + wrapList(corpus.domains, text.length, this.#progress.width)))
+    this.#progress.line(dim(`${count(recipe.steps)} steps of ${count(tokensPerStep)} tokens, in ${run}`))
+    if (resumedFrom !== null) this.#progress.line(dim(`going on from step ${count(resumedFrom)}`))
   }
 
   #step(event: StepRecord): void {
-    const { steps = 1, logging } = this.#recipe ?? {}
-    if (event.losses) this.#seen = event
-    if (!event.updated) this.note(`step ${event.step} skipped: its gradient holds NaN or infinity`)
+    const { step, losses, updated } = event
+    const steps = this.#recipe?.steps ?? 1
+    if (losses) this.#seen = event
+    if (!updated) this.note(`step ${step} skipped: its gradient holds NaN or infinity`)
     this.#pace.add(event)
-    const left = (steps - event.step) * this.#pace.secondsPerStep
-    this.#progress.update(
-      event.step / steps,
-      `${this.#describe(event.step)}  ${dim(`${shortTime(left)} left`)}`,
-    )
-    if (event.losses && !process.stderr.isTTY && event.step % (10 * (logging?.every ?? 10)) === 0) {
-      this.#progress.line(this.#describe(event.step))
+    if (losses && this.#isTimeForLine(step)) {
+      this.#lastLine = step
+      this.#progress.line(`step ${count(step)}`, ...this.#describe(step))
     }
+    const left = `${shortTime((steps - step) * this.#pace.secondsPerStep)} left`
+    this.#progress.update(step / steps, `${count(step)}/${count(steps)}`, left, ...this.#describe(step))
   }
 
-  #describe(step: number): string {
-    const { losses, routing = [] } = this.#seen ?? {}
-    const balance = Math.max(...routing.map(layer => layer.maxOverMean))
-    const dead = routing.reduce((sum, layer) => sum + layer.dead, 0)
+  /** The first step, and then a line for each tenth of the run or every tenth metric, whichever comes sooner. */
+  #isTimeForLine(step: number): boolean {
+    const { steps = 1, logging } = this.#recipe ?? {}
+    const interval = Math.min(10 * (logging?.every ?? 1), Math.ceil(steps / 10))
+    return this.#lastLine === undefined || step - this.#lastLine >= interval || step === steps
+  }
+
+  /** What was last seen of losses and routing, with its step where that is not the present one. */
+  #describe(step: number): string[] {
+    const { losses, routing = [], step: seen = step } = this.#seen ?? {}
+    const busiest = Math.max(...routing.map(layer => layer.maxOverMean))
+    const idle = routing.reduce((sum, layer) => sum + layer.dead, 0)
+    const loss = losses && `loss ${(losses.crossEntropy ?? 0).toFixed(4)}`
     return [
-      `step ${step}`,
-      losses && `loss ${(losses.crossEntropy ?? 0).toFixed(4)}`,
+      loss && (seen === step ? loss : `${loss} (step ${count(seen)})`),
       `${shortCount(Math.round(this.#pace.tokensPerSecond))} tok/s`,
-      routing.length > 0 && `busiest expert ${balance.toFixed(2)}x mean${dead > 0 ? `, ${dead} idle` : ''}`,
-    ]
-      .filter(Boolean)
-      .join('  ')
+      routing.length > 0 && `busiest expert ${busiest.toFixed(2)}x mean${idle > 0 ? `, ${idle} idle` : ''}`,
+    ].filter(part => typeof part === 'string')
   }
 
   #evaluation({ step, evaluation }: Extract<TrainEvent, { type: 'evaluation' }>): void {
-    const isLast = step === this.#recipe?.steps
-    const { loss, perplexity, bitsPerByte, domains } = evaluation
-    if (isLast && !this.#quiet) {
+    if (step === this.#recipe?.steps && !this.#quiet) {
       this.#progress.clear()
-      process.stdout.write(
-        `\n${bold('validation')}\n${evaluationTable(evaluation)}${expertLoadTable(evaluation)}\n\n`,
-      )
+      const load = expertLoadTable(evaluation, process.stdout.columns ?? 80)
+      process.stdout.write(`\n${bold('validation')}\n${evaluationTable(evaluation)}${load}\n\n`)
       return
     }
-    const each = domains.map(domain => `${domain.name} ${domain.loss.toFixed(3)}`).join(', ')
-    const line = `validation at step ${step}: ${cyan(`loss ${loss.toFixed(4)}`)}, perplexity ${perplexity.toFixed(1)}, ${bitsPerByte.toFixed(3)} bits/byte (${each})`
-    this.#progress.line(line)
+    const { loss, perplexity, bitsPerByte, domains } = evaluation
+    this.#progress.line(
+      `validation at step ${count(step)}: ${cyan(`loss ${loss.toFixed(4)}`)}`,
+      `perplexity ${perplexity.toFixed(1)}`,
+      `${bitsPerByte.toFixed(3)} bits/byte`,
+    )
+    const label = '  loss by domain: '
+    const each = domains.map(domain => `${domain.name} ${domain.loss.toFixed(3)}`)
+    this.#progress.line(dim(label + wrapList(each, label.length, this.#progress.width)))
   }
 
   #sample({ step, prompt, text }: Extract<TrainEvent, { type: 'sample' }>): void {
-    this.#progress.line(`${dim(`sample at step ${step}:`)} ${bold(prompt)}${text.trimEnd()}`)
+    this.#progress.line(`${dim(`sample at step ${count(step)}:`)} ${bold(prompt)}${text.trimEnd()}`)
   }
 
   #end({ state, step }: Extract<TrainEvent, { type: 'end' }>): void {
     this.#progress.clear()
+    if (step === 0) return void process.stdout.write(`${yellow(state)} before the first step\n`)
     const next =
-      state === 'finished'
-        ? `switchyard generate ${this.#run} --prompt TEXT`
-        : `switchyard train --out ${this.#run} --resume`
-    process.stdout.write(`${green(state)} at step ${step}: ${this.#run}\n${dim(`next: ${next}`)}\n`)
-  }
-}
-
-/** Speed over the last steps, which settles faster than the mean of the run. */
-class Pace {
-  readonly #recent: { seconds: number; tokensPerSecond: number }[] = []
-
-  add(step: { seconds: number; tokensPerSecond: number }): void {
-    this.#recent.push(step)
-    if (this.#recent.length > 20) this.#recent.shift()
-  }
-
-  get secondsPerStep(): number {
-    return this.#recent.reduce((sum, step) => sum + step.seconds, 0) / Math.max(1, this.#recent.length)
-  }
-
-  get tokensPerSecond(): number {
-    const tokens = this.#recent.reduce((sum, step) => sum + step.tokensPerSecond * step.seconds, 0)
-    return tokens / this.#recent.reduce((sum, step) => sum + step.seconds, 1e-9)
+      state === 'finished' ? `generate ${this.#run} --prompt TEXT` : `train --out ${this.#run} --resume`
+    const paint = state === 'finished' ? green : yellow
+    process.stdout.write(`${paint(state)} at step ${count(step)}: ${this.#run}\n`)
+    process.stdout.write(`${dim(`next: ${commandLine()} ${next}`)}\n`)
   }
 }
 

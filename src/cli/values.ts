@@ -1,21 +1,52 @@
-// Values on the command line.
+// Values on the command line: parsers for commander, whose errors name the option.
 
 import { ConfigError } from '../errors.ts'
 
-/** A parser for commander: a finite number, or an error that names the option. */
-export function numberOf(option: string): (text: string) => number {
+export interface Range {
+  least?: number
+  above?: number
+  most?: number
+}
+
+/** A finite number in a range. */
+export function numberOf(option: string, range: Range = {}): (text: string) => number {
   return text => {
-    const number = Number(text)
-    if (text.trim() !== '' && Number.isFinite(number)) return number
-    throw new ConfigError(`must be a number, got '${text}'`, { path: option })
+    const number = text.trim() === '' ? Number.NaN : Number(text)
+    if (Number.isFinite(number) && isIn(number, range)) return number
+    throw new ConfigError(`must be a number${describe(range)}, got '${text}'`, { path: option })
   }
 }
 
-/** A parser for commander: a whole number of at least `minimum`. */
+/** A whole number of at least `minimum`. */
 export function wholeNumberOf(option: string, minimum = 0): (text: string) => number {
   return text => {
     const number = numberOf(option)(text)
-    if (Number.isInteger(number) && number >= minimum) return number
+    if (Number.isSafeInteger(number) && number >= minimum) return number
     throw new ConfigError(`must be a whole number of at least ${minimum}, got '${text}'`, { path: option })
   }
+}
+
+const units: Record<string, number> = { '': 1, k: 1e3, m: 1e6, g: 1e9, ki: 2 ** 10, mi: 2 ** 20, gi: 2 ** 30 }
+
+/** Bytes: `2MB`, `1.5 GB`, `512KiB` or a plain number. */
+export function sizeOf(option: string): (text: string) => number {
+  return text => {
+    const [, number, unit = ''] = /^\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*$/i.exec(text) ?? []
+    const bytes = Math.floor(Number(number) * units[unit.toLowerCase()]!)
+    if (bytes >= 1) return bytes
+    throw new ConfigError(`must be a size as 8MB, got '${text}'`, { path: option })
+  }
+}
+
+function isIn(number: number, { least, above, most }: Range): boolean {
+  return number >= (least ?? -Infinity) && number > (above ?? -Infinity) && number <= (most ?? Infinity)
+}
+
+function describe({ least, above, most }: Range): string {
+  const bounds = [
+    least !== undefined && `of at least ${least}`,
+    above !== undefined && `above ${above}`,
+    most !== undefined && `at most ${most}`,
+  ].filter(Boolean)
+  return bounds.length > 0 ? ` ${bounds.join(' and ')}` : ''
 }

@@ -1,30 +1,40 @@
 // The folder that a corpus is prepared in: a stranger's files stay, an old corpus is replaced at the last moment.
 
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { DataError } from '../errors.ts'
+import { ConfigError } from '../errors.ts'
+import { FolderLock } from '../folder-lock.ts'
 import { type CorpusManifest, manifestName, writeManifest } from './corpus-manifest.ts'
 
 const shardName = /^(train|validation)-\d{5}\.safetensors$/
+const lockName = '.preparing.lock'
+const workName = '.preparing'
 
-/** A corpus in the making. Until {@link install}, its folder is no corpus, or still the old one. */
+/** A corpus in the making, by one process at a time. Until {@link install}, its folder is no corpus, or still the old one. */
 export class CorpusFolder {
   readonly #folder: string
   readonly #work: string
+  readonly #lock: FolderLock
   /** Where the files of the corpus are written. */
   readonly files: string
   /** For documents that wait to be encoded. */
   readonly storeFile: string
 
-  /** Refuses a folder that holds a corpus already, unless told to replace it. */
+  /** Refuses a folder that holds a corpus already, unless told to replace it, and one that holds anything else. */
   constructor(folder: string, { force }: { force: boolean }) {
-    refuseTaken(folder, force)
     this.#folder = folder
-    this.#work = join(folder, '.preparing')
+    this.#work = join(folder, workName)
     this.files = join(this.#work, 'corpus')
     this.storeFile = join(this.#work, 'documents')
-    rmSync(this.#work, { recursive: true, force: true }) // a killed run may have left one
-    mkdirSync(this.files, { recursive: true })
+    this.#lock = takeFolder(folder)
+    try {
+      refuseTaken(folder, force)
+      rmSync(this.#work, { recursive: true, force: true }) // a killed process may have left one
+      mkdirSync(this.files, { recursive: true })
+    } catch (error) {
+      this.#leave()
+      throw error
+    }
   }
 
   /** Moves the files into place. The manifest comes last: without it the folder is no corpus. */
@@ -38,13 +48,31 @@ export class CorpusFolder {
   /** Removes what was not installed. */
   [Symbol.dispose](): void {
     rmSync(this.#work, { recursive: true, force: true })
+    this.#leave()
+  }
+
+  #leave(): void {
+    this.#lock.release()
+    if (readdirSync(this.#folder).length === 0) rmdirSync(this.#folder)
   }
 }
 
-function refuseTaken(folder: string, force: boolean): void {
+function takeFolder(folder: string): FolderLock {
   const stat = statSync(folder, { throwIfNoEntry: false })
-  if (stat && !stat.isDirectory()) throw new DataError(`${folder} is a file; give a folder`)
-  if (!force && existsSync(join(folder, manifestName))) {
-    throw new DataError(`${folder} holds a corpus already: give --force to replace it, or another folder`)
+  if (stat && !stat.isDirectory()) refuse(`${folder} is a file; give a folder`)
+  mkdirSync(folder, { recursive: true })
+  return new FolderLock(folder, { name: lockName, work: 'is being prepared' })
+}
+
+function refuseTaken(folder: string, force: boolean): void {
+  const names = readdirSync(folder).filter(name => !name.startsWith(lockName))
+  if (names.includes(manifestName)) {
+    if (!force) refuse(`${folder} holds a corpus already: give --force to replace it, or another folder`)
+  } else if (names.length > 0 && !names.includes(workName)) {
+    refuse(`${folder} is not empty and holds no corpus: give another folder`)
   }
+}
+
+function refuse(problem: string): never {
+  throw new ConfigError(problem, { path: '--out' })
 }

@@ -3,8 +3,10 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { DataError } from '../errors.ts'
+import { commandLine } from '../command-line.ts'
+import { ConfigError, DataError } from '../errors.ts'
 import { writeDurably } from '../files.ts'
+import { issueText } from '../schema-issue.ts'
 import { domainPattern } from './document.ts'
 
 const count = z.int().nonnegative()
@@ -63,9 +65,11 @@ export type CleaningCounts = CorpusManifest['cleaning']
 export const manifestName = 'corpus.json'
 export const tokenizerName = 'tokenizer.json'
 
-/** What to tell whoever has a folder that cannot be used. */
-export const prepareHint = (folder: string): string =>
-  `make one with 'switchyard data prepare --out ${folder}'`
+const prepareCommand = (folder: string): string => `${commandLine()} data prepare --out ${folder}`
+
+/** What to tell whoever has a corpus that is damaged. */
+export const replaceHint = (folder: string): string =>
+  `make it again with '${prepareCommand(folder)} --force'`
 
 /** Writes the manifest so that it is there whole or not at all. */
 export function writeManifest(folder: string, content: CorpusManifest): void {
@@ -73,11 +77,13 @@ export function writeManifest(folder: string, content: CorpusManifest): void {
 }
 
 export function readManifest(folder: string): CorpusManifest {
-  const parsed = manifest.safeParse(parseJson(readText(folder), folder))
+  const json = parseJson(readText(folder), folder)
+  const parsed = manifest.safeParse(json)
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues
+  const problem = issue ? `${issue.path.join('.') || 'the file'} ${issueText(issue, json)}` : ''
   throw new DataError(
-    `${join(folder, manifestName)}: ${issue?.path.join('.') || 'the file'}: ${issue?.message}; it is damaged or of another version: ${prepareHint(folder)} --force`,
+    `${join(folder, manifestName)}: ${problem}; it is damaged or of another version: ${replaceHint(folder)}`,
   )
 }
 
@@ -87,9 +93,8 @@ function readText(folder: string): string {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     if (code !== 'ENOENT' && code !== 'ENOTDIR') throw cause
-    throw new DataError(`${folder} is not a corpus (it has no ${manifestName}): ${prepareHint(folder)}`, {
-      cause,
-    })
+    const problem = `${folder} is not a corpus (it has no ${manifestName})`
+    throw new ConfigError(`${problem}: make one with '${prepareCommand(folder)}'`, { path: '', cause })
   }
 }
 
@@ -97,6 +102,6 @@ function parseJson(text: string, folder: string): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {
-    throw new DataError(`${join(folder, manifestName)} is damaged: ${prepareHint(folder)} --force`, { cause })
+    throw new DataError(`${join(folder, manifestName)} is damaged: ${replaceHint(folder)}`, { cause })
   }
 }

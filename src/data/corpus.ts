@@ -1,14 +1,15 @@
 // A prepared corpus, opened: which bytes of which files hold the tokens, and what they came from.
 
-import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DataError, FormatError } from '../errors.ts'
 import { sha256 } from '../files.ts'
 import { readSafetensorsHeader, type SafetensorsDType, type TensorEntry } from '../formats/index.ts'
 import {
   type CorpusManifest,
-  prepareHint,
+  manifestName,
   readManifest,
+  replaceHint,
   type ShardEntry,
   type SplitCounts,
   type SplitName,
@@ -56,11 +57,6 @@ export class CorpusShard {
     return this.#domains
   }
 
-  /** UTF-8 bytes of each document's text. */
-  get documentBytes(): readonly number[] {
-    return this.#read('document_bytes')
-  }
-
   /** Index of the domain that the token at `offset` belongs to. */
   domainAt(offset: number): number {
     if (offset < 0 || offset >= this.tokens) {
@@ -82,25 +78,12 @@ export class CorpusSplit {
   readonly counts: readonly SplitCounts[]
   /** How many tokens the shards hold together. */
   readonly tokens: number
-  readonly #firstTokens: number[] = []
 
   constructor(name: SplitName, shards: readonly CorpusShard[], counts: readonly SplitCounts[]) {
     this.name = name
     this.shards = shards
     this.counts = counts
-    let tokens = 0
-    for (const shard of shards) {
-      this.#firstTokens.push(tokens)
-      tokens += shard.tokens
-    }
-    this.tokens = tokens
-  }
-
-  /** Index of the domain that the token at `position` belongs to, counted through all shards. */
-  domainAt(position: number): number {
-    const shard = lastAtMost(this.#firstTokens, position)
-    if (shard < 0) throw new RangeError(`token ${position} is not one of ${this.tokens}`)
-    return this.shards[shard]!.domainAt(position - this.#firstTokens[shard]!)
+    this.tokens = shards.reduce((sum, shard) => sum + shard.tokens, 0)
   }
 }
 
@@ -115,6 +98,9 @@ export interface Corpus {
   readonly train: CorpusSplit
   readonly validation: CorpusSplit
 }
+
+/** Whether a folder holds a corpus, be it damaged. */
+export const isCorpus = (folder: string): boolean => existsSync(join(folder, manifestName))
 
 /** Opens a folder that `prepareCorpus` made. Reads headers only; throws DataError when anything is amiss. */
 export function openCorpus(folder: string): Corpus {
@@ -135,7 +121,7 @@ export function openCorpus(folder: string): Corpus {
     const missing =
       (cause as NodeJS.ErrnoException).code === 'ENOENT' ? `${tokenizerFile} is missing` : undefined
     if (missing === undefined && !(cause instanceof FormatError)) throw cause
-    throw new DataError(`${missing ?? (cause as Error).message}; ${prepareHint(folder)} --force`, { cause })
+    throw new DataError(`${missing ?? (cause as Error).message}; ${replaceHint(folder)}`, { cause })
   }
 }
 
@@ -151,7 +137,7 @@ export async function verifyCorpus(
     onProgress(done / total, shard.file)
     if ((await sha256(join(corpus.folder, shard.file))) !== shard.sha256) {
       throw new DataError(
-        `${join(corpus.folder, shard.file)} has changed since it was written; ${prepareHint(corpus.folder)} --force`,
+        `${join(corpus.folder, shard.file)} has changed since it was written; ${replaceHint(corpus.folder)}`,
       )
     }
     done += shard.bytes

@@ -21,13 +21,19 @@ export interface Origin {
 /** Reports a source's progress: how far it is (unknown: undefined) and what it does now. */
 export type SourceProgress = (fraction: number | undefined, text: string) => void
 
+export interface SkippedFile {
+  file: string
+  /** As in `is empty`. */
+  reason: string
+}
+
 /** Anything that documents can be read from. */
 export interface TextSource {
   documents(onProgress: SourceProgress): AsyncIterable<Document>
   /** What was read; complete once `documents` has ended. */
   origins(): Origin[]
-  /** Files passed over because they held no text. */
-  readonly skippedFiles: number
+  /** Files passed over because they held no text; complete once `documents` has ended. */
+  readonly skipped: readonly SkippedFile[]
 }
 
 /** Domains head tables and name reports: a name has 1 to 64 printable characters, no space at its ends. */

@@ -1,10 +1,18 @@
 // Text to tokens: sources, cleaning, tokenizers, packed corpora, the order of training windows. No tensors here.
 
-export { type Corpus, CorpusShard, CorpusSplit, openCorpus, type TokenRange, verifyCorpus } from './corpus.ts'
+export {
+  type Corpus,
+  CorpusShard,
+  CorpusSplit,
+  isCorpus,
+  openCorpus,
+  type TokenRange,
+  verifyCorpus,
+} from './corpus.ts'
 export type { CorpusManifest, DomainCounts, ShardEntry, SplitCounts, SplitName } from './corpus-manifest.ts'
 export { type DebianDomainName, debianDomains, defaultDomains } from './debian/domains.ts'
 export { type DebianSourceOptions, debianSource } from './debian/source.ts'
-export type { Document, Origin, SourceProgress, TextSource } from './document.ts'
+export type { Document, Origin, SkippedFile, SourceProgress, TextSource } from './document.ts'
 export { type PrepareOptions, type PrepareProgress, prepareCorpus } from './prepare.ts'
 export { type FileSourceOptions, fileSource } from './sources/files.ts'
 export { sampleSource } from './sources/sample.ts'

@@ -25,13 +25,14 @@ export interface Ingested {
 export async function ingest(
   source: TextSource,
   store: DocumentStore,
-  onProgress: SourceProgress,
+  { onProgress, signal }: { onProgress: SourceProgress; signal: AbortSignal | undefined },
 ): Promise<Ingested> {
   const filter = new ParagraphFilter()
   const documents = new Map<string, StoredDocument[]>()
   let replacedCharacters = 0
   let shortDocuments = 0
   for await (const { text, domain } of source.documents(onProgress)) {
+    signal?.throwIfAborted()
     for (const part of splitText(filter.filter(cleanText(text)))) {
       const content = part.replace(/^\n+/, '').trimEnd()
       if (Buffer.byteLength(content) < shortestDocument) {
@@ -54,7 +55,7 @@ export async function ingest(
       duplicateParagraphs: filter.dropped.paragraphs,
       duplicateBytes: filter.dropped.bytes,
       shortDocuments,
-      skippedFiles: source.skippedFiles,
+      skippedFiles: source.skipped.length,
     },
   }
 }

@@ -16,7 +16,7 @@ import { ConfigError, DataError } from '../errors.ts'
 import { readSafetensorsHeader } from '../formats/index.ts'
 import { type Corpus, type CorpusSplit, openCorpus, verifyCorpus } from './corpus.ts'
 import type { Document, TextSource } from './document.ts'
-import { type PrepareOptions, prepareCorpus } from './prepare.ts'
+import { type PrepareOptions, type PrepareProgress, prepareCorpus } from './prepare.ts'
 import { entropy } from './token-counts.ts'
 import { byteLevelTokenizerJson } from './tokenizer-bytes.ts'
 import { loadTokenizer } from './tokenizer-file.ts'
@@ -44,7 +44,7 @@ function sourceOf(texts: Record<string, string[]>): TextSource {
       }
     },
     origins: () => [{ name: 'test', licence: 'CC0-1.0' }],
-    skippedFiles: 3,
+    skipped: ['a', 'b', 'c'].map(file => ({ file, reason: 'is empty' })),
   }
 }
 
@@ -54,6 +54,12 @@ const numbered = (text: string, count: number): string[] =>
 const twoDomains = sourceOf({
   en: numbered('An English sentence, number', 60),
   code: numbered('let x = "y"; // </s>', 40),
+})
+
+/** Texts that do not spell special tokens. */
+const plain = sourceOf({
+  en: numbered('An English sentence, number', 60),
+  code: numbered('let y = x + 1; //', 40),
 })
 
 const prepare = (options: Partial<PrepareOptions> = {}): Promise<Corpus> =>
@@ -105,13 +111,13 @@ describe('prepareCorpus', () => {
   })
 
   test('the manifest counts what the shards hold', async () => {
-    const { manifest, train, validation } = await prepare()
+    const corpus = await prepare({ source: plain })
+    const { manifest, train, validation } = corpus
     for (const split of [train, validation]) {
-      const documents = split.shards.flatMap(shard => [...shard.documentBytes])
+      const documents = split.shards.flatMap(shard => [...shard.documentStarts])
+      const texts = (split === train ? textsOf(corpus, train) : textsOf(corpus, validation)).join('')
       expect(split.counts.reduce((sum, { documents }) => sum + documents, 0)).toBe(documents.length)
-      expect(split.counts.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(
-        documents.reduce((a, b) => a + b, 0),
-      )
+      expect(split.counts.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(Buffer.byteLength(texts))
       expect(split.counts.reduce((sum, { tokens }) => sum + tokens, 0)).toBe(split.tokens)
       expect(tokensOf(split)).toHaveLength(split.tokens)
     }
@@ -131,21 +137,17 @@ describe('prepareCorpus', () => {
   })
 
   test('the domain of every token is known', async () => {
-    const source = sourceOf({
-      en: numbered('An English sentence, number', 60),
-      code: numbered('let y = x + 1; //', 40),
-    })
-    const corpus = await prepare({ source, shardTokens: 200 })
+    const corpus = await prepare({ source: plain, shardTokens: 200 })
     expect(corpus.train.shards.length).toBeGreaterThan(5)
-    let position = 0
-    for (const text of textsOf(corpus, corpus.train)) {
-      const expected = text.startsWith('An English') ? 'en' : 'code'
-      for (const end = position + Buffer.byteLength(text) + 1; position < end; position++) {
-        expect(corpus.domains[corpus.train.domainAt(position)]).toBe(expected)
-      }
-    }
-    expect(position).toBe(corpus.train.tokens)
-    for (const outside of [-1, position]) expect(() => corpus.train.domainAt(outside)).toThrow(RangeError)
+    const domains = corpus.train.shards.flatMap(shard =>
+      Array.from({ length: shard.tokens }, (_, offset) => corpus.domains[shard.domainAt(offset)]),
+    )
+    const expected = textsOf(corpus, corpus.train).flatMap(text =>
+      new Array(Buffer.byteLength(text) + 1).fill(text.startsWith('An English') ? 'en' : 'code'),
+    )
+    expect(domains).toEqual(expected)
+    const [first] = corpus.train.shards
+    for (const outside of [-1, first?.tokens ?? 0]) expect(() => first?.domainAt(outside)).toThrow(RangeError)
   })
 
   test('shards respect their size and documents do not span them', async () => {
@@ -246,8 +248,7 @@ describe('what stays on disk', () => {
 
   test('a failed run leaves nothing that opens as a corpus, and no litter', async () => {
     await expect(prepare({ source: failing })).rejects.toThrow('the source broke')
-    expect(readdirSync(folder)).toEqual([])
-    expect(() => openCorpus(folder)).toThrow(/is not a corpus/)
+    expect(existsSync(folder)).toBe(false)
   })
 
   test('a failed run leaves the corpus that was there', async () => {
@@ -263,6 +264,34 @@ describe('what stays on disk', () => {
     await prepare()
     expect(readdirSync(folder).filter(name => name.startsWith('train'))).toEqual(['train-00000.safetensors'])
     expect(existsSync(join(folder, 'notes.txt'))).toBe(true)
+  })
+
+  test('a folder with something else in it is left alone, with or without force', async () => {
+    writeFileSync(join(folder, 'notes.txt'), "a stranger's")
+    for (const force of [false, true])
+      await expect(prepare({ force })).rejects.toThrow(
+        /is not empty and holds no corpus: give another folder/,
+      )
+    expect(readdirSync(folder)).toEqual(['notes.txt'])
+  })
+
+  test('of two at the same time one wins', async () => {
+    const both = await Promise.allSettled([prepare({ force: false }), prepare({ force: false })])
+    expect(both.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
+    expect(String((both[1] as PromiseRejectedResult).reason)).toContain(
+      `${folder} is being prepared by process ${process.pid}: wait for it or stop it`,
+    )
+    await verifyCorpus(openCorpus(folder))
+  })
+
+  test('aborting removes what was written', async () => {
+    const controller = new AbortController()
+    const onProgress = ({ stage }: PrepareProgress): void => {
+      if (stage === 'encode') controller.abort()
+    }
+    const { signal } = controller
+    await expect(prepare({ onProgress, signal })).rejects.toThrow(/aborted/)
+    expect(existsSync(folder)).toBe(false)
   })
 
   test('what a killed run left does not disturb the next', async () => {
@@ -317,7 +346,7 @@ describe('openCorpus', () => {
 
   test('a missing folder, or one without a corpus, says how to make one', () => {
     const remedy = `make one with 'switchyard data prepare --out ${folder}`
-    expect(() => openCorpus(folder)).toThrow(DataError)
+    expect(() => openCorpus(folder)).toThrow(ConfigError)
     expect(() => openCorpus(folder)).toThrow(`${folder} is not a corpus (it has no corpus.json): ${remedy}`)
     expect(() => openCorpus(`${folder}/none`)).toThrow(/none is not a corpus/)
   })
@@ -348,7 +377,7 @@ describe('openCorpus', () => {
     [
       'another JSON file',
       () => writeFileSync(join(folder, 'corpus.json'), '{}'),
-      /corpus\.json: format: .*data prepare/,
+      /corpus\.json: format (is missing|must be).*data prepare/,
     ],
   ])('%s is one clear line', async (_, damage, message) => {
     await prepare()

@@ -4,7 +4,7 @@ import { ConfigError } from '../errors.ts'
 import { type Corpus, openCorpus } from './corpus.ts'
 import { CorpusFolder } from './corpus-folder.ts'
 import { defaultShardTokens } from './corpus-writer.ts'
-import type { TextSource } from './document.ts'
+import type { SourceProgress, TextSource } from './document.ts'
 import { DocumentStore } from './document-store.ts'
 import { encodeDocuments } from './encode.ts'
 import { ingest } from './ingest.ts'
@@ -37,6 +37,8 @@ export interface PrepareOptions {
   /** Most tokens of a shard. */
   shardTokens?: number
   onProgress?: (progress: PrepareProgress) => void
+  /** Aborting ends the preparation with the signal's reason and removes what it has written. */
+  signal?: AbortSignal
 }
 
 /** Text that the tokenizer is trained on: more changes little and takes long. */
@@ -47,21 +49,24 @@ const tokenizerBytes = 32e6
  * is no corpus, or still the old one.
  */
 export async function prepareCorpus(options: PrepareOptions): Promise<Corpus> {
-  const { out, source, onProgress = () => {} } = options
+  const { out, source, signal } = options
+  const onProgress = (progress: PrepareProgress): void => {
+    signal?.throwIfAborted()
+    options.onProgress?.(progress)
+  }
   const { size, validation, seed, shardTokens } = checkedNumbers(options)
   using folder = new CorpusFolder(out, { force: options.force ?? false })
   using store = new DocumentStore(folder.storeFile)
 
-  const { documents, cleaning } = await ingest(source, store, (fraction, text) =>
-    onProgress({ stage: 'read', fraction, text }),
-  )
+  const onRead: SourceProgress = (fraction, text) => onProgress({ stage: 'read', fraction, text })
+  const { documents, cleaning } = await ingest(source, store, { onProgress: onRead, signal })
   const selections = new Map(
     [...documents].map(([domain, list]) => [domain, selectDocuments(list, { size, validation, seed })]),
   )
 
   onProgress({ stage: 'train tokenizer', fraction: undefined, text: 'training the tokenizer' })
   const choice = options.tokenizer ?? { kind: 'bpe', vocabSize: 4096 }
-  const tokenizer = await makeTokenizer(choice, folder.files, textsForTokenizer(selections, store))
+  const tokenizer = await makeTokenizer(choice, folder.files, textsForTokenizer(selections, store), signal)
 
   const encoded = await encodeDocuments({
     folder: folder.files,

@@ -20,6 +20,7 @@ export async function makeTokenizer(
   choice: TokenizerChoice,
   folder: string,
   texts: Iterable<string>,
+  signal?: AbortSignal,
 ): Promise<Tokenizer> {
   const target = join(folder, tokenizerName)
   if (choice.kind === 'file') {
@@ -30,7 +31,8 @@ export async function makeTokenizer(
       if (existsSync(beside)) copyFileSync(beside, join(folder, name))
     }
   } else {
-    const json = choice.kind === 'bpe' ? await trainBpe(texts, choice) : byteLevelTokenizerJson()
+    const json =
+      choice.kind === 'bpe' ? await trainBpe(texts, { ...choice, signal }) : byteLevelTokenizerJson()
     writeFileSync(target, json)
     writeFileSync(join(folder, specialFiles[0]), tokenizerConfigJson)
   }

@@ -34,7 +34,7 @@ export function loadTokenizer(file: string): Tokenizer {
 
 /** One token per byte after the special tokens: needs no training and knows every text. */
 export function byteTokenizer(): Tokenizer {
-  return new FileTokenizer(byteLevelTokenizerJson(), '')
+  return new FileTokenizer(byteLevelTokenizerJson(), null)
 }
 
 function read(file: string): string {
@@ -59,15 +59,17 @@ class FileTokenizer implements Tokenizer {
   readonly #byteLevel: boolean
   #plain: NativeTokenizer | undefined
 
-  constructor(text: string, file: string) {
-    this.#json = parse(text, file)
+  constructor(text: string, file: string | null) {
+    const name = file ?? 'tokenizer.json'
+    this.#json = parse(text, name)
     this.#native = NativeTokenizer.fromString(text)
     this.#decoder = this.#native.getDecoder()
     this.#byteLevel = isByteLevel(this.#json.decoder)
     const added = this.#json.added_tokens ?? []
     this.#special = new Set(added.filter(token => token.special).map(token => token.id))
     this.vocabSize = 1 + Object.values(this.#native.getVocab(true)).reduce((a, b) => Math.max(a, b), -1)
-    if (this.vocabSize > largestId) throw new FormatError(`has ids up to ${this.vocabSize - 1}`, { file })
+    if (this.vocabSize > largestId)
+      throw new FormatError(`has ids up to ${this.vocabSize - 1}`, { file: name })
     this.specialIds = findSpecialIds(file, token => this.#native.tokenToId(token) ?? undefined)
   }
 

@@ -14,9 +14,12 @@ const customary = {
 /** Files beside tokenizer.json that name them. */
 export const specialFiles = ['tokenizer_config.json', 'special_tokens_map.json'] as const
 
-/** Looks in `tokenizer_config.json` and `special_tokens_map.json` beside the file, then for customary names. */
-export function findSpecialIds(file: string, idOf: (token: string) => number | undefined): SpecialIds {
-  const beside = specialFiles.map(name => readObject(join(dirname(file), name)))
+/**
+ * Looks in `tokenizer_config.json` and `special_tokens_map.json` beside the file (null: there is none), then for
+ * customary names.
+ */
+export function findSpecialIds(file: string | null, idOf: (token: string) => number | undefined): SpecialIds {
+  const beside = file === null ? [] : specialFiles.map(name => readObject(join(dirname(file), name)))
   const find = (role: keyof SpecialIds): number | undefined =>
     [...beside.map(json => tokenName(json[`${role}_token`])), ...customary[role]]
       .map(name => (name === undefined ? undefined : idOf(name)))

@@ -33,7 +33,7 @@ tokenizer.save(result)
  */
 export async function trainBpe(
   texts: Iterable<string>,
-  { vocabSize }: { vocabSize: number },
+  { vocabSize, signal }: { vocabSize: number; signal?: AbortSignal | undefined },
 ): Promise<string> {
   if (!Number.isInteger(vocabSize) || vocabSize <= smallestVocabulary || vocabSize > largestVocabulary) {
     throw new ConfigError(
@@ -44,7 +44,7 @@ export async function trainBpe(
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-bpe-'))
   try {
     writeTexts(join(folder, 'text'), texts)
-    await runTrainer(join(folder, 'text'), join(folder, 'merges.json'))
+    await runTrainer(join(folder, 'text'), join(folder, 'merges.json'), signal)
     const learned = JSON.parse(readFileSync(join(folder, 'merges.json'), 'utf8')) as {
       model: { merges: MergeList }
     }
@@ -63,10 +63,12 @@ function writeTexts(file: string, texts: Iterable<string>): void {
   }
 }
 
-function runTrainer(text: string, result: string): Promise<void> {
+function runTrainer(text: string, result: string, signal: AbortSignal | undefined): Promise<void> {
   const library = createRequire(import.meta.url).resolve('tokenizers')
   const child = spawn(process.execPath, ['-e', trainer, library, text, result], {
     stdio: ['ignore', 'ignore', 'pipe'],
+    signal,
+    detached: true, // Ctrl-C in a terminal is for this process alone, which aborts the signal
   })
   let complaint = ''
   child.stderr.on('data', chunk => {
@@ -74,9 +76,9 @@ function runTrainer(text: string, result: string): Promise<void> {
   })
   return new Promise((resolve, reject) => {
     child.on('error', reject)
-    child.on('close', (code, signal) => {
+    child.on('close', (code, killedBy) => {
       if (code === 0) resolve()
-      else reject(new DataError(trainerFailure(signal, complaint)))
+      else reject(new DataError(trainerFailure(killedBy, complaint)))
     })
   })
 }

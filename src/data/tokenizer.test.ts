@@ -45,6 +45,17 @@ const anyText = fc.oneof(
     .map(parts => parts.join('')),
 )
 
+test('the tokenizer of bytes asks no file of the current folder', () => {
+  const before = process.cwd()
+  process.chdir(mkdtempSync(inFolder('elsewhere-')))
+  try {
+    writeFileSync('tokenizer_config.json', '{ "eos_token": "<pad>" }')
+    expect(byteTokenizer().specialIds).toEqual({ pad: 0, bos: 1, eos: 2 })
+  } finally {
+    process.chdir(before)
+  }
+})
+
 describe.each([
   ['bytes', () => byteTokenizer()],
   ['trained', () => trained],

@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
+import { issueText } from '../schema-issue.ts'
 
 /** What every decoder-only transformer here has. Names are HF's. */
 export interface DecoderConfig {
@@ -112,15 +113,8 @@ export function check<T>(schema: z.ZodType<T>, json: unknown, source: string): T
   const result = schema.safeParse(json)
   if (result.success) return result.data
   const [issue] = result.error.issues
-  const path = issue?.path.join('.') ?? ''
-  const value = issue?.path.reduce<unknown>(
-    (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
-    json,
-  )
-  const shown = value === undefined ? 'missing' : `${JSON.stringify(value)}`
-  throw new ConfigError(`${path}: ${shown}: ${issue?.message ?? 'not a valid configuration'}`, {
-    path: source,
-  })
+  const problem = issue ? `${issue.path.join('.')}: ${issueText(issue, json)}` : 'not a valid configuration'
+  throw new ConfigError(problem, { path: source })
 }
 
 function refuseUnsupported(fields: Record<string, unknown>, source: string): void {

@@ -15,6 +15,8 @@ export interface Check {
   /** Largest difference over the recorded magnitude (at least 1e-12). */
   relative: number
   ok: boolean
+  /** Why nothing could be compared, as in `shape [2], recorded [3]`. */
+  problem?: string
 }
 
 /**
@@ -62,8 +64,10 @@ function compareLogits(model: CausalLM, ids: Tensor, wanted: Tensor, tolerance: 
 /** Largest differences of two tensors; `ok` is left to the caller. */
 export function compare(name: string, actual: Tensor, wanted: Tensor): Omit<Check, 'ok'> {
   return tidy(() => {
-    if (actual.shape.join() !== wanted.shape.join())
-      return { name, absolute: Number.NaN, relative: Number.NaN }
+    if (actual.shape.join() !== wanted.shape.join()) {
+      const problem = `shape [${actual.shape.join(', ')}], recorded [${wanted.shape.join(', ')}]`
+      return { name, absolute: Number.NaN, relative: Number.NaN, problem }
+    }
     const difference = actual.detach().double().sub(wanted.double()).abs()
     const scale = wanted.double().abs().max().clamp(1e-12)
     return { name, absolute: difference.max().item(), relative: difference.max().div(scale).item() }

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { DisposedTensorError, OutOfMemoryError, SwitchyardError, TorchError } from '../errors.ts'
+import { ConfigError, DisposedTensorError, OutOfMemoryError, SwitchyardError, TorchError } from '../errors.ts'
 
 /** A tensor as native code knows it. */
 export type Handle = number
@@ -146,7 +146,13 @@ function openAddon(): Native {
 
 /** SWITCHYARD_THREADS, else every core, for libtorch's loops and for BLAS. A later worker changes nothing. */
 function setDefaultThreads(addon: Native): void {
-  const threads = Number(process.env.SWITCHYARD_THREADS) || availableParallelism()
+  const { SWITCHYARD_THREADS: wanted } = process.env
+  const threads = wanted ? Number(wanted) : availableParallelism()
+  if (!(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
+    throw new ConfigError(`must be a whole number from 1 to 1024, got '${wanted}'`, {
+      path: 'SWITCHYARD_THREADS',
+    })
+  }
   addon.setDefaultThreads(threads, threads)
 }
 

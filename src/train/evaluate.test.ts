@@ -6,7 +6,7 @@ import { type Corpus, fileSource, loadTokenizer, openCorpus, prepareCorpus } fro
 import { type MixtralConfig, MixtralForCausalLM, parseModelConfig } from '../models/index.ts'
 import { manualSeed, tidy } from '../torch/index.ts'
 import { evaluate } from './evaluate.ts'
-import { checkRecipe } from './recipe/load.ts'
+import { checkRecipe } from './recipe/check.ts'
 import { TokenWindows } from './token-windows.ts'
 import { Trainer } from './trainer.ts'
 
@@ -118,8 +118,9 @@ test('the last token of a document is in its domain, the first of the next in th
   }
 })
 
-test('a limited evaluation spreads over the whole split, and leaves the mode as it was', async () => {
+test('a limited evaluation spreads over the whole split, and leaves every mode as it was', async () => {
   const lm = model().train()
+  lm.model.norm.eval()
   const windows = new TokenWindows(corpus.validation, length)
   const { tokens, domains } = await evaluate(lm, windows, {
     domains: corpus.domains,
@@ -129,6 +130,7 @@ test('a limited evaluation spreads over the whole split, and leaves the mode as 
   expect(tokens).toBe(6 * length)
   expect(domains.length).toBe(2)
   expect(lm.training).toBe(true)
+  expect(lm.model.norm.training).toBe(false)
 })
 
 test('a validation loss that is not finite is never the best', () => {

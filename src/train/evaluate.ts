@@ -32,7 +32,7 @@ export interface EvaluateOptions {
   onProgress?: (fraction: number) => void
 }
 
-/** Evaluates between turns of the event loop. The model's training mode is left as it was. */
+/** Evaluates between turns of the event loop. The training mode of every module is left as it was. */
 export async function evaluate(
   model: CausalLM,
   windows: TokenWindows,
@@ -41,7 +41,7 @@ export async function evaluate(
   const { domains, batchSize, batches } = options
   const chosen = evenlySpaced(windows.count, batches === null ? windows.count : batches * batchSize)
   const tally = new Tally(domains.length)
-  const wasTraining = model.training
+  const modes = [...model.namedModules()].map(([, module]) => ({ module, training: module.training }))
   model.eval()
   try {
     for (let start = 0; start < chosen.length; start += batchSize) {
@@ -50,7 +50,7 @@ export async function evaluate(
       await new Promise(setImmediate)
     }
   } finally {
-    model.train(wasTraining)
+    for (const { module, training } of modes) module.training = training
   }
   return summarize(tally, windows, domains)
 }

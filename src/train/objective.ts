@@ -4,24 +4,23 @@ import { z } from 'zod'
 import type { CausalLM, LayerRouting } from '../models/index.ts'
 import { hfBalanceLoss, routerZLoss, switchBalanceLoss } from '../moe/index.ts'
 import type { Tensor } from '../torch/index.ts'
+import { kinds } from './kinds.ts'
 
 const coefficient = z.number().nonnegative()
 
 /** Which auxiliary losses count, and how much. */
 export const lossesSchema = z.strictObject({
-  balance: z
-    .discriminatedUnion('kind', [
-      /** switchBalanceLoss of each layer: 1 when balanced. `layers` says how layers add up. */
-      z.strictObject({
-        kind: z.literal('switch'),
-        coefficient: coefficient.default(0.01),
-        layers: z.enum(['sum', 'mean']).default('sum'),
-      }),
-      /** hfBalanceLoss over all layers at once: K when balanced. What `router_aux_loss_coef` weighs. */
-      z.strictObject({ kind: z.literal('mixtral-hf'), coefficient: coefficient.default(0.001) }),
-      z.strictObject({ kind: z.literal('none') }),
-    ])
-    .prefault({ kind: 'switch' }),
+  balance: kinds(
+    /** switchBalanceLoss of each layer: 1 when balanced. `layers` says how layers add up. */
+    z.strictObject({
+      kind: z.literal('switch'),
+      coefficient: coefficient.default(0.01),
+      layers: z.enum(['sum', 'mean']).default('sum'),
+    }),
+    /** hfBalanceLoss over all layers at once: K when balanced. What `router_aux_loss_coef` weighs. */
+    z.strictObject({ kind: z.literal('mixtral-hf'), coefficient: coefficient.default(0.001) }),
+    z.strictObject({ kind: z.literal('none') }),
+  ).prefault({}),
   /** Coefficient of the router z-loss, summed over layers. */
   z: coefficient.default(0.001),
 })

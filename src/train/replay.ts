@@ -13,7 +13,7 @@ import {
   shiftedLoss,
 } from '../models/index.ts'
 import { hfBalanceLoss } from '../moe/index.ts'
-import { type Tensor, tensor, tidy } from '../torch/index.ts'
+import { type Tensor, tidy } from '../torch/index.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { clipGradients, gradientNorm } from './optimizer/clip.ts'
 
@@ -80,8 +80,14 @@ function compareGradients(model: CausalLM, recorded: ReadonlyMap<string, Tensor>
   const parameters = model.namedParameters()
   return [...recorded].flatMap(([name, wanted]) => {
     if (!name.startsWith('grad.')) return []
-    const gradient = parameters.get(name.slice('grad.'.length))?.grad ?? tensor(0)
-    return [{ ...compare(name, gradient, wanted), ok: false }]
+    const gradient = parameters.get(name.slice('grad.'.length))?.grad
+    const none = {
+      name,
+      absolute: Number.NaN,
+      relative: Number.NaN,
+      problem: 'the model has no such gradient',
+    }
+    return [{ ...(gradient ? compare(name, gradient, wanted) : none), ok: false }]
   })
 }
 

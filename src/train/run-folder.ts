@@ -1,17 +1,17 @@
 // A run folder: recipe.yaml, metrics.jsonl, TensorBoard events, checkpoints/ and run.json.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { cpus, hostname } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { writeDurably } from '../files.ts'
+import { FolderLock } from '../folder-lock.ts'
 import { runtimeInfo } from '../torch/index.ts'
-import { listCheckpoints, removeUnfinished } from './checkpoint/checkpoint.ts'
-import { checkRecipe } from './recipe/load.ts'
+import { listCheckpoints, removeUnfinished, stepOf } from './checkpoint/checkpoint.ts'
+import { checkRecipe } from './recipe/check.ts'
 import type { Recipe } from './recipe/schema.ts'
-import { RunLock } from './run-lock.ts'
 
 /** How a run ended, or that it has not. */
 export type RunState = 'running' | 'finished' | 'interrupted' | 'failed'
@@ -19,14 +19,14 @@ export type RunState = 'running' | 'finished' | 'interrupted' | 'failed'
 const runSchema = z.looseObject({ bestStep: z.int().nullish() })
 
 /** What a run that was killed at once may leave: nothing worth keeping. */
-const leftovers = new Set(['run.lock', 'recipe.yaml', 'checkpoints'])
+const isLeftover = (name: string): boolean => /^(recipe\.yaml|checkpoints|run\.lock(\.\d+)?)$/.test(name)
 
 export class RunFolder {
   readonly path: string
-  readonly #lock: RunLock
+  readonly #lock: FolderLock
   #details: Record<string, unknown> = { ...environment(), started: new Date().toISOString() }
 
-  private constructor(path: string, lock: RunLock) {
+  private constructor(path: string, lock: FolderLock) {
     this.path = path
     this.#lock = lock
   }
@@ -44,22 +44,29 @@ export class RunFolder {
 
   /** The folder of an earlier run. Throws ConfigError when there is none, or when it is still being trained. */
   static reopen(path: string): RunFolder {
-    readRun(path)
+    RunFolder.refuseMissing(path)
     return RunFolder.#locked(path)
+  }
+
+  /** Throws ConfigError when a folder holds no run. */
+  static refuseMissing(path: string): void {
+    if (existsSync(join(path, 'run.json'))) return
+    const problem = existsSync(path) ? 'holds no run to resume (run.json is missing)' : 'does not exist'
+    throw new ConfigError(`${path} ${problem}: leave --resume out to start a run`, { path: '--resume' })
   }
 
   /** Throws ConfigError when a folder holds anything: a new run would mix with it. */
   static refuseExisting(path: string): void {
     const names = existsSync(path) ? readdirSync(path) : []
-    if (names.every(name => leftovers.has(name))) return
-    const what = names.includes('run.json') ? 'already holds a run' : 'is not empty'
-    throw new ConfigError(`${path} ${what}: choose another folder, or add --resume to go on with its run`, {
-      path: '--out',
-    })
+    if (names.every(isLeftover)) return
+    const problem = names.includes('run.json')
+      ? 'already holds a run: choose another folder, or add --resume to go on with it'
+      : 'is not empty: choose another folder'
+    throw new ConfigError(`${path} ${problem}`, { path: '--out' })
   }
 
   static #locked(path: string): RunFolder {
-    const run = new RunFolder(path, new RunLock(path))
+    const run = new RunFolder(path, new FolderLock(path, { name: 'run.lock', work: 'is being trained' }))
     removeUnfinished(run.checkpoints)
     return run
   }
@@ -92,6 +99,11 @@ export class RunFolder {
     )
   }
 
+  /** Removes all of it. */
+  remove(): void {
+    rmSync(this.path, { recursive: true, force: true })
+  }
+
   /** Lets other processes train here. */
   close(): void {
     this.#lock.release()
@@ -109,33 +121,25 @@ function environment(): Record<string, unknown> {
   }
 }
 
-function readRun(path: string): z.infer<typeof runSchema> {
-  const file = join(path, 'run.json')
-  if (!existsSync(file)) {
-    throw new ConfigError(
-      `${path} holds no run to resume (run.json is missing): leave --resume out to start one`,
-      {
-        path: '--resume',
-      },
-    )
-  }
+function bestStepOf(run: string): number | null {
   try {
-    return runSchema.parse(JSON.parse(readFileSync(file, 'utf8')))
+    return runSchema.parse(JSON.parse(readFileSync(join(run, 'run.json'), 'utf8'))).bestStep ?? null
   } catch {
-    return {} // damaged: what it tells beside the checkpoints is not needed
+    return null // damaged: the newest checkpoint will do
   }
 }
 
 /**
- * The model folder that a path means: of a run folder its best checkpoint, or the newest where none is best; else the
- * path itself.
+ * The model folder that a path means: of a run folder, or of its `checkpoints`, the best checkpoint, or the newest where
+ * none is best; else the path itself.
  */
 export function resolveModelFolder(path: string): string {
-  if (!existsSync(join(path, 'run.json'))) return path
-  const checkpoints = listCheckpoints(join(path, 'checkpoints'))
-  const { bestStep } = readRun(path)
-  const best = checkpoints.find(folder => Number(/(\d+)$/.exec(folder)?.[1]) === bestStep)
-  const found = best ?? checkpoints[0]
-  if (!found) throw new ConfigError('this run has no checkpoint yet', { path })
-  return found
+  const run = basename(resolve(path)) === 'checkpoints' ? dirname(resolve(path)) : path
+  const checkpoints = listCheckpoints(join(run, 'checkpoints'))
+  if (checkpoints.length === 0) {
+    if (existsSync(join(run, 'run.json'))) throw new ConfigError('this run has no checkpoint yet', { path })
+    return path
+  }
+  const bestStep = bestStepOf(run)
+  return (checkpoints.find(folder => stepOf(folder) === bestStep) ?? checkpoints[0]) as string
 }

@@ -1,19 +1,20 @@
 // Learning rate over time, as a factor of the peak.
 
 import { z } from 'zod'
+import { kinds } from './kinds.ts'
 
 const warmup = z.int().nonnegative().default(0)
 const minimum = z.number().min(0).max(1).default(0.1)
 
-/** Steps are counted in optimizer steps; `minimum` is the last factor. */
-export const scheduleSchema = z.discriminatedUnion('kind', [
-  /** Linear warm-up, then flat. */
-  z.strictObject({ kind: z.literal('constant'), warmup }),
+/** In optimizer steps. The factor falls towards `minimum`, which the step after the last would have. */
+export const scheduleSchema = kinds(
   /** Linear warm-up, then half a cosine down to the minimum (arXiv:1608.03983). */
   z.strictObject({ kind: z.literal('cosine'), warmup, minimum }),
+  /** Linear warm-up, then flat. */
+  z.strictObject({ kind: z.literal('constant'), warmup }),
   /** Warm-up, stable, then linear decay over the last `decay` steps (arXiv:2404.06395). */
   z.strictObject({ kind: z.literal('wsd'), warmup, decay: z.int().positive(), minimum }),
-])
+)
 
 export type Schedule = z.infer<typeof scheduleSchema>
 

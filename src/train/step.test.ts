@@ -7,7 +7,7 @@ import { computeObjective, type Losses, lossesSchema } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { gradientNorm } from './optimizer/clip.ts'
 import { groupsSchema, parameterGroups } from './optimizer/groups.ts'
-import { checkRecipe } from './recipe/load.ts'
+import { checkRecipe } from './recipe/check.ts'
 import { createModel } from './recipe/model-config.ts'
 import { type Batch, type StepOptions, trainStep } from './step.ts'
 

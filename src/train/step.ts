@@ -1,4 +1,5 @@
-// One optimizer step: forward and backward of each micro-batch, clipping, update. The seam that knows about lifetimes.
+// One optimizer step: forward and backward of each micro-batch, clipping, update. Tensors of a
+// micro-batch are freed when its gradients are there.
 
 import type { CausalLM } from '../models/index.ts'
 import { type RoutingStats, routingStats } from '../moe/index.ts'
@@ -20,7 +21,7 @@ export interface StepOptions {
   clip: number | null
   /** Compute forward in bf16 on CUDA. */
   mixed: boolean
-  /** Whether to look at losses and routing, which makes the host wait for the device. */
+  /** Whether to look at losses and routing: each number that is read waits for the device. */
   observe: boolean
 }
 

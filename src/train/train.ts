@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { isDeepStrictEqual } from 'node:util'
+import { isCorpus } from '../data/index.ts'
 import { ConfigError, FormatError, SwitchyardError } from '../errors.ts'
 import { generateText } from '../models/index.ts'
 import {
@@ -14,6 +14,7 @@ import {
 } from './checkpoint/checkpoint.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
 import type { Recipe } from './recipe/schema.ts'
+import { refuseOtherPast } from './resume.ts'
 import { RunFolder, type RunState } from './run-folder.ts'
 import { RunLog, type StepRecord } from './run-log.ts'
 import { Trainer } from './trainer.ts'
@@ -43,22 +44,38 @@ export interface TrainOptions {
  */
 export async function* train(recipe: Recipe, options: TrainOptions): AsyncGenerator<TrainEvent> {
   const session = options.resume ? resumeRun(recipe, options.out) : startRun(recipe, options.out)
+  try {
+    const resumedFrom = yield* restore(session)
+    yield* recorded(session, resumedFrom, options.signal)
+  } finally {
+    session.run.close()
+    session.trainer.dispose()
+  }
+}
+
+/** The steps of a run, and a note of how they ended. */
+async function* recorded(
+  session: Session,
+  resumedFrom: number | null,
+  signal?: AbortSignal,
+): AsyncGenerator<TrainEvent> {
   const { run, trainer } = session
   let state: RunState = 'interrupted' // unless it comes to an end: who listens may just stop
   try {
-    run.report('running')
-    const resumedFrom = yield* restore(session)
+    const { step, best } = trainer.state
+    run.report('running', { step, bestStep: best?.step ?? null })
     yield { type: 'start', trainer, run: run.path, resumedFrom }
-    state = yield* steps(session, resumedFrom, options.signal)
+    state = yield* steps(session, resumedFrom, signal)
     yield { type: 'end', state, step: trainer.state.step }
   } catch (error) {
     state = 'failed'
     run.report(state, { error: (error as Error).message })
     throw error
   } finally {
-    run.report(state, { step: trainer.state.step })
-    run.close()
-    trainer.dispose()
+    const { step } = trainer.state
+    if (state === 'failed' && step === 0 && resumedFrom === null)
+      run.remove() // the next try finds no obstacle
+    else run.report(state, { step })
   }
 }
 
@@ -82,44 +99,16 @@ function resumeRun(recipe: Recipe, out: string): Session {
   const run = RunFolder.reopen(out)
   try {
     const trainer = new Trainer(recipe)
-    const saved = run.recipe
-    refuseOtherPast(saved, trainer.recipe, out)
-    if (!isDeepStrictEqual(saved, trainer.recipe)) run.recipe = trainer.recipe
+    refuseOtherPast(run.recipe, trainer.recipe, out)
     return { trainer, run, resuming: true, savedStep: 0 }
   } catch (error) {
     run.close()
-    throw error
+    if (isCorpus(recipe.data.path)) throw error
+    throw new ConfigError(`${recipe.data.path} is no corpus: if it has moved, add --set data.path=FOLDER`, {
+      path: 'data.path',
+      cause: error,
+    })
   }
-}
-
-/** What may differ when a run goes on: it changes nothing that has happened. */
-const changeable = [
-  'steps',
-  'schedule',
-  'clip',
-  'evaluation',
-  'sampling',
-  'checkpoint',
-  'logging',
-  'maxBadSteps',
-]
-
-function refuseOtherPast(saved: Recipe, wanted: Recipe, out: string): void {
-  const past = ({ optimizer, ...rest }: Recipe): Record<string, unknown> => ({
-    ...rest,
-    optimizer: { ...optimizer, learningRate: undefined },
-  })
-  const [before, now] = [past(saved), past(wanted)]
-  const changed = Object.keys(before).find(
-    key => !changeable.includes(key) && !isDeepStrictEqual(before[key], now[key]),
-  )
-  if (changed === undefined) return
-  throw new ConfigError(
-    `differs from the recipe that ${out} was started with; resume with ${out}/recipe.yaml`,
-    {
-      path: changed,
-    },
-  )
 }
 
 /** Restores the newest checkpoint that is whole; each one that is not is put aside, with a warning. */
@@ -129,10 +118,10 @@ async function* restore(session: Session): AsyncGenerator<TrainEvent, number | n
   for (const folder of listCheckpoints(run.checkpoints)) {
     try {
       trainer.state = await restoreCheckpoint(folder, trainer)
-      const { step, best } = trainer.state
-      session.savedStep = step
-      run.report('running', { step, bestStep: best?.step ?? null })
-      return step
+      session.savedStep = trainer.state.step
+      refuseFewerSteps(session)
+      run.recipe = trainer.recipe
+      return session.savedStep
     } catch (error) {
       if (!(error instanceof FormatError)) throw error
       const aside = basename(setAside(folder))
@@ -143,7 +132,16 @@ async function* restore(session: Session): AsyncGenerator<TrainEvent, number | n
     }
   }
   yield { type: 'warning', message: `${run.path} holds no usable checkpoint: starting over` }
+  run.recipe = trainer.recipe
   return 0
+}
+
+function refuseFewerSteps({ run, trainer, savedStep }: Session): void {
+  const { steps } = trainer.recipe
+  if (steps >= savedStep) return
+  throw new ConfigError(`${steps} is below the ${savedStep} steps that ${run.path} has done: give more`, {
+    path: 'steps',
+  })
 }
 
 /** Steps to the end, with what is due between them. */

@@ -1,7 +1,7 @@
 // A corpus described for people: what it holds, what was dropped, under which licences.
 
-import type { Corpus, DomainCounts, Origin } from '../../data/index.ts'
-import { bold, dim, shortBytes, shortCount, table, yellow } from '../terminal.ts'
+import type { Corpus, DomainCounts, Origin, SkippedFile } from '../../data/index.ts'
+import { bold, count, dim, shortBytes, shortCount, table, wrapList, yellow } from '../terminal.ts'
 
 export function describeCorpus({ folder, manifest, train, validation, vocabSize }: Corpus): string {
   const sum = (pick: (domain: DomainCounts) => number): number =>
@@ -56,6 +56,13 @@ function cleaningNotes(cleaning: Corpus['manifest']['cleaning']): string[] {
   return notes.filter(text => text !== undefined)
 }
 
+/** The first few of the files that were passed over, by name. */
+export function skippedLines(skipped: readonly SkippedFile[]): string[] {
+  const shown = skipped.slice(0, 5).map(({ file, reason }) => dim(`skipped ${file}: ${reason}`))
+  const rest = skipped.length - shown.length
+  return rest > 0 ? [...shown, dim(`skipped ${count(rest)} files more`)] : shown
+}
+
 function note(number: number, noun: string, rest: string, paint = dim): string | undefined {
   return number === 0 ? undefined : paint(`${count(number)} ${noun}${number === 1 ? '' : 's'} ${rest}`)
 }
@@ -68,20 +75,7 @@ function originNotes(origins: readonly Origin[]): string[] {
     works.set(licence, [...(works.get(licence) ?? []), work])
   }
   const width = Math.max(...[...works.keys()].map(licence => licence.length)) + 2
-  return [...works].map(([licence, list]) => dim(licence.padEnd(width) + wrap(list, width)))
+  return [...works].map(([licence, list]) =>
+    dim(licence.padEnd(width) + wrapList(list, width, process.stdout.columns ?? 100)),
+  )
 }
-
-/** A list as lines that fit the terminal, each below the first item. */
-function wrap(items: readonly string[], indent: number): string {
-  const width = Math.max(20, (process.stdout.columns ?? 100) - indent)
-  const lines: string[] = []
-  for (const item of items) {
-    const line = lines.at(-1)
-    if (line !== undefined && line.length + item.length + 2 < width)
-      lines[lines.length - 1] = `${line}, ${item}`
-    else lines.push(item)
-  }
-  return lines.join(`,\n${' '.repeat(indent)}`)
-}
-
-const count = (value: number): string => value.toLocaleString('en-US')

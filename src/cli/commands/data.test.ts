@@ -9,7 +9,7 @@ import { openCorpus } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import { dataCommand } from './data.ts'
 import { describeCorpus } from './data-report.ts'
-import { parseNumber, parseSize, parseTokenizer } from './data-values.ts'
+import { parseTokenizer } from './tokenizer-option.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 let folder: string
@@ -26,8 +26,12 @@ interface Outcome {
   stderr: string
 }
 
-/** Runs `switchyard data ...`; `killWhen` is asked now and then whether to kill it. */
-function switchyard(args: string[], killWhen: () => boolean = () => false): Promise<Outcome> {
+/** Runs `switchyard data ...`; `killWhen` is asked now and then whether to send it a signal, once. */
+function switchyard(
+  args: string[],
+  killWhen: () => boolean = () => false,
+  signal: NodeJS.Signals = 'SIGKILL',
+): Promise<Outcome> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', 'data', ...args], {
     cwd: root,
   })
@@ -38,7 +42,11 @@ function switchyard(args: string[], killWhen: () => boolean = () => false): Prom
   child.stderr.on('data', chunk => {
     outcome.stderr += chunk
   })
-  const watch = setInterval(() => killWhen() && child.kill('SIGKILL'), 2)
+  const watch = setInterval(() => {
+    if (!killWhen()) return
+    clearInterval(watch)
+    child.kill(signal)
+  }, 2)
   return new Promise(resolve => {
     child.on('close', code => {
       clearInterval(watch)
@@ -54,7 +62,7 @@ test('prepare makes a corpus of the sample and describes it; info repeats that',
   expect(prepared.stdout).toMatch(/^bible +\d+ +210 kB +20\dk +/m)
   expect(prepared.stdout).toMatch(/^CC0-1\.0 +set\.mm/m)
   const info = await switchyard(['info', out, '--verify'])
-  expect(info.stdout).toBe(prepared.stdout)
+  expect(info.stdout).toBe(`${prepared.stdout}\nok the checksums of all 2 shards match\n`)
   const json = await switchyard(['info', out, '--json'])
   expect(JSON.parse(json.stdout)).toEqual(openCorpus(out).manifest)
 })
@@ -89,9 +97,21 @@ test('a run killed at any moment leaves no corpus, and the next one succeeds', a
   expect(readdirSync(out)).not.toContain('.preparing')
 })
 
-test('a failure is one line, with exit code 1', async () => {
+test('Ctrl-C leaves nothing behind', async () => {
+  const out = join(folder, 'interrupted')
+  const isReading = (): boolean => existsSync(join(out, '.preparing', 'documents'))
+  const { code, stderr } = await switchyard(
+    ['prepare', '--sample', '--quiet', '--out', out],
+    isReading,
+    'SIGINT',
+  )
+  expect({ code, stderr }).toEqual({ code: 130, stderr: 'note: stopping; nothing is kept\n' })
+  expect(existsSync(out)).toBe(false)
+})
+
+test('a wrong folder is one line, with exit code 2', async () => {
   const { code, stdout, stderr } = await switchyard(['info', '/nowhere'])
-  expect([code, stdout]).toEqual([1, ''])
+  expect([code, stdout]).toEqual([2, ''])
   expect(stderr).toMatch(/^error: \/nowhere is not a corpus .*data prepare --out \/nowhere'\n$/)
 })
 
@@ -129,7 +149,10 @@ describe('in this process', () => {
     [['--domain', 'y'], /^--domain: names the text of --from/],
     [['--domains', 'en,xx'], /^--domains: 'xx' is no domain; there are en \(/],
     [['--sample', '--size', 'big'], /^--size: must be a size as 8MB, got 'big'/],
-    [['--sample', '--validation', '0.9'], /^validation: must be a share from 0 to 0.5, got 0.9/],
+    [
+      ['--sample', '--validation', '0.9'],
+      /^--validation: must be a number of at least 0 and at most 0.5, got '0.9'/,
+    ],
     [['--sample', '--tokenizer', 'bpe:9'], /^tokenizer: a BPE vocabulary has 260 to 30000 tokens, got 9/],
   ])('%j is refused', async (args, message) => {
     const out = join(folder, 'refused')
@@ -138,34 +161,13 @@ describe('in this process', () => {
   })
 })
 
-describe('values', () => {
-  test.each([
-    ['2MB', 2e6],
-    ['1.5 gb', 1.5e9],
-    ['512KiB', 524_288],
-    ['10k', 10_000],
-    ['123', 123],
-  ])('the size %s is %i bytes', (text, bytes) => expect(parseSize(text, '--size')).toBe(bytes))
-
-  test.each(['', '0', '-1', 'MB', '2TB', '1e6', '2 M B', 'toString'])('%j is no size', text => {
-    expect(() => parseSize(text, '--size')).toThrow(ConfigError)
-  })
-
-  test('numbers', () => {
-    expect(parseNumber('0.02', '--validation')).toBe(0.02)
-    for (const text of ['', ' ', 'x', 'NaN', 'Infinity'])
-      expect(() => parseNumber(text, '--seed')).toThrow(ConfigError)
-  })
-
-  test('tokenizers', () => {
-    expect(parseTokenizer('bytes')).toEqual({ kind: 'bytes' })
-    expect(parseTokenizer('bpe:8192')).toEqual({ kind: 'bpe', vocabSize: 8192 })
-    expect(parseTokenizer('models/x/tokenizer.json')).toEqual({
-      kind: 'file',
-      file: 'models/x/tokenizer.json',
-    })
-    for (const text of ['bpe', 'bpe:', 'bpe:many']) expect(() => parseTokenizer(text)).toThrow(/bpe:SIZE/)
-  })
+test('a tokenizer is trained, made of bytes, or read from a file', () => {
+  expect(parseTokenizer('bytes')).toEqual({ kind: 'bytes' })
+  expect(parseTokenizer('bpe:8192')).toEqual({ kind: 'bpe', vocabSize: 8192 })
+  const file = fileURLToPath(import.meta.url)
+  expect(parseTokenizer(file)).toEqual({ kind: 'file', file })
+  for (const text of ['bpe', 'bpe:', 'bpe:many', 'none/tokenizer.json'])
+    expect(() => parseTokenizer(text)).toThrow(/bpe:SIZE/)
 })
 
 test('what was dropped is told, in the singular where it is one', () => {

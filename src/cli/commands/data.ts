@@ -2,22 +2,31 @@
 
 import { Command, Option } from 'commander'
 import { debianDomains, defaultDomains } from '../../data/debian/domains.ts' // small: --help stays quick
-import type { PrepareProgress, TextSource } from '../../data/index.ts'
+import type {
+  Corpus,
+  PrepareOptions,
+  PrepareProgress,
+  TextSource,
+  TokenizerChoice,
+} from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
+import { Interruption } from '../interruption.ts'
 import { Progress } from '../progress.ts'
-import { describeCorpus } from './data-report.ts'
-import { parseNumber, parseSize, parseTokenizer } from './data-values.ts'
+import { green } from '../terminal.ts'
+import { numberOf, sizeOf, wholeNumberOf } from '../values.ts'
+import { describeCorpus, skippedLines } from './data-report.ts'
+import { parseTokenizer } from './tokenizer-option.ts'
 
 interface PrepareFlags {
   out: string
   domains?: string
-  size?: string
+  size?: number
   from?: string[]
   domain?: string
   sample?: boolean
-  tokenizer: string
-  validation: string
-  seed: string
+  tokenizer: TokenizerChoice
+  validation: number
+  seed: number
   cache: string
   force?: boolean
   json?: boolean
@@ -78,10 +87,23 @@ function prepareCommand(): Command {
     .addOption(new Option('--from <path...>', 'your own files and folders').conflicts('sample'))
     .option('--domain <name>', "kind of text in --from, where it does not say (default: the path's name)")
     .option('--sample', 'the text that ships with Switchyard')
-    .option('--size <size>', 'most text of each domain, as 8MB (default: 2MB from Debian, else everything)')
-    .option('--tokenizer <kind>', 'bpe:SIZE to train one, bytes, or a tokenizer.json', 'bpe:4096')
-    .option('--validation <share>', "share of each domain's text to hold out", '0.02')
-    .option('--seed <number>', 'decides which documents are taken and held out', '1')
+    .option(
+      '--size <size>',
+      'most text of each domain, as 8MB (default: 2MB from Debian, else everything)',
+      sizeOf('--size'),
+    )
+    .addOption(
+      new Option('--tokenizer <kind>', 'bpe:SIZE to train one, bytes, or a tokenizer.json')
+        .argParser(parseTokenizer)
+        .default(parseTokenizer('bpe:4096'), 'bpe:4096'),
+    )
+    .option(
+      '--validation <share>',
+      "share of each domain's text to hold out",
+      numberOf('--validation', { least: 0, most: 0.5 }),
+      0.02,
+    )
+    .option('--seed <number>', 'decides which documents are taken and held out', wholeNumberOf('--seed'), 1)
     .option('--cache <dir>', 'keeps downloaded packages', 'data/cache')
     .option('--force', 'replace a corpus that is there')
     .option('--json', 'print the manifest as JSON')
@@ -109,26 +131,38 @@ async function prepare(flags: PrepareFlags): Promise<void> {
     if (step) progress.update(step.fraction, step.text)
   }
   const heartbeat = setInterval(draw, 200) // a step without news must still show
+  const interruption = new Interruption(() => progress.note('stopping; nothing is kept'))
+  const { signal } = interruption
   try {
-    const size = flags.size === undefined ? defaultSize(flags) : parseSize(flags.size, '--size')
-    const corpus = await prepareCorpus({
-      out: flags.out,
-      source: await chooseSource(flags),
-      tokenizer: parseTokenizer(flags.tokenizer),
-      ...(size !== undefined && { size }),
-      validation: parseNumber(flags.validation, '--validation'),
-      seed: parseNumber(flags.seed, '--seed'),
-      force: flags.force ?? false,
-      onProgress: next => {
-        step = next
-        draw()
-      },
-    })
+    const onProgress = (next: PrepareProgress): void => {
+      step = next
+      draw()
+    }
+    const options = await prepareOptions(flags)
+    const corpus = await prepareCorpus({ ...options, onProgress, signal })
+    for (const line of skippedLines(options.source.skipped)) progress.line(line)
     progress.clear()
     process.stdout.write(flags.json ? toJson(corpus.manifest) : describeCorpus(corpus))
+  } catch (error) {
+    if (!signal.aborted) throw error
+    process.exitCode = interruption.exitCode
   } finally {
     clearInterval(heartbeat)
+    interruption.release()
     progress.clear()
+  }
+}
+
+async function prepareOptions(flags: PrepareFlags): Promise<PrepareOptions> {
+  const size = flags.size ?? defaultSize(flags)
+  return {
+    out: flags.out,
+    source: await chooseSource(flags),
+    tokenizer: flags.tokenizer,
+    ...(size !== undefined && { size }),
+    validation: flags.validation,
+    seed: flags.seed,
+    force: flags.force ?? false,
   }
 }
 
@@ -143,7 +177,13 @@ async function info(folder: string, flags: InfoFlags): Promise<void> {
       progress.clear()
     }
   }
-  process.stdout.write(flags.json ? toJson(corpus.manifest) : describeCorpus(corpus))
+  if (flags.json) process.stdout.write(toJson(corpus.manifest))
+  else process.stdout.write(`${describeCorpus(corpus)}${flags.verify ? `\n${verified(corpus)}\n` : ''}`)
+}
+
+function verified({ train, validation }: Corpus): string {
+  const shards = train.shards.length + validation.shards.length
+  return `${green('ok')} the checksums of all ${shards} shards match`
 }
 
 async function chooseSource({ sample, from, domain, domains, cache }: PrepareFlags): Promise<TextSource> {

@@ -3,10 +3,13 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
+import type { CorpusSplit } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
+import type { ModelConfig } from '../../models/index.ts'
 import { evaluationTable, expertLoadTable } from '../evaluation-tables.ts'
+import { findModel } from '../model-folder.ts'
 import { Progress } from '../progress.ts'
-import { numberOf, wholeNumberOf } from '../values.ts'
+import { wholeNumberOf } from '../values.ts'
 
 interface Flags {
   data: string
@@ -43,11 +46,11 @@ export function evalCommand(): Command {
     .option('--batch-size <n>', 'sequences per batch', wholeNumberOf('--batch-size', 1), 8)
     .option(
       '--sequence-length <n>',
-      "tokens per sequence (default: the model's positions, up to 1024)",
-      numberOf('--sequence-length'),
+      "tokens per sequence (default: the model's positions, at most 1024)",
+      wholeNumberOf('--sequence-length', 1),
     )
     .option('--json', 'print JSON')
-    .option('--quiet', 'no progress')
+    .option('--quiet', 'print nothing but the result')
     .addHelpText('after', help)
     .action(run)
 }
@@ -55,8 +58,8 @@ export function evalCommand(): Command {
 async function run(path: string, flags: Flags): Promise<void> {
   const { loadModel } = await import('../../models/index.ts')
   const { openCorpus } = await import('../../data/index.ts')
-  const { evaluate, resolveModelFolder, TokenWindows } = await import('../../train/index.ts')
-  const folder = resolveModelFolder(path)
+  const { evaluate, TokenWindows } = await import('../../train/index.ts')
+  const folder = await findModel(path, flags)
   const corpus = openCorpus(flags.data)
   refuseOtherTokenizer(folder, corpus.tokenizerFile)
   const { model, config } = loadModel(folder)
@@ -65,10 +68,8 @@ async function run(path: string, flags: Flags): Promise<void> {
       path: flags.data,
     })
   }
-  const windows = new TokenWindows(
-    corpus[flags.split],
-    flags.sequenceLength ?? Math.min(1024, config.max_position_embeddings),
-  )
+  const split = corpus[flags.split]
+  const windows = new TokenWindows(split, sequenceLength(flags, config, split))
   const progress = new Progress({ quiet: flags.quiet === true })
   const evaluation = await evaluate(model, windows, {
     domains: corpus.domains,
@@ -77,8 +78,21 @@ async function run(path: string, flags: Flags): Promise<void> {
     onProgress: fraction => progress.update(fraction, 'evaluating'),
   })
   progress.clear()
-  const text = `${evaluationTable(evaluation)}${expertLoadTable(evaluation)}`
+  const text = `${evaluationTable(evaluation)}${expertLoadTable(evaluation, process.stdout.columns ?? 80)}`
   process.stdout.write(`${flags.json ? JSON.stringify({ model: folder, ...evaluation }, null, 2) : text}\n`)
+}
+
+function sequenceLength(flags: Flags, config: ModelConfig, { name, tokens }: CorpusSplit): number {
+  const positions = config.max_position_embeddings
+  const length = flags.sequenceLength ?? Math.min(1024, positions, tokens - 1)
+  const refuse = (problem: string): never => {
+    throw new ConfigError(problem, { path: '--sequence-length' })
+  }
+  if (length < 1)
+    refuse(`the ${name} split of ${flags.data} holds no text: prepare more, or take another --split`)
+  if (length > positions) refuse(`${length} exceeds the model's ${positions} positions`)
+  if (length >= tokens) refuse(`${length} leaves no window in the ${tokens} tokens of the ${name} split`)
+  return length
 }
 
 /** Ids of another tokenizer would be scored as if they meant the same. */

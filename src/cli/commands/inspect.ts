@@ -3,12 +3,15 @@
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { ModelConfig } from '../../models/index.ts'
-import { bold, shortBytes, shortCount, table } from '../terminal.ts'
+import { findModel } from '../model-folder.ts'
+import { bold, count, shortBytes, shortCount, table } from '../terminal.ts'
+import { wholeNumberOf } from '../values.ts'
 
 interface Flags {
-  context?: string
+  context?: number
   dtype: string
   json?: boolean
+  quiet?: boolean
 }
 
 const help = `
@@ -24,35 +27,29 @@ export function inspectCommand(): Command {
     .argument('<model>', 'model folder, run folder or config.json')
     .option(
       '--context <tokens>',
-      'sequence length for FLOPs and cache (default: the longest the model has, up to 4096)',
+      'sequence length for FLOPs and cache (default: the longest the model has, at most 4096)',
+      wholeNumberOf('--context', 1),
     )
     .option('--dtype <name>', 'f32, bf16, f16 or f64, for memory', 'f32')
     .option('--json', 'print JSON')
+    .option('--quiet', 'print nothing but the result')
     .addHelpText('after', help)
     .action(inspect)
 }
 
 async function inspect(path: string, flags: Flags): Promise<void> {
   const { bytesPerElement, readModelConfig } = await import('../../models/index.ts')
-  const { resolveModelFolder } = await import('../../train/index.ts')
   if (!Object.hasOwn(bytesPerElement, flags.dtype)) {
     throw new ConfigError(`'${flags.dtype}' is not one of ${Object.keys(bytesPerElement).join(', ')}`, {
       path: '--dtype',
     })
   }
-  const config = readModelConfig(resolveModelFolder(path))
-  const context = contextOf(flags.context, config)
+  const config = readModelConfig(await findModel(path, flags))
+  const context = flags.context ?? Math.min(4096, config.max_position_embeddings)
   const report = await describe(config, context, flags.dtype as keyof typeof bytesPerElement)
   process.stdout.write(
     `${flags.json ? JSON.stringify({ config, ...report }, null, 2) : format(config, report)}\n`,
   )
-}
-
-function contextOf(text: string | undefined, config: ModelConfig): number {
-  if (text === undefined) return Math.min(4096, config.max_position_embeddings)
-  const context = Number(text)
-  if (Number.isInteger(context) && context > 0) return context
-  throw new ConfigError(`'${text}' is not a number of tokens`, { path: '--context' })
 }
 
 async function describe(config: ModelConfig, context: number, dtype: 'f32' | 'bf16' | 'f16' | 'f64') {
@@ -71,21 +68,18 @@ type Report = Awaited<ReturnType<typeof describe>>
 
 function format(config: ModelConfig, { parameters, context, flops, dtype, memory, layers }: Report): string {
   const facts: [string, string][] = [
-    ['parameters', `${parameters.total.toLocaleString('en')} total`],
-    [
-      '',
-      `${parameters.active.toLocaleString('en')} active per token, ${percent(parameters.active / parameters.total)}`,
-    ],
-    ['', `${parameters.activeWithoutEmbedding.toLocaleString('en')} active without the input embedding`],
+    ['parameters', `${count(parameters.total)} total`],
+    ['', `${count(parameters.active)} active per token, ${percent(parameters.active / parameters.total)}`],
+    ['', `${count(parameters.activeWithoutEmbedding)} active without the input embedding`],
     [
       'FLOPs per token',
-      `${flopText(flops.forward)} forward, ${flopText(flops.training)} training, at ${context} tokens`,
+      `${flopText(flops.forward)} forward, ${flopText(flops.training)} training, at ${count(context)} tokens`,
     ],
     [`memory in ${dtype}`, `${shortBytes(memory.weights)} weights`],
     ['', `${shortBytes(memory.optimizer)} gradients and AdamW, when training`],
     [
       '',
-      `${shortBytes(memory.cachePerToken * context)} keys and values of ${context} tokens (${shortBytes(memory.cachePerToken)} each)`,
+      `${shortBytes(memory.cachePerToken * context)} keys and values of ${count(context)} tokens (${shortBytes(memory.cachePerToken)} each)`,
     ],
   ]
   const width = Math.max(...facts.map(([name]) => name.length))
@@ -100,7 +94,7 @@ function title(config: ModelConfig): string {
     config.model_type === 'mixtral'
       ? `, ${config.num_local_experts} experts top-${config.num_experts_per_tok}`
       : ', dense'
-  return `${config.model_type}: ${layers} layers of ${hidden}, ${heads}, feed-forward ${config.intermediate_size}${experts}, vocabulary ${vocab}`
+  return `${config.model_type}: ${layers} layers of ${hidden}, ${heads}, feed-forward ${config.intermediate_size}${experts}, vocabulary ${count(vocab)}`
 }
 
 function layerRows(layers: Report['layers']): string {

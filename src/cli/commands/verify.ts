@@ -5,13 +5,16 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { Check } from '../../models/index.ts'
+import { findModel } from '../model-folder.ts'
 import { green, red, table } from '../terminal.ts'
+import { numberOf } from '../values.ts'
 
 interface Flags {
   reference?: string
   train?: boolean
-  tolerance?: string
+  tolerance?: number
   json?: boolean
+  quiet?: boolean
 }
 
 const help = `
@@ -30,37 +33,45 @@ Examples:
 
 export function verifyCommand(): Command {
   return new Command('verify')
-    .description('compare a model with recorded logits, tokens or a training run')
+    .description('check a model folder, or compare it with recorded logits, tokens or training')
     .argument('<model>', 'model folder or run folder')
     .option('--reference <file>', 'recorded tensors')
     .option('--train', 'replay a recorded training run')
     .option(
       '--tolerance <number>',
-      'allowed difference: absolute for logits (default 1e-4), relative for --train (1e-5)',
+      'allowed difference: absolute for logits (default: 1e-4), relative for --train (1e-5)',
+      numberOf('--tolerance', { above: 0 }),
     )
     .option('--json', 'print JSON')
+    .option('--quiet', 'print nothing but what differs')
     .addHelpText('after', help)
     .action(verify)
 }
 
 async function verify(path: string, flags: Flags): Promise<void> {
-  const { resolveModelFolder } = await import('../../train/index.ts')
-  const folder = resolveModelFolder(path)
-  if (flags.reference === undefined) {
-    if (flags.train) throw new ConfigError('needs --reference FILE, the recorded run', { path: '--train' })
+  const folder = await findModel(path, flags)
+  const { reference } = flags
+  if (reference === undefined) {
+    for (const flag of ['train', 'tolerance'] as const)
+      if (flags[flag] !== undefined)
+        refuse(`--${flag}`, 'needs --reference FILE, the recording to compare with')
     return checkIntegrity(folder, flags)
   }
-  const checks = await compareWith(folder, flags.reference, flags)
-  process.stdout.write(`${flags.json ? JSON.stringify(checks, null, 2) : format(checks)}\n`)
+  if (!existsSync(reference)) refuse('--reference', `${reference}: no such file`)
+  const checks = await compareWith(folder, reference, flags)
+  if (flags.json) process.stdout.write(`${JSON.stringify(checks, null, 2)}\n`)
+  else if (!flags.quiet || checks.some(check => !check.ok)) process.stdout.write(`${format(checks)}\n`)
   if (!checks.every(check => check.ok)) process.exitCode = 1
+}
+
+function refuse(path: string, problem: string): never {
+  throw new ConfigError(problem, { path })
 }
 
 async function compareWith(folder: string, reference: string, { train, tolerance }: Flags): Promise<Check[]> {
   const { verifyModel } = await import('../../models/index.ts')
   const { replayTraining } = await import('../../train/index.ts')
-  const allowed = tolerance === undefined ? (train ? 1e-5 : 1e-4) : Number(tolerance)
-  if (!(allowed >= 0))
-    throw new ConfigError(`'${tolerance}' is not a number of at least 0`, { path: '--tolerance' })
+  const allowed = tolerance ?? (train ? 1e-5 : 1e-4)
   return train ? replayTraining(folder, reference, allowed) : verifyModel(folder, reference, allowed)
 }
 
@@ -74,15 +85,15 @@ async function checkIntegrity(folder: string, flags: Flags): Promise<void> {
   const summary = { folder, tensors: pieces.length, checksums: hasChecksums }
   const sums = hasChecksums ? 'checksums match' : 'no checksums to compare'
   const text = `${green('ok')} ${folder}: ${pieces.length} tensors fit config.json, every value is finite, ${sums}`
-  process.stdout.write(`${flags.json ? JSON.stringify(summary) : text}\n`)
+  if (flags.json) process.stdout.write(`${JSON.stringify(summary)}\n`)
+  else if (!flags.quiet) process.stdout.write(`${text}\n`)
 }
 
 function format(checks: readonly Check[]): string {
-  const rows = checks.map(({ name, absolute, relative, ok }) => [
+  const rows = checks.map(({ name, absolute, relative, ok, problem }) => [
     ok ? green('ok') : red('differs'),
     name,
-    absolute.toExponential(1),
-    relative.toExponential(1),
+    ...(problem ? ['', '', problem] : [absolute.toExponential(1), relative.toExponential(1)]),
   ])
-  return table([['', 'tensor', 'largest difference', 'relative'], ...rows])
+  return table([['', 'tensor', 'largest difference', 'relative', ''], ...rows])
 }

@@ -47,7 +47,7 @@ export function debianSource({
     documents,
     origins: (): Origin[] =>
       packages.map(({ name, licence }) => ({ name, version: cache.versionOf(name), licence })),
-    skippedFiles: 0,
+    skipped: [],
   }
 }
 

@@ -83,7 +83,7 @@ describe('plain text', () => {
     expect(document?.text).toBe('caf\ufffd noir')
   })
 
-  test('a binary file is an error when named, skipped and counted in a folder', async () => {
+  test('a binary file is an error when named, skipped and told in a folder', async () => {
     const image = write('mixed/image.png', Buffer.from([0x89, 0x50, 0x4e, 0x47, 0, 0, 1]))
     write('mixed/empty.txt', '')
     write('mixed/a.txt', 'text')
@@ -94,7 +94,10 @@ describe('plain text', () => {
     const documents: Document[] = []
     for await (const document of source.documents(() => {})) documents.push(document)
     expect(documents).toHaveLength(1)
-    expect(source.skippedFiles).toBe(2)
+    expect(source.skipped).toEqual([
+      { file: join(folder, 'mixed/empty.txt'), reason: 'is empty' },
+      { file: join(folder, 'mixed/image.png'), reason: 'is binary: it holds zero bytes' },
+    ])
   })
 
   test('missing and empty paths are errors that name them', async () => {
@@ -102,8 +105,17 @@ describe('plain text', () => {
     expect((await failure({ paths: [join(folder, 'none')] })).message).toMatch(
       /none: no such file or folder$/,
     )
+    expect(await failure({ paths: [join(folder, 'none')] })).toBeInstanceOf(ConfigError)
     expect((await failure({ paths: [join(folder, 'nothing')] })).message).toMatch(/nothing holds no files/)
     expect((await failure({ paths: [write('empty.txt', '')] })).message).toMatch(/empty\.txt is empty/)
+  })
+
+  test('a prepared corpus is no text', async () => {
+    write('corpus/corpus.json', '{}')
+    const error = await failure({ paths: [join(folder, 'corpus')] })
+    expect(error.message).toBe(
+      `--from: ${join(folder, 'corpus')} is a prepared corpus already: name the text that it was made of`,
+    )
   })
 
   test('a gzip bomb is refused long before it fills the disk', async () => {

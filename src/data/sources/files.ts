@@ -4,10 +4,12 @@ import { type Stats, statSync } from 'node:fs'
 import { lstat, readdir } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { ConfigError, DataError } from '../../errors.ts'
+import { isCorpus } from '../corpus.ts'
 import {
   type Document,
   domainPattern,
   type Origin,
+  type SkippedFile,
   type SourceProgress,
   type TextSource,
 } from '../document.ts'
@@ -33,7 +35,7 @@ interface TextFile {
 /** Reads `.jsonl`, `.ndjson`, `.parquet` (a `text` and perhaps a `domain` each) and any other text; also `.gz`. */
 export function fileSource({ paths, domain }: FileSourceOptions): TextSource {
   if (domain !== undefined) checkDomain(domain, '--domain')
-  let skipped = 0
+  const skipped: SkippedFile[] = []
 
   async function* documents(onProgress: SourceProgress): AsyncGenerator<Document> {
     const files = await listFiles(paths)
@@ -41,10 +43,10 @@ export function fileSource({ paths, domain }: FileSourceOptions): TextSource {
     let done = 0
     for (const file of files) {
       onProgress(done / total, `reading ${file.path}`)
-      const problem = isPlain(file.path) ? await whyNotText(file.path) : undefined
-      if (problem === undefined) yield* readDocuments(file, domain ?? domainOf(file.root))
-      else if (file.path === file.root) throw new DataError(`${file.path} ${problem}; give files of text`)
-      else skipped++
+      const reason = isPlain(file.path) ? await whyNotText(file.path) : undefined
+      if (reason === undefined) yield* readDocuments(file, domain ?? domainOf(file.root))
+      else if (file.path === file.root) throw new DataError(`${file.path} ${reason}; give files of text`)
+      else skipped.push({ file: file.path, reason })
       done += file.bytes
     }
   }
@@ -52,9 +54,7 @@ export function fileSource({ paths, domain }: FileSourceOptions): TextSource {
   return {
     documents,
     origins: (): Origin[] => paths.map(name => ({ name })),
-    get skippedFiles() {
-      return skipped
-    },
+    skipped,
   }
 }
 
@@ -113,6 +113,11 @@ async function* walk(path: string, isRoot = true): AsyncGenerator<string> {
 
 function statRoot(path: string): Stats {
   const stat = statSync(path, { throwIfNoEntry: false })
-  if (stat === undefined) throw new DataError(`${path}: no such file or folder`)
+  if (stat === undefined) throw new ConfigError(`${path}: no such file or folder`, { path: '--from' })
+  if (isCorpus(path)) {
+    throw new ConfigError(`${path} is a prepared corpus already: name the text that it was made of`, {
+      path: '--from',
+    })
+  }
   return stat
 }

@@ -21,6 +21,6 @@ export function sampleSource(): TextSource {
   return {
     documents: onProgress => files.documents(onProgress),
     origins: () => [...sampleOrigins],
-    skippedFiles: 0,
+    skipped: [],
   }
 }

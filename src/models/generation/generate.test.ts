@@ -8,7 +8,7 @@ import { memoryUse, noGrad, type Tensor } from '../../torch/index.ts'
 import { type CausalLM, type ForwardInput, type ForwardOutput, parseModelConfig } from '../index.ts'
 import { type MixtralConfig, MixtralForCausalLM } from '../mixtral.ts'
 import { generate } from './generate.ts'
-import { generateText } from './text.ts'
+import { type GenerateTextOptions, type GenerationEnd, generateText } from './text.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
@@ -62,6 +62,24 @@ test('any of the ids that end a text ends it, and is not given out', async () =>
   expect(await collect(model, [9])).toEqual([10]) // 11 ends
   expect(await collect(model, [11])).toEqual([]) // 12 ends
   expect(await collect(model, [9], { stopIds: [13] })).toEqual([10, 11, 12])
+})
+
+test('a text tells how it ended', async () => {
+  using model = new CountingModel(config)
+  const [a, b] = await tokenizer.encode('ab')
+  const end = async (options: GenerateTextOptions): Promise<GenerationEnd> => {
+    const pieces = generateText(model, tokenizer, 'a', { temperature: 0, ...options })
+    for (;;) {
+      const { done, value } = await pieces.next()
+      if (done) return value
+    }
+  }
+  expect(b).toBe(a! + 1) // so that the model goes on through the alphabet
+  expect(await end({ maxNewTokens: 2 })).toEqual({ tokens: 2, reason: 'max-new-tokens' })
+  expect(await end({ maxNewTokens: 500 })).toEqual({ tokens: 23, reason: 'positions' })
+  expect(await end({ stop: ['c'] })).toEqual({ tokens: 2, reason: 'stop-text' })
+  expect(await end({ stopIds: [b! + 1] })).toEqual({ tokens: 1, reason: 'end-of-text' })
+  expect(await end({ signal: AbortSignal.abort() })).toEqual({ tokens: 1, reason: 'aborted' })
 })
 
 test("the model's positions bound the text", async () => {

@@ -18,8 +18,11 @@ export interface GenerateOptions extends SamplingOptions {
   signal?: AbortSignal
 }
 
+/** Why a text ended; `positions`: the model has no more of them, though more tokens were wanted. */
+export type StopReason = 'end-of-text' | 'stop-text' | 'max-new-tokens' | 'positions' | 'aborted'
+
 /**
- * Continues a prompt, one id at a time. The event loop turns between tokens.
+ * Continues a prompt, one id at a time; returns why it ended. The event loop turns between tokens.
  *
  * @param prompt at least one id
  * @example for await (const id of generate(model, ids, { temperature: 0.8 })) process.stdout.write(decoder.push(id))
@@ -28,7 +31,7 @@ export async function* generate(
   model: CausalLM,
   prompt: readonly number[],
   options: GenerateOptions = {},
-): AsyncGenerator<number> {
+): AsyncGenerator<number, StopReason> {
   const sampling = checkSampling(options)
   const limit = newTokenLimit(model, prompt, options.maxNewTokens)
   const stops = new Set(options.stopIds ?? [model.config.eos_token_id].flat())
@@ -39,13 +42,14 @@ export async function* generate(
   for (let fresh: readonly number[] = prompt; history.length < prompt.length + limit; ) {
     const logits = nextLogits(model, fresh, cache)
     const id = sampleToken(logits, history, sampling, uniform)
-    if (stops.has(id)) return
+    if (stops.has(id)) return 'end-of-text'
     history.push(id)
     fresh = [id]
     yield id
     await new Promise(setImmediate)
-    if (options.signal?.aborted) return
+    if (options.signal?.aborted) return 'aborted'
   }
+  return limit < (options.maxNewTokens ?? limit) ? 'positions' : 'max-new-tokens'
 }
 
 /** The scores of the token after the last of `fresh`, which follow the cached ones. */

@@ -3,16 +3,22 @@
 import { StreamDecoder, type Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { CausalLM } from '../decoder.ts'
-import { type GenerateOptions, generate } from './generate.ts'
+import { type GenerateOptions, generate, type StopReason } from './generate.ts'
 
 export interface GenerateTextOptions extends GenerateOptions {
   /** The text ends before the first of these that appears. */
   stop?: readonly string[]
 }
 
+export interface GenerationEnd {
+  /** New tokens, of which a stop text may have cut some off the text. */
+  tokens: number
+  reason: StopReason
+}
+
 /**
  * Continues a prompt, giving pieces of text as they become certain: whole characters, and nothing that may turn out to
- * be the beginning of a stop text.
+ * be the beginning of a stop text. Returns how it ended.
  *
  * @throws ConfigError when the tokenizer does not fit the model
  */
@@ -21,18 +27,25 @@ export async function* generateText(
   tokenizer: Tokenizer,
   prompt: string,
   { stop = [], ...options }: GenerateTextOptions = {},
-): AsyncGenerator<string> {
+): AsyncGenerator<string, GenerationEnd> {
   refuseOther(model, tokenizer)
   const ids = await tokenizer.encode(prompt, { addSpecialTokens: true })
   const decoder = new StreamDecoder(tokenizer)
   const stops = new StopTexts(stop)
-  for await (const id of generate(model, ids.length > 0 ? ids : [textStart(tokenizer)], options)) {
+  const prompted = ids.length > 0 ? ids : [textStart(tokenizer)]
+  const end: GenerationEnd = { tokens: 0, reason: 'stop-text' }
+  const untilEnd = (async function* () {
+    end.reason = yield* generate(model, prompted, options)
+  })()
+  for await (const id of untilEnd) {
+    end.tokens++
     const piece = stops.push(decoder.push(id))
     if (piece !== '') yield piece
-    if (stops.reached) return
+    if (stops.reached) return end
   }
   const rest = stops.push(decoder.flush()) + stops.flush()
   if (rest !== '') yield rest
+  return end
 }
 
 /** What stood before each text in training, where texts are packed one after the other: the end of another. */

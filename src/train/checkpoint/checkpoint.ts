@@ -124,7 +124,8 @@ export function listCheckpoints(folder: string): string[] {
     .map(name => join(folder, name))
 }
 
-const stepOf = (path: string): number => Number(/step-(\d+)$/.exec(path)?.[1])
+/** The step that a checkpoint's name says. */
+export const stepOf = (path: string): number => Number(/step-(\d+)$/.exec(path)?.[1])
 
 /** Restores a trainee exactly. Throws FormatError when anything is damaged, before anything is changed. */
 export async function restoreCheckpoint(folder: string, trainee: Trainee): Promise<TrainingState> {
@@ -132,10 +133,8 @@ export async function restoreCheckpoint(folder: string, trainee: Trainee): Promi
   const { format: _, version: __, updates, ...state } = readState(folder)
   if (state.corpus !== trainee.corpusFingerprint) {
     throw new ConfigError(
-      'the corpus has changed since the run was started: put it back, or start a new run',
-      {
-        path: 'data.path',
-      },
+      'the corpus has changed since the run was started: put it back, give its new place with --set data.path=FOLDER, or start a new run',
+      { path: 'data.path' },
     )
   }
   loadWeights(folder, trainee.model, trainee.config)

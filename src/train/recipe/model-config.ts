@@ -1,5 +1,6 @@
 // The model a recipe describes, once the corpus is known.
 
+import { resolve } from 'node:path'
 import { ConfigError } from '../../errors.ts'
 import {
   type CausalLM,
@@ -19,7 +20,10 @@ export interface Vocabulary {
   eos: number | undefined
 }
 
-/** The recipe with everything filled in that follows from the vocabulary: what a run saves. Changes nothing. */
+/**
+ * The recipe with everything filled in that follows from the vocabulary, and the path of its corpus from the root, so
+ * that a run can be resumed from anywhere: what a run saves. Changes nothing.
+ */
 export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
   const { model, data } = recipe
   const vocabSize = model.vocab_size ?? vocabulary.size
@@ -38,6 +42,7 @@ export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
       head_dim: model.head_dim ?? model.hidden_size / model.num_attention_heads,
       max_position_embeddings: model.max_position_embeddings ?? data.sequenceLength,
     },
+    data: { ...data, path: resolve(data.path) },
     ...(isMoe && {
       router: recipe.router ?? { kind: 'top-k', k: 2 },
       dispatch: recipe.dispatch ?? { kind: 'dropless' },

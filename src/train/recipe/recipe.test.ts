@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { ConfigError } from '../../errors.ts'
-import { checkRecipe, loadRecipe } from './load.ts'
+import { checkRecipe } from './check.ts'
+import { loadRecipe } from './load.ts'
 import { modelConfigOf, resolveRecipe } from './model-config.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'switchyard-'))
@@ -48,35 +49,60 @@ test('overrides reach into groups and make new ones', () => {
   const changed = recipe([
     'optimizer.learningRate=3e-4',
     'router.kind=top-k',
-    'router.k=1',
+    'router.k=4',
     'clip=null',
     'optimizer.betas=[0.8, 0.9]',
   ])
   expect(changed.optimizer).toMatchObject({ learningRate: 3e-4, betas: [0.8, 0.9] })
-  expect(changed.router).toEqual({ kind: 'top-k', k: 1 })
+  expect(changed.router).toEqual({ kind: 'top-k', k: 4 })
   expect(changed.clip).toBeNull()
+})
+
+test('settings without a kind are of the default kind; a kind may stand alone', () => {
+  const changed = recipe([
+    'router.k=4',
+    'schedule.warmup=5',
+    'losses.balance.coefficient=0.2',
+    'dispatch=reference',
+  ])
+  expect(changed.router).toEqual({ kind: 'top-k', k: 4 })
+  expect(changed.schedule).toEqual({ kind: 'cosine', warmup: 5, minimum: 0.1 })
+  expect(changed.losses.balance).toEqual({ kind: 'switch', coefficient: 0.2, layers: 'sum' })
+  expect(changed.dispatch).toEqual({ kind: 'reference' })
+  expect(recipe(['losses.balance=none']).losses.balance).toEqual({ kind: 'none' })
+  expect(recipe(['optimizer={learningRate: 1}']).optimizer.kind).toBe('adamw')
 })
 
 describe('bad recipes name the path, the value and what is allowed', () => {
   test.each([
-    [
-      'model.hiden_size=64',
-      'model.hiden_size: unknown key; known here: type, num_local_experts, hidden_size, intermediate_size',
-    ],
+    ['model.hiden_size=64', 'model.hiden_size: unknown key; did you mean hidden_size?'],
+    ['losses.balance.coeficient=1', 'losses.balance.coeficient: unknown key; did you mean coefficient?'],
+    ['model.width=64', 'model.width: unknown key; known here: type, num_local_experts, hidden_size, '],
     ['optimizer.lr=1', 'optimizer.lr: unknown key; known here: kind, learningRate, betas'],
-    ['stepps=3', 'stepps: unknown key; known here: name, seed, device'],
-    ['steps=many', 'steps: expected number (got "many")'],
-    ['steps=-1', 'steps: Too small: expected number to be >0 (got -1)'],
-    ['model.type=gpt', 'model.type: unknown type; known: mixtral, mistral (got "gpt")'],
-    ['dtype=f8', 'dtype: must be one of f32, bf16 (got "f8")'],
-    ['device=tpu', 'device: use cpu, cuda or cuda:N (got "tpu")'],
+    ['stepps=3', 'stepps: unknown key; did you mean steps?'],
+    ['data={path: x}', 'data.sequenceLength: is missing'],
+    ['model.type=null', 'model.type: must be one of mixtral, mistral, got null'],
+    ['steps=many', 'steps: must be a number, got "many"'],
+    ['steps=-1', 'steps: must be above 0, got -1'],
+    ['steps=1.5', 'steps: must be a whole number, got 1.5'],
+    ['sampling.prompts=text', 'sampling.prompts: must be a list, got "text"'],
+    ['model.type=gpt', 'model.type: must be one of mixtral, mistral, got "gpt"'],
+    ['dtype=f8', 'dtype: must be one of f32, bf16, got "f8"'],
+    ['device=tpu', 'device: must be cpu, cuda or cuda:N, got "tpu"'],
     ['router={kind: top-k, k: 9}', 'router.k: 9 exceeds model.num_local_experts, 8'],
     ['model.num_attention_heads=5', 'model.hidden_size: 32 is not divisible by num_attention_heads, 5'],
     ['model.num_key_value_heads=3', 'model.num_key_value_heads: 3 does not divide num_attention_heads, 4'],
     ['model.head_dim=3', 'model.head_dim: 3 is odd; rotary embeddings turn pairs, so it must be even'],
     ['model.max_position_embeddings=8', 'model.max_position_embeddings: 8 is below data.sequenceLength, 64'],
     ['schedule={kind: constant, warmup: 101}', 'schedule.warmup: 101 exceeds steps, 100'],
-    ['schedule.kind=linear', 'schedule.kind: unknown kind; known: constant, cosine, wsd (got "linear")'],
+    ['schedule.kind=linear', 'schedule.kind: must be one of cosine, constant, wsd, got "linear"'],
+    ['schedule.kind=wsd', 'schedule.decay: is missing'],
+    [
+      'schedule={kind: wsd, warmup: 40, decay: 61}',
+      'schedule.decay: 61 after a warm-up of 40 exceeds steps, 100',
+    ],
+    ['router.k=1', 'router.k: 1 gives the chosen expert the constant weight 1'],
+    ['sampling.every=10', 'sampling.prompts: is empty, though sampling.every is 10'],
     ['steps.x=1', '--set steps.x: steps is 100, not a group of settings'],
     ['steps', "--set: 'steps' is not PATH=VALUE, as in optimizer.learningRate=1e-3"],
     ['__proto__.polluted=1', '__proto__: unknown key'],

@@ -1,6 +1,7 @@
 // A recipe: everything a training run depends on. Each part owns its schema; unknown keys are errors.
 
 import { z } from 'zod'
+import { kinds } from '../kinds.ts'
 import { lossesSchema } from '../objective.ts'
 import { groupsSchema } from '../optimizer/groups.ts'
 import { scheduleSchema } from '../schedule.ts'
@@ -35,12 +36,12 @@ const modelSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('mistral'), ...decoderFields }),
 ])
 
-const routerSchema = z.discriminatedUnion('kind', [
+const routerSchema = kinds(
   /** Mixtral's: softmax over the k best logits. */
   z.strictObject({ kind: z.literal('top-k'), k: count.default(2) }),
-])
+)
 
-const dispatchSchema = z.discriminatedUnion('kind', [
+const dispatchSchema = kinds(
   z.strictObject({ kind: z.literal('dropless') }),
   /** See CapacityOptions. */
   z.strictObject({
@@ -50,7 +51,7 @@ const dispatchSchema = z.discriminatedUnion('kind', [
     minimum: count.default(4),
   }),
   z.strictObject({ kind: z.literal('reference') }),
-])
+)
 
 const dataSchema = z.strictObject({
   /** A corpus folder made by `switchyard data prepare`. */
@@ -60,7 +61,7 @@ const dataSchema = z.strictObject({
   batchSize: count,
 })
 
-const optimizerSchema = z.discriminatedUnion('kind', [
+const optimizerSchema = kinds(
   z.strictObject({
     kind: z.literal('adamw'),
     learningRate: z.number().positive(),
@@ -69,13 +70,14 @@ const optimizerSchema = z.discriminatedUnion('kind', [
     weightDecay: z.number().nonnegative().default(0.1),
     groups: groupsSchema.prefault({}),
   }),
-])
+)
 
 export const recipeSchema = z.strictObject({
-  name: z.string().regex(/^[\w.-]+$/, 'use letters, digits, dots, dashes and underscores'),
+  name: z.string().regex(/^[\w.-]+$/, 'must be of letters, digits, dots, dashes and underscores'),
   seed: z.int().nonnegative().default(1),
   device: z
-    .union([z.literal('cpu'), z.string().regex(/^cuda(:\d+)?$/, 'use cpu, cuda or cuda:N')])
+    .string()
+    .regex(/^(cpu|cuda(:\d+)?)$/, 'must be cpu, cuda or cuda:N')
     .default('cpu'),
   /** bf16: mixed precision on CUDA; a CPU computes in f32 all the same. */
   dtype: z.enum(['f32', 'bf16']).default('f32'),
@@ -85,7 +87,7 @@ export const recipeSchema = z.strictObject({
   losses: lossesSchema.prefault({}),
   data: dataSchema,
   optimizer: optimizerSchema,
-  schedule: scheduleSchema.prefault({ kind: 'cosine' }),
+  schedule: scheduleSchema.prefault({}),
   /** Optimizer steps. */
   steps: count,
   /** Micro-batches per step. */

@@ -1,10 +1,10 @@
-// One process at a time trains in a run folder.
+// One process at a time works in a folder.
 
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { ConfigError } from '../errors.ts'
+import { ConfigError } from './errors.ts'
 
 const ownerSchema = z.object({
   pid: z.int(),
@@ -17,22 +17,23 @@ const ownerSchema = z.object({
 type Owner = z.infer<typeof ownerSchema>
 
 /** A file that exists while its owner lives; one left behind by a kill is taken over. */
-export class RunLock {
+export class FolderLock {
   readonly #file: string
 
-  /** @throws ConfigError naming the process that trains in the folder */
-  constructor(folder: string) {
-    this.#file = join(folder, 'run.lock')
+  /**
+   * @param name of the file in the folder
+   * @param work what its owner does, as in 'is being trained'
+   * @throws ConfigError naming the process that works in the folder
+   */
+  constructor(folder: string, { name, work }: { name: string; work: string }) {
+    this.#file = join(folder, name)
     if (this.#create()) return
     const owner = readOwner(this.#file)
     if (owner && isAlive(owner)) {
       const where = owner.host === hostname() ? '' : ` on ${owner.host}`
-      throw new ConfigError(
-        `${folder} is being trained by process ${owner.pid}${where}: wait for it or stop it`,
-        {
-          path: '--out',
-        },
-      )
+      throw new ConfigError(`${folder} ${work} by process ${owner.pid}${where}: wait for it or stop it`, {
+        path: '--out',
+      })
     }
     rmSync(this.#file, { force: true })
     if (!this.#create())
@@ -43,23 +44,21 @@ export class RunLock {
     rmSync(this.#file, { force: true })
   }
 
+  /** Links a file that is written already: nobody ever sees half a lock. */
   #create(): boolean {
-    let descriptor: number
+    const written = `${this.#file}.${process.pid}`
+    const { pid } = process
+    const owner: Owner = { pid, host: hostname(), started: startOf(pid) ?? '', boot: bootId() }
+    writeFileSync(written, JSON.stringify(owner))
     try {
-      descriptor = openSync(this.#file, 'wx')
+      linkSync(written, this.#file)
+      return true
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
       throw error
+    } finally {
+      rmSync(written, { force: true })
     }
-    const owner: Owner = {
-      pid: process.pid,
-      host: hostname(),
-      started: startOf(process.pid) ?? '',
-      boot: bootId(),
-    }
-    writeSync(descriptor, JSON.stringify(owner))
-    closeSync(descriptor)
-    return true
   }
 }
 

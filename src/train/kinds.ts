@@ -1,0 +1,20 @@
+// Settings of several kinds, as in `router: { kind: top-k, k: 2 }`.
+
+import { z } from 'zod'
+
+type Kind = z.ZodObject<{ kind: z.ZodLiteral<string> }>
+
+/**
+ * A union told apart by `kind`. The first kind is the default: settings that name none are its own, so that
+ * `router: { k: 4 }` is enough. A kind without settings may stand alone, as in `balance: none`.
+ */
+export function kinds<First extends Kind, Rest extends readonly Kind[]>(first: First, ...rest: Rest) {
+  const union = z.discriminatedUnion('kind', [first, ...rest])
+  return z.preprocess(value => withKind(value, first.shape.kind.value), union)
+}
+
+function withKind(value: unknown, standard: string): unknown {
+  if (typeof value === 'string') return { kind: value }
+  const isGroup = typeof value === 'object' && value !== null && !Array.isArray(value)
+  return isGroup && !Object.hasOwn(value, 'kind') ? { kind: standard, ...value } : value
+}

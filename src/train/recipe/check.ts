@@ -1,0 +1,87 @@
+// A recipe checked, alone and for combinations that cannot be.
+
+import type { z } from 'zod'
+import { ConfigError } from '../../errors.ts'
+import { issueText } from '../../schema-issue.ts'
+import { closest, knownKeys } from './known-keys.ts'
+import { type Recipe, recipeSchema } from './schema.ts'
+
+/** Throws ConfigError naming the path, the value and what is allowed. */
+export function checkRecipe(raw: unknown, source: string): Recipe {
+  const result = recipeSchema.safeParse(raw)
+  if (!result.success) throw toConfigError(result.error, raw, source)
+  for (const check of [checkRouting, checkHeads, checkSchedule, checkLengths]) check(result.data)
+  return result.data
+}
+
+function toConfigError(error: z.ZodError, raw: unknown, source: string): ConfigError {
+  const [issue] = error.issues
+  if (!issue) return new ConfigError('is not a recipe', { path: source })
+  const keys = issue.path.map(String)
+  if (issue.code !== 'unrecognized_keys') {
+    return new ConfigError(issueText(issue, raw), { path: keys.join('.') })
+  }
+  const [unknown = ''] = issue.keys
+  const known = knownKeys(keys, raw)
+  const near = closest(unknown, known)
+  const hint = near ? `; did you mean ${near}?` : known.length > 0 ? `; known here: ${known.join(', ')}` : ''
+  return new ConfigError(`unknown key${hint}`, { path: [...keys, unknown].join('.') })
+}
+
+function refuse(path: string, message: string): never {
+  throw new ConfigError(message, { path })
+}
+
+function checkRouting({ model, router, dispatch }: Recipe): void {
+  if (model.type === 'mistral') {
+    if (router) refuse('router', 'mistral is dense and has no router; remove it')
+    if (dispatch) refuse('dispatch', 'mistral is dense and dispatches nothing; remove it')
+    return
+  }
+  const experts = model.num_local_experts
+  if (router && router.k > experts)
+    refuse('router.k', `${router.k} exceeds model.num_local_experts, ${experts}`)
+  if (router?.k === 1 && experts > 1) {
+    refuse(
+      'router.k',
+      '1 gives the chosen expert the constant weight 1 (Mixtral takes the softmax over the k best logits), ' +
+        'so that the router learns nothing from the text: use 2 or more; in code, ' +
+        'new TopKRouter({ topK: 1, normalize: false }) takes the softmax first',
+    )
+  }
+}
+
+function checkHeads({ model }: Recipe): void {
+  const { hidden_size: hidden, num_attention_heads: heads, num_key_value_heads: groups = heads } = model
+  if (model.head_dim === undefined && hidden % heads !== 0) {
+    refuse('model.hidden_size', `${hidden} is not divisible by num_attention_heads, ${heads}`)
+  }
+  const width = model.head_dim ?? hidden / heads
+  if (width % 2 !== 0)
+    refuse('model.head_dim', `${width} is odd; rotary embeddings turn pairs, so it must be even`)
+  if (heads % groups !== 0) {
+    refuse('model.num_key_value_heads', `${groups} does not divide num_attention_heads, ${heads}`)
+  }
+}
+
+function checkSchedule({ schedule, steps, sampling }: Recipe): void {
+  if (schedule.warmup > steps) refuse('schedule.warmup', `${schedule.warmup} exceeds steps, ${steps}`)
+  if (schedule.kind === 'wsd' && schedule.warmup + schedule.decay > steps) {
+    refuse(
+      'schedule.decay',
+      `${schedule.decay} after a warm-up of ${schedule.warmup} exceeds steps, ${steps}`,
+    )
+  }
+  if (sampling.every > 0 && sampling.prompts.length === 0) {
+    refuse(
+      'sampling.prompts',
+      `is empty, though sampling.every is ${sampling.every}: give a prompt, or every 0`,
+    )
+  }
+}
+
+function checkLengths({ model, data }: Recipe): void {
+  const positions = model.max_position_embeddings ?? data.sequenceLength
+  if (positions >= data.sequenceLength) return
+  refuse('model.max_position_embeddings', `${positions} is below data.sequenceLength, ${data.sequenceLength}`)
+}
