@@ -9,7 +9,23 @@ export { sortedDispatch } from './dispatch/sorted.ts'
 export type { Experts } from './experts/experts.ts'
 export { GatedExperts, PlainExperts, type StackedExpertsOptions } from './experts/stacked.ts'
 export { type DispatchOptions, type LayerContext, MoeLayer, type MoeOutput } from './layer.ts'
-export { hfBalanceLoss, routerZLoss, switchBalanceLoss } from './losses.ts'
+export {
+  type BalanceConvention,
+  type BalancePreset,
+  balanceLoss,
+  balancePresets,
+  globalBalanceLoss,
+  hfBalanceLoss,
+  switchBalanceLoss,
+} from './losses/balance.ts'
+export {
+  deviceBalanceLoss,
+  entropyLoss,
+  orthogonalityLoss,
+  routerZLoss,
+  squaredBalanceLoss,
+  varianceLoss,
+} from './losses/router.ts'
 export { referenceMoe } from './reference.ts'
 export {
   type AssignmentProblem,

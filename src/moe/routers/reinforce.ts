@@ -2,9 +2,9 @@
 // Shapes: T tokens, E experts.
 
 import { noGrad, onesLike, type Tensor, tidy } from '../../torch/index.ts'
+import { entropyLoss } from '../losses/router.ts'
 import type { TokenContext, TokenRouting } from '../routing.ts'
 import { type Choice, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
-import { meanEntropy } from './top-p.ts'
 
 /**
  * `e ~ softmax(x W^T)` in training, the likeliest expert in evaluation; weight 1, so that only reinforceLoss() teaches
@@ -44,6 +44,6 @@ export function reinforceLoss(
     const real = mask === null ? onesLike(advantage) : mask.to(advantage.dtype)
     const chosen = probs.gather(-1, indices.clamp(0)).squeeze(-1).clamp(1e-30).log() // [T]
     const policy = chosen.mul(advantage).mul(real).sum().div(real.sum().clamp(1)).neg()
-    return policy.sub(meanEntropy(probs, mask), entropy)
+    return policy.sub(entropyLoss({ probs, mask }), entropy)
   })
 }

@@ -3,6 +3,7 @@
 
 import { ConfigError } from '../../errors.ts'
 import { noGrad, type Tensor } from '../../torch/index.ts'
+import { entropyLoss } from '../losses/router.ts'
 import type { TokenContext } from '../routing.ts'
 import { type Choice, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
 
@@ -34,15 +35,7 @@ export class TopPRouter extends LinearRouter {
       indices: order.maskedFill(unneeded, -1),
       weights: sorted.maskedFill(unneeded, 0),
       probs,
-      losses: { entropy: meanEntropy(probs, mask) },
+      losses: { entropy: entropyLoss({ probs, mask }) },
     }
   }
-}
-
-/** Mean over real tokens of `-sum_i p_i log p_i`. */
-export function meanEntropy(probs: Tensor, mask: Tensor | null): Tensor {
-  const perToken = probs.mul(probs.clamp(1e-30).log()).sum(-1).neg() // [T]
-  if (mask === null) return perToken.mean()
-  const real = mask.to(probs.dtype)
-  return perToken.mul(real).sum().div(real.sum().clamp(1))
 }

@@ -1,0 +1,137 @@
+// Balance losses: pure functions of routing data, which count padding nowhere.
+// Shapes: T tokens, E experts, K chosen per token, S tokens of one sequence.
+
+import { cat, noGrad, type Tensor, tensor, tidy } from '../../torch/index.ts'
+import { countPerExpert } from '../dispatch/count.ts'
+import type { TokenRouting } from '../routing.ts'
+import { meanOverTokens } from './mean.ts'
+
+/**
+ * Everything in which the balance losses of different systems differ. All are `E sum_i f_i P_i`, with `f_i` the share of
+ * choices that fell on expert i, without a gradient, and `P_i` the mean probability of i.
+ */
+export interface BalanceConvention {
+  /** Which choices `f` counts: each token's first, or all K. */
+  choices: 'first' | 'all'
+  /** Whether `f` is a share of choices (1 when balanced) or counts choices per token (K when balanced). */
+  balanced: 'one' | 'k'
+  /** How layers add up; `together` takes all layers as one long batch, in which their imbalances may cancel. */
+  layers: 'sum' | 'mean' | 'together'
+}
+
+/** What systems do; sources in docs/routers.md. */
+export const balancePresets = {
+  /** Switch (arXiv:2101.03961 equations 4-6), for K choices as Megatron. The default. */
+  switch: { choices: 'all', balanced: 'one', layers: 'sum' },
+  /** GShard (arXiv:2006.16668), Mesh-TensorFlow. */
+  gshard: { choices: 'first', balanced: 'one', layers: 'sum' },
+  /** transformers' `load_balancing_loss_func`: what `router_aux_loss_coef` in a config.json always means. */
+  'mixtral-hf': { choices: 'all', balanced: 'k', layers: 'together' },
+  /** Megatron-Core `aux_loss`. */
+  megatron: { choices: 'all', balanced: 'one', layers: 'sum' },
+  /** OLMo-core: divided by the number of layers. */
+  olmoe: { choices: 'all', balanced: 'one', layers: 'mean' },
+  /** fairseq's moe branch, `moe_gate_loss_combine_method` average. */
+  fairseq: { choices: 'first', balanced: 'one', layers: 'mean' },
+} as const satisfies Record<string, BalanceConvention>
+
+export type BalancePreset = keyof typeof balancePresets
+
+/**
+ * The balance loss over all layers of a step.
+ *
+ * @param scope `batch`: over all tokens at once. `sequence`: over each sequence, then their mean, which is stricter
+ * (DeepSeek-V3's complementary loss). Default `batch`
+ * @param sequenceLength S, for `sequence`
+ */
+export function balanceLoss(
+  layers: readonly TokenRouting[],
+  convention: BalanceConvention,
+  { scope = 'batch', sequenceLength }: { scope?: 'batch' | 'sequence'; sequenceLength?: number } = {},
+): Tensor {
+  return tidy(() => {
+    const whole = convention.layers === 'together' ? [together(layers)] : layers
+    const parts = whole.map(layer =>
+      scope === 'sequence'
+        ? meanOf(
+            sequencesOf(layer, sequenceLength ?? layer.probs.size(0)).map(part => ofOne(part, convention)),
+          )
+        : ofOne(layer, convention),
+    )
+    return convention.layers === 'mean' ? meanOf(parts) : sumOf(parts)
+  })
+}
+
+/**
+ * The balance loss of one layer whose shares come from a larger batch than its probabilities: counts summed over
+ * micro-batches or ranks, probabilities of this one (arXiv:2501.11873; Megatron `global_aux_loss`). Global balance leaves
+ * sequences and domains free to specialise.
+ *
+ * @param counts slots of each expert over the whole batch
+ */
+export function globalBalanceLoss({ probs, mask }: TokenRouting, counts: readonly number[]): Tensor {
+  return tidy(() => weighted(counts, sumOfCounts(counts), probs, mask))
+}
+
+/** `E sum_i f_i P_i` of one layer, 1 when balanced whatever K: the `switch` preset. */
+export function switchBalanceLoss(routing: TokenRouting): Tensor {
+  return balanceLoss([routing], balancePresets.switch)
+}
+
+/** The loss of transformers' Mixtral family, K when balanced: the `mixtral-hf` preset. */
+export function hfBalanceLoss(layers: readonly TokenRouting[]): Tensor {
+  return balanceLoss(layers, balancePresets['mixtral-hf'])
+}
+
+function ofOne(routing: TokenRouting, { choices, balanced }: BalanceConvention): Tensor {
+  const counted = choices === 'first' ? { ...routing, indices: routing.indices.narrow(-1, 0, 1) } : routing
+  const counts = countPerExpert(counted)
+  const divisor = balanced === 'one' ? sumOfCounts(counts) : realTokens(routing)
+  return weighted(counts, divisor, routing.probs, routing.mask)
+}
+
+/** `E sum_i (counts_i / divisor) P_i` */
+function weighted(counts: readonly number[], divisor: number, probs: Tensor, mask: Tensor | null): Tensor {
+  const share = tensor(counts.map(count => count / Math.max(1, divisor))).to({
+    dtype: probs.dtype,
+    device: probs.device,
+  })
+  return share.mul(meanOverTokens(probs, mask)).sum().mul(counts.length)
+}
+
+function realTokens({ mask, probs }: TokenRouting): number {
+  return mask === null ? probs.size(0) : noGrad(() => mask.sum().item())
+}
+
+/** All layers as one batch. */
+function together(layers: readonly TokenRouting[]): TokenRouting {
+  const [first] = layers
+  const of = (pick: (layer: TokenRouting) => Tensor): Tensor => cat(layers.map(pick))
+  return {
+    kind: 'token',
+    indices: of(layer => layer.indices),
+    weights: of(layer => layer.weights),
+    logits: of(layer => layer.logits),
+    probs: of(layer => layer.probs),
+    mask: first?.mask ? of(layer => layer.mask as Tensor) : null,
+  }
+}
+
+function sequencesOf(routing: TokenRouting, length: number): TokenRouting[] {
+  const count = routing.probs.size(0) / Math.max(1, length)
+  return Array.from({ length: count }, (_, i) => {
+    const of = (tensor: Tensor): Tensor => tensor.narrow(0, i * length, length)
+    return {
+      ...routing,
+      indices: of(routing.indices),
+      weights: of(routing.weights),
+      logits: of(routing.logits),
+      probs: of(routing.probs),
+      mask: routing.mask && of(routing.mask),
+    }
+  })
+}
+
+const sumOfCounts = (counts: readonly number[]): number => counts.reduce((sum, count) => sum + count, 0)
+const sumOf = (terms: readonly Tensor[]): Tensor => terms.reduce((total, term) => total.add(term))
+const meanOf = (terms: readonly Tensor[]): Tensor => sumOf(terms).div(terms.length)

@@ -1,0 +1,199 @@
+import { describe, expect, test } from 'vitest'
+import { four, identity, rounded, z } from '../../../tests/support/router-examples.ts'
+import { expectClose } from '../../../tests/support/tensors.ts'
+import { gradcheck, noGrad, ones, randn, type Tensor, tensor, zeros } from '../../torch/index.ts'
+import {
+  balanceLoss,
+  balancePresets,
+  countPerExpert,
+  deviceBalanceLoss,
+  entropyLoss,
+  globalBalanceLoss,
+  orthogonalityLoss,
+  squaredBalanceLoss,
+  switchBalanceLoss,
+  type TokenRouting,
+  TopKRouter,
+  varianceLoss,
+} from '../index.ts'
+
+const route = (x: Tensor, topK = 1): TokenRouting => identity(new TopKRouter({ ...four, topK })).forward(x)
+
+/** Every token chose as given; probabilities are even. */
+function fixed(choices: number[][], numExperts: number): TokenRouting {
+  const even = zeros([choices.length, numExperts], { dtype: 'f64' }).add(1 / numExperts)
+  const indices = tensor(choices).long()
+  return { kind: 'token', indices, weights: indices.double(), logits: even, probs: even, mask: null }
+}
+
+const balanced = fixed(
+  [
+    [0, 1],
+    [2, 3],
+    [1, 0],
+    [3, 2],
+  ],
+  4,
+)
+
+describe('presets', () => {
+  test.each([
+    ['switch', 2 * 1],
+    ['gshard', 2 * 1],
+    ['mixtral-hf', 2],
+    ['megatron', 2 * 1],
+    ['olmoe', 1],
+    ['fairseq', 1],
+  ] as const)('%s is %d for two balanced layers of top-2', (preset, wanted) => {
+    expect(balanceLoss([balanced, balanced], balancePresets[preset]).item()).toBeCloseTo(wanted, 12)
+  })
+
+  test('only first choices count in gshard and fairseq', () => {
+    const lopsided = fixed(
+      [
+        [0, 1],
+        [0, 1],
+        [0, 2],
+        [0, 3],
+      ],
+      4,
+    )
+    // Even probabilities would hide any share: weigh them by hand.
+    const probs = tensor([[0.7, 0.1, 0.1, 0.1]], { dtype: 'f64' }).expand([4, 4])
+    const of = (preset: 'gshard' | 'switch'): number =>
+      balanceLoss([{ ...lopsided, probs }], balancePresets[preset]).item()
+    expect(of('gshard')).toBeCloseTo(4 * 0.7, 12)
+    expect(of('switch')).toBeCloseTo(4 * (0.5 * 0.7 + 0.5 * 0.1), 12)
+  })
+
+  test('together, opposite imbalances of two layers cancel; summed, they do not', () => {
+    const probs = (p: number): Tensor => tensor([[p, 1 - p]], { dtype: 'f64' })
+    const left = { ...fixed([[0]], 2), probs: probs(0.9) }
+    const right = { ...fixed([[1]], 2), probs: probs(0.1) }
+    expect(balanceLoss([left, right], balancePresets['mixtral-hf']).item()).toBeCloseTo(1, 12)
+    expect(balanceLoss([left, right], balancePresets.switch).item()).toBeCloseTo(2 * 1.8, 12)
+  })
+})
+
+describe('scope', () => {
+  test('balance within each sequence is stricter than over the batch', () => {
+    const probs = tensor(
+      [
+        [0.9, 0.1],
+        [0.9, 0.1],
+        [0.1, 0.9],
+        [0.1, 0.9],
+      ],
+      { dtype: 'f64' },
+    )
+    const routing = { ...fixed([[0], [0], [1], [1]], 2), probs } // each sequence of two uses one expert
+    expect(balanceLoss([routing], balancePresets.switch).item()).toBeCloseTo(1, 12)
+    const perSequence = { scope: 'sequence' as const, sequenceLength: 2 }
+    expect(balanceLoss([routing], balancePresets.switch, perSequence).item()).toBeCloseTo(1.8, 12)
+  })
+
+  test('shares of the whole batch, probabilities of a part: the parts average to the whole', () => {
+    const x = randn([20, 4], { dtype: 'f64', seed: 1 })
+    const whole = route(x, 2)
+    const counts = countPerExpert(whole)
+    const parts = [x.narrow(0, 0, 10), x.narrow(0, 10, 10)].map(part =>
+      globalBalanceLoss(route(part, 2), counts).item(),
+    )
+    expect(((parts[0] ?? 0) + (parts[1] ?? 0)) / 2).toBeCloseTo(switchBalanceLoss(whole).item(), 12)
+  })
+})
+
+describe('the textbook form', () => {
+  test('worked example', () => {
+    expect(squaredBalanceLoss(route(z), 'straight-through').item()).toBeCloseTo(0.083333, 6)
+    expect(squaredBalanceLoss(route(z), 'soft').item()).toBeCloseTo(0.019452, 6)
+  })
+
+  test('straight-through, its gradient is 2/E of the Switch loss', () => {
+    const gradient = (loss: (routing: TokenRouting) => Tensor): Tensor => {
+      const x = z.clone().requiresGrad_()
+      loss(route(x)).backward()
+      return x.grad as Tensor
+    }
+    const through = gradient(routing => squaredBalanceLoss(routing, 'straight-through'))
+    expectClose(through, gradient(switchBalanceLoss).mul(2 / 4), 1e-12)
+  })
+
+  test('soft, it is satisfied while every token chooses one expert', () => {
+    const all = route(zeros([8, 4], { dtype: 'f64' }))
+    expect(countPerExpert(all)).toEqual([8, 0, 0, 0])
+    expect(squaredBalanceLoss(all, 'soft').item()).toBeCloseTo(0, 12)
+    expect(squaredBalanceLoss(all, 'straight-through').item()).toBeCloseTo(0.75, 12)
+  })
+})
+
+describe('others', () => {
+  test('entropy: 0 when decided, ln E when even', () => {
+    expect(entropyLoss(route(zeros([3, 4], { dtype: 'f64' }))).item()).toBeCloseTo(Math.log(4), 12)
+    expect(entropyLoss(route(z.mul(1000))).item()).toBeCloseTo(0, 6)
+  })
+
+  test('among devices: 1 when balanced, and blind to imbalance within one', () => {
+    expect(deviceBalanceLoss(balanced, 2).item()).toBeCloseTo(1, 12)
+    const probs = tensor([[0.4, 0.1, 0.4, 0.1]], { dtype: 'f64' }).expand([4, 4])
+    const within = { ...fixed([[0], [2], [0], [2]], 4), probs }
+    expect(deviceBalanceLoss(within, 2).item()).toBeCloseTo(1, 12)
+    expect(switchBalanceLoss(within).item()).toBeCloseTo(1.6, 12)
+  })
+
+  test('orthogonality: 0 for outputs at right angles, 1 for equal ones', () => {
+    const right = tensor(
+      [
+        [
+          [1, 0, 0],
+          [0, 2, 0],
+        ],
+      ],
+      { dtype: 'f64' },
+    )
+    expect(orthogonalityLoss(right).item()).toBeCloseTo(0, 12)
+    expect(orthogonalityLoss(ones([5, 3, 4], { dtype: 'f64' })).item()).toBeCloseTo(1, 9)
+  })
+
+  test('variance: lower, the more tokens differ', () => {
+    expect(varianceLoss(route(zeros([3, 4], { dtype: 'f64' }))).item()).toBeCloseTo(0, 12)
+    expect(varianceLoss(route(z.mul(10))).item()).toBeLessThan(varianceLoss(route(z)).item())
+  })
+
+  test('gradients are the derivatives', () => {
+    const x = randn([6, 4], { dtype: 'f64', seed: 3, requiresGrad: true })
+    gradcheck(
+      () =>
+        [
+          entropyLoss,
+          varianceLoss,
+          (r: TokenRouting) => deviceBalanceLoss(r, 2),
+          (r: TokenRouting) => squaredBalanceLoss(r, 'soft'),
+        ]
+          .map(loss => loss(route(x, 2)))
+          .reduce((sum, loss) => sum.add(loss)),
+      [x],
+    )
+    const outputs = randn([3, 2, 4], { dtype: 'f64', seed: 4, requiresGrad: true })
+    gradcheck(orthogonalityLoss, [outputs])
+  })
+
+  test('padding counts in none of them', () => {
+    const rows = noGrad(() => z.clone())
+    const router = identity(new TopKRouter({ ...four, topK: 2 }))
+    const mask = tensor([true, true, false])
+    const masked = router.forward(rows, { mask })
+    const short = router.forward(rows.narrow(0, 0, 2))
+    const all = (routing: TokenRouting): number[] => [
+      entropyLoss(routing).item(),
+      varianceLoss(routing).item(),
+      deviceBalanceLoss(routing, 2).item(),
+      squaredBalanceLoss(routing, 'soft').item(),
+      squaredBalanceLoss(routing, 'straight-through').item(),
+      ...Object.values(balancePresets).map(preset => balanceLoss([routing, routing], preset).item()),
+    ]
+    expect(rounded(tensor(all(masked), { dtype: 'f64' }), 10)).toEqual(
+      rounded(tensor(all(short), { dtype: 'f64' }), 10),
+    )
+  })
+})
