@@ -4,6 +4,14 @@ export { type CapacityOptions, dropBeyondCapacity, expertCapacity } from './disp
 export type { Dispatched } from './dispatch/dispatcher.ts'
 export { countPerExpert, sortedDispatch } from './dispatch/sorted.ts'
 export type { Experts } from './experts/experts.ts'
+export {
+  type HeterogeneousExpertOptions,
+  HeterogeneousExperts,
+  type HeterogeneousExpertsOptions,
+} from './experts/heterogeneous.ts'
+export { type ExpertModule, ModuleExperts } from './experts/module-experts.ts'
+export { chosenWidths, parameterPenalty } from './experts/parameter-penalty.ts'
+export { PlainMlp } from './experts/plain-mlp.ts'
 export { GatedExperts, PlainExperts, type StackedExpertsOptions } from './experts/stacked.ts'
 export { type DispatchOptions, MoeLayer, type MoeOutput } from './layer.ts'
 export { hfBalanceLoss, routerZLoss, switchBalanceLoss } from './losses.ts'
