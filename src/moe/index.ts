@@ -9,9 +9,21 @@ export {
   HeterogeneousExperts,
   type HeterogeneousExpertsOptions,
 } from './experts/heterogeneous.ts'
+export {
+  type FamilyExperts,
+  type FamilyOptions,
+  type LinearFamily,
+  writeOutExperts,
+} from './experts/linear-family.ts'
+export {
+  MatrixProductExperts,
+  type MatrixProductExpertsOptions,
+  MatrixProductLinear,
+} from './experts/matrix-product.ts'
 export { type ExpertModule, ModuleExperts } from './experts/module-experts.ts'
 export { chosenWidths, parameterPenalty } from './experts/parameter-penalty.ts'
 export { PlainMlp } from './experts/plain-mlp.ts'
+export { SharedBaseExperts, type SharedBaseExpertsOptions, SharedBaseLinear } from './experts/shared-base.ts'
 export { GatedExperts, PlainExperts, type StackedExpertsOptions } from './experts/stacked.ts'
 export { type DispatchOptions, MoeLayer, type MoeOutput } from './layer.ts'
 export { hfBalanceLoss, routerZLoss, switchBalanceLoss } from './losses.ts'
