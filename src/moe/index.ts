@@ -3,6 +3,7 @@
 export { type CapacityOptions, dropBeyondCapacity, expertCapacity } from './dispatch/capacity.ts'
 export type { Dispatched } from './dispatch/dispatcher.ts'
 export { countPerExpert, sortedDispatch } from './dispatch/sorted.ts'
+export { type DropExpertsOptions, dropExperts } from './experts/expert-masking.ts'
 export type { Experts } from './experts/experts.ts'
 export {
   type HeterogeneousExpertOptions,
@@ -24,6 +25,8 @@ export { type ExpertModule, ModuleExperts } from './experts/module-experts.ts'
 export { chosenWidths, parameterPenalty } from './experts/parameter-penalty.ts'
 export { PlainMlp } from './experts/plain-mlp.ts'
 export { SharedBaseExperts, type SharedBaseExpertsOptions, SharedBaseLinear } from './experts/shared-base.ts'
+export { SharedExpertMoe, type SharedExpertOptions, withSharedExpert } from './experts/shared-expert.ts'
+export { splitExperts } from './experts/split.ts'
 export { GatedExperts, PlainExperts, type StackedExpertsOptions } from './experts/stacked.ts'
 export { type DispatchOptions, MoeLayer, type MoeOutput } from './layer.ts'
 export { hfBalanceLoss, routerZLoss, switchBalanceLoss } from './losses.ts'

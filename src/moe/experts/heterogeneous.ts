@@ -1,7 +1,7 @@
 // Experts of different widths and kinds (HMoE, arXiv:2408.10681).
 
-import { ConfigError } from '../../errors.ts'
 import { type Activation, GatedMlp } from '../../nn/index.ts'
+import { checkWhole } from './checks.ts'
 import { type ExpertModule, ModuleExperts } from './module-experts.ts'
 import { PlainMlp } from './plain-mlp.ts'
 
@@ -41,10 +41,6 @@ export class HeterogeneousExperts extends ModuleExperts {
 
 function makeExpert(hiddenSize: number, options: HeterogeneousExpertOptions, e: number): ExpertModule {
   const { intermediateSize: width, gated = true, activation } = options
-  if (!Number.isInteger(width) || width < 1) {
-    throw new ConfigError(`must be a whole number from 1 on, got ${width}`, {
-      path: `experts.${e}.intermediateSize`,
-    })
-  }
+  checkWhole(width, 1, `experts.${e}.intermediateSize`)
   return gated ? new GatedMlp(hiddenSize, width, activation) : new PlainMlp(hiddenSize, width, activation)
 }

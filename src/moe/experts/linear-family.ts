@@ -1,7 +1,6 @@
 // E linear maps of one shape that share some of their parameters, and gated experts made of three such families.
 // Shapes: E experts, D model, F expert width.
 
-import { ConfigError } from '../../errors.ts'
 import { type Activation, type Module, skipInit } from '../../nn/index.ts'
 import { cat, noGrad, stack, type Tensor, tidy } from '../../torch/index.ts'
 import { GatedExperts } from './stacked.ts'
@@ -55,10 +54,4 @@ export function writeOutExperts(experts: FamilyExperts): GatedExperts {
       return whole
     }),
   )
-}
-
-/** @throws ConfigError unless `value` is a whole number of at least `least` */
-export function checkWhole(value: number, least: number, path: string): void {
-  if (Number.isInteger(value) && value >= least) return
-  throw new ConfigError(`must be a whole number from ${least} on, got ${value}`, { path })
 }

@@ -4,9 +4,10 @@
 import { ConfigError } from '../../errors.ts'
 import { type Activation, activate, Module, normal, Parameter, uniform } from '../../nn/index.ts'
 import { einsum, empty, linear, type Tensor } from '../../torch/index.ts'
+import { checkWhole } from './checks.ts'
 import type { Experts } from './experts.ts'
 import { throughGroups } from './groups.ts'
-import { checkWhole, type FamilyOptions, type LinearFamily } from './linear-family.ts'
+import type { FamilyOptions, LinearFamily } from './linear-family.ts'
 
 export interface MatrixProductExpertsOptions extends FamilyOptions {
   /** Factor o; o^2 must divide hiddenSize and intermediateSize. Default 4. */

@@ -5,9 +5,10 @@ import { type Activation, activate, constant, Module, Parameter, uniform } from 
 import { cat, empty, linear, type Tensor } from '../../torch/index.ts'
 import { sortedDispatch } from '../dispatch/sorted.ts'
 import type { TokenRouting } from '../routing.ts'
+import { checkWhole } from './checks.ts'
 import type { Experts } from './experts.ts'
 import { sliceOf, throughGroups } from './groups.ts'
-import { checkWhole, type FamilyOptions, type LinearFamily } from './linear-family.ts'
+import type { FamilyOptions, LinearFamily } from './linear-family.ts'
 
 export interface SharedBaseExpertsOptions extends FamilyOptions {
   /** Rank r of what tells the experts apart, from 0 on; 0 makes them all one. */

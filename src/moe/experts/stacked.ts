@@ -4,9 +4,9 @@
 import { type Activation, activate, Module, Parameter, uniform } from '../../nn/index.ts'
 import { dropout, empty, fusedExperts, hasKernel, linear, type Tensor } from '../../torch/index.ts'
 import type { TokenRouting } from '../routing.ts'
+import { checkRate } from './checks.ts'
 import type { Experts } from './experts.ts'
 import { sliceOf, throughGroups } from './groups.ts'
-import { checkRate } from './rate.ts'
 
 export interface StackedExpertsOptions {
   numExperts: number
