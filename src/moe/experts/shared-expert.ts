@@ -52,8 +52,8 @@ export class SharedExpertMoe<
 }
 
 /**
- * The layer with a shared expert beside its routed ones. Router and experts stay the layer's own, under the names
- * `gate` and `experts`; `shared_expert` and, when gated, `shared_expert_gate` join them, as in transformers' Qwen2-MoE.
+ * A new layer of this one's router, experts and dispatch, with a shared expert beside them. Beside `gate` and `experts`
+ * its parameters are `shared_expert` and, when gated, `shared_expert_gate`, as in transformers' Qwen2-MoE.
  */
 export function withSharedExpert<R extends Module & Router, X extends Module & Experts>(
   layer: MoeLayer<R, X>,
