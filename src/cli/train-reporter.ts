@@ -54,12 +54,14 @@ export class TrainReporter {
     const { recipe, config, corpus, tokensPerStep, device } = trainer
     this.#recipe = recipe
     this.#run = run
-    const experts =
-      config.model_type === 'mixtral'
-        ? `${config.num_local_experts} experts top-${config.num_experts_per_tok}`
-        : 'dense'
     const parameters = shortCount(trainer.model.numParameters)
-    this.#progress.line(bold(recipe.name), config.model_type, experts, `${parameters} parameters`, device)
+    this.#progress.line(
+      bold(recipe.name),
+      config.model_type,
+      trainer.feedForward,
+      `${parameters} parameters`,
+      device,
+    )
     const text = `${shortCount(corpus.train.tokens)} tokens of `
     this.#progress.line(dim(text + wrapList(corpus.domains, text.length, this.#progress.width)))
     this.#progress.line(dim(`${count(recipe.steps)} steps of ${count(tokensPerStep)} tokens, in ${run}`))

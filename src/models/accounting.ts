@@ -14,11 +14,16 @@ export interface ParameterCounts {
 export function countParameters(config: ModelConfig): ParameterCounts {
   const architecture = architectureOf(config)
   const total = sum([...architecture.parameterShapes(config).values()].map(elementCount))
-  const active = total - architecture.inactiveParameters(config)
+  const active = total - sum(inactivePerLayer(config))
   const embedding = config.vocab_size * config.hidden_size
   // A tied embedding is multiplied with as the head.
   return { total, active, activeWithoutEmbedding: config.tie_word_embeddings ? active : active - embedding }
 }
+
+const inactivePerLayer = (config: ModelConfig): number[] =>
+  Array.from({ length: config.num_hidden_layers }, (_, layer) =>
+    architectureOf(config).inactiveParameters(config, layer),
+  )
 
 export interface FlopCounts {
   /** Positions attended to, averaged over a sequence of `context` tokens. */
@@ -72,7 +77,7 @@ export interface LayerCounts {
 /** Parameters by embedding, layer and head; equal layers in one row. */
 export function layerTable(config: ModelConfig): LayerCounts[] {
   const architecture = architectureOf(config)
-  const perLayer = architecture.inactiveParameters(config) / config.num_hidden_layers
+  const inactive = inactivePerLayer(config)
   const rows: LayerCounts[] = []
   for (const [path, shape] of architecture.parameterShapes(config)) {
     const [, layer, part = ''] = /^model\.layers\.(\d+)\.([\w.]+)$/.exec(path) ?? []
@@ -83,7 +88,7 @@ export function layerTable(config: ModelConfig): LayerCounts[] {
     const group = layer === undefined ? name : partName(part)
     row.parts[group] = (row.parts[group] ?? 0) + count
     row.total += count
-    row.active = row.total - (layer === undefined ? 0 : perLayer)
+    row.active = row.total - (layer === undefined ? 0 : (inactive[Number(layer)] ?? 0))
   }
   return mergeEqual(rows)
 }
@@ -92,6 +97,7 @@ function partName(part: string): string {
   if (part.startsWith('self_attn')) return 'attention'
   if (part.startsWith('mlp.gate.')) return 'router'
   if (part.startsWith('mlp.experts')) return 'experts'
+  if (part.startsWith('mlp.shared_expert')) return 'shared expert'
   return part.startsWith('mlp') ? 'feed-forward' : 'norms'
 }
 

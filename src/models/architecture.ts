@@ -23,18 +23,23 @@ export interface CheckpointPiece {
 /** A model type, as `model_type` in config.json names it. */
 export interface Architecture<C extends DecoderConfig = DecoderConfig> {
   parseConfig(json: unknown, source: string): C
+  /** Its feed-forwards in a few words, as `8 experts top-2`. */
+  feedForward(config: C): string
   /** Contents of the config.json of a model whose weights are stored in `dtype`, as HF names it. */
   toJson(config: C, dtype: string): Record<string, unknown>
   parameterShapes(config: C): ParameterShapes
   /** How published files store each tensor. */
   checkpointPieces(config: C): CheckpointPiece[]
-  /** Elements that no token uses at once: those of the experts beyond the K chosen. */
-  inactiveParameters(config: C): number
+  /** Elements of a layer that one token does not use: those of the experts beyond the K chosen. */
+  inactiveParameters(config: C, layer: number): number
   create(config: C): CausalLM
 }
 
-/** Shapes of a decoder, given those of a layer's feed-forward by name. */
-export function decoderShapes(config: DecoderConfig, feedForward: Record<string, number[]>): ParameterShapes {
+/** Shapes of a decoder, given those of each layer's feed-forward by name. */
+export function decoderShapes(
+  config: DecoderConfig,
+  feedForward: (layer: number) => Record<string, number[]>,
+): ParameterShapes {
   const {
     hidden_size: hidden,
     vocab_size: vocab,
@@ -43,18 +48,18 @@ export function decoderShapes(config: DecoderConfig, feedForward: Record<string,
     head_dim,
   } = config
   const [queries, keys] = [num_attention_heads * head_dim, num_key_value_heads * head_dim]
-  const layer: Record<string, number[]> = {
+  const attention: Record<string, number[]> = {
     'input_layernorm.weight': [hidden],
     'self_attn.q_proj.weight': [queries, hidden],
     'self_attn.k_proj.weight': [keys, hidden],
     'self_attn.v_proj.weight': [keys, hidden],
     'self_attn.o_proj.weight': [hidden, queries],
     'post_attention_layernorm.weight': [hidden],
-    ...feedForward,
   }
   const shapes: ParameterShapes = new Map([['model.embed_tokens.weight', [vocab, hidden]]])
   for (let i = 0; i < config.num_hidden_layers; i++) {
-    for (const [name, shape] of Object.entries(layer)) shapes.set(`model.layers.${i}.${name}`, shape)
+    for (const [name, shape] of Object.entries({ ...attention, ...feedForward(i) }))
+      shapes.set(`model.layers.${i}.${name}`, shape)
   }
   shapes.set('model.norm.weight', [hidden])
   if (!config.tie_word_embeddings) shapes.set('lm_head.weight', [vocab, hidden])

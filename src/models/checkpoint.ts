@@ -95,7 +95,7 @@ export function refuseNonFinite(pieces: readonly MatchedPiece[]): void {
 }
 
 function fill(model: CausalLM, pieces: readonly MatchedPiece[]): void {
-  const parameters = model.namedParameters()
+  const parameters = model.stateDict()
   using files = new MappedFiles()
   noGrad(() => {
     for (const piece of pieces) tidy(() => void partOf(parameters, piece).copy_(files.tensor(piece.location)))
@@ -124,7 +124,7 @@ const hfDTypes: Partial<Record<DType, string>> = {
 /** Writes config.json and model.safetensors under published names: any tool that reads the type reads the folder. */
 export function saveModel(folder: string, model: CausalLM, config: ModelConfig): void {
   const architecture = architectureOf(config)
-  const parameters = model.namedParameters()
+  const parameters = model.stateDict()
   const json = architecture.toJson(config, hfDTypes[model.model.norm.weight.dtype] ?? 'float32')
   writeFileSync(join(folder, 'config.json'), `${JSON.stringify(json, null, 2)}\n`)
   const sources = architecture.checkpointPieces(config).map(piece => {

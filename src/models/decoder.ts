@@ -19,7 +19,11 @@ import type { DecoderConfig } from './config.ts'
 import { headLoss } from './loss.ts'
 
 /** The block after attention: a dense one returns its output alone, an MoE layer also its routing. */
-export type FeedForward = Module & { forward(x: Tensor, tokens?: LayerContext): Tensor | MoeOutput }
+export type FeedForward = Module & {
+  forward(x: Tensor, tokens?: LayerContext): Tensor | MoeOutput
+  /** See Router.adapt(). */
+  adapt?(): void
+}
 
 /** What one MoE layer's router decided, and what capacity left of it. */
 export interface LayerRouting {
@@ -185,10 +189,20 @@ export class CausalLM extends Module {
     return this.lm_head?.weight ?? this.model.embed_tokens.weight
   }
 
+  /** Lets routers adapt what no gradient trains. After each optimizer step. */
+  adapt(): void {
+    for (const { mlp } of this.model.layers) mlp.adapt?.()
+  }
+
+  /** Whether the matrix at a path starts normal, as HF has all of them. */
+  protected startsNormal(_path: string): boolean {
+    return true
+  }
+
   /** As HF does: every matrix normal with `initializer_range`, norms one, and the padding token's row zero. */
   #initialize({ initializer_range: std, pad_token_id: padding }: DecoderConfig): void {
-    for (const parameter of this.parameters()) {
-      if (parameter.ndim > 1) normal(parameter, std)
+    for (const [path, parameter] of this.namedParameters()) {
+      if (parameter.ndim > 1 && this.startsNormal(path)) normal(parameter, std)
     }
     if (padding !== null)
       noGrad(() => tidy(() => void this.model.embed_tokens.weight.select(0, padding).zero_()))

@@ -43,6 +43,7 @@ export { type GenerateTextOptions, type GenerationEnd, generateText, StopTexts }
 export { headLoss, ignoredTarget, nextTokenLoss, shiftedLoss } from './loss.ts'
 export { type MistralConfig, MistralForCausalLM } from './mistral.ts'
 export { denseTwin, type MixtralConfig, MixtralForCausalLM } from './mixtral.ts'
+export { type SwitchyardMoeConfig, SwitchyardMoeForCausalLM } from './switchyard-moe.ts'
 export { architectureOf, type ModelConfig, type ModelType, modelTypes, parseModelConfig } from './table.ts'
 export { openTensors, tensorSource } from './tensor-file.ts'
 export { type Check, compare, recordedTensor, verifyModel } from './verify.ts'

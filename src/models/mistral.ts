@@ -28,6 +28,7 @@ export const mistral: Architecture<MistralConfig> = {
     model_type: 'mistral',
     ...parseDecoderConfig(json, source, defaults),
   }),
+  feedForward: () => 'dense',
   toJson: (config, dtype) => ({ architectures: ['MistralForCausalLM'], ...decoderJson(config, dtype) }),
   parameterShapes,
   checkpointPieces: config => wholePieces(parameterShapes(config)),
@@ -37,9 +38,9 @@ export const mistral: Architecture<MistralConfig> = {
 
 function parameterShapes(config: MistralConfig): ParameterShapes {
   const { hidden_size: hidden, intermediate_size: width } = config
-  return decoderShapes(config, {
+  return decoderShapes(config, () => ({
     'mlp.gate_proj.weight': [width, hidden],
     'mlp.up_proj.weight': [width, hidden],
     'mlp.down_proj.weight': [hidden, width],
-  })
+  }))
 }

@@ -55,12 +55,13 @@ export class MixtralForCausalLM extends CausalLM {
 
 export const mixtral: Architecture<MixtralConfig> = {
   parseConfig,
+  feedForward: config => `${config.num_local_experts} experts top-${config.num_experts_per_tok}`,
   toJson: (config, dtype) => ({ architectures: ['MixtralForCausalLM'], ...decoderJson(config, dtype) }),
   parameterShapes,
   checkpointPieces,
   inactiveParameters: config => {
     const expert = 3 * config.hidden_size * config.intermediate_size
-    return config.num_hidden_layers * (config.num_local_experts - config.num_experts_per_tok) * expert
+    return (config.num_local_experts - config.num_experts_per_tok) * expert
   },
   create: config => new MixtralForCausalLM(config),
 }
@@ -79,11 +80,11 @@ function parseConfig(json: unknown, source: string): MixtralConfig {
 
 function parameterShapes(config: MixtralConfig): ParameterShapes {
   const { hidden_size: hidden, intermediate_size: width, num_local_experts: experts } = config
-  return decoderShapes(config, {
+  return decoderShapes(config, () => ({
     'mlp.gate.weight': [experts, hidden],
     'mlp.experts.gate_up_proj': [experts, 2 * width, hidden],
     'mlp.experts.down_proj': [experts, hidden, width],
-  })
+  }))
 }
 
 /** Files name the router and every expert apart: `block_sparse_moe.experts.E.w1` (gate), `w3` (up), `w2` (down). */

@@ -5,13 +5,15 @@ import type { Architecture } from './architecture.ts'
 import type { DecoderConfig } from './config.ts'
 import { type MistralConfig, mistral } from './mistral.ts'
 import { type MixtralConfig, mixtral } from './mixtral.ts'
+import { type SwitchyardMoeConfig, switchyardMoe } from './switchyard-moe.ts'
 
-export type ModelConfig = MixtralConfig | MistralConfig
+export type ModelConfig = MixtralConfig | MistralConfig | SwitchyardMoeConfig
 export type ModelType = ModelConfig['model_type']
 
 const architectures: { [T in ModelType]: Architecture<Extract<ModelConfig, { model_type: T }>> } = {
   mixtral,
   mistral,
+  switchyard_moe: switchyardMoe,
 }
 
 export const modelTypes = Object.keys(architectures) as ModelType[]

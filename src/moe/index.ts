@@ -6,7 +6,30 @@ export type { Dispatched } from './dispatch/dispatcher.ts'
 export { type DropOptions, type DropPolicy, dropBeyondCapacity } from './dispatch/drop.ts'
 export { medianRatio, skipWeak } from './dispatch/skip.ts'
 export { sortedDispatch } from './dispatch/sorted.ts'
+export { type DropExpertsOptions, dropExperts } from './experts/expert-masking.ts'
 export type { Experts } from './experts/experts.ts'
+export {
+  type HeterogeneousExpertOptions,
+  HeterogeneousExperts,
+  type HeterogeneousExpertsOptions,
+} from './experts/heterogeneous.ts'
+export {
+  type FamilyExperts,
+  type FamilyOptions,
+  type LinearFamily,
+  writeOutExperts,
+} from './experts/linear-family.ts'
+export {
+  MatrixProductExperts,
+  type MatrixProductExpertsOptions,
+  MatrixProductLinear,
+} from './experts/matrix-product.ts'
+export { type ExpertModule, ModuleExperts } from './experts/module-experts.ts'
+export { chosenWidths, parameterPenalty } from './experts/parameter-penalty.ts'
+export { PlainMlp } from './experts/plain-mlp.ts'
+export { SharedBaseExperts, type SharedBaseExpertsOptions, SharedBaseLinear } from './experts/shared-base.ts'
+export { SharedExpertMoe, type SharedExpertOptions, withSharedExpert } from './experts/shared-expert.ts'
+export { splitExperts } from './experts/split.ts'
 export { GatedExperts, PlainExperts, type StackedExpertsOptions } from './experts/stacked.ts'
 export { type DispatchOptions, type LayerContext, MoeLayer, type MoeOutput } from './layer.ts'
 export {
@@ -26,6 +49,11 @@ export {
   squaredBalanceLoss,
   varianceLoss,
 } from './losses/router.ts'
+export { MaskedBatchNorm } from './peer/batch-norm.ts'
+export { type PeerGate, PeerLayer, type PeerOptions, type PeerOutput, type PeerRouting } from './peer/peer.ts'
+export { type KeyMatches, matchProductKeys } from './peer/product-keys.ts'
+export { referencePeer } from './peer/reference.ts'
+export { type ExpertUsage, expertUsage, unevenness, usedShare } from './peer/usage.ts'
 export { referenceMoe } from './reference.ts'
 export {
   type AssignmentProblem,
@@ -47,6 +75,17 @@ export { NullExpertRouter, type NullExpertRouterOptions } from './routers/null-e
 export { type ReinforceOptions, ReinforceRouter, reinforceLoss } from './routers/reinforce.ts'
 export { SinkhornRouter, type SinkhornRouterOptions, sinkhorn } from './routers/sinkhorn.ts'
 export { SoftRouter, type SoftRouterOptions } from './routers/soft.ts'
+export {
+  activeExperts,
+  createRouter,
+  ownLossCoefficients,
+  type RouterConfig,
+  type RouterKind,
+  type RouterSizes,
+  requireCausal,
+  routerSchema,
+  routerShapes,
+} from './routers/table.ts'
 export { type SecondExpertPolicy, Top2Router, type Top2RouterOptions } from './routers/top-2.ts'
 export { TopKRouter, type TopKRouterOptions } from './routers/top-k.ts'
 export { TopPRouter, type TopPRouterOptions } from './routers/top-p.ts'

@@ -34,7 +34,8 @@ export interface MoeOutput<R extends Routing = TokenRouting> {
 /** What a layer may be told about its tokens; each tensor is shaped [...] like the input without D. */
 export type LayerContext = Pick<TokenContext, 'mask' | 'ids' | 'tasks'>
 
-type RoutingOf<G> = G extends Router<infer R> ? R : never
+/** The shape of what a router decides. */
+export type RoutingOf<G> = G extends Router<infer R> ? R : never
 
 /** `y_t = sum over t's experts of w_te expert_e(x_t)`. */
 export class MoeLayer<
@@ -70,6 +71,11 @@ export class MoeLayer<
     }) as RoutingOf<G> & Routing
     const served = this.#withinCapacity(routing) as RoutingOf<G> & Routing
     return { y: this.#compute(xTD, served).view(x.shape), routing, served }
+  }
+
+  /** See Router.adapt(). */
+  adapt(): void {
+    this.gate.adapt?.()
   }
 
   #withinCapacity(routing: Routing): Routing {

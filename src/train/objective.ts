@@ -1,28 +1,37 @@
 // What training minimises: cross-entropy and the router's auxiliary losses, each by name.
 
 import { z } from 'zod'
+import { kinds } from '../kinds.ts'
 import type { CausalLM, LayerRouting } from '../models/index.ts'
-import { hfBalanceLoss, routerZLoss, switchBalanceLoss } from '../moe/index.ts'
+import { balanceLoss, balancePresets, routerZLoss } from '../moe/index.ts'
 import type { Tensor } from '../torch/index.ts'
-import { kinds } from './kinds.ts'
 
 const coefficient = z.number().nonnegative()
+/** Whether the load is to be balanced over a micro-batch, or within each of its sequences. */
+const scope = z.enum(['batch', 'sequence']).default('batch')
 
 /** Which auxiliary losses count, and how much. */
 export const lossesSchema = z.strictObject({
   balance: kinds(
-    /** switchBalanceLoss of each layer: 1 when balanced. `layers` says how layers add up. */
+    /** 1 per layer when balanced. `layers` says how layers add up. */
     z.strictObject({
       kind: z.literal('switch'),
       coefficient: coefficient.default(0.01),
       layers: z.enum(['sum', 'mean']).default('sum'),
+      scope,
     }),
-    /** hfBalanceLoss over all layers at once: K when balanced. What `router_aux_loss_coef` weighs. */
-    z.strictObject({ kind: z.literal('mixtral-hf'), coefficient: coefficient.default(0.001) }),
+    /** All layers as one batch, K when balanced: what `router_aux_loss_coef` weighs. */
+    z.strictObject({ kind: z.literal('mixtral-hf'), coefficient: coefficient.default(0.001), scope }),
+    z.strictObject({ kind: z.literal('gshard'), coefficient: coefficient.default(0.01), scope }),
+    z.strictObject({ kind: z.literal('megatron'), coefficient: coefficient.default(0.01), scope }),
+    z.strictObject({ kind: z.literal('olmoe'), coefficient: coefficient.default(0.01), scope }),
+    z.strictObject({ kind: z.literal('fairseq'), coefficient: coefficient.default(0.01), scope }),
     z.strictObject({ kind: z.literal('none') }),
   ).prefault({}),
   /** Coefficient of the router z-loss, summed over layers. */
   z: coefficient.default(0.001),
+  /** Coefficients of a router's own losses by name, summed over layers. Default: those of its paper. */
+  router: z.record(z.string(), coefficient).default({}),
 })
 
 export type Losses = z.infer<typeof lossesSchema>
@@ -49,24 +58,33 @@ export function computeObjective(
   const terms: Record<string, Tensor> = { crossEntropy }
   let total = crossEntropy
   if (routings.length > 0 && losses.balance.kind !== 'none') {
-    terms.balance = balanceLoss(routings, losses.balance)
+    terms.balance = balance(routings, losses.balance, inputs.size(1))
     total = total.add(terms.balance, losses.balance.coefficient)
   }
   if (routings.length > 0 && losses.z > 0) {
     terms.z = sum(routings.map(({ chosen }) => routerZLoss(chosen)))
     total = total.add(terms.z, losses.z)
   }
+  for (const [name, weight] of Object.entries(losses.router)) {
+    const own = routings.flatMap(({ chosen }) => chosen.losses?.[name] ?? [])
+    if (own.length === 0 || weight === 0) continue
+    const term = sum(own)
+    terms[`router.${name}`] = term
+    total = total.add(term, weight)
+  }
   return { total, terms, routings }
 }
 
-function balanceLoss(
+/** Conventions and presets are those of moe/losses/balance.ts. */
+function balance(
   routings: readonly LayerRouting[],
-  balance: Exclude<Losses['balance'], { kind: 'none' }>,
+  chosen: Exclude<Losses['balance'], { kind: 'none' }>,
+  sequenceLength: number,
 ): Tensor {
-  const chosen = routings.map(routing => routing.chosen)
-  if (balance.kind === 'mixtral-hf') return hfBalanceLoss(chosen)
-  const summed = sum(chosen.map(switchBalanceLoss))
-  return balance.layers === 'sum' ? summed : summed.div(chosen.length)
+  const preset = balancePresets[chosen.kind]
+  const convention = chosen.kind === 'switch' ? { ...preset, layers: chosen.layers } : preset
+  const layers = routings.map(routing => routing.chosen)
+  return balanceLoss(layers, convention, { scope: chosen.scope, sequenceLength })
 }
 
 const sum = (terms: readonly Tensor[]): Tensor => terms.reduce((total, term) => total.add(term))

@@ -1,7 +1,7 @@
 // Learning rate over time, as a factor of the peak.
 
 import { z } from 'zod'
-import { kinds } from './kinds.ts'
+import { kinds } from '../kinds.ts'
 
 const warmup = z.int().nonnegative().default(0)
 const minimum = z.number().min(0).max(1).default(0.1)

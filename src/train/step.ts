@@ -47,6 +47,7 @@ export function trainStep(
   model.zeroGrad()
   const seen = [...batches].map((batch, _, all) => backward(model, batch, all.length, losses, mixed, observe))
   const result = update(parameters, optimizer, learningRate, clip)
+  if (result.updated) model.adapt()
   return observe ? { ...result, losses: meanLosses(seen), routing: seen.at(-1)?.routing ?? [] } : result
 }
 

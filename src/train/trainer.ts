@@ -73,6 +73,11 @@ export class Trainer implements Trainee {
     this.#sampler.restore(sampler)
   }
 
+  /** The model's feed-forwards in a few words. */
+  get feedForward(): string {
+    return architectureOf(this.config).feedForward(this.config)
+  }
+
   get tokensPerStep(): number {
     const { data, gradientAccumulation } = this.recipe
     return data.batchSize * data.sequenceLength * gradientAccumulation

@@ -53,8 +53,11 @@ async function inspect(path: string, flags: Flags): Promise<void> {
 }
 
 async function describe(config: ModelConfig, context: number, dtype: 'f32' | 'bf16' | 'f16' | 'f64') {
-  const { countParameters, flopsPerToken, layerTable, memoryNeeds } = await import('../../models/index.ts')
+  const { architectureOf, countParameters, flopsPerToken, layerTable, memoryNeeds } = await import(
+    '../../models/index.ts'
+  )
   return {
+    feedForward: architectureOf(config).feedForward(config),
     parameters: countParameters(config),
     context,
     flops: flopsPerToken(config, context),
@@ -66,7 +69,8 @@ async function describe(config: ModelConfig, context: number, dtype: 'f32' | 'bf
 
 type Report = Awaited<ReturnType<typeof describe>>
 
-function format(config: ModelConfig, { parameters, context, flops, dtype, memory, layers }: Report): string {
+function format(config: ModelConfig, report: Report): string {
+  const { parameters, context, flops, dtype, memory, layers } = report
   const facts: [string, string][] = [
     ['parameters', `${count(parameters.total)} total`],
     ['', `${count(parameters.active)} active per token, ${percent(parameters.active / parameters.total)}`],
@@ -84,17 +88,13 @@ function format(config: ModelConfig, { parameters, context, flops, dtype, memory
   ]
   const width = Math.max(...facts.map(([name]) => name.length))
   const lines = facts.map(([name, value]) => `${name.padEnd(width)}  ${value}`)
-  return `${bold(title(config))}\n\n${lines.join('\n')}\n\n${layerRows(layers)}`
+  return `${bold(title(config, report.feedForward))}\n\n${lines.join('\n')}\n\n${layerRows(layers)}`
 }
 
-function title(config: ModelConfig): string {
+function title(config: ModelConfig, feedForward: string): string {
   const { num_hidden_layers: layers, hidden_size: hidden, vocab_size: vocab } = config
   const heads = `${config.num_attention_heads} heads on ${config.num_key_value_heads}`
-  const experts =
-    config.model_type === 'mixtral'
-      ? `, ${config.num_local_experts} experts top-${config.num_experts_per_tok}`
-      : ', dense'
-  return `${config.model_type}: ${layers} layers of ${hidden}, ${heads}, feed-forward ${config.intermediate_size}${experts}, vocabulary ${count(vocab)}`
+  return `${config.model_type}: ${layers} layers of ${hidden}, ${heads}, feed-forward ${config.intermediate_size}, ${feedForward}, vocabulary ${count(vocab)}`
 }
 
 function layerRows(layers: Report['layers']): string {

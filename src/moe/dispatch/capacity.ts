@@ -7,12 +7,12 @@ export interface CapacityOptions extends DropOptions {
   /** Slots per expert, as a multiple of the even share. */
   factor: number
   /** The factor in evaluation (Switch, ST-MoE: 2). Default: `factor`. */
-  evalFactor?: number
+  evalFactor?: number | undefined
   /**
    * In evaluation, slots per expert as a share of all tokens instead (fairseq's `moe_eval_capacity_token_fraction`,
    * 0.25). Default: the factor counts.
    */
-  evalTokenFraction?: number
+  evalTokenFraction?: number | undefined
   /**
    * Whether the even share is of tokens (`T / E`: Switch, Mesh, flaxformer) or of choices (`T K / E`: Megatron,
    * Tutel, DeepSpeed). Default `choices`.

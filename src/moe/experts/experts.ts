@@ -13,8 +13,8 @@ export interface Experts {
    */
   forward(x: Tensor, counts: readonly number[]): Tensor
   /**
-   * `y_t = sum_k weights_tk expert(x_t)`, dispatch and combine included, by a kernel: [T, D] -> [T, D]. Null where there
-   * is none for these tensors; absent where there never is.
+   * `y_t = sum_k weights_tk expert(x_t)`, dispatch and combine included, by a kernel or another short cut:
+   * [T, D] -> [T, D]. Null where there is none for these tensors; absent where there never is.
    */
   mixture?(x: Tensor, routing: TokenRouting): Tensor | null
   /** One expert alone: [n, D] -> [n, D]. The reference that forward() is tested against. */

@@ -92,10 +92,11 @@ function ofOne(routing: TokenRouting, { choices, balanced }: BalanceConvention):
 
 /** `E sum_i (counts_i / divisor) P_i` */
 function weighted(counts: readonly number[], divisor: number, probs: Tensor, mask: Tensor | null): Tensor {
-  const share = tensor(counts.map(count => count / Math.max(1, divisor))).to({
-    dtype: probs.dtype,
-    device: probs.device,
-  })
+  const { dtype, device } = probs
+  const share = tensor(
+    counts.map(count => count / Math.max(1, divisor)),
+    { dtype, device },
+  )
   return share.mul(meanOverTokens(probs, mask)).sum().mul(counts.length)
 }
 

@@ -32,8 +32,12 @@ export function deviceBalanceLoss(routing: TokenRouting, groups: number): Tensor
       1,
       counts.reduce((sum, count) => sum + count, 0),
     )
-    const shares = tensor(counts.map(count => (counts.length * count) / total)).to(routing.probs.dtype)
-    const f = shares.to(routing.probs.device).view([groups, -1]).mean(1) // [G]
+    const { dtype, device } = routing.probs
+    const shares = tensor(
+      counts.map(count => (counts.length * count) / total),
+      { dtype, device },
+    )
+    const f = shares.view([groups, -1]).mean(1) // [G]
     const p = meanOverTokens(routing.probs, routing.mask).view([groups, -1]).sum(1) // [G]
     return f.mul(p).sum()
   })
@@ -87,7 +91,10 @@ export function squaredBalanceLoss(routing: TokenRouting, form: 'soft' | 'straig
       1,
       counts.reduce((sum, count) => sum + count, 0),
     )
-    const f = tensor(counts.map(count => count / total)).to({ dtype: p.dtype, device: p.device })
+    const f = tensor(
+      counts.map(count => count / total),
+      { dtype: p.dtype, device: p.device },
+    )
     const through = noGrad(() => f.sub(p)).add(p) // f, with the gradient of p
     return through
       .sub(1 / p.numel)

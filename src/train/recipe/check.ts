@@ -2,6 +2,7 @@
 
 import type { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
+import { requireCausal } from '../../moe/index.ts'
 import { issueText } from '../../schema-issue.ts'
 import { closest, knownKeys } from './known-keys.ts'
 import { type Recipe, recipeSchema } from './schema.ts'
@@ -38,17 +39,26 @@ function checkRouting({ model, router, dispatch }: Recipe): void {
     if (dispatch) refuse('dispatch', 'mistral is dense and dispatches nothing; remove it')
     return
   }
+  if (!router) return
   const experts = model.num_local_experts
-  if (router && router.k > experts)
+  if ('k' in router && router.kind !== 'null-experts' && router.k > experts)
     refuse('router.k', `${router.k} exceeds model.num_local_experts, ${experts}`)
-  if (router?.k === 1 && experts > 1) {
+  if (router.kind === 'top-k' && router.k === 1 && router.normalize && experts > 1) {
     refuse(
       'router.k',
-      '1 gives the chosen expert the constant weight 1 (Mixtral takes the softmax over the k best logits), ' +
-        'so that the router learns nothing from the text: use 2 or more; in code, ' +
-        'new TopKRouter({ topK: 1, normalize: false }) takes the softmax first',
+      '1 gives the chosen expert the constant weight 1, so that the router learns nothing from the text: use 2 or ' +
+        'more, or with model.type switchyard_moe add normalize: false, as Switch does',
     )
   }
+  if (model.type === 'switchyard_moe') requireCausal(router, 'router.kind')
+  else checkMixtralRouter(router)
+}
+
+/** Mixtral is one rule; another router makes another model. */
+function checkMixtralRouter(router: NonNullable<Recipe['router']>): void {
+  if (router.kind === 'top-k' && router.normalize && router.jitter === 0) return
+  const setting = router.kind === 'top-k' ? 'this setting of top-k' : router.kind
+  refuse('router.kind', `${setting} is not Mixtral's rule: set model.type to switchyard_moe`)
 }
 
 function checkHeads({ model }: Recipe): void {

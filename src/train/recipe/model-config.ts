@@ -5,11 +5,12 @@ import { ConfigError } from '../../errors.ts'
 import {
   type CausalLM,
   MistralForCausalLM,
-  type MixtralConfig,
   MixtralForCausalLM,
   type ModelConfig,
   parseModelConfig,
+  SwitchyardMoeForCausalLM,
 } from '../../models/index.ts'
+import { ownLossCoefficients, routerSchema } from '../../moe/index.ts'
 import type { Recipe } from './schema.ts'
 
 /** What a corpus's tokenizer decides about a model. */
@@ -32,7 +33,8 @@ export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
       path: 'model.vocab_size',
     })
   }
-  const isMoe = model.type === 'mixtral'
+  const isMoe = model.type !== 'mistral'
+  const router = recipe.router ?? routerSchema.parse({})
   return {
     ...recipe,
     model: {
@@ -44,7 +46,8 @@ export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
     },
     data: { ...data, path: resolve(data.path) },
     ...(isMoe && {
-      router: recipe.router ?? { kind: 'top-k', k: 2 },
+      router,
+      losses: { ...recipe.losses, router: { ...ownLossCoefficients(router), ...recipe.losses.router } },
       dispatch: recipe.dispatch ?? { kind: 'dropless' },
     }),
   }
@@ -54,7 +57,7 @@ export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
 export function modelConfigOf({ model, router, losses }: Recipe, vocabulary: Vocabulary): ModelConfig {
   const { type, ...fields } = model
   const moe = {
-    num_experts_per_tok: router?.k,
+    num_experts_per_tok: router?.kind === 'top-k' ? router.k : undefined,
     router_aux_loss_coef: losses.balance.kind === 'mixtral-hf' ? losses.balance.coefficient : 0,
   }
   // Written out, so that no default of HF's stands in.
@@ -63,11 +66,31 @@ export function modelConfigOf({ model, router, losses }: Recipe, vocabulary: Voc
     bos_token_id: vocabulary.bos ?? null,
     eos_token_id: vocabulary.eos ?? null,
   }
-  return parseModelConfig({ model_type: type, ...fields, ...ids, ...(type === 'mixtral' && moe) }, 'model')
+  const own = { router, moe_layers: layersOf(model) }
+  const extra = type === 'mixtral' ? moe : type === 'switchyard_moe' ? own : {}
+  return parseModelConfig({ model_type: type, ...fields, ...ids, ...extra }, 'model')
+}
+
+/** The layers that have experts. */
+function layersOf(model: Recipe['model']): number[] {
+  const all = Array.from({ length: model.num_hidden_layers }, (_, layer) => layer)
+  if (model.type !== 'switchyard_moe' || model.moe_layers === 'all') return all
+  const pattern = model.moe_layers
+  if (Array.isArray(pattern)) return pattern
+  return 'every' in pattern
+    ? all.filter(layer => (layer + 1) % pattern.every === 0)
+    : all.filter(layer => layer >= pattern.after)
 }
 
 /** A fresh model of a resolved recipe. */
 export function createModel(recipe: Recipe, config: ModelConfig): CausalLM {
-  if (config.model_type === 'mistral') return new MistralForCausalLM(config)
-  return new MixtralForCausalLM(config as MixtralConfig, recipe.dispatch ?? { kind: 'dropless' })
+  const dispatch = recipe.dispatch ?? { kind: 'dropless' }
+  switch (config.model_type) {
+    case 'mistral':
+      return new MistralForCausalLM(config)
+    case 'mixtral':
+      return new MixtralForCausalLM(config, dispatch)
+    case 'switchyard_moe':
+      return new SwitchyardMoeForCausalLM(config, dispatch)
+  }
 }

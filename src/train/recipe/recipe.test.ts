@@ -39,7 +39,10 @@ const vocabulary = { size: 500, pad: 0, bos: 1, eos: 2 }
 
 test('defaults fill what is left out', () => {
   const { losses, schedule, clip, optimizer } = recipe()
-  expect(losses).toEqual({ balance: { kind: 'switch', coefficient: 0.01, layers: 'sum' }, z: 0.001 })
+  expect(losses).toEqual({
+    balance: { kind: 'switch', coefficient: 0.01, layers: 'sum', scope: 'batch' },
+    z: 0.001,
+  })
   expect(schedule).toEqual({ kind: 'cosine', warmup: 0, minimum: 0.1 })
   expect(clip).toBe(1)
   expect(optimizer.groups.norms.weightDecay).toBe(0)
@@ -54,7 +57,7 @@ test('overrides reach into groups and make new ones', () => {
     'optimizer.betas=[0.8, 0.9]',
   ])
   expect(changed.optimizer).toMatchObject({ learningRate: 3e-4, betas: [0.8, 0.9] })
-  expect(changed.router).toEqual({ kind: 'top-k', k: 4 })
+  expect(changed.router).toEqual({ kind: 'top-k', k: 4, normalize: true, jitter: 0 })
   expect(changed.clip).toBeNull()
 })
 
@@ -65,9 +68,9 @@ test('settings without a kind are of the default kind; a kind may stand alone', 
     'losses.balance.coefficient=0.2',
     'dispatch=reference',
   ])
-  expect(changed.router).toEqual({ kind: 'top-k', k: 4 })
+  expect(changed.router).toEqual({ kind: 'top-k', k: 4, normalize: true, jitter: 0 })
   expect(changed.schedule).toEqual({ kind: 'cosine', warmup: 5, minimum: 0.1 })
-  expect(changed.losses.balance).toEqual({ kind: 'switch', coefficient: 0.2, layers: 'sum' })
+  expect(changed.losses.balance).toEqual({ kind: 'switch', coefficient: 0.2, layers: 'sum', scope: 'batch' })
   expect(changed.dispatch).toEqual({ kind: 'reference' })
   expect(recipe(['losses.balance=none']).losses.balance).toEqual({ kind: 'none' })
   expect(recipe(['optimizer={learningRate: 1}']).optimizer.kind).toBe('adamw')
@@ -81,12 +84,12 @@ describe('bad recipes name the path, the value and what is allowed', () => {
     ['optimizer.lr=1', 'optimizer.lr: unknown key; known here: kind, learningRate, betas'],
     ['stepps=3', 'stepps: unknown key; did you mean steps?'],
     ['data={path: x}', 'data.sequenceLength: is missing'],
-    ['model.type=null', 'model.type: must be one of mixtral, mistral, got null'],
+    ['model.type=null', 'model.type: must be one of mixtral, mistral, switchyard_moe, got null'],
     ['steps=many', 'steps: must be a number, got "many"'],
     ['steps=-1', 'steps: must be above 0, got -1'],
     ['steps=1.5', 'steps: must be a whole number, got 1.5'],
     ['sampling.prompts=text', 'sampling.prompts: must be a list, got "text"'],
-    ['model.type=gpt', 'model.type: must be one of mixtral, mistral, got "gpt"'],
+    ['model.type=gpt', 'model.type: must be one of mixtral, mistral, switchyard_moe, got "gpt"'],
     ['dtype=f8', 'dtype: must be one of f32, bf16, got "f8"'],
     ['device=tpu', 'device: must be cpu, cuda or cuda:N, got "tpu"'],
     ['router={kind: top-k, k: 9}', 'router.k: 9 exceeds model.num_local_experts, 8'],
@@ -128,7 +131,7 @@ describe('bad recipes name the path, the value and what is allowed', () => {
 test('a resolved recipe says everything, and reading it again changes nothing', () => {
   const resolved = resolveRecipe(recipe(), vocabulary)
   expect(resolved.model).toMatchObject({ vocab_size: 500, head_dim: 8, max_position_embeddings: 64 })
-  expect(resolved.router).toEqual({ kind: 'top-k', k: 2 })
+  expect(resolved.router).toEqual({ kind: 'top-k', k: 2, normalize: true, jitter: 0 })
   const again = checkRecipe(parse(stringify(resolved)), 'again')
   expect(again).toEqual(resolved)
   expect(resolveRecipe(again, vocabulary)).toEqual(resolved)

@@ -1,7 +1,8 @@
 // A recipe: everything a training run depends on. Each part owns its schema; unknown keys are errors.
 
 import { z } from 'zod'
-import { kinds } from '../kinds.ts'
+import { kinds } from '../../kinds.ts'
+import { routerSchema } from '../../moe/index.ts'
 import { lossesSchema } from '../objective.ts'
 import { groupsSchema } from '../optimizer/groups.ts'
 import { scheduleSchema } from '../schedule.ts'
@@ -34,12 +35,26 @@ const decoderFields = {
 const modelSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('mixtral'), num_local_experts: count.default(8), ...decoderFields }),
   z.strictObject({ type: z.literal('mistral'), ...decoderFields }),
+  /** Any router that a decoder can use. */
+  z.strictObject({
+    type: z.literal('switchyard_moe'),
+    num_local_experts: count.default(8),
+    /** Layers with experts: all, every n-th (layer i when n divides i + 1), all after the first n, or a list. */
+    moe_layers: z
+      .union([
+        z.literal('all'),
+        z.strictObject({ every: count }),
+        z.strictObject({ after: z.int().nonnegative() }),
+        z.array(z.int().nonnegative()),
+      ])
+      .default('all'),
+    /** Width of dense layers. Default: what makes them as active as a layer of experts. */
+    dense_intermediate_size: count.optional(),
+    /** Width of an expert that every token passes; 0: none. */
+    shared_intermediate_size: z.int().nonnegative().default(0),
+    ...decoderFields,
+  }),
 ])
-
-const routerSchema = kinds(
-  /** Mixtral's: softmax over the k best logits. */
-  z.strictObject({ kind: z.literal('top-k'), k: count.default(2) }),
-)
 
 const dispatchSchema = kinds(
   z.strictObject({ kind: z.literal('dropless') }),
@@ -47,6 +62,12 @@ const dispatchSchema = kinds(
   z.strictObject({
     kind: z.literal('capacity'),
     factor: z.number().positive(),
+    /** The factor in evaluation. Default: the same. */
+    evalFactor: z.number().positive().optional(),
+    evalTokenFraction: z.number().positive().optional(),
+    policy: z.enum(['position', 'probability', 'prioritized', 'random']).default('position'),
+    renormalize: z.boolean().default(false),
+    retries: z.int().nonnegative().default(0),
     share: z.enum(['tokens', 'choices']).default('choices'),
     minimum: count.default(4),
   }),

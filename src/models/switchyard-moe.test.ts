@@ -1,0 +1,105 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { runModelTests } from '../../tests/support/model-runner.ts'
+import { expectClose } from '../../tests/support/tensors.ts'
+import { activeExperts, type RouterConfig, routerSchema } from '../moe/index.ts'
+import { noGrad, randint, tidy } from '../torch/index.ts'
+import {
+  architectureOf,
+  countParameters,
+  loadModel,
+  parseModelConfig,
+  type SwitchyardMoeConfig,
+  SwitchyardMoeForCausalLM,
+  saveModel,
+} from './index.ts'
+
+const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
+afterAll(() => rmSync(scratch, { recursive: true }))
+
+const fields = {
+  model_type: 'switchyard_moe',
+  vocab_size: 50,
+  hidden_size: 16,
+  intermediate_size: 12,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  num_local_experts: 4,
+  max_position_embeddings: 32,
+}
+const configOf = (router: unknown, more: object = {}): SwitchyardMoeConfig =>
+  parseModelConfig({ ...fields, router, ...more }, 'test') as SwitchyardMoeConfig
+
+describe('with top-k, experts in every other layer, and a shared one', () =>
+  runModelTests(configOf({ kind: 'top-k' }, { moe_layers: [1], shared_intermediate_size: 6 })))
+
+describe('with sigmoid scores and a bias', () => runModelTests(configOf({ kind: 'biased-top-k', k: 2 })))
+
+const routers: RouterConfig[] = (
+  [
+    { kind: 'top-k', k: 1, normalize: false, jitter: 0.01 },
+    { kind: 'noisy-top-k' },
+    { kind: 'top-2', policy: 'random' },
+    { kind: 'biased-top-k', groups: 2, topGroups: 1 },
+    { kind: 'top-p' },
+    { kind: 'null-experts', nullExperts: 3 },
+    { kind: 'cosine', routingSize: 3 },
+    { kind: 'hierarchical', groups: 2, topGroups: 1, k: 1 },
+    { kind: 'sinkhorn' },
+    { kind: 'base' },
+    { kind: 'hash', hashes: 2 },
+    { kind: 'centroids' },
+  ] as const
+).map(router => routerSchema.parse(router))
+
+describe.each(routers)('$kind', router => {
+  const config = configOf(router)
+  const ids = randint(0, 50, [2, 9], { seed: 1 })
+
+  test('trains, is saved with its buffers, and loads as it was', () => {
+    using model = new SwitchyardMoeForCausalLM(config)
+    tidy(() => model.train().loss(ids, ids).loss.backward())
+    noGrad(() => {
+      for (const parameter of model.parameters()) if (parameter.grad) parameter.sub_(parameter.grad)
+    })
+    model.adapt()
+    const folder = mkdtempSync(join(scratch, `${router.kind}-`))
+    saveModel(folder, model, config)
+    const loaded = loadModel(folder)
+    expect(loaded.config).toEqual(config)
+    expectClose(loaded.model.forward(ids).logits, model.eval().forward(ids).logits, 0)
+    loaded.model.dispose()
+  })
+
+  test('its tensors are known from the config alone', () => {
+    using model = new SwitchyardMoeForCausalLM(config)
+    const actual = [...model.stateDict()].map(([path, tensor]) => [path, tensor.shape])
+    expect([...architectureOf(config).parameterShapes(config)].sort()).toEqual(actual.sort())
+  })
+
+  test('no token uses more experts than it says', () => {
+    using model = new SwitchyardMoeForCausalLM(config)
+    const most = activeExperts(router, { hiddenSize: 16, numExperts: 4, vocabSize: 50 })
+    for (const { chosen } of model.eval().forward(ids).routings) {
+      expect(chosen.indices.ge(0).sum(-1).max().item()).toBeLessThanOrEqual(most)
+    }
+  })
+})
+
+test.each([
+  [{ kind: 'expert-choice' }, {}, 'router: expert-choice routes a token by what follows it'],
+  [{ kind: 'soft' }, {}, 'router: soft routes a token by what follows it'],
+  [{ kind: 'top-k' }, { moe_layers: [0, 2] }, 'moe_layers names layer 2, but there are 2'],
+])('%o with %o is refused', (router, more, message) => {
+  expect(() => configOf(router, more)).toThrow(message)
+})
+
+test('active parameters: dense layers are as active as layers of experts, the router aside', () => {
+  const all = countParameters(configOf({ kind: 'top-k' }))
+  const some = countParameters(configOf({ kind: 'top-k' }, { moe_layers: [1] }))
+  expect(all.active - some.active).toBe(4 * 16) // one router
+  expect(all.total - some.total).toBe(4 * 16 + 2 * 3 * 16 * 12) // and two experts that no token uses
+})

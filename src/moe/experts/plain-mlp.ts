@@ -1,0 +1,22 @@
+// The two-matrix feed-forward network as a module: the plain counterpart of GatedMlp.
+
+import { type Activation, activate, Linear, Module } from '../../nn/index.ts'
+import type { Tensor } from '../../torch/index.ts'
+
+/** `down(act(up(x)))`: [..., hidden] -> [..., hidden], without biases. Default activation relu, as for PlainExperts. */
+export class PlainMlp extends Module {
+  readonly up_proj: Linear
+  readonly down_proj: Linear
+  readonly activation: Activation
+
+  constructor(hiddenSize: number, intermediateSize: number, activation: Activation = 'relu') {
+    super()
+    this.up_proj = new Linear(hiddenSize, intermediateSize, { bias: false })
+    this.down_proj = new Linear(intermediateSize, hiddenSize, { bias: false })
+    this.activation = activation
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.down_proj.forward(activate(this.up_proj.forward(x), this.activation))
+  }
+}

@@ -1,0 +1,121 @@
+// Experts that are one shared matrix each plus a correction of low rank.
+// Shapes: T tokens, E experts, D model, F expert width, N rows grouped by expert, r rank.
+
+import { type Activation, activate, constant, Module, Parameter, uniform } from '../../nn/index.ts'
+import { cat, empty, linear, type Tensor } from '../../torch/index.ts'
+import { sortedDispatch } from '../dispatch/sorted.ts'
+import type { TokenRouting } from '../routing.ts'
+import { checkWhole } from './checks.ts'
+import type { Experts } from './experts.ts'
+import { sliceOf, throughGroups } from './groups.ts'
+import type { FamilyOptions, LinearFamily } from './linear-family.ts'
+
+export interface SharedBaseExpertsOptions extends FamilyOptions {
+  /** Rank r of what tells the experts apart, from 0 on; 0 makes them all one. */
+  rank: number
+}
+
+/**
+ * `W_e = W + B_e A_e` with W shared, A_e and B_e of rank r: `out in + E r (out + in)` parameters instead of
+ * `E out in`. B starts at zero, so that all experts start as W (as in LoRA, arXiv:2106.09685 section 4.1).
+ */
+export class SharedBaseLinear extends Module implements LinearFamily {
+  readonly weight: Parameter // [out, in]
+  readonly a: Parameter // [E, r, in]
+  readonly b: Parameter // [E, out, r]
+
+  constructor(numExperts: number, into: number, out: number, rank: number) {
+    super()
+    const bound = 1 / Math.sqrt(into)
+    this.weight = new Parameter(uniform(empty([out, into]), bound))
+    this.a = new Parameter(uniform(empty([numExperts, rank, into]), bound))
+    this.b = new Parameter(constant(empty([numExperts, out, rank]), 0))
+  }
+
+  /** The product all experts share: [..., in] -> [..., out]. */
+  base(x: Tensor): Tensor {
+    return linear(x, this.weight)
+  }
+
+  /** `B_e A_e x` by expert, [n, in] -> [n, out]. */
+  corrections(): (expert: number, x: Tensor) => Tensor {
+    const [a, b] = [this.a.unbind(), this.b.unbind()]
+    return (expert, x) => linear(linear(x, sliceOf(a, expert)), sliceOf(b, expert))
+  }
+
+  weightOf(expert: number): Tensor {
+    return this.weight.add(this.b.select(0, expert).matmul(this.a.select(0, expert)))
+  }
+}
+
+/**
+ * Gated experts with `W_e = W + B_e A_e` for each of the three projections:
+ * `3 (D F + E r (D + F))` parameters. W's products are computed once per token, however many experts it has: the first
+ * two before dispatch, and the last after combine, since `sum_k w_k W h_k = W sum_k w_k h_k`. Beyond the dense network
+ * a token costs K corrections.
+ *
+ * @throws ConfigError for a rank below 0
+ */
+export class SharedBaseExperts extends Module implements Experts {
+  readonly gate_proj: SharedBaseLinear
+  readonly up_proj: SharedBaseLinear
+  readonly down_proj: SharedBaseLinear
+  readonly numExperts: number
+  readonly activation: Activation
+
+  constructor(options: SharedBaseExpertsOptions) {
+    super()
+    const { numExperts, hiddenSize, intermediateSize, rank, activation = 'silu' } = options
+    checkWhole(numExperts, 1, 'experts.numExperts')
+    checkWhole(rank, 0, 'experts.rank')
+    this.gate_proj = new SharedBaseLinear(numExperts, hiddenSize, intermediateSize, rank)
+    this.up_proj = new SharedBaseLinear(numExperts, hiddenSize, intermediateSize, rank)
+    this.down_proj = new SharedBaseLinear(numExperts, intermediateSize, hiddenSize, rank)
+    this.numExperts = numExperts
+    this.activation = activation
+  }
+
+  mixture(xTD: Tensor, routing: TokenRouting): Tensor {
+    const { x: rows, counts, combine } = sortedDispatch(this.#withBases(xTD), routing)
+    if (rows.size(0) === 0) return combine(rows.narrow(-1, 0, xTD.size(-1)))
+    return this.#finish(combine(this.#hidden(rows, counts)))
+  }
+
+  forward(xND: Tensor, counts: readonly number[]): Tensor {
+    if (xND.size(0) === 0) return xND.mul(0)
+    return this.#finish(this.#hidden(this.#withBases(xND), counts))
+  }
+
+  expert(index: number, x: Tensor): Tensor {
+    const gate = linear(x, this.gate_proj.weightOf(index))
+    const up = linear(x, this.up_proj.weightOf(index))
+    return linear(activate(gate, this.activation).mul(up), this.down_proj.weightOf(index))
+  }
+
+  /** x beside its shared products with the first two projections: [n, D] -> [n, D + 2F]. */
+  #withBases(x: Tensor): Tensor {
+    return cat([x, this.gate_proj.base(x), this.up_proj.base(x)], -1)
+  }
+
+  /** Each row's hidden activation beside its own part of the last projection: [N, D + 2F] -> [N, F + D]. */
+  #hidden(rows: Tensor, counts: readonly number[]): Tensor {
+    const [width, model] = [this.down_proj.weight.size(1), this.down_proj.weight.size(0)]
+    const [gateOf, upOf, downOf] = [this.gate_proj, this.up_proj, this.down_proj].map(family =>
+      family.corrections(),
+    ) as [Correct, Correct, Correct]
+    return throughGroups(rows, counts, (e, group) => {
+      const [x, gate, up] = group.splitWithSizes([model, width, width], -1) as [Tensor, Tensor, Tensor]
+      const hidden = activate(gate.add(gateOf(e, x)), this.activation).mul(up.add(upOf(e, x))) // [n, F]
+      return cat([hidden, downOf(e, hidden)], -1)
+    })
+  }
+
+  /** Adds the shared product of the last projection: [n, F + D] -> [n, D]. */
+  #finish(rows: Tensor): Tensor {
+    const [model, width] = this.down_proj.weight.shape as [number, number]
+    const [hidden, correction] = rows.splitWithSizes([width, model], -1) as [Tensor, Tensor]
+    return this.down_proj.base(hidden).add(correction)
+  }
+}
+
+type Correct = (expert: number, x: Tensor) => Tensor

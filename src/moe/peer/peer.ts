@@ -1,0 +1,171 @@
+// PEER: retrieval of single-neuron experts out of up to a million (arXiv:2407.04153).
+// Shapes: T tokens, D model, N = n^2 experts, h heads, k experts per head, G = h k, d query width.
+
+import { ConfigError } from '../../errors.ts'
+import {
+  type Activation,
+  activate,
+  atLeastF32,
+  Linear,
+  Module,
+  normal,
+  Parameter,
+  uniform,
+} from '../../nn/index.ts'
+import { embedding, empty, fullPrecision, linear, type Tensor, tidy } from '../../torch/index.ts'
+import { checkWhole } from '../experts/checks.ts'
+import { MaskedBatchNorm } from './batch-norm.ts'
+import { matchProductKeys } from './product-keys.ts'
+
+export interface PeerOptions {
+  hiddenSize: number
+  /** N: a square, at most 2^20. */
+  numExperts: number
+  /** Independent retrievals of each token. Default 8. */
+  heads?: number
+  /** Experts of each head, 1 to sqrt(N). Default 16. */
+  topK?: number
+  /** Width d of each head's query, even. Default 128. */
+  querySize?: number
+  /** How the k scores become weights. Default softmax; with relu an expert of negative score is off. */
+  gate?: PeerGate
+  /** Default gelu. */
+  activation?: Activation
+  /** Batch-normalise queries, which spreads the use of experts (arXiv:2407.04153). Default true. */
+  queryNorm?: boolean
+}
+
+export type PeerGate = 'softmax' | 'relu'
+
+/** Which experts served whom. There are no scores of all N experts: they are never computed. */
+export interface PeerRouting {
+  /** i64 [T, h, k]: the experts of each head, best first; -1 for padding. */
+  indices: Tensor
+  /** [T, h, k], f32 or wider: what each expert's output counts; 0 for padding. */
+  weights: Tensor
+}
+
+export interface PeerOutput {
+  /** [..., D], shaped as the input. */
+  y: Tensor
+  routing: PeerRouting
+}
+
+/**
+ * `y = sum_heads sum_{e in top-k} g_e act(u_e.x) v_e` with `g = softmax(scores of the k)`, where expert `e = i n + j`
+ * scores `q1.c_i + q2.c'_j` for the halves q1, q2 of a head's query (arXiv:2407.04153 algorithm 1).
+ * All heads share experts and sub-keys. A token costs `2 n d h + h k^2 + 2 G D` multiplications or so, whatever N.
+ *
+ * Memory: 2 N D weights, dense gradients of the same size, and `2 T G D` gathered rows, which training keeps for
+ * backward. With topK = 1 and softmax every weight is 1, so that queries and sub-keys learn nothing from the task.
+ */
+export class PeerLayer extends Module {
+  readonly query: Linear // [h d, D]
+  readonly query_norm: MaskedBatchNorm | null
+  readonly sub_keys: Parameter // [2, n, d/2]
+  readonly input_weights: Parameter // u: [N, D]
+  readonly output_weights: Parameter // v: [N, D]
+  readonly numExperts: number
+  readonly heads: number
+  readonly topK: number
+  readonly gate: PeerGate
+  readonly activation: Activation
+
+  constructor(options: PeerOptions) {
+    super()
+    const { hiddenSize, numExperts, heads = 8, topK = 16, querySize = 128 } = options
+    const perHalf = checkSizes({ numExperts, heads, topK, querySize })
+    this.query = new Linear(hiddenSize, heads * querySize, { bias: false })
+    this.query_norm = (options.queryNorm ?? true) ? new MaskedBatchNorm(heads * querySize) : null
+    this.sub_keys = new Parameter(normal(empty([2, perHalf, querySize / 2]), 0.02))
+    // As the two matrices of a network with one hidden neuron for each head.
+    this.input_weights = new Parameter(uniform(empty([numExperts, hiddenSize]), 1 / Math.sqrt(hiddenSize)))
+    this.output_weights = new Parameter(uniform(empty([numExperts, hiddenSize]), 1 / Math.sqrt(heads)))
+    this.numExperts = numExperts
+    this.heads = heads
+    this.topK = topK
+    this.gate = options.gate ?? 'softmax'
+    this.activation = options.activation ?? 'gelu'
+  }
+
+  /**
+   * @param x [..., D]
+   * @param mask bool [...], false for padding, which comes out as zero
+   */
+  forward(x: Tensor, mask: Tensor | null = null): PeerOutput {
+    const xTD = x.reshape([-1, x.size(-1)])
+    const routing = this.retrieve(xTD, mask?.reshape([-1]) ?? null)
+    return { y: this.#mixture(xTD, routing).view(x.shape), routing }
+  }
+
+  /**
+   * @param xTD [T, D]
+   * @param mask bool [T], false for padding
+   */
+  retrieve(xTD: Tensor, mask: Tensor | null = null): PeerRouting {
+    return tidy(() => {
+      const { scores, indices } = matchProductKeys(...this.scores(xTD, mask), this.topK)
+      const weights = gateScores(scores, this.gate)
+      if (mask === null) return { indices, weights }
+      const padding = mask.logicalNot().view([-1, 1, 1])
+      return { indices: indices.maskedFill(padding, -1), weights: weights.maskedFill(padding, 0) }
+    })
+  }
+
+  /** Scores of all sub-keys by each head's query, in f32 or wider: [T, h, n] for each half. */
+  scores(xTD: Tensor, mask: Tensor | null = null): [first: Tensor, second: Tensor] {
+    return fullPrecision(xTD.device, () => {
+      const flat = linear(atLeastF32(xTD), atLeastF32(this.query.weight))
+      const normed = this.query_norm?.forward(flat, mask) ?? flat
+      const halves = normed.view([xTD.size(0), this.heads, 2, this.sub_keys.size(-1)]) // [T, h, 2, d/2]
+      const [first, second] = atLeastF32(this.sub_keys).unbind() as [Tensor, Tensor] // [n, d/2] each
+      return [linear(halves.select(2, 0), first), linear(halves.select(2, 1), second)]
+    })
+  }
+
+  /** The retrieved neurons of each token, weighted: [T, D] -> [T, D]. */
+  #mixture(xTD: Tensor, { indices, weights }: PeerRouting): Tensor {
+    const slotsTG = indices.clamp(0).flatten(1) // padding reads expert 0, with weight 0
+    const inputs = embedding(this.input_weights, slotsTG) // [T, G, D]
+    const outputs = embedding(this.output_weights, slotsTG) // [T, G, D]
+    const hiddenTG = activate(inputs.matmul(xTD.unsqueeze(-1)).squeeze(-1), this.activation)
+    const weightedTG = hiddenTG.mul(weights.flatten(1).to(hiddenTG.dtype))
+    return weightedTG.unsqueeze(1).matmul(outputs).squeeze(1) // [T, 1, G] x [T, G, D]
+  }
+}
+
+/** [..., k] -> [..., k] */
+export function gateScores(scores: Tensor, gate: PeerGate): Tensor {
+  switch (gate) {
+    case 'softmax':
+      return scores.softmax(-1)
+    case 'relu':
+      return scores.relu()
+    default:
+      throw new ConfigError(`'${gate satisfies never}' is none of softmax, relu`, { path: 'peer.gate' })
+  }
+}
+
+/** The sub-keys of each half, n. */
+function checkSizes(sizes: { numExperts: number; heads: number; topK: number; querySize: number }): number {
+  const { numExperts, heads, topK, querySize } = sizes
+  checkWhole(numExperts, 1, 'peer.numExperts')
+  checkWhole(heads, 1, 'peer.heads')
+  const perHalf = Math.sqrt(numExperts)
+  if (!Number.isInteger(perHalf) || numExperts > 2 ** 20) {
+    const nearest = Math.min(1024, Math.round(perHalf)) ** 2
+    throw new ConfigError(`must be a square up to 2^20, got ${numExperts}; the nearest is ${nearest}`, {
+      path: 'peer.numExperts',
+    })
+  }
+  if (!Number.isInteger(topK) || topK < 1 || topK > perHalf) {
+    throw new ConfigError(`must be in 1..${perHalf} (the sub-keys of each half), got ${topK}`, {
+      path: 'peer.topK',
+    })
+  }
+  checkWhole(querySize, 2, 'peer.querySize')
+  if (querySize % 2 !== 0) {
+    throw new ConfigError(`must be even, for its two halves, got ${querySize}`, { path: 'peer.querySize' })
+  }
+  return perHalf
+}
