@@ -41,6 +41,7 @@ test('defaults fill what is left out', () => {
   const { losses, schedule, clip, optimizer } = recipe()
   expect(losses).toEqual({
     balance: { kind: 'switch', coefficient: 0.01, layers: 'sum', scope: 'batch' },
+    router: {},
     z: 0.001,
   })
   expect(schedule).toEqual({ kind: 'cosine', warmup: 0, minimum: 0.1 })
