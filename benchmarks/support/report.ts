@@ -23,14 +23,19 @@ export interface Result {
 /** Where results go: beside the build, or with BENCH_KEEP among the recorded ones. */
 const folder = new URL(process.env.BENCH_KEEP ? '../results/' : '../../build/benchmarks/', import.meta.url)
 
+/** Today's file of a benchmark's results. */
+export function resultFile(name: string, extension: string): URL {
+  mkdirSync(folder, { recursive: true })
+  return new URL(`${new Date().toISOString().slice(0, 10)}-${name}.${extension}`, folder)
+}
+
 /** Prints a result and writes all of it to a file. */
 export function report(result: Result): void {
   console.log(`\n${result.name}\n${table(result.rows)}`)
   for (const note of result.notes) console.log(note)
   const date = new Date().toISOString().slice(0, 10)
   const content = { ...result, date, machine: machine() }
-  const file = new URL(`${date}-${result.name}.json`, folder)
-  mkdirSync(folder, { recursive: true })
+  const file = resultFile(result.name, 'json')
   writeFileSync(file, `${JSON.stringify(content, null, 1)}\n`)
   console.log(`all rounds: ${relative(process.cwd(), fileURLToPath(file))}`)
 }

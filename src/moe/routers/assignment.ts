@@ -11,7 +11,8 @@ export interface AssignmentProblem {
  * Bertsekas' auction, experts buying tokens (BASE, arXiv:2103.16716; its code's constants): each expert bids for the
  * tokens it wants most, up to its share, `value - (share+1)-th value + eps`; the highest bidder takes the token and its
  * price rises. The result is within `T eps` of the optimum when it ends by itself, which takes eps into account;
- * after `maxRounds` what is left is handed out greedily.
+ * after `maxRounds` what is left is handed out greedily
+ * (BASE: 100).
  *
  * @returns each token's expert; counts differ by at most one
  */
@@ -22,43 +23,79 @@ export function auctionAssignment(
   const finite = withoutInfinities(scores)
   const shares = evenShares(tokens, experts)
   const eps = Math.max(1e-4, spread(finite) / 50)
-  const price = new Float64Array(tokens)
   const owner = new Int32Array(tokens).fill(-1)
+  const market: Market = {
+    scores: finite,
+    experts,
+    price: new Float64Array(tokens),
+    owner,
+    values: new Float64Array(tokens),
+    ranked: new Float64Array(tokens),
+  }
   for (let round = 0; round < maxRounds; round++) {
     const owned = countOwned(owner, experts)
     let bids = 0
     for (let e = 0; e < experts; e++) {
       const missing = (shares[e] ?? 0) - (owned[e] ?? 0)
-      if (missing > 0) bids += bid(finite, e, experts, missing, eps, price, owner)
+      if (missing > 0) bids += bid(market, e, missing, eps)
     }
     if (bids === 0 || owner.every(e => e >= 0)) break
   }
   return handOut(finite, experts, shares, owner)
 }
 
+/** What an auction moves: prices and owners of tokens, and room to work in. */
+interface Market {
+  scores: Float64Array
+  experts: number
+  price: Float64Array
+  owner: Int32Array
+  values: Float64Array
+  ranked: Float64Array
+}
+
 /** Expert e takes its `missing` most valuable tokens among those it does not own, at raised prices. */
-function bid(
-  scores: Float64Array,
-  e: number,
-  experts: number,
-  missing: number,
-  eps: number,
-  price: Float64Array,
-  owner: Int32Array,
-): number {
-  const value = (t: number): number => (scores[t * experts + e] ?? 0) - (price[t] ?? 0)
-  const wanted = Array.from(owner.keys())
-    .filter(t => owner[t] !== e)
-    .sort((a, b) => value(b) - value(a) || a - b)
-  const next = wanted[missing]
-  const reserve = next === undefined ? Number.NEGATIVE_INFINITY : value(next)
-  const bought = wanted.slice(0, missing)
-  for (const t of bought) {
-    const raise = reserve === Number.NEGATIVE_INFINITY ? eps : value(t) - reserve + eps
+function bid(market: Market, e: number, missing: number, eps: number): number {
+  const { scores, experts, price, owner, values, ranked } = market
+  for (let t = 0; t < owner.length; t++) {
+    const isOwn = owner[t] === e
+    values[t] = isOwn ? Number.NEGATIVE_INFINITY : (scores[t * experts + e] ?? 0) - (price[t] ?? 0)
+  }
+  ranked.set(values)
+  const reserve = missing < ranked.length ? nthLargest(ranked, missing) : Number.NEGATIVE_INFINITY
+  let bought = 0
+  const buy = (t: number): void => {
+    const raise = reserve === Number.NEGATIVE_INFINITY ? eps : (values[t] ?? 0) - reserve + eps
     price[t] = (price[t] ?? 0) + raise
     owner[t] = e
+    bought++
   }
-  return bought.length
+  for (let t = 0; t < values.length; t++) if ((values[t] ?? 0) > reserve) buy(t)
+  for (let t = 0; t < values.length && bought < missing; t++) {
+    if (values[t] === reserve && reserve !== Number.NEGATIVE_INFINITY) buy(t) // as many of the equal ones as there is room for
+  }
+  return bought
+}
+
+/** The element that n others exceed or equal (Hoare's selection); reorders the array. */
+function nthLargest(values: Float64Array, n: number): number {
+  let [low, high] = [0, values.length - 1]
+  while (low < high) {
+    const pivot = values[(low + high) >> 1] ?? 0
+    let [i, j] = [low, high]
+    while (i <= j) {
+      while ((values[i] ?? 0) > pivot) i++
+      while ((values[j] ?? 0) < pivot) j--
+      if (i > j) break
+      const swapped = values[i] ?? 0
+      values[i++] = values[j] ?? 0
+      values[j--] = swapped
+    }
+    if (n <= j) high = j
+    else if (n >= i) low = i
+    else break
+  }
+  return values[n] ?? Number.NEGATIVE_INFINITY
 }
 
 /** Tokens without an owner go to the expert with room that scores them highest; owners keep at most their share. */

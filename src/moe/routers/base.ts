@@ -33,7 +33,7 @@ function balanced(logitsTE: Tensor, mask: Tensor | null): Tensor {
   const scores = Float64Array.from(
     kept.flatMap(t => Array.from(all.subarray(t * experts, (t + 1) * experts))),
   )
-  const owner = auctionAssignment({ scores, tokens: kept.length, experts })
+  const owner = auctionAssignment({ scores, tokens: kept.length, experts }, 100)
   const indices = new BigInt64Array(tokens)
   for (const [place, t] of kept.entries()) indices[t] = BigInt(owner[place] ?? 0)
   return tensor(indices, { shape: [tokens, 1] }).to(logitsTE.device)
