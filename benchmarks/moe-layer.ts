@@ -123,5 +123,35 @@ await curve(
   [8, 16, 32, 64, 128, 256].map(experts => ({ ...small, tokens: 4096, width: 256, experts })),
 )
 
+/** What routing, dispatch and combine add to the experts, forward. */
+async function breakdown(shape: Shape): Promise<void> {
+  const [layer, router, experts] = ['layer', 'router', 'experts'].map(forward =>
+    ours(forward, shape, { forward }),
+  ) as [Contestant, Contestant, Contestant]
+  await compete([layer, router, experts], 10)
+  const of = ({ median }: Contestant): string[] => [
+    milliseconds(median),
+    `${((100 * median) / layer.median).toFixed(0)}%`,
+  ]
+  const rest = layer.median - router.median - experts.median
+  rows.push([`forward of ${label(shape)}`, 'layer', milliseconds(layer.median), '', ''])
+  for (const part of [router, experts]) rows.push(['', `${part.name}, alone`, ...of(part), ''])
+  rows.push([
+    '',
+    'dispatch and combine',
+    milliseconds(rest),
+    `${((100 * rest) / layer.median).toFixed(0)}%`,
+    '',
+  ])
+  const added = (100 * (layer.median - experts.median)) / layer.median
+  notes.push(
+    `routing, dispatch and combine: ${added.toFixed(0)}% of the forward time of ${label(shape)} (aim: under 15%)`,
+  )
+  data[`forward of ${label(shape)}`] = Object.fromEntries(
+    [layer, router, experts].map(({ name, rounds }) => [name, rounds]),
+  )
+}
+await breakdown({ tokens: 2048, hidden: 256, width: 512, experts: 8, topK: 2 })
+
 report({ name: 'moe-layer', setting: { shapes, rounds }, rows, notes, data })
 gemm.close()

@@ -14,7 +14,7 @@ import {
 import { serve } from '../support/contestant.ts'
 
 const config = JSON.parse(process.argv[2] ?? '{}')
-const { tokens, hidden, width, experts, topK, skewed = 0, forwardOnly = false, reference = false } = config
+const { tokens, hidden, width, experts, topK, skewed = 0, forward = null, reference = false } = config
 const sizes = { hiddenSize: hidden, numExperts: experts }
 const layer = new MoeLayer(
   new TopKRouter({ ...sizes, topK }),
@@ -32,13 +32,25 @@ noGrad(() => {
 x.requiresGrad_()
 const dY = randn([tokens, hidden], { seed: 2 })
 
+// Rows that lie sorted by expert already, as many for each: the experts without routing, dispatch and combine.
+const rows = randn([tokens * topK, hidden], { seed: 3 })
+const counts = new Array<number>(experts).fill((tokens * topK) / experts)
+const forwards: Record<string, () => unknown> = {
+  layer: () => layer.forward(x),
+  router: () => layer.gate.forward(x),
+  experts: () => layer.experts.forward(rows, counts),
+}
+const step = (): void => {
+  if (forward) noGrad(() => tidy(() => void forwards[forward]?.()))
+  else tidy(() => layer.forward(x).y.backward(dY))
+}
+
 await serve(count => {
   resetPeakMemory()
   const before = memoryUse().bytes
   withKernels(reference ? [] : kernelNames, () => {
     for (let i = 0; i < count; i++) {
-      if (forwardOnly) noGrad(() => tidy(() => void layer.forward(x)))
-      else tidy(() => layer.forward(x).y.backward(dY))
+      step()
       layer.zeroGrad()
       x.grad = null
     }

@@ -18,6 +18,7 @@ import { refuseOtherPast } from './resume.ts'
 import { RunFolder, type RunState } from './run-folder.ts'
 import { RunLog, type StepRecord } from './run-log.ts'
 import { Trainer } from './trainer.ts'
+import { TrainingWatch } from './watch.ts'
 
 export type TrainEvent =
   | { type: 'start'; trainer: Trainer; run: string; resumedFrom: number | null }
@@ -153,6 +154,7 @@ async function* steps(
   const { trainer, run } = session
   const { recipe } = trainer
   const log = new RunLog(run, resumedFrom)
+  const watch = new TrainingWatch()
   const due = (every: number): boolean => (every > 0 && trainer.state.step % every === 0) || isDone()
   const isDone = (): boolean => trainer.state.step >= recipe.steps
   try {
@@ -160,6 +162,7 @@ async function* steps(
       const record = takeStep(trainer)
       log.step(record)
       yield { type: 'step', ...record }
+      for (const message of watch.observe(record)) yield { type: 'warning', message }
       const improved = due(recipe.evaluation.every) ? yield* evaluateNow(trainer, log) : false
       if (due(recipe.sampling.every)) yield* sampleNow(trainer)
       const keep = improved && recipe.checkpoint.keepBest
