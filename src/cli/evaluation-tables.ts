@@ -21,13 +21,13 @@ export function evaluationTable({ domains, ...total }: Evaluation): string {
 const mostColumns = 32
 
 /** Which share of each domain's tokens each expert takes, layer by layer. Empty for dense models. */
-export function expertLoadTable({ domains, expertLoad }: Evaluation, width: number): string {
+export function expertLoadTable({ domains, moeLayers, expertLoad }: Evaluation, width: number): string {
   const numExperts = expertLoad[0]?.[0]?.length
   if (numExperts === undefined) return ''
   const names = domains.map(domain => domain.name)
   const layers = expertLoad.map((loads, i) => {
     const rows = loads.filter(load => load.some(slots => slots > 0)).map(shares)
-    const layer = `layer ${i}`
+    const layer = `layer ${moeLayers[i] ?? i}`
     return numExperts > mostColumns
       ? extremesTable(layer, names, rows)
       : shareTable(layer, names, rows, width)

@@ -40,6 +40,7 @@ describe('the expert load', () => {
     perplexity: 1,
     bitsPerByte: 0,
     domains: ['en', 'code'].map(name => ({ name, tokens: 1, loss: 0, perplexity: 1, bitsPerByte: 0 })),
+    moeLayers: [3],
     expertLoad: [[0, 1].map(d => Array.from({ length: experts }, (_, e) => (d === 0 ? 1000 : e * e)))],
   })
   const linesOf = (experts: number, width: number): string[] =>
@@ -58,7 +59,7 @@ describe('the expert load', () => {
 
   test('is a share per expert, or the extremes of many', () => {
     expect(linesOf(4, 80).slice(-3)).toEqual([
-      'layer 0   0   1   2   3',
+      'layer 3   0   1   2   3',
       'en       25  25  25  25',
       'code      0   7  29  64',
     ])

@@ -65,7 +65,7 @@ function domainsByLetter(ids: number[], targets: number[]): number[] {
 test('scores, bits per byte and expert load per domain are those of a loop over tokens', async () => {
   const lm = model()
   const windows = new TokenWindows(corpus.validation, length)
-  const { domains, expertLoad, ...total } = await evaluate(lm, windows, {
+  const { domains, moeLayers, expertLoad, ...total } = await evaluate(lm, windows, {
     domains: corpus.domains,
     batchSize: 3,
     batches: null,
@@ -103,6 +103,7 @@ test('scores, bits per byte and expert load per domain are those of a loop over 
     const { bytes, tokens } = corpus.validation.counts[d]!
     expect(bitsPerByte).toBeCloseTo((loss / Math.log(2)) * (tokens / bytes), 5)
   }
+  expect(moeLayers).toEqual([0, 1])
   expect(expertLoad[1]).toEqual(sums.load)
 })
 

@@ -18,7 +18,9 @@ export interface DomainScore {
 
 export interface Evaluation extends Omit<DomainScore, 'name'> {
   domains: DomainScore[]
-  /** Slots served by [layer][domain][expert], MoE layers only. */
+  /** Numbers of the layers that have experts. */
+  moeLayers: number[]
+  /** Slots served by [MoE layer][domain][expert]. */
   expertLoad: number[][][]
 }
 
@@ -65,6 +67,7 @@ function evenlySpaced(count: number, wanted: number): number[] {
 class Tally {
   readonly losses: number[]
   readonly tokens: number[]
+  readonly moeLayers: number[] = []
   readonly expertLoad: number[][][] = []
 
   constructor(domains: number) {
@@ -96,10 +99,11 @@ function addTo(sums: number[], values: Tensor): void {
   }
 }
 
-function addLoad(tally: Tally, i: number, { served }: LayerRouting, domains: Tensor): void {
+function addLoad(tally: Tally, i: number, { layer, served }: LayerRouting, domains: Tensor): void {
   const [numDomains, numExperts] = [tally.losses.length, served.logits.size(-1)]
   const codes = domains.unsqueeze(-1).mul(numExperts).add(served.indices) // [B*T, K]
   const counted = codes.maskedSelect(served.indices.ge(0)).bincount(null, numDomains * numExperts)
+  tally.moeLayers[i] = layer
   tally.expertLoad[i] ??= Array.from({ length: numDomains }, () => new Array(numExperts).fill(0))
   for (const [d, row] of counted.view([numDomains, numExperts]).unbind().entries()) {
     addTo(tally.expertLoad[i][d] ?? [], row)
@@ -120,6 +124,7 @@ function summarize(tally: Tally, windows: TokenWindows, domains: readonly string
       const tokens = tally.tokens[d] ?? 0
       return tokens === 0 ? [] : [{ name, ...score(tally.losses[d] ?? 0, tokens, bytesOf(d)) }]
     }),
+    moeLayers: tally.moeLayers,
     expertLoad: tally.expertLoad,
   }
 }
