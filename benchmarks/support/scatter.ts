@@ -20,10 +20,11 @@ export function scatter(points: readonly Point[], axes: Axes): string {
   const x = scale(xs, size.left, size.width - size.right)
   const y = scale(ys, size.height - size.bottom, size.top)
   const bottom = size.height - size.bottom
-  const marks = points.map(point => {
-    const [cx, cy] = [x(Math.log10(point.x)), y(point.y)]
-    return `<circle cx="${cx.toFixed(1)}" cy="${cy.toFixed(1)}" r="4"/><text x="${(cx + 7).toFixed(1)}" y="${(cy + 4).toFixed(1)}">${escaped(point.label)}</text>`
-  })
+  const places = points.map(point => ({ point, cx: x(Math.log10(point.x)), cy: y(point.y) }))
+  const marks = withLabels(places).map(
+    ({ point, cx, cy, labelY }) =>
+      `<circle cx="${cx.toFixed(1)}" cy="${cy.toFixed(1)}" r="4"/><text x="${(cx + 7).toFixed(1)}" y="${labelY.toFixed(1)}">${escaped(point.label)}</text>`,
+  )
   const xTicks = ticks(xs, 5).map(
     tick =>
       `<line x1="${x(tick).toFixed(1)}" y1="${bottom}" x2="${x(tick).toFixed(1)}" y2="${bottom + 5}"/><text x="${x(tick).toFixed(1)}" y="${bottom + 20}" text-anchor="middle">${(10 ** tick).toPrecision(2)}</text>`,
@@ -42,6 +43,27 @@ export function scatter(points: readonly Point[], axes: Axes): string {
 <g fill="#1f5fa8">${marks.join('')}</g>
 </svg>
 `
+}
+
+interface Place {
+  point: Point
+  cx: number
+  cy: number
+}
+
+/** Moves labels up, a line at a time, until they cover no other. */
+function withLabels(places: readonly Place[]): (Place & { labelY: number })[] {
+  const placed: { from: number; to: number; y: number }[] = []
+  return [...places]
+    .sort((a, b) => b.cy - a.cy)
+    .map(place => {
+      const [from, to] = [place.cx, place.cx + 7 + 6.5 * place.point.label.length]
+      let labelY = place.cy + 4
+      while (placed.some(other => from < other.to && to > other.from && Math.abs(labelY - other.y) < 13))
+        labelY -= 2
+      placed.push({ from, to, y: labelY })
+      return { ...place, labelY }
+    })
 }
 
 function scale(values: readonly number[], from: number, to: number): (value: number) => number {
