@@ -23,6 +23,8 @@ export type FeedForward = Module & {
   forward(x: Tensor, tokens?: LayerContext): Tensor | MoeOutput
   /** See Router.adapt(). */
   adapt?(): void
+  /** See Router.discard(). */
+  discard?(): void
 }
 
 /** What one MoE layer's router decided, and what capacity left of it. */
@@ -192,6 +194,11 @@ export class CausalLM extends Module {
   /** Lets routers adapt what no gradient trains. After each optimizer step. */
   adapt(): void {
     for (const { mlp } of this.model.layers) mlp.adapt?.()
+  }
+
+  /** Lets routers forget a step that was dropped. */
+  discard(): void {
+    for (const { mlp } of this.model.layers) mlp.discard?.()
   }
 
   /** Whether the matrix at a path starts normal, as HF has all of them. */

@@ -67,7 +67,7 @@ export class SwitchyardMoeForCausalLM extends CausalLM {
     )
   }
 
-  /** Routers begin as their papers say. */
+  /** Routers begin as their own files say. */
   protected override startsNormal(path: string): boolean {
     return !path.includes('.mlp.gate.')
   }

@@ -78,6 +78,7 @@ export { SoftRouter, type SoftRouterOptions } from './routers/soft.ts'
 export {
   activeExperts,
   createRouter,
+  hasConstantWeight,
   ownLossCoefficients,
   type RouterConfig,
   type RouterKind,

@@ -78,6 +78,11 @@ export class MoeLayer<
     this.gate.adapt?.()
   }
 
+  /** See Router.discard(). */
+  discard(): void {
+    this.gate.discard?.()
+  }
+
   #withinCapacity(routing: Routing): Routing {
     if (this.dispatch.kind !== 'capacity' || routing.kind !== 'token') return routing
     const [tokens, topK] = routing.indices.shape as [number, number]

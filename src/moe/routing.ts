@@ -62,12 +62,14 @@ export interface TokenContext {
 /** Chooses experts for tokens. */
 export interface Router<R extends Routing = TokenRouting> {
   readonly numExperts: number
-  /** Whether a token's routing depends on no later token, as decoders need. */
+  /** Whether a token's routing in evaluation depends on no later token, as decoders need. */
   readonly isCausal: boolean
   /** @param x [T, D] */
   forward(x: Tensor, context?: TokenContext): R
   /** Adapts state that no gradient trains, from what was routed since the last call. After each optimizer step. */
   adapt?(): void
+  /** Forgets what was routed since then: the step was dropped. */
+  discard?(): void
 }
 
 /** Empties the slots of padding tokens. */

@@ -48,6 +48,7 @@ export function trainStep(
   const seen = [...batches].map((batch, _, all) => backward(model, batch, all.length, losses, mixed, observe))
   const result = update(parameters, optimizer, learningRate, clip)
   if (result.updated) model.adapt()
+  else model.discard()
   return observe ? { ...result, losses: meanLosses(seen), routing: seen.at(-1)?.routing ?? [] } : result
 }
 

@@ -30,3 +30,11 @@ test('a loss that stays far above its best is said once', () => {
   expect(said.length).toBe(1)
   expect(said[0]).toContain('the loss stays at 5.00, above its best of 3.00; lower optimizer.learningRate')
 })
+
+test('a loss that is not finite does not hide what comes after it', () => {
+  const watch = new TrainingWatch()
+  watch.observe({ losses: { total: 3 } })
+  watch.observe({ losses: { total: Number.NaN } })
+  const said = Array.from({ length: 20 }, () => watch.observe({ losses: { total: 5 } })).flat()
+  expect(said.length).toBe(1)
+})

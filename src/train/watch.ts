@@ -36,8 +36,8 @@ export class TrainingWatch {
   }
 
   #divergence(loss: number): string | null {
-    this.#best = Math.min(this.#best, loss)
-    this.#aboveFor = loss > this.#best + runaway ? this.#aboveFor + 1 : 0
+    if (loss < this.#best) this.#best = loss
+    this.#aboveFor = loss <= this.#best + runaway ? 0 : this.#aboveFor + 1 // NaN is no lower than anything
     if (this.#aboveFor < patience) return null
     return this.#once(
       'loss',

@@ -10,6 +10,7 @@ import {
   type DropPolicy,
   dropBeyondCapacity,
   type TokenRouting,
+  Top2Router,
   TopKRouter,
 } from '../index.ts'
 
@@ -158,6 +159,16 @@ describe('no token left behind', () => {
       ),
       { numRuns: 30 },
     )
+  })
+
+  test('slots that the router left empty stay so', () => {
+    const router = new Top2Router({ hiddenSize: 3, numExperts: 3, policy: 'none' }).to('f64')
+    const { indices } = dropBeyondCapacity(router.forward(zeros([3, 3], { dtype: 'f64' })), 1, { retries: 3 })
+    expect(indices.tolist()).toEqual([
+      [0, -1],
+      [1, -1],
+      [2, -1],
+    ])
   })
 
   test('padding is not brought back', () => {

@@ -18,7 +18,10 @@ export type DropPolicy =
   | 'random'
 
 export interface DropOptions {
-  /** Default `position`, the only one that a causal decoder can repeat token by token. */
+  /**
+   * Default `position`. With one choice per token no later token pushes out an earlier one; with several, a later
+   * token's first choice goes before an earlier one's second.
+   */
   policy?: DropPolicy
   /** Whether the weights that stay are rescaled to sum to one (fairseq, DeepSpeed). Default false. */
   renormalize?: boolean

@@ -22,7 +22,8 @@ export function rerouteOverflow(
   return tidy(() => {
     let routing = kept
     const tried = triedExperts(chosen)
-    for (let retry = 0; retry < retries; retry++) routing = retryOnce(routing, tried, capacity)
+    const wanted = chosen.indices.ge(0) // slots that the router left empty stay so
+    for (let retry = 0; retry < retries; retry++) routing = retryOnce(routing, wanted, tried, capacity)
     return routing
   })
 }
@@ -39,21 +40,20 @@ function triedExperts({ indices, probs }: TokenRouting): Tensor {
   })
 }
 
-/** One retry for every token with an empty slot; `tried` gains what was tried. */
-function retryOnce(routing: TokenRouting, tried: Tensor, capacity: number): TokenRouting {
-  const { indices, weights, probs, mask } = routing
+/** One retry for every token that lost a slot; `tried` gains what was tried. */
+function retryOnce(routing: TokenRouting, wanted: Tensor, tried: Tensor, capacity: number): TokenRouting {
+  const { indices, weights, probs } = routing
   const { slotTK, bestT1 } = noGrad(() => {
-    const emptyTK = indices.lt(0)
+    const emptyTK = indices.lt(0).logicalAnd(wanted)
     const firstTK = emptyTK.logicalAnd(emptyTK.cumsum(-1).eq(1)) // each token's first empty slot
     const best = probs.maskedFill(tried, -1).max(-1, true)
     const hasMoreT1 = best[0].ge(0)
     const needyT1 = emptyTK.any(-1, true).logicalAnd(hasMoreT1)
-    const realT1 = mask === null ? needyT1 : needyT1.logicalAnd(mask.unsqueeze(-1))
     const room = tensor(countPerExpert(routing).map(count => BigInt(capacity - count))).to(probs.device) // [E]
     const wantsTE = zeros(probs.shape, { dtype: 'i64', device: probs.device }).scatter_(
       1,
       best[1],
-      realT1.long(),
+      needyT1.long(),
     )
     const fitsTE = wantsTE.cumsum(0).le(room).logicalAnd(wantsTE.to('bool'))
     tried.logicalOr_(wantsTE.to('bool'))

@@ -32,7 +32,8 @@ export function medianRatio(routings: readonly TokenRouting[]): number {
   const ratios = routings.flatMap(({ weights }) =>
     tidy(() => {
       const [first, second] = [weights.select(-1, 0), weights.select(-1, 1)]
-      return Array.from(second.div(first.clamp(1e-20)).double().toTypedArray<'f64'>())
+      const both = second.gt(0) // padding and tokens of one expert have no ratio
+      return Array.from(second.div(first).maskedSelect(both).double().toTypedArray<'f64'>())
     }),
   )
   const sorted = ratios.sort((a, b) => a - b)

@@ -1,6 +1,7 @@
 // Balance losses: pure functions of routing data, which count padding nowhere.
 // Shapes: T tokens, E experts, K chosen per token, S tokens of one sequence.
 
+import { invariant } from '../../errors.ts'
 import { cat, noGrad, type Tensor, tensor, tidy } from '../../torch/index.ts'
 import { countPerExpert } from '../dispatch/count.ts'
 import type { TokenRouting } from '../routing.ts'
@@ -120,6 +121,8 @@ function together(layers: readonly TokenRouting[]): TokenRouting {
 
 function sequencesOf(routing: TokenRouting, length: number): TokenRouting[] {
   const count = routing.probs.size(0) / Math.max(1, length)
+  invariant(Number.isInteger(count), `${routing.probs.size(0)} tokens are no whole sequences of ${length}`)
+  if (count <= 1) return [routing]
   return Array.from({ length: count }, (_, i) => {
     const of = (tensor: Tensor): Tensor => tensor.narrow(0, i * length, length)
     return {

@@ -65,4 +65,13 @@ describe('sigmoid scores with a bias', () => {
     [{ groups: 2, topGroups: 3 }, 'router.topGroups: must be in 1..2'],
     [{ groups: 2, topGroups: 1, topK: 3 }, 'router.k: must be in 1..2'],
   ])('%o is refused', (options, message) => expect(() => make(options)).toThrow(message))
+
+  test('a step that was dropped is not counted; one expert alone is weighed by its score', () => {
+    const router = make({ topK: 1 })
+    const { weights } = router.forward(z)
+    expect(weights.select(0, 0).item()).toBeCloseTo(1 / (1 + Math.exp(-2)), 12)
+    router.discard()
+    router.adapt()
+    expect(router.e_score_correction_bias.abs().sum().item()).toBe(0)
+  })
 })

@@ -16,7 +16,7 @@ export interface BiasedTopKRouterOptions extends LinearRouterOptions {
   groups?: number
   /** Default: all groups. */
   topGroups?: number
-  /** Divide the K weights by their sum. Default true. */
+  /** Divide the K weights by their sum. Default: when there is more than one. */
   normalize?: boolean
   /** Multiplies the weights (DeepSeek-V3: 2.5). Default 1. */
   scale?: number
@@ -45,7 +45,8 @@ export class BiasedTopKRouter extends LinearRouter {
   constructor(options: BiasedTopKRouterOptions) {
     const { topK, score = 'sigmoid', groups = 1, topGroups = groups, ...rest } = options
     super(rest)
-    const { normalize = true, scale = 1, biasRate = 0.001, numExperts } = options
+    // One expert over its own sum would always weigh 1, and the router learn nothing.
+    const { normalize = topK > 1, scale = 1, biasRate = 0.001, numExperts } = options
     checkGroups(numExperts, groups, topGroups)
     checkTopK(topK, (numExperts / groups) * topGroups)
     this.e_score_correction_bias = new Constant(zeros([numExperts]))
@@ -88,6 +89,10 @@ export class BiasedTopKRouter extends LinearRouter {
       1,
     )
     return grouped.maskedFill(kept.logicalNot().unsqueeze(-1), -Infinity).view(biasedTE.shape)
+  }
+
+  discard(): void {
+    this.#counts = null
   }
 
   /** Moves the bias by the counts of all micro-batches since the last call. */

@@ -47,4 +47,38 @@ describe('centroids', () => {
     const { indices } = router.eval().forward(points)
     expect(isSamePartition(indices.squeeze(-1).tolist() as number[], labels)).toBe(true)
   })
+
+  test('centres that are lost together are sown apart', () => {
+    const router = new CentroidRouter({ hiddenSize: 3, numExperts: 3, patience: 1 })
+    noGrad(() =>
+      router.centroids.copy_(
+        tensor([
+          [1, 0, 0],
+          [-1, 0, 0],
+          [-1, 0, 0],
+        ]),
+      ),
+    )
+    for (let step = 0; step < 2; step++) {
+      router.forward(
+        tensor([
+          [1, 0, 0],
+          [0, 1, 0.1],
+          [0, 0.1, 1],
+        ]),
+      )
+      router.adapt()
+    }
+    const [, second, third] = router.centroids.tolist() as number[][]
+    expect(second).not.toEqual(third)
+  })
+
+  test('a step that was dropped leaves nothing', () => {
+    const router = new CentroidRouter({ hiddenSize: 3, numExperts: 2 })
+    const before = router.centroids.tolist()
+    router.forward(tensor([[Number.NaN, 0, 0]]))
+    router.discard()
+    router.adapt()
+    expect(router.centroids.tolist()).toEqual(before)
+  })
 })

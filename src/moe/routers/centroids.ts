@@ -3,7 +3,20 @@
 
 import { ConfigError } from '../../errors.ts'
 import { atLeastF32, Constant, Module } from '../../nn/index.ts'
-import { noGrad, ones, randn, type Tensor, tensor, tidy, where, zeros } from '../../torch/index.ts'
+import {
+  arange,
+  cat,
+  fullPrecision,
+  noGrad,
+  ones,
+  onesLike,
+  randn,
+  type Tensor,
+  tensor,
+  tidy,
+  where,
+  zeros,
+} from '../../torch/index.ts'
 import { type Router, type TokenContext, type TokenRouting, withoutPadding } from '../routing.ts'
 import { unit } from './cosine.ts'
 import { largest } from './linear.ts'
@@ -31,8 +44,8 @@ export class CentroidRouter extends Module implements Router {
   readonly patience: number
   readonly gated: boolean
   readonly isCausal = true
-  /** Sums and counts of tokens per expert since the last adapt(), and the token farthest from its centre. */
-  #seen: { sums: Tensor; counts: Tensor; farthest: Tensor } | null = null
+  /** Sums and counts of tokens per expert since the last adapt(), and the tokens farthest from their centres. */
+  #seen: Seen | null = null
 
   constructor({
     hiddenSize,
@@ -54,61 +67,82 @@ export class CentroidRouter extends Module implements Router {
   }
 
   forward(xTD: Tensor, { mask = null }: TokenContext = {}): TokenRouting {
-    const routing = tidy((): TokenRouting => {
-      const logits = unit(atLeastF32(xTD)).matmul(atLeastF32(this.centroids).t()) // [T, E], cosines
-      const indices = largest(logits, 1)
-      const nearest = logits.gather(-1, indices)
-      const weights = this.gated ? nearest.sigmoid() : nearest.detach().mul(0).add(1)
-      return { kind: 'token', indices, weights, logits, probs: logits.softmax(-1), mask }
-    })
+    const routing = fullPrecision(xTD.device, () =>
+      tidy((): TokenRouting => {
+        const logits = unit(atLeastF32(xTD)).matmul(atLeastF32(this.centroids).t()) // [T, E], cosines
+        const indices = largest(logits, 1)
+        const nearest = logits.gather(-1, indices)
+        const weights = this.gated ? nearest.sigmoid() : onesLike(nearest)
+        return { kind: 'token', indices, weights, logits, probs: logits.softmax(-1), mask }
+      }),
+    )
     const served = withoutPadding(routing)
     if (this.training) this.#see(xTD, served)
     return served
   }
 
-  #see(xTD: Tensor, { indices, logits }: TokenRouting): void {
+  #see(xTD: Tensor, routing: TokenRouting): void {
     const before = this.#seen
-    this.#seen = noGrad(() =>
-      tidy(() => {
-        const x = unit(atLeastF32(xTD.detach()))
-        const expertT = indices.squeeze(-1)
-        const onehot = zeros([x.size(0), this.numExperts + 1], { dtype: x.dtype, device: x.device })
-          .scatter_(1, expertT.add(1).unsqueeze(-1), 1) // column 0 takes padding
-          .narrow(1, 1, this.numExperts)
-        const sums = onehot.t().matmul(x) // [E, D]
-        const counts = onehot.sum(0) // [E]
-        const cosines = logits.amax([-1]).maskedFill(expertT.lt(0), Infinity)
-        const farthest =
-          x.size(0) > 0
-            ? x.indexSelect(0, cosines.argmin().view([1]))
-            : zeros([1, x.size(1)], { dtype: x.dtype })
-        return before
-          ? { sums: sums.add(before.sums), counts: counts.add(before.counts), farthest }
-          : { sums, counts, farthest }
-      }),
-    )
+    this.#seen = noGrad(() => fullPrecision(xTD.device, () => tidy(() => tally(xTD, routing, before))))
     for (const tensor of Object.values(this.#seen)) tensor.persist()
-    for (const tensor of Object.values(before ?? {})) tensor.dispose()
+    this.#forget(before)
   }
 
   adapt(): void {
     const seen = this.#seen
     this.#seen = null
-    if (seen === null) return
-    noGrad(() =>
-      tidy(() => {
-        const used = seen.counts.gt(0)
-        const mean = unit(seen.sums)
-        const { centroids, idle } = this
-        const moved = unit(centroids.mul(this.momentum).add(mean.to(centroids.dtype), 1 - this.momentum))
-        centroids.copy_(where(used.unsqueeze(-1), moved, centroids))
-        idle.copy_(idle.add(1).mul(used.logicalNot().long()))
-        const lost = idle.gt(this.patience)
-        centroids.copy_(where(lost.unsqueeze(-1), seen.farthest.to(centroids.dtype), centroids))
-        idle.maskedFill_(lost, 0)
-      }),
-    )
-    for (const tensor of Object.values(seen)) tensor.dispose()
+    if (seen !== null) noGrad(() => tidy(() => this.#move(seen)))
+    this.#forget(seen)
+  }
+
+  discard(): void {
+    this.#forget(this.#seen)
+    this.#seen = null
+  }
+
+  #forget(seen: Seen | null): void {
+    for (const tensor of Object.values(seen ?? {})) tensor.dispose()
+  }
+
+  #move({ sums, counts, farthest }: Seen): void {
+    const { centroids, idle } = this
+    const used = counts.gt(0)
+    const moved = unit(centroids.mul(this.momentum).add(unit(sums).to(centroids.dtype), 1 - this.momentum))
+    centroids.copy_(where(used.unsqueeze(-1), moved, centroids))
+    idle.copy_(idle.add(1).mul(used.logicalNot().long()))
+    if (farthest.size(0) === 0) return
+    const lost = idle.gt(this.patience)
+    const place = lost.cumsum(0).sub(1).clamp(0).remainder(farthest.size(0)) // each lost centre gets a token of its own
+    const sown = farthest.indexSelect(0, place).to(centroids.dtype)
+    centroids.copy_(where(lost.unsqueeze(-1), sown, centroids))
+    idle.maskedFill_(lost, 0)
+  }
+}
+
+/** What micro-batches showed since the last step. */
+interface Seen {
+  sums: Tensor // [E, D], of unit tokens
+  counts: Tensor // [E]
+  farthest: Tensor // [at most E, D]: tokens far from their centres, the farthest first
+}
+
+function tally(xTD: Tensor, { indices, logits, mask }: TokenRouting, before: Seen | null): Seen {
+  const numExperts = logits.size(-1)
+  const all = unit(atLeastF32(xTD.detach()))
+  const places =
+    mask === null ? arange(0, all.size(0), 1, { device: all.device }) : mask.nonzero().squeeze(-1)
+  const x = all.indexSelect(0, places) // [N, D], real tokens
+  const chosen = indices.indexSelect(0, places) // [N, 1]
+  const onehot = zeros([x.size(0), numExperts], { dtype: x.dtype, device: x.device }).scatter_(1, chosen, 1)
+  const [sums, counts] = [onehot.t().matmul(x), onehot.sum(0)]
+  const order = logits.detach().indexSelect(0, places).gather(-1, chosen).squeeze(-1).argsort(0)
+  const farthest = x.indexSelect(0, order.narrow(0, 0, Math.min(numExperts, x.size(0))))
+  if (before === null) return { sums, counts, farthest }
+  const both = cat([farthest, before.farthest])
+  return {
+    sums: sums.add(before.sums),
+    counts: counts.add(before.counts),
+    farthest: both.narrow(0, 0, Math.min(numExperts, both.size(0))),
   }
 }
 

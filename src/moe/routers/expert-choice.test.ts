@@ -47,6 +47,11 @@ describe('expert choice', () => {
     const { tokens, weights } = make({ capacity: 4 }).forward(x, { mask })
     expect(tokens.ge(3).any().item()).toBe(0)
     expect(countPerExpert(make({ capacity: 4 }).forward(x, { mask }))).toEqual([3, 3, 3, 3])
+    // The share is of real tokens, and capped or not, padding takes no room.
+    expect(countPerExpert(make({ capacity: 2 }).forward(x, { mask }))).toEqual([2, 2, 2, 2])
+    const cappedAlone = make({ capacity: 1, maxExperts: 2 }).forward(x.narrow(0, 0, 3))
+    const cappedPadded = make({ capacity: 1, maxExperts: 2 }).forward(x, { mask })
+    expect(cappedPadded.tokens.tolist()).toEqual(cappedAlone.tokens.tolist())
     expect(weights.mul(tokens.lt(0)).abs().sum().item()).toBe(0)
   })
 

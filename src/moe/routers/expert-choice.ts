@@ -6,7 +6,7 @@ import { ConfigError } from '../../errors.ts'
 import { atLeastF32, Linear, Module } from '../../nn/index.ts'
 import { fullPrecision, noGrad, type Tensor, tensor, tidy, zerosLike } from '../../torch/index.ts'
 import type { ExpertRouting, Router, TokenContext } from '../routing.ts'
-import { largest } from './linear.ts'
+import { largest, onRealRows } from './linear.ts'
 
 export interface ExpertChoiceRouterOptions {
   hiddenSize: number
@@ -50,30 +50,34 @@ export class ExpertChoiceRouter extends Module implements Router<ExpertRouting> 
   }
 
   forward(xTD: Tensor, { mask = null }: TokenContext = {}): ExpertRouting {
-    return tidy((): ExpertRouting => {
-      const tokens = xTD.size(0)
-      const logits = fullPrecision(xTD.device, () => atLeastF32(xTD).matmul(atLeastF32(this.weight).t())) // [T, E]
-      const probs = logits.softmax(-1)
-      const share = Math.min(tokens, Math.ceil((this.capacity * tokens) / this.numExperts))
-      const preferred = noGrad(() => {
-        const scores =
-          this.maxExperts < this.numExperts ? capped(logits, share, this.maxExperts) : probs.detach()
-        return mask === null ? scores : scores.maskedFill(mask.logicalNot().unsqueeze(-1), -1)
-      })
-      const chosen = largest(preferred.t(), share) // [E, C]
-      const empty = preferred
-        .t()
-        .gather(-1, chosen)
-        .le(this.maxExperts < this.numExperts ? 0.5 : -1)
-      return {
-        kind: 'expert',
-        tokens: chosen.maskedFill(empty, -1),
-        weights: probs.t().gather(-1, chosen).maskedFill(empty, 0),
-        logits,
-        probs,
-        mask,
-      }
-    })
+    return fullPrecision(xTD.device, () =>
+      tidy((): ExpertRouting => {
+        const logits = atLeastF32(xTD).matmul(atLeastF32(this.weight).t()) // [T, E]
+        const probs = logits.softmax(-1)
+        const tokens = mask === null ? xTD.size(0) : mask.sum().item()
+        const share = Math.ceil((this.capacity * tokens) / this.numExperts)
+        const isCapped = this.maxExperts < this.numExperts
+        const preferred = noGrad(() => {
+          const scores = isCapped
+            ? onRealRows(logits, mask, real => capped(real, share, this.maxExperts))
+            : probs.detach()
+          return mask === null ? scores : scores.maskedFill(mask.logicalNot().unsqueeze(-1), -1)
+        })
+        const chosen = largest(preferred.t(), Math.min(xTD.size(0), share)) // [E, C]
+        const empty = preferred
+          .t()
+          .gather(-1, chosen)
+          .le(isCapped ? 0.5 : -1)
+        return {
+          kind: 'expert',
+          tokens: chosen.maskedFill(empty, -1),
+          weights: probs.t().gather(-1, chosen).maskedFill(empty, 0),
+          logits,
+          probs,
+          mask,
+        }
+      }),
+    )
   }
 }
 

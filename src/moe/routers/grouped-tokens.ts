@@ -3,7 +3,7 @@
 
 import { ConfigError } from '../../errors.ts'
 import { Embedding, Module } from '../../nn/index.ts'
-import { type Tensor, tidy } from '../../torch/index.ts'
+import { arange, type Tensor, tidy } from '../../torch/index.ts'
 import { type Router, type TokenContext, type TokenRouting, withoutPadding } from '../routing.ts'
 import { TopKRouter, type TopKRouterOptions } from './top-k.ts'
 
@@ -68,16 +68,11 @@ export class SequenceRouter extends Module implements Router {
       const [tokens, width] = xTD.shape as [number, number]
       const length = Math.max(1, sequenceLength)
       const xBSD = xTD.view([-1, length, width])
-      const real = (mask ?? xTD.narrow(-1, 0, 1).detach().isfinite()).view([-1, length, 1]).to(xTD.dtype)
-      const mean = xBSD.mul(real).sum(1).div(real.sum(1).clamp(1)) // [B, D]
-      const rowT = rowNumbers(tokens / length, length, xTD)
+      const real = mask === null ? null : mask.view([-1, length, 1])
+      const sums = (real === null ? xBSD : xBSD.maskedFill(real.logicalNot(), 0)).sum(1) // [B, D]
+      const mean = sums.div(real === null ? length : real.sum(1).clamp(1))
+      const rowT = arange(0, tokens, 1, { device: xTD.device }).floorDivide(length) // 0 S times, 1 S times, ...
       return spread(this.gate.forward(mean), rowT, mask)
     })
   }
-}
-
-/** i64 [B*S]: 0 S times, 1 S times, ... */
-function rowNumbers(rows: number, length: number, like: Tensor): Tensor {
-  const counted = like.detach().narrow(-1, 0, 1).mul(0).add(1).long().view([-1]).cumsum(0).sub(1)
-  return rows === 0 ? counted : counted.floorDivide(length)
 }

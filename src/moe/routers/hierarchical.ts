@@ -2,11 +2,11 @@
 // Shapes: T tokens, G groups, M experts per group, E = G M experts, A groups and B experts chosen.
 
 import { ConfigError } from '../../errors.ts'
-import { Linear, Module } from '../../nn/index.ts'
-import { type Tensor, tidy, zeros } from '../../torch/index.ts'
+import { atLeastF32, Module, Parameter } from '../../nn/index.ts'
+import { fullPrecision, type Tensor, tidy, zeros, zerosLike } from '../../torch/index.ts'
 import { type Router, type TokenContext, type TokenRouting, withoutPadding } from '../routing.ts'
-import { checkTopK } from './linear.ts'
-import { NoisyTopKRouter, squaredVariation } from './noisy-top-k.ts'
+import { checkTopK, largest } from './linear.ts'
+import { smoothLoad, squaredVariation, sumOverTokens, withNoise } from './noisy-top-k.ts'
 
 export interface HierarchicalRouterOptions {
   hiddenSize: number
@@ -20,16 +20,20 @@ export interface HierarchicalRouterOptions {
 }
 
 /**
- * `w_ij = g_i h_{j|i}`: noisy top-A over groups, and within each a noisy top-B over its experts. Its own losses, at both
- * levels: `primaryImportance`, `primaryLoad` of the groups, `importance` and `load` of the experts, `load_ij` being the
- * smooth load of group i times the share of its tokens that expert j gets, which keeps a gradient to the first gate.
+ * `w_ij = g_i h_{j|i}`: noisy top-A over groups, and within each a noisy top-B over its experts. Its own losses, squared
+ * coefficients of variation: `primaryImportance` and `primaryLoad` of the groups; `importance` of the experts,
+ * `sum_t g_i h_{j|i}`; and `load_ij = load_i load_{j|i} / |X_i|`, the smooth load of the group times the mean smooth load
+ * of the expert over the tokens X_i of its group, which keeps a gradient to the first gate.
  */
 export class HierarchicalRouter extends Module implements Router {
-  readonly primary: NoisyTopKRouter
-  /** [E, D] and noise, as one map: the experts of group i are rows i M to (i + 1) M. */
-  readonly secondary: Linear
+  readonly primary_weight: Parameter // [G, D]
+  readonly primary_noise_weight: Parameter // [G, D]
+  /** The experts of group i are rows i M to (i + 1) M. */
+  readonly weight: Parameter // [E, D]
+  readonly noise_weight: Parameter // [E, D]
   readonly numExperts: number
   readonly groups: number
+  readonly topGroups: number
   readonly topK: number
   readonly isCausal = true
 
@@ -38,63 +42,79 @@ export class HierarchicalRouter extends Module implements Router {
     if (!Number.isInteger(groups) || groups < 1 || numExperts % groups !== 0) {
       throw new ConfigError(`must divide the ${numExperts} experts, got ${groups}`, { path: 'router.groups' })
     }
-    checkTopK(topK, numExperts / groups)
-    this.primary = new NoisyTopKRouter({ hiddenSize, numExperts: groups, topK: topGroups })
-    this.secondary = new Linear(hiddenSize, numExperts, { bias: false })
+    checkTopK(topGroups, groups, 'router.topGroups', 'the number of groups')
+    checkTopK(topK, numExperts / groups, 'router.k', 'the experts of a group')
+    // No signal, some noise, as the flat router starts.
+    const zero = (rows: number): Parameter => new Parameter(zeros([rows, hiddenSize]))
+    this.primary_weight = zero(groups)
+    this.primary_noise_weight = zero(groups)
+    this.weight = zero(numExperts)
+    this.noise_weight = zero(numExperts)
     this.numExperts = numExperts
     this.groups = groups
+    this.topGroups = topGroups
     this.topK = topK
   }
 
-  forward(xTD: Tensor, context: TokenContext = {}): TokenRouting {
-    const routing = tidy((): TokenRouting => {
-      const { mask = null } = context
-      const first = this.primary.forward(xTD, context) // [T, A] of groups
-      const logits = xTD.to(first.logits.dtype).matmul(this.secondary.weight.to(first.logits.dtype).t()) // [T, E]
-      const within = logits.view([xTD.size(0), this.groups, this.numExperts / this.groups]).softmax(-1) // [T, G, M]
-      const { indices, weights } = this.#chooseWithin(first, within)
-      const probs = first.probs.unsqueeze(-1).mul(within).view(logits.shape)
-      const losses = this.#losses(first, within, { indices, weights })
-      return { kind: 'token', indices, weights, logits, probs, mask, losses }
-    })
+  forward(xTD: Tensor, { mask = null }: TokenContext = {}): TokenRouting {
+    const routing = fullPrecision(xTD.device, () => tidy(() => this.#route(atLeastF32(xTD), mask)))
     return withoutPadding(routing)
   }
 
-  /** The B best experts of each chosen group: [T, A*B]. */
-  #chooseWithin(first: TokenRouting, within: Tensor): { indices: Tensor; weights: Tensor } {
-    const [tokens, , members] = within.shape as [number, number, number]
-    const groupTA = first.indices.clamp(0)
-    const sharesTAM = within.gather(1, groupTA.unsqueeze(-1).expand([tokens, groupTA.size(1), members]))
-    const memberTAB = sharesTAM.detach().sort(-1, true)[1].narrow(-1, 0, this.topK)
-    const chosen = sharesTAM.gather(-1, memberTAB)
-    const shares = chosen.div(chosen.sum(-1, true))
-    const weights = first.weights.unsqueeze(-1).mul(shares)
-    const indices = groupTA.unsqueeze(-1).mul(members).add(memberTAB)
-    return { indices: indices.flatten(1), weights: weights.flatten(1) }
+  #route(x: Tensor, mask: Tensor | null): TokenRouting {
+    const [tokens, members] = [x.size(0), this.numExperts / this.groups]
+    const first = this.#noisy(x, this.primary_weight, this.primary_noise_weight) // [T, G]
+    const groupTA = largest(first.noisy, this.topGroups)
+    const groupWeights = first.noisy.gather(-1, groupTA).softmax(-1)
+    const second = this.#noisy(x, this.weight, this.noise_weight) // [T, E]
+    const within = (perExpert: Tensor): Tensor => perExpert.view([tokens, this.groups, members])
+    const { indices, weights } = this.#chooseWithin(groupTA, groupWeights, within(second.noisy))
+    const groupLoad = smoothLoad(first.clean, first.noisy, first.deviation, this.topGroups) // [T, G]
+    const load = smoothLoad(within(second.clean), within(second.noisy), within(second.deviation), this.topK)
+    const probs = first.noisy.softmax(-1).unsqueeze(-1).mul(within(second.noisy).softmax(-1))
+    const losses = {
+      primaryImportance: squaredVariation(
+        sumOverTokens(zerosLike(first.noisy).scatter(-1, groupTA, groupWeights), mask),
+      ),
+      primaryLoad: squaredVariation(sumOverTokens(groupLoad, mask)),
+      importance: squaredVariation(
+        sumOverTokens(zerosLike(second.noisy).scatter(-1, indices, weights), mask),
+      ),
+      load: squaredVariation(loadOfExperts(groupTA, groupLoad, load, mask)),
+    }
+    return { kind: 'token', indices, weights, logits: second.clean, probs: probs.flatten(1), mask, losses }
   }
 
-  #losses(
-    first: TokenRouting,
-    within: Tensor,
-    { indices, weights }: { indices: Tensor; weights: Tensor },
-  ): Record<string, Tensor> {
-    const [tokens, , members] = within.shape as [number, number, number]
-    const real = first.mask === null ? null : first.mask.unsqueeze(-1).to(weights.dtype)
-    const kept = real === null ? weights : weights.mul(real)
-    const importance = zeros([tokens, this.numExperts], { dtype: weights.dtype, device: weights.device })
-      .scatterAdd(-1, indices, kept)
-      .sum(0) // [E]
-    const groupLoad = zeros([tokens, this.groups], { dtype: weights.dtype, device: weights.device })
-      .scatterAdd(-1, first.indices.clamp(0), first.weights)
-      .sum(0) // [G]: the weight that reaches each group, which the first gate can change
-    const share = importance.view([this.groups, members])
-    const perGroup = share.sum(-1, true).clamp(1e-10) // an empty group has load 0, not NaN
-    const load = groupLoad.unsqueeze(-1).mul(share.div(perGroup)).view([-1])
-    return {
-      primaryImportance: first.losses?.importance ?? squaredVariation(groupLoad),
-      primaryLoad: first.losses?.load ?? squaredVariation(groupLoad),
-      importance: squaredVariation(importance),
-      load: squaredVariation(load),
-    }
+  #noisy(
+    x: Tensor,
+    weight: Tensor,
+    noiseWeight: Tensor,
+  ): { clean: Tensor; noisy: Tensor; deviation: Tensor } {
+    const clean = x.matmul(weight.to(x.dtype).t())
+    return { clean, ...withNoise(clean, x, noiseWeight, this.training) }
   }
+
+  /** The B best experts of each chosen group, best weights first: [T, A*B]. */
+  #chooseWithin(
+    groupTA: Tensor,
+    groupWeights: Tensor,
+    noisyTGM: Tensor,
+  ): { indices: Tensor; weights: Tensor } {
+    const [tokens, , members] = noisyTGM.shape as [number, number, number]
+    const noisyTAM = noisyTGM.gather(1, groupTA.unsqueeze(-1).expand([tokens, this.topGroups, members]))
+    const memberTAB = largest(noisyTAM, this.topK)
+    const shares = noisyTAM.gather(-1, memberTAB).softmax(-1)
+    const weights = groupWeights.unsqueeze(-1).mul(shares).flatten(1)
+    const indices = groupTA.unsqueeze(-1).mul(members).add(memberTAB).flatten(1)
+    const best = largest(weights, weights.size(-1))
+    return { indices: indices.gather(-1, best), weights: weights.gather(-1, best) }
+  }
+}
+
+/** `load_i load_{j|i} / |X_i|`, [E]; an empty group has load 0. */
+function loadOfExperts(groupTA: Tensor, groupLoad: Tensor, loadTGM: Tensor, mask: Tensor | null): Tensor {
+  const uses = zerosLike(groupLoad).detach().scatter(-1, groupTA, 1) // [T, G]: t is in X_i
+  const tokens = sumOverTokens(uses, mask).clamp(1).unsqueeze(-1) // [G, 1]
+  const within = sumOverTokens(loadTGM.mul(uses.unsqueeze(-1)), mask) // [G, M]
+  return sumOverTokens(groupLoad, mask).unsqueeze(-1).mul(within).div(tokens).flatten()
 }

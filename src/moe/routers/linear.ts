@@ -3,7 +3,7 @@
 
 import { ConfigError } from '../../errors.ts'
 import { atLeastF32, Linear, Module } from '../../nn/index.ts'
-import { fullPrecision, rand, type Tensor, tidy } from '../../torch/index.ts'
+import { fullPrecision, noGrad, rand, type Tensor, tidy } from '../../torch/index.ts'
 import { type Router, type TokenContext, type TokenRouting, withoutPadding } from '../routing.ts'
 
 export interface LinearRouterOptions {
@@ -38,16 +38,19 @@ export abstract class LinearRouter extends Module implements Router {
   }
 
   forward(xTD: Tensor, context: TokenContext = {}): TokenRouting {
-    const routing = tidy((): TokenRouting => {
-      const logits = this.score(this.#jittered(xTD)) // [T, E]
-      return { kind: 'token', logits, mask: context.mask ?? null, ...this.choose(logits, context, xTD) }
-    })
+    // Mixed precision would round logits to bf16, and with them the choice (arXiv:2101.03961, "selective precision").
+    const routing = fullPrecision(xTD.device, () =>
+      tidy((): TokenRouting => {
+        const x = this.#jittered(atLeastF32(xTD))
+        const logits = this.score(x) // [T, E]
+        return { kind: 'token', logits, mask: context.mask ?? null, ...this.choose(logits, context, x) }
+      }),
+    )
     return withoutPadding(routing)
   }
 
-  /** Mixed precision would round logits to bf16, and with them the choice (arXiv:2101.03961, "selective precision"). */
   protected score(xTD: Tensor): Tensor {
-    return fullPrecision(xTD.device, () => atLeastF32(xTD).matmul(atLeastF32(this.weight).t()))
+    return xTD.matmul(atLeastF32(this.weight).t())
   }
 
   /** @param logitsTE [T, E] */
@@ -67,8 +70,25 @@ export function largest(scoresTE: Tensor, k: number): Tensor {
   return scoresTE.detach().sort(-1, true)[1].narrow(-1, 0, k)
 }
 
+/** `f` of the rows that are no padding, in their places; padding rows stay as they are. Without a gradient. */
+export function onRealRows(rows: Tensor, mask: Tensor | null, f: (real: Tensor) => Tensor): Tensor {
+  if (mask === null) return f(rows)
+  return noGrad(() => {
+    const places = mask.nonzero().squeeze(-1)
+    return rows
+      .detach()
+      .clone()
+      .indexCopy_(0, places, f(rows.detach().indexSelect(0, places)))
+  })
+}
+
 /** Throws ConfigError unless 1 <= k <= most. */
-export function checkTopK(topK: number, most: number): void {
+export function checkTopK(
+  topK: number,
+  most: number,
+  path = 'router.k',
+  what = 'the number of experts',
+): void {
   if (Number.isInteger(topK) && topK >= 1 && topK <= most) return
-  throw new ConfigError(`must be in 1..${most} (the number of experts), got ${topK}`, { path: 'router.k' })
+  throw new ConfigError(`must be in 1..${most} (${what}), got ${topK}`, { path })
 }

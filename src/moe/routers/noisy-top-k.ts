@@ -2,7 +2,7 @@
 // Shapes: T tokens, D model, E experts, K chosen per token.
 
 import { Parameter } from '../../nn/index.ts'
-import { noGrad, randn, type Tensor, where, zeros } from '../../torch/index.ts'
+import { noGrad, onesLike, randn, type Tensor, where, zeros, zerosLike } from '../../torch/index.ts'
 import type { TokenContext } from '../routing.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
 
@@ -29,34 +29,42 @@ export class NoisyTopKRouter extends LinearRouter {
   }
 
   protected override choose(logitsTE: Tensor, { mask = null }: TokenContext, xTD: Tensor): Choice {
-    const deviationTE = softplus(xTD.to(logitsTE.dtype).matmul(this.noise_weight.to(logitsTE.dtype).t())).add(
-      1e-2,
-    )
-    const noisyTE = this.training ? logitsTE.add(noiseLike(logitsTE).mul(deviationTE)) : logitsTE
-    const indices = largest(noisyTE, this.topK)
-    const weights = noisyTE.gather(-1, indices).softmax(-1)
-    const real = mask === null ? null : mask.unsqueeze(-1).to(logitsTE.dtype)
-    const gatesTE = zeros(logitsTE.shape, { dtype: logitsTE.dtype, device: logitsTE.device }).scatter(
-      -1,
-      indices,
-      weights,
-    )
-    const loadTE =
-      this.topK < this.numExperts ? smoothLoad(logitsTE, noisyTE, deviationTE, this.topK) : gatesTE
-    const total = (perToken: Tensor): Tensor => (real === null ? perToken : perToken.mul(real)).sum(0) // [E]
+    const { noisy, deviation } = withNoise(logitsTE, xTD, this.noise_weight, this.training)
+    const indices = largest(noisy, this.topK)
+    const weights = noisy.gather(-1, indices).softmax(-1)
+    const gatesTE = zerosLike(logitsTE).scatter(-1, indices, weights)
     const losses = {
-      importance: squaredVariation(total(gatesTE)),
-      load: squaredVariation(total(loadTE)),
+      importance: squaredVariation(sumOverTokens(gatesTE, mask)),
+      load: squaredVariation(sumOverTokens(smoothLoad(logitsTE, noisy, deviation, this.topK), mask)),
     }
-    return { indices, weights, probs: noisyTE.softmax(-1), losses }
+    return { indices, weights, probs: noisy.softmax(-1), losses }
   }
+}
+
+/** The logits with noise of learnt size in training; the size is that of `softplus(x W_noise)`. */
+export function withNoise(
+  logitsTE: Tensor,
+  xTD: Tensor,
+  noiseWeight: Tensor,
+  training: boolean,
+): { noisy: Tensor; deviation: Tensor } {
+  const deviation = softplus(xTD.matmul(noiseWeight.to(xTD.dtype).t())).add(1e-2) // [T, E]
+  return { deviation, noisy: training ? logitsTE.add(noiseLike(logitsTE).mul(deviation)) : logitsTE }
+}
+
+/** [T, ...] -> [...], padding left out. */
+export function sumOverTokens(perToken: Tensor, mask: Tensor | null): Tensor {
+  if (mask === null) return perToken.sum(0)
+  const real = mask.view([-1, ...perToken.shape.slice(1).map(() => 1)])
+  return perToken.mul(real.to(perToken.dtype)).sum(0)
 }
 
 /**
  * [T, E]: the probability that an expert would be among the K if only its own noise were drawn anew, given the others:
- * `Phi((x W_g - threshold) / deviation)`, the threshold being the K-th largest of the others.
+ * `Phi((x W_g - threshold) / deviation)`, the threshold being the K-th largest of the others. 1 when all are chosen.
  */
 export function smoothLoad(cleanTE: Tensor, noisyTE: Tensor, deviationTE: Tensor, topK: number): Tensor {
+  if (topK >= noisyTE.size(-1)) return onesLike(noisyTE)
   const sorted = noisyTE.topk(topK + 1, -1)[0] // [T, K+1]
   const within = sorted.narrow(-1, topK, 1) // for those among the K: the one after them
   const outside = sorted.narrow(-1, topK - 1, 1) // for the others: the last of the K

@@ -4,17 +4,13 @@
 import { noGrad, onesLike, type Tensor, tidy } from '../../torch/index.ts'
 import { entropyLoss } from '../losses/router.ts'
 import type { TokenContext, TokenRouting } from '../routing.ts'
-import { type Choice, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
+import { type Choice, LinearRouter, largest } from './linear.ts'
 
 /**
  * `e ~ softmax(x W^T)` in training, the likeliest expert in evaluation; weight 1, so that only reinforceLoss() teaches
  * the router.
  */
 export class ReinforceRouter extends LinearRouter {
-  constructor(options: LinearRouterOptions) {
-    super(options)
-  }
-
   protected override choose(logitsTE: Tensor, _context: TokenContext): Choice {
     const probs = logitsTE.softmax(-1)
     const indices = this.training && probs.size(0) > 0 ? probs.detach().multinomial(1) : largest(probs, 1)
@@ -40,10 +36,14 @@ export function reinforceLoss(
   { baseline, entropy = 0.01 }: ReinforceOptions = {},
 ): Tensor {
   return tidy(() => {
-    const advantage = noGrad(() => rewards.detach().sub(baseline?.detach() ?? rewards.detach().mean()))
-    const real = mask === null ? onesLike(advantage) : mask.to(advantage.dtype)
+    const real = mask === null ? onesLike(rewards) : mask.to(rewards.dtype)
+    const tokens = real.sum().clamp(1)
+    const advantage = noGrad(() => {
+      const counted = mask === null ? rewards.detach() : rewards.detach().maskedFill(mask.logicalNot(), 0)
+      return counted.sub(baseline?.detach() ?? counted.sum().div(tokens))
+    })
     const chosen = probs.gather(-1, indices.clamp(0)).squeeze(-1).clamp(1e-30).log() // [T]
-    const policy = chosen.mul(advantage).mul(real).sum().div(real.sum().clamp(1)).neg()
+    const policy = chosen.mul(advantage).mul(real).sum().div(tokens).neg()
     return policy.sub(entropyLoss({ probs, mask }), entropy)
   })
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { four, identity, rounded, z } from '../../../tests/support/router-examples.ts'
 import { expectClose } from '../../../tests/support/tensors.ts'
-import { randn, tensor } from '../../torch/index.ts'
+import { cat, randn, tensor } from '../../torch/index.ts'
 import { countPerExpert, SinkhornRouter, sinkhorn, type TokenRouting } from '../index.ts'
 
 describe('Sinkhorn', () => {
@@ -24,5 +24,14 @@ describe('Sinkhorn', () => {
     const worst = (routing: TokenRouting): number => Math.max(...countPerExpert(routing)) / 100
     expect(worst(router.eval().forward(skewed))).toBeGreaterThan(2.5)
     expect(worst(router.train().forward(skewed))).toBeLessThan(1.25)
+  })
+
+  test('padding takes no part', () => {
+    const router = identity(new SinkhornRouter({ ...four, topK: 2 }))
+    const real = randn([20, 4], { dtype: 'f64', seed: 1 }).add(tensor([2, 0, 0, 0], { dtype: 'f64' }))
+    const padded = cat([real, randn([9, 4], { dtype: 'f64', seed: 2 }).mul(50)])
+    const mask = tensor(Array.from({ length: 29 }, (_, t) => t < 20))
+    const { indices } = router.train().forward(padded, { mask })
+    expect(indices.narrow(0, 0, 20).tolist()).toEqual(router.forward(real).indices.tolist())
   })
 })

@@ -3,7 +3,14 @@
 
 import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
 import type { TokenContext } from '../routing.ts'
-import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
+import {
+  type Choice,
+  checkTopK,
+  LinearRouter,
+  type LinearRouterOptions,
+  largest,
+  onRealRows,
+} from './linear.ts'
 
 export interface SinkhornRouterOptions extends LinearRouterOptions {
   topK: number
@@ -24,7 +31,7 @@ export class SinkhornRouter extends LinearRouter {
   }
 
   protected override choose(logitsTE: Tensor, { mask = null }: TokenContext): Choice {
-    const preferred = this.training ? sinkhorn(logitsTE, { mask }) : logitsTE
+    const preferred = this.training ? onRealRows(logitsTE, mask, sinkhorn) : logitsTE
     const indices = largest(preferred, this.topK)
     const chosen = logitsTE.gather(-1, indices)
     return {
@@ -37,37 +44,20 @@ export class SinkhornRouter extends LinearRouter {
 
 /**
  * log of the plan `diag(a) exp(z) diag(b)` whose rows sum to 1/T and columns to 1/E: alternating normalisation in log
- * space, where large logits cannot overflow. Padding takes no part.
+ * space, where large logits cannot overflow.
  */
-export function sinkhorn(
-  logitsTE: Tensor,
-  {
-    mask = null,
-    tolerance = 1e-4,
-    maxIterations = 200,
-  }: { mask?: Tensor | null; tolerance?: number; maxIterations?: number } = {},
-): Tensor {
+export function sinkhorn(logitsTE: Tensor, { tolerance = 1e-4, maxIterations = 200 } = {}): Tensor {
   const [tokens, experts] = logitsTE.shape as [number, number]
-  if (tokens === 0) return logitsTE.detach()
   return noGrad(() =>
     tidy(() => {
-      const real = mask === null ? tokens : Math.max(1, mask.sum().item())
-      let plan =
-        mask === null
-          ? logitsTE.detach()
-          : logitsTE.detach().maskedFill(mask.logicalNot().unsqueeze(-1), -1e30)
-      for (let i = 0; i < maxIterations; i++) {
+      let plan = logitsTE.detach()
+      for (let i = 0; i < maxIterations && tokens > 0; i++) {
         plan = plan.sub(plan.logsumexp([0], true)).sub(Math.log(experts)) // columns
-        const rows = plan.logsumexp([1], true).add(Math.log(real)) // 0 where a row has its share
+        const rows = plan.logsumexp([1], true).add(Math.log(tokens)) // 0 where a row has its share
         plan = plan.sub(rows)
-        if (largestError(rows, mask) < tolerance) break
+        if (rows.abs().max().item() < tolerance) break
       }
       return plan
     }),
   )
-}
-
-function largestError(rowsT1: Tensor, mask: Tensor | null): number {
-  const errors = rowsT1.abs().squeeze(-1)
-  return (mask === null ? errors : errors.maskedFill(mask.logicalNot(), 0)).max().item()
 }

@@ -4,7 +4,7 @@
 
 import { ConfigError } from '../../errors.ts'
 import { atLeastF32, Module, Parameter } from '../../nn/index.ts'
-import { ones, randn, type Tensor, tidy } from '../../torch/index.ts'
+import { fullPrecision, ones, randn, type Tensor, tidy } from '../../torch/index.ts'
 import type { Router, SoftRouting, TokenContext } from '../routing.ts'
 import { unit } from './cosine.ts'
 
@@ -38,19 +38,21 @@ export class SoftRouter extends Module implements Router<SoftRouting> {
   }
 
   forward(xTD: Tensor, { mask = null }: TokenContext = {}): SoftRouting {
-    return tidy((): SoftRouting => {
-      const x = unit(atLeastF32(xTD))
-      const logits = x.matmul(unit(atLeastF32(this.phi)).mul(this.scale).t()) // [T, E*P]
-      const padding = mask?.logicalNot().unsqueeze(-1)
-      const real = padding ? logits.maskedFill(padding, -1e30) : logits
-      const shape = [xTD.size(0), this.numExperts, this.slots]
-      const combine = logits.softmax(-1)
-      return {
-        kind: 'soft',
-        dispatch: real.softmax(0).view(shape),
-        combine: (padding ? combine.maskedFill(padding, 0) : combine).view(shape),
-        mask,
-      }
-    })
+    return fullPrecision(xTD.device, () =>
+      tidy((): SoftRouting => {
+        const x = unit(atLeastF32(xTD))
+        const logits = x.matmul(unit(atLeastF32(this.phi)).mul(this.scale).t()) // [T, E*P]
+        const padding = mask?.logicalNot().unsqueeze(-1)
+        const real = padding ? logits.maskedFill(padding, -1e30) : logits
+        const shape = [xTD.size(0), this.numExperts, this.slots]
+        const combine = logits.softmax(-1)
+        return {
+          kind: 'soft',
+          dispatch: real.softmax(0).view(shape),
+          combine: (padding ? combine.maskedFill(padding, 0) : combine).view(shape),
+          mask,
+        }
+      }),
+    )
   }
 }

@@ -46,7 +46,8 @@ const schemas = {
     groups: count.default(1),
     /** Default: all groups. */
     topGroups: count.optional(),
-    normalize: z.boolean().default(true),
+    /** Default: when k is above 1. */
+    normalize: z.boolean().optional(),
     scale: z.number().positive().default(1),
     biasRate: z.number().nonnegative().default(0.001),
   }),
@@ -158,8 +159,8 @@ const table: { readonly [K in RouterKind]: RouterEntry<K> } = {
     active: () => 2,
   },
   'biased-top-k': {
-    make: ({ k, topGroups, ...config }, sizes) =>
-      new BiasedTopKRouter({ ...sizes, ...config, topK: k, ...(topGroups && { topGroups }) }),
+    make: ({ k, topGroups, normalize = k > 1, ...config }, sizes) =>
+      new BiasedTopKRouter({ ...sizes, ...config, normalize, topK: k, ...(topGroups && { topGroups }) }),
     shapes: (config, sizes) => ({ ...weight(config, sizes), e_score_correction_bias: [sizes.numExperts] }),
     active: byK,
   },
@@ -190,9 +191,10 @@ const table: { readonly [K in RouterKind]: RouterEntry<K> } = {
     make: ({ groups, topGroups, k }, sizes) =>
       new HierarchicalRouter({ ...sizes, groups, topGroups, topK: k }),
     shapes: ({ groups }, { numExperts, hiddenSize }) => ({
-      'primary.weight': [groups, hiddenSize],
-      'primary.noise_weight': [groups, hiddenSize],
-      'secondary.weight': [numExperts, hiddenSize],
+      primary_weight: [groups, hiddenSize],
+      primary_noise_weight: [groups, hiddenSize],
+      weight: [numExperts, hiddenSize],
+      noise_weight: [numExperts, hiddenSize],
     }),
     active: ({ topGroups, k }) => topGroups * k,
     ownLosses: { primaryImportance: 0.1, primaryLoad: 0.1, importance: 0.1, load: 0.1 },
@@ -229,6 +231,23 @@ const table: { readonly [K in RouterKind]: RouterEntry<K> } = {
 
 const entryOf = (config: RouterConfig): RouterEntry<RouterKind> =>
   table[config.kind] as RouterEntry<RouterKind>
+
+/** Routers that weigh their one expert by 1 whatever it scored, so that the task teaches them nothing. */
+export function hasConstantWeight(config: RouterConfig): boolean {
+  switch (config.kind) {
+    case 'top-k':
+    case 'biased-top-k':
+      return config.k === 1 && config.normalize === true
+    case 'noisy-top-k':
+    case 'cosine':
+    case 'null-experts':
+      return config.k === 1
+    case 'hierarchical':
+      return config.k === 1 && config.topGroups === 1
+    default:
+      return false
+  }
+}
 
 /** Routers by which experts choose, or everything mixes: a token's output depends on later ones. */
 const lookAhead: ReadonlySet<RouterKind> = new Set(['expert-choice', 'soft'])

@@ -37,7 +37,7 @@ export class Top2Router extends LinearRouter {
     super(options)
     if (options.numExperts < 2) {
       throw new ConfigError(`needs at least 2 experts, got ${options.numExperts}`, {
-        path: 'router.numExperts',
+        path: 'model.num_local_experts',
       })
     }
     if (!(threshold > 0))

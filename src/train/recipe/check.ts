@@ -2,7 +2,7 @@
 
 import type { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
-import { requireCausal } from '../../moe/index.ts'
+import { hasConstantWeight, ownLossCoefficients, requireCausal } from '../../moe/index.ts'
 import { issueText } from '../../schema-issue.ts'
 import { closest, knownKeys } from './known-keys.ts'
 import { type Recipe, recipeSchema } from './schema.ts'
@@ -33,25 +33,45 @@ function refuse(path: string, message: string): never {
   throw new ConfigError(message, { path })
 }
 
-function checkRouting({ model, router, dispatch }: Recipe): void {
+function checkRouting({ model, router, dispatch, losses }: Recipe): void {
   if (model.type === 'mistral') {
     if (router) refuse('router', 'mistral is dense and has no router; remove it')
     if (dispatch) refuse('dispatch', 'mistral is dense and dispatches nothing; remove it')
     return
   }
+  if (
+    dispatch?.kind === 'capacity' &&
+    (dispatch.policy === 'prioritized' || dispatch.policy === 'probability')
+  ) {
+    refuse(
+      'dispatch.policy',
+      `${dispatch.policy} lets later tokens push out earlier ones, by which a decoder would see what it is to predict: ` +
+        'use position',
+    )
+  }
+  checkOwnLosses(router, losses.router)
   if (!router) return
   const experts = model.num_local_experts
   if ('k' in router && router.kind !== 'null-experts' && router.k > experts)
     refuse('router.k', `${router.k} exceeds model.num_local_experts, ${experts}`)
-  if (router.kind === 'top-k' && router.k === 1 && router.normalize && experts > 1) {
+  if (hasConstantWeight(router) && experts > 1) {
     refuse(
       'router.k',
       '1 gives the chosen expert the constant weight 1, so that the router learns nothing from the text: use 2 or ' +
-        'more, or with model.type switchyard_moe add normalize: false, as Switch does',
+        'more, or with model.type switchyard_moe the router { kind: top-k, k: 1, normalize: false }, as Switch has it',
     )
   }
   if (model.type === 'switchyard_moe') requireCausal(router, 'router.kind')
   else checkMixtralRouter(router)
+}
+
+/** Names in losses.router are those of the router. */
+function checkOwnLosses(router: Recipe['router'], given: Record<string, number>): void {
+  const known = Object.keys(router ? ownLossCoefficients(router) : {})
+  const unknown = Object.keys(given).find(name => !known.includes(name))
+  if (unknown === undefined) return
+  const has = known.length > 0 ? `has ${known.join(', ')}` : 'has no losses of its own'
+  refuse(`losses.router.${unknown}`, `unknown: ${router?.kind ?? 'top-k'} ${has}`)
 }
 
 /** Mixtral is one rule; another router makes another model. */

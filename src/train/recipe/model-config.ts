@@ -76,10 +76,18 @@ function layersOf(model: Recipe['model']): number[] {
   const all = Array.from({ length: model.num_hidden_layers }, (_, layer) => layer)
   if (model.type !== 'switchyard_moe' || model.moe_layers === 'all') return all
   const pattern = model.moe_layers
-  if (Array.isArray(pattern)) return pattern
-  return 'every' in pattern
-    ? all.filter(layer => (layer + 1) % pattern.every === 0)
-    : all.filter(layer => layer >= pattern.after)
+  const chosen = Array.isArray(pattern)
+    ? pattern
+    : 'every' in pattern
+      ? all.filter(layer => (layer + 1) % pattern.every === 0)
+      : all.filter(layer => layer >= pattern.after)
+  if (chosen.length > 0) return chosen
+  throw new ConfigError(
+    `leaves none of the ${all.length} layers with experts; for a dense model set type: mistral`,
+    {
+      path: 'model.moe_layers',
+    },
+  )
 }
 
 /** A fresh model of a resolved recipe. */

@@ -90,6 +90,12 @@ describe('bad recipes name the path, the value and what is allowed', () => {
     ['steps=-1', 'steps: must be above 0, got -1'],
     ['steps=1.5', 'steps: must be a whole number, got 1.5'],
     ['sampling.prompts=text', 'sampling.prompts: must be a list, got "text"'],
+    ['losses.router.load=0.1', 'losses.router.load: unknown: top-k has no losses of its own'],
+    [
+      'dispatch={kind: capacity, factor: 1, policy: prioritized}',
+      'dispatch.policy: prioritized lets later tokens push out',
+    ],
+    ['router={kind: cosine}', "router.kind: cosine is not Mixtral's rule: set model.type to switchyard_moe"],
     ['model.type=gpt', 'model.type: must be one of mixtral, mistral, switchyard_moe, got "gpt"'],
     ['dtype=f8', 'dtype: must be one of f32, bf16, got "f8"'],
     ['device=tpu', 'device: must be cpu, cuda or cuda:N, got "tpu"'],
