@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from expert import Expert
 from protocol import serve
 
 way, threads, config = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
@@ -20,16 +21,6 @@ torch.set_num_threads(threads)
 torch.manual_seed(1)
 T, D, FF = config["tokens"], config["hidden"], config["width"]
 E, K, SKEWED = config["experts"], config["topK"], config.get("skewed", 0)
-
-
-class Expert(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.gate, self.up = nn.Linear(D, FF, bias=False), nn.Linear(D, FF, bias=False)
-        self.down = nn.Linear(FF, D, bias=False)
-
-    def forward(self, x):
-        return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
 class Router(nn.Module):
@@ -49,7 +40,7 @@ class Loop(nn.Module):
     def __init__(self):
         super().__init__()
         self.router = Router()
-        self.experts = nn.ModuleList(Expert() for _ in range(E))
+        self.experts = nn.ModuleList(Expert(D, FF) for _ in range(E))
 
     def forward(self, x):
         weights, chosen = self.router(x)

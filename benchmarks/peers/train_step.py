@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from expert import Expert
 from protocol import serve
 
 threads, config = int(sys.argv[1]), json.loads(sys.argv[2])
@@ -48,21 +49,11 @@ class Attention(nn.Module):
         return self.o((scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, length, D))
 
 
-class Expert(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.gate, self.up = nn.Linear(D, FF, bias=False), nn.Linear(D, FF, bias=False)
-        self.down = nn.Linear(FF, D, bias=False)
-
-    def forward(self, x):
-        return self.down(F.silu(self.gate(x)) * self.up(x))
-
-
 class MoE(nn.Module):
     def __init__(self):
         super().__init__()
         self.router = nn.Linear(D, EXPERTS, bias=False)
-        self.experts = nn.ModuleList(Expert() for _ in range(EXPERTS))
+        self.experts = nn.ModuleList(Expert(D, FF) for _ in range(EXPERTS))
 
     def forward(self, x):
         flat = x.view(-1, D)
