@@ -28,6 +28,8 @@ export const lossesSchema = z.strictObject({
     z.strictObject({ kind: z.literal('fairseq'), coefficient: coefficient.default(0.01), scope }),
     z.strictObject({ kind: z.literal('none') }),
   ).prefault({}),
+  /** Steps over which the balance loss's coefficient grows from 0. */
+  balanceWarmup: z.int().nonnegative().default(0),
   /** Coefficient of the router z-loss, summed over layers. */
   z: coefficient.default(0.001),
   /** Coefficients of a router's own losses by name, summed over layers. Default: those of its paper. */
@@ -35,6 +37,13 @@ export const lossesSchema = z.strictObject({
 })
 
 export type Losses = z.infer<typeof lossesSchema>
+
+/** The losses of a step, counted from 0, while the balance loss warms up. */
+export function warmedUp(losses: Losses, step: number): Losses {
+  const { balance, balanceWarmup } = losses
+  if (balance.kind === 'none' || step >= balanceWarmup) return losses
+  return { ...losses, balance: { ...balance, coefficient: (balance.coefficient * step) / balanceWarmup } }
+}
 
 export interface Objective {
   /** What backward starts from. */

@@ -3,7 +3,7 @@ import { expectClose } from '../../tests/support/tensors.ts'
 import { type MixtralConfig, MixtralForCausalLM, parseModelConfig } from '../models/index.ts'
 import { routerZLoss, switchBalanceLoss } from '../moe/index.ts'
 import { cat, manualSeed, randint, type Tensor, tidy } from '../torch/index.ts'
-import { computeObjective, type Losses, lossesSchema } from './objective.ts'
+import { computeObjective, type Losses, lossesSchema, warmedUp } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { gradientNorm } from './optimizer/clip.ts'
 import { groupsSchema, parameterGroups } from './optimizer/groups.ts'
@@ -150,6 +150,18 @@ describe('computeObjective', () => {
   test('leaves out what is switched off', () => {
     const { total, crossEntropy } = termsOf({ balance: { kind: 'none' }, z: 0 })
     expect(total).toBe(crossEntropy)
+  })
+})
+
+test('the balance coefficient grows over its warm-up, and nothing else changes', () => {
+  const losses = lossesSchema.parse({ balance: { coefficient: 0.2 }, balanceWarmup: 10 })
+  const at = (step: number): unknown => warmedUp(losses, step).balance
+  expect(at(0)).toMatchObject({ kind: 'switch', coefficient: 0 })
+  expect(at(5)).toMatchObject({ coefficient: 0.1 })
+  expect(at(10)).toEqual(losses.balance)
+  expect(warmedUp(losses, 5).z).toBe(losses.z)
+  expect(warmedUp(lossesSchema.parse({ balance: 'none', balanceWarmup: 10 }), 0).balance).toEqual({
+    kind: 'none',
   })
 })
 

@@ -9,6 +9,7 @@ import { ConfigError } from '../errors.ts'
 import { architectureOf, type CausalLM, elementCount, type ModelConfig } from '../models/index.ts'
 import { type Device, manualSeed, runtimeInfo, tidy } from '../torch/index.ts'
 import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
+import { warmedUp } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { parameterGroups } from './optimizer/groups.ts'
 import { createModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
@@ -97,7 +98,7 @@ export class Trainer implements Trainee {
       )
       const mixed = dtype === 'bf16' && this.device !== 'cpu'
       return trainStep(this.model, this.optimizer, batches, {
-        losses,
+        losses: warmedUp(losses, this.#state.step),
         learningRate: this.learningRate,
         clip,
         mixed,

@@ -41,6 +41,7 @@ test('defaults fill what is left out', () => {
   const { losses, schedule, clip, optimizer } = recipe()
   expect(losses).toEqual({
     balance: { kind: 'switch', coefficient: 0.01, layers: 'sum', scope: 'batch' },
+    balanceWarmup: 0,
     router: {},
     z: 0.001,
   })
