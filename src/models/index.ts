@@ -40,7 +40,7 @@ export { type GenerateOptions, generate, type StopReason } from './generation/ge
 export { uniformSource } from './generation/random.ts'
 export { checkSampling, type SamplingOptions, sampleToken } from './generation/sampling.ts'
 export { type GenerateTextOptions, type GenerationEnd, generateText, StopTexts } from './generation/text.ts'
-export { headLoss, ignoredTarget, nextTokenLoss, shiftedLoss } from './loss.ts'
+export { headLoss, nextTokenLoss, shiftedLoss } from './loss.ts'
 export { type MistralConfig, MistralForCausalLM } from './mistral.ts'
 export { denseTwin, type MixtralConfig, MixtralForCausalLM } from './mixtral.ts'
 export { type SwitchyardMoeConfig, SwitchyardMoeForCausalLM } from './switchyard-moe.ts'

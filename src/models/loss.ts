@@ -10,9 +10,6 @@ import {
   tidy,
 } from '../torch/index.ts'
 
-/** Targets with this value count in no loss. */
-export const ignoredTarget = -100
-
 /**
  * Mean cross-entropy in nats of each next token.
  *

@@ -52,8 +52,8 @@ describe('the parameter penalty', () => {
         expectNoLeak(() => {
           const routing = route(tokens, numExperts, topK)
           const equal = Array.from({ length: numExperts }, () => width)
-          // The balance loss takes its shares through f32: 6e-8 of a value that is at most E.
-          const tolerance = 6e-8 * topK * numExperts
+          // Both sum E terms of at most K E in f64, in another order.
+          const tolerance = 1e-15 * topK * numExperts ** 2
           expectClose(parameterPenalty(routing, equal), switchBalanceLoss(routing).mul(topK), tolerance)
         }),
       ),

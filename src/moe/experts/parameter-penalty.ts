@@ -4,6 +4,7 @@
 import { ConfigError } from '../../errors.ts'
 import { noGrad, type Tensor, tensor, tidy } from '../../torch/index.ts'
 import { countPerExpert } from '../dispatch/count.ts'
+import { meanOverTokens } from '../losses/mean.ts'
 import type { TokenRouting } from '../routing.ts'
 
 /**
@@ -25,10 +26,7 @@ export function parameterPenalty(routing: TokenRouting, widths: readonly number[
     const tokens = Math.max(1, realTokens(routing))
     const cost = countPerExpert(routing).map((count, e) => ((count / tokens) * (widths[e] ?? 0)) / meanWidth) // M
     const costE = tensor(cost, { dtype: probs.dtype, device: probs.device })
-    return costE
-      .mul(probabilitySum(routing))
-      .sum()
-      .mul(widths.length / tokens)
+    return costE.mul(meanOverTokens(probs, routing.mask)).sum().mul(widths.length)
   })
 }
 
@@ -48,11 +46,6 @@ export function chosenWidths(routing: TokenRouting, widths: readonly number[]): 
       return slots.view(indices.shape).sum(-1)
     }),
   )
-}
-
-/** `sum_t p_ti` over real tokens, [E]. */
-function probabilitySum({ probs, mask }: TokenRouting): Tensor {
-  return (mask === null ? probs : probs.maskedFill(mask.logicalNot().unsqueeze(-1), 0)).sum(0)
 }
 
 function realTokens({ probs, mask }: TokenRouting): number {
