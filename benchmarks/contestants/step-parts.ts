@@ -2,7 +2,7 @@
 //   usage: step-parts.ts SIZES_JSON   (SWITCHYARD_KERNELS=none for the reference paths)
 
 import { headLoss } from '../../src/models/index.ts'
-import { rotation } from '../../src/nn/index.ts'
+import { plainFrequencies, rotation } from '../../src/nn/index.ts'
 import { arange, randint, randn, type Tensor, tidy } from '../../src/torch/index.ts'
 import { lossesSchema } from '../../src/train/objective.ts'
 import { AdamW } from '../../src/train/optimizer/adamw.ts'
@@ -22,7 +22,7 @@ const targets = ids.narrow(1, 1, length)
 const x = randn([batch, length, hidden], { seed: 3, requiresGrad: true })
 const dY = randn([batch, length, hidden], { seed: 4 })
 const attention = {
-  rotation: rotation(arange(0, length), hidden / sizes.heads, 10_000),
+  rotation: rotation(arange(0, length), plainFrequencies(hidden / sizes.heads, 10_000)),
   mask: { kind: 'causal' as const, window: null },
 }
 

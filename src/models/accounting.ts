@@ -1,6 +1,6 @@
 // Parameters, FLOPs and memory of a model, from its config alone: nothing is allocated, no native code is loaded.
 
-import { elementCount } from './architecture.ts'
+import { elementCount, groupedAttentionCost } from './architecture.ts'
 import { architectureOf, type ModelConfig } from './table.ts'
 
 export interface ParameterCounts {
@@ -26,7 +26,7 @@ const inactivePerLayer = (config: ModelConfig): number[] =>
   )
 
 export interface FlopCounts {
-  /** Positions attended to, averaged over a sequence of `context` tokens. */
+  /** Positions attended to, averaged over layers and a sequence of `context` tokens. */
   meanContext: number
   forward: number
   /** Forward and backward: three times forward. */
@@ -34,17 +34,25 @@ export interface FlopCounts {
 }
 
 /**
- * FLOPs per token over a causal sequence of `context` tokens: two per active parameter, and in each layer
- * `4 heads head_dim` per position attended to (scores, and the weighted sum).
+ * FLOPs per token over a causal sequence of `context` tokens: two per active parameter, and in each layer what
+ * attention costs per position attended to (`4 heads head_dim`, where heads have keys and values of equal width).
  */
 export function flopsPerToken(config: ModelConfig, context: number): FlopCounts {
-  const window = config.sliding_window ?? context
+  const architecture = architectureOf(config)
+  const { flops } = architecture.attentionCost?.(config) ?? groupedAttentionCost(config)
+  const perLayer = Array.from({ length: config.num_hidden_layers }, (_, layer) => {
+    const window = architecture.window ? architecture.window(config, layer) : config.sliding_window
+    return meanReach(window ?? context, context)
+  })
+  const forward = 2 * countParameters(config).activeWithoutEmbedding + flops * sum(perLayer)
+  return { meanContext: sum(perLayer) / perLayer.length, forward, training: 3 * forward }
+}
+
+/** Positions attended to, averaged over a causal sequence. */
+function meanReach(window: number, context: number): number {
   const reach = Math.min(window, context)
   // The first `reach` positions see 1..reach, the others `reach` each.
-  const meanContext = (reach * (reach + 1)) / 2 / context + (reach * (context - reach)) / context
-  const attention = 4 * config.num_attention_heads * config.head_dim * meanContext * config.num_hidden_layers
-  const forward = 2 * countParameters(config).activeWithoutEmbedding + attention
-  return { meanContext, forward, training: 3 * forward }
+  return (reach * (reach + 1)) / 2 / context + (reach * (context - reach)) / context
 }
 
 /** Bytes per element by the names users know. */
@@ -61,7 +69,8 @@ export interface MemoryNeeds {
 export function memoryNeeds(config: ModelConfig, dtype: keyof typeof bytesPerElement): MemoryNeeds {
   const { total } = countParameters(config)
   const size = bytesPerElement[dtype]
-  const cached = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
+  const { cached: perLayer } = architectureOf(config).attentionCost?.(config) ?? groupedAttentionCost(config)
+  const cached = config.num_hidden_layers * perLayer
   return { weights: total * size, optimizer: total * (size + 8), cachePerToken: cached * size }
 }
 

@@ -46,18 +46,36 @@ export function loadWeights(folder: string, model: CausalLM, config: ModelConfig
   fill(model, matchTensors(folder, config))
 }
 
-/** Pairs a folder's tensors with the model's, by published or by in-memory names. */
+/**
+ * Pairs a folder's tensors with the model's. Each parameter is taken under its published names, or else under its path
+ * in memory, as transformers 5 saves stacked experts.
+ */
 export function matchTensors(folder: string, config: ModelConfig): MatchedPiece[] {
   const architecture = architectureOf(config)
   const located = locateTensors(folder)
-  const whole = wholePieces(architecture.parameterShapes(config))
-  const isMerged = whole.every(piece => located.has(piece.name))
-  const pieces = isMerged ? whole : architecture.checkpointPieces(config)
+  const shapes = architecture.parameterShapes(config)
+  const published = byParameter(architecture.checkpointPieces(config))
+  const pieces = wholePieces(shapes).flatMap(whole => {
+    const parts = published.get(whole.parameter) ?? []
+    const isStacked = located.has(whole.name) && !parts.some(part => located.has(part.name))
+    return isStacked ? [whole] : parts
+  })
+  for (const name of located.keys()) if (architecture.isIgnored?.(config, name)) located.delete(name)
   refuseMismatch(pieces, located, folder)
   return pieces.flatMap(piece => {
     const location = located.get(piece.name)
     return location ? [{ ...piece, location }] : []
   })
+}
+
+function byParameter(pieces: readonly CheckpointPiece[]): Map<string, CheckpointPiece[]> {
+  const groups = new Map<string, CheckpointPiece[]>()
+  for (const piece of pieces) {
+    const group = groups.get(piece.parameter) ?? []
+    group.push(piece)
+    groups.set(piece.parameter, group)
+  }
+  return groups
 }
 
 function refuseMismatch(

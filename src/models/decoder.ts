@@ -1,21 +1,26 @@
-// A decoder-only transformer: what Mistral, Mixtral and their kin share. A model file adds the feed-forward.
+// A decoder-only transformer: what Mixtral and its kin share. A model file adds the parts in which it differs.
 // Shapes: B batch, T new positions, S positions with the cached ones, D model, V vocabulary.
 
 import type { LayerContext, MoeOutput, TokenRouting } from '../moe/index.ts'
+import type { AttentionInput } from '../nn/index.ts'
 import {
   Attention,
-  type AttentionInput,
+  type AttentionMask,
   causalMask,
   Embedding,
   type KeyValueStore,
+  type LayerNorm,
   Linear,
   Module,
   normal,
   RMSNorm,
+  type Rotation,
+  rotaryFrequencies,
   rotation,
+  type SelfAttention,
 } from '../nn/index.ts'
 import { arange, linear, noGrad, Tensor, tidy } from '../torch/index.ts'
-import type { DecoderConfig } from './config.ts'
+import { type DecoderConfig, rotaryDimOf } from './config.ts'
 import { headLoss } from './loss.ts'
 
 /** The block after attention: a dense one returns its output alone, an MoE layer also its routing. */
@@ -54,34 +59,46 @@ export interface KeyValueCache {
   readonly layers: readonly KeyValueStore[]
 }
 
+/** The parts in which decoders differ; what is left out is Mistral's. */
+export interface DecoderParts {
+  feedForward(layer: number): FeedForward
+  /** Default: grouped-query attention as the config has it, without biases. */
+  attention?(layer: number): SelfAttention
+  /** Default: an RMS norm. */
+  norm?(): RMSNorm | LayerNorm
+  /** Positions that a layer looks back on; null: all. Default: the config's sliding_window. */
+  window?(layer: number): number | null
+  /** Factors of the embeddings, of both branches of a layer, and of the logits. Default: 1 each. */
+  scales?: { embedding: number; residual: number; logits: number }
+  /** Whether the head has a bias. Default: no. */
+  headBias?: boolean
+}
+
 type LayerOutput = { hidden: Tensor } & Partial<Omit<LayerRouting, 'layer'>>
 
-/** `h = x + attention(norm(x))`, then `h + feedForward(norm(h))`. */
+/** `h = x + s attention(norm(x))`, then `h + s feedForward(norm(h))`; `s` is 1 in most models. */
 export class DecoderLayer extends Module {
-  readonly input_layernorm: RMSNorm
-  readonly self_attn: Attention
-  readonly post_attention_layernorm: RMSNorm
+  readonly input_layernorm: RMSNorm | LayerNorm
+  readonly self_attn: SelfAttention
+  readonly post_attention_layernorm: RMSNorm | LayerNorm
   readonly mlp: FeedForward
+  readonly #residual: number
 
-  constructor(config: DecoderConfig, mlp: FeedForward) {
+  constructor(layer: number, parts: Required<DecoderParts>) {
     super()
-    this.input_layernorm = new RMSNorm(config.hidden_size, config.rms_norm_eps)
-    this.self_attn = new Attention({
-      hiddenSize: config.hidden_size,
-      numHeads: config.num_attention_heads,
-      numKeyValueHeads: config.num_key_value_heads,
-      headDim: config.head_dim,
-    })
-    this.post_attention_layernorm = new RMSNorm(config.hidden_size, config.rms_norm_eps)
-    this.mlp = mlp
+    this.input_layernorm = parts.norm()
+    this.self_attn = parts.attention(layer)
+    this.post_attention_layernorm = parts.norm()
+    this.mlp = parts.feedForward(layer)
+    this.#residual = parts.scales.residual
   }
 
   /** x [B, T, D]; `tokens` has ids i64 [B, T], and a mask bool [B, T] of the real ones. */
   forward(x: Tensor, attention: AttentionInput, tokens: LayerContext): LayerOutput {
-    const h = x.add(this.self_attn.forward(this.input_layernorm.forward(x), attention))
+    const h = x.add(this.self_attn.forward(this.input_layernorm.forward(x), attention), this.#residual)
     const output = this.mlp.forward(this.post_attention_layernorm.forward(h), tokens)
-    if (output instanceof Tensor) return { hidden: h.add(output) }
-    return { hidden: h.add(output.y), chosen: output.routing, served: output.served }
+    if (output instanceof Tensor) return { hidden: h.add(output, this.#residual) }
+    return { hidden: h.add(output.y, this.#residual), chosen: output.routing, served: output.served }
   }
 }
 
@@ -89,31 +106,36 @@ export class DecoderLayer extends Module {
 export class Decoder extends Module {
   readonly embed_tokens: Embedding // [V, D]
   readonly layers: DecoderLayer[]
-  readonly norm: RMSNorm
+  readonly norm: RMSNorm | LayerNorm
   readonly #config: DecoderConfig
+  readonly #parts: Required<DecoderParts>
 
-  constructor(config: DecoderConfig, makeFeedForward: (layer: number) => FeedForward) {
+  constructor(config: DecoderConfig, parts: Required<DecoderParts>) {
     super()
     const padding = config.pad_token_id === null ? {} : { paddingIndex: config.pad_token_id }
     this.embed_tokens = new Embedding(config.vocab_size, config.hidden_size, padding)
-    this.layers = Array.from(
-      { length: config.num_hidden_layers },
-      (_, i) => new DecoderLayer(config, makeFeedForward(i)),
-    )
-    this.norm = new RMSNorm(config.hidden_size, config.rms_norm_eps)
+    this.layers = Array.from({ length: config.num_hidden_layers }, (_, i) => new DecoderLayer(i, parts))
+    this.norm = parts.norm()
     this.#config = config
+    this.#parts = parts
   }
 
   /** ids i64 [B, T] -> hidden states [B, T, D] */
   forward(ids: Tensor, { cache, mask = null }: ForwardInput): { hidden: Tensor; routings: LayerRouting[] } {
-    const attention = this.#attentionInput(ids, cache?.length ?? 0, mask)
+    const past = cache?.length ?? 0
+    const rotation = this.#rotation(ids, past, mask)
+    const maskOf = this.#masks(ids, past, mask)
     const real = mask === null ? null : mask.narrow(1, mask.size(1) - ids.size(1), ids.size(1)) // [B, T]
     const routings: LayerRouting[] = []
-    let hidden = this.embed_tokens.forward(ids) // [B, T, D]
+    let hidden = this.#embed(ids) // [B, T, D]
     for (const [i, layer] of this.layers.entries()) {
       // One scope per layer: the temporaries of all layers at once would be the peak of memory.
       const output = tidy(() =>
-        layer.forward(hidden, { ...attention, cache: cache?.layers[i] }, { mask: real, ids }),
+        layer.forward(
+          hidden,
+          { rotation, mask: maskOf(this.#parts.window(i)), cache: cache?.layers[i] },
+          { mask: real, ids },
+        ),
       )
       hidden.dispose()
       hidden = output.hidden
@@ -123,23 +145,45 @@ export class Decoder extends Module {
     return { hidden: this.norm.forward(hidden), routings }
   }
 
-  /** Angles and mask, the same for every layer. */
-  #attentionInput(ids: Tensor, past: number, mask: Tensor | null): AttentionInput {
-    const { head_dim, rope_theta, sliding_window: window } = this.#config
+  #embed(ids: Tensor): Tensor {
+    const { embedding } = this.#parts.scales
+    const vectors = this.embed_tokens.forward(ids)
+    return embedding === 1 ? vectors : vectors.mul(embedding)
+  }
+
+  /** Angles, the same for every layer. */
+  #rotation(ids: Tensor, past: number, mask: Tensor | null): Rotation {
+    const { rope_theta: theta, rope_scaling: scaling } = this.#config
     const [length, device] = [ids.size(1), ids.device]
+    const spec = { dim: rotaryDimOf(this.#config), theta, scaling }
+    const { frequencies, scale } = rotaryFrequencies(spec, past + length)
     return noGrad(() =>
       tidy(() => {
         const positions =
           mask === null ? arange(past, past + length, 1, { device }) : paddedPositions(mask, length)
-        const angles = rotation(positions, head_dim, rope_theta)
-        if (past === 0 && mask === null) return { rotation: angles, mask: { kind: 'causal', window } }
-        const causal = causalMask(length, { past, window, device })
-        const padding = mask === null ? null : mask.logicalNot().unsqueeze(1).unsqueeze(1) // [B, 1, 1, S]
-        const blocked = causal && padding ? causal.logicalOr(padding) : (causal ?? padding)
-        return { rotation: angles, mask: { kind: 'blocked', blocked } }
+        return rotation(positions, frequencies, scale)
       }),
     )
   }
+
+  /** What each layer may see, by its window; layers of one window share a mask. */
+  #masks(ids: Tensor, past: number, mask: Tensor | null): (window: number | null) => AttentionMask {
+    const known = new Map<number | null, AttentionMask>()
+    const windows = new Set(this.layers.map((_, i) => this.#parts.window(i)))
+    for (const window of windows) known.set(window, attentionMask(ids, past, mask, window))
+    return window => known.get(window) ?? { kind: 'causal', window }
+  }
+}
+
+function attentionMask(ids: Tensor, past: number, mask: Tensor | null, window: number | null): AttentionMask {
+  if (past === 0 && mask === null) return { kind: 'causal', window }
+  return noGrad(() =>
+    tidy(() => {
+      const causal = causalMask(ids.size(1), { past, window, device: ids.device })
+      const padding = mask === null ? null : mask.logicalNot().unsqueeze(1).unsqueeze(1) // [B, 1, 1, S]
+      return { kind: 'blocked', blocked: causal && padding ? causal.logicalOr(padding) : (causal ?? padding) }
+    }),
+  )
 }
 
 /** [B, T]: positions count real tokens only, so that left padding does not shift them. */
@@ -148,20 +192,40 @@ function paddedPositions(mask: Tensor, length: number): Tensor {
   return counted.narrow(1, mask.size(1) - length, length)
 }
 
+function completed(config: DecoderConfig, parts: DecoderParts): Required<DecoderParts> {
+  return {
+    attention: () =>
+      new Attention({
+        hiddenSize: config.hidden_size,
+        numHeads: config.num_attention_heads,
+        numKeyValueHeads: config.num_key_value_heads,
+        headDim: config.head_dim,
+      }),
+    norm: () => new RMSNorm(config.hidden_size, config.rms_norm_eps),
+    window: () => config.sliding_window,
+    scales: { embedding: 1, residual: 1, logits: 1 },
+    headBias: false,
+    ...parts,
+  }
+}
+
 /** A decoder with a head that scores the next token. */
 export class CausalLM extends Module {
   readonly model: Decoder
   /** [V, D]; null when the embedding is used for both. */
   readonly lm_head: Linear | null
   readonly config: DecoderConfig
+  readonly #logitScale: number
 
-  constructor(config: DecoderConfig, makeFeedForward: (layer: number) => FeedForward) {
+  constructor(config: DecoderConfig, given: DecoderParts) {
     super()
+    const parts = completed(config, given)
     this.config = config
-    this.model = new Decoder(config, makeFeedForward)
+    this.model = new Decoder(config, parts)
     this.lm_head = config.tie_word_embeddings
       ? null
-      : new Linear(config.hidden_size, config.vocab_size, { bias: false })
+      : new Linear(config.hidden_size, config.vocab_size, { bias: parts.headBias })
+    this.#logitScale = parts.scales.logits
     this.#initialize(config)
   }
 
@@ -169,7 +233,7 @@ export class CausalLM extends Module {
   forward(ids: Tensor, input: ForwardInput = {}): ForwardOutput {
     return tidy(() => {
       const { hidden, routings } = this.model.forward(ids, input)
-      return { logits: linear(hidden, this.#head), routings }
+      return { logits: linear(this.#scaled(hidden), this.#head, this.lm_head?.bias), routings }
     })
   }
 
@@ -182,8 +246,13 @@ export class CausalLM extends Module {
   loss(ids: Tensor, targets: Tensor): { loss: Tensor; routings: LayerRouting[] } {
     return tidy(() => {
       const { hidden, routings } = this.model.forward(ids, {})
-      return { loss: headLoss(hidden, this.#head, targets), routings }
+      return { loss: headLoss(this.#scaled(hidden), this.#head, targets, this.lm_head?.bias), routings }
     })
+  }
+
+  /** Scaled before the head, which is smaller than its logits. */
+  #scaled(hidden: Tensor): Tensor {
+    return this.#logitScale === 1 ? hidden : hidden.mul(this.#logitScale)
   }
 
   /** [V, D] */

@@ -26,10 +26,11 @@ export function nextTokenLoss(logits: Tensor, targets: Tensor): Tensor {
  * @param hidden [B, T, D]
  * @param head [V, D]
  * @param targets i64 [B, T]
+ * @param bias [V]; default: none
  */
-export function headLoss(hidden: Tensor, head: Tensor, targets: Tensor): Tensor {
-  if (!hasKernel('linearCrossEntropy', hidden, head))
-    return tidy(() => nextTokenLoss(linear(hidden, head), targets))
+export function headLoss(hidden: Tensor, head: Tensor, targets: Tensor, bias?: Tensor | null): Tensor {
+  if (bias || !hasKernel('linearCrossEntropy', hidden, head))
+    return tidy(() => nextTokenLoss(linear(hidden, head, bias), targets))
   return tidy(() => fusedLinearCrossEntropy(hidden.flatten(0, 1), head, targets.reshape([-1])))
 }
 

@@ -1,7 +1,13 @@
 // Mistral: the dense decoder (arXiv:2310.06825), and so the twin that a Mixtral is compared with.
 
 import { GatedMlp } from '../nn/index.ts'
-import { type Architecture, decoderShapes, type ParameterShapes, wholePieces } from './architecture.ts'
+import {
+  type Architecture,
+  decoderShapes,
+  gatedMlpShapes,
+  type ParameterShapes,
+  wholePieces,
+} from './architecture.ts'
 import { type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
 import { CausalLM } from './decoder.ts'
 
@@ -15,11 +21,13 @@ const defaults: DecoderDefaults = {
   rms_norm_eps: 1e-6,
   rope_theta: 10_000,
   sliding_window: 4096,
+  fixed: { attention_bias: [false] },
 }
 
 export class MistralForCausalLM extends CausalLM {
   constructor(config: MistralConfig) {
-    super(config, () => new GatedMlp(config.hidden_size, config.intermediate_size))
+    const { hidden_size, intermediate_size, hidden_act } = config
+    super(config, { feedForward: () => new GatedMlp(hidden_size, intermediate_size, hidden_act) })
   }
 }
 
@@ -38,9 +46,5 @@ export const mistral: Architecture<MistralConfig> = {
 
 function parameterShapes(config: MistralConfig): ParameterShapes {
   const { hidden_size: hidden, intermediate_size: width } = config
-  return decoderShapes(config, () => ({
-    'mlp.gate_proj.weight': [width, hidden],
-    'mlp.up_proj.weight': [width, hidden],
-    'mlp.down_proj.weight': [hidden, width],
-  }))
+  return decoderShapes(config, () => gatedMlpShapes('mlp.', hidden, width))
 }

@@ -144,30 +144,34 @@ describe('a folder that does not fit is refused with every difference', () => {
   })
 
   test.each([
-    ['hidden_act', 'gelu', 'hidden_act = "gelu" is not supported; it must be "silu"'],
+    ['hidden_act', 'mish', 'hidden_act = "mish" is not one of silu, swish, gelu,'],
+    ['attention_bias', true, 'attention_bias = true is not supported; it must be false'],
+    ['attention_dropout', 0.1, 'attention_dropout = 0.1 is not supported; it must be 0'],
     ['num_experts_per_tok', 9, 'num_experts_per_tok 9 must not exceed num_local_experts 4'],
     ['num_attention_heads', 5, 'hidden_size 32 is not divisible by num_attention_heads 5'],
     ['num_key_value_heads', 3, 'num_attention_heads 4 is not divisible by num_key_value_heads 3'],
     [
       'rope_parameters',
-      { rope_type: 'yarn', rope_theta: 1 },
-      'rope_parameters.rope_type = "yarn" is not supported',
+      { rope_type: 'mrope' },
+      'rope_type = "mrope" is not supported; it must be one of default, linear',
     ],
+    ['rope_parameters', { rope_type: 'linear' }, 'rope_type linear: factor: is missing'],
+    ['rope_parameters', { rope_type: 'llama3', factor: 8 }, 'rope_type llama3: low_freq_factor: is missing'],
     [
-      'rope_scaling',
-      { type: 'linear', factor: 2 },
-      'rope_scaling = {"type":"linear","factor":2} is not supported',
+      'rope_parameters',
+      { rope_type: 'longrope', short_factor: [1], long_factor: [1, 2, 3, 4] },
+      'short_factor has 1 numbers, but there are 4 rotary frequencies',
     ],
     [
       'quantization_config',
-      { bits: 4 },
-      'quantization_config = {"bits":4} is not supported; it must be null',
+      { quant_method: 'gptq' },
+      'quantization_config.quant_method = "gptq" cannot be read; it must be one of fp8, mxfp4',
     ],
     ['vocab_size', -1, 'vocab_size: must be above 0, got -1'],
     ['hidden_size', 1e12, 'hidden_size: must be at most 2147483648, got 1000000000000'],
     ['num_hidden_layers', 1e6, 'num_hidden_layers: must be at most 10000, got 1000000'],
     ['hidden_size', undefined, 'hidden_size: is missing'],
-    ['model_type', 'gpt9', 'model_type "gpt9" is not one of mixtral, mistral'],
+    ['model_type', 'gpt9', 'model_type "gpt9" is not one of mixtral, mistral, qwen2_moe'],
     ['model_type', 'toString', 'model_type "toString" is not one of'],
   ])('%s = %o', (field, value, message) => {
     const folder = broken(config => {

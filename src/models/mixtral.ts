@@ -5,10 +5,11 @@ import { ConfigError } from '../errors.ts'
 import { type DispatchOptions, GatedExperts, MoeLayer, TopKRouter } from '../moe/index.ts'
 import {
   type Architecture,
-  type CheckpointPiece,
   decoderShapes,
+  gatedExpertShapes,
   type ParameterShapes,
-  wholePieces,
+  type PublishedNames,
+  publishedPieces,
 } from './architecture.ts'
 import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
 import { CausalLM } from './decoder.ts'
@@ -28,6 +29,7 @@ const defaults: DecoderDefaults = {
   rms_norm_eps: 1e-5,
   rope_theta: 1_000_000,
   sliding_window: null,
+  fixed: { attention_bias: [false] },
 }
 
 const moeFields = z.looseObject({
@@ -45,10 +47,16 @@ const moeFields = z.looseObject({
 export class MixtralForCausalLM extends CausalLM {
   constructor(config: MixtralConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
     const sizes = { hiddenSize: config.hidden_size, numExperts: config.num_local_experts }
-    super(config, () => {
-      const gate = new TopKRouter({ ...sizes, topK: config.num_experts_per_tok, order: 'topk-softmax' })
-      const experts = new GatedExperts({ ...sizes, intermediateSize: config.intermediate_size })
-      return new MoeLayer(gate, experts, dispatch)
+    super(config, {
+      feedForward: () => {
+        const gate = new TopKRouter({ ...sizes, topK: config.num_experts_per_tok, order: 'topk-softmax' })
+        const experts = new GatedExperts({
+          ...sizes,
+          intermediateSize: config.intermediate_size,
+          activation: config.hidden_act,
+        })
+        return new MoeLayer(gate, experts, dispatch)
+      },
     })
   }
 }
@@ -58,7 +66,7 @@ export const mixtral: Architecture<MixtralConfig> = {
   feedForward: config => `${config.num_local_experts} experts top-${config.num_experts_per_tok}`,
   toJson: (config, dtype) => ({ architectures: ['MixtralForCausalLM'], ...decoderJson(config, dtype) }),
   parameterShapes,
-  checkpointPieces,
+  checkpointPieces: config => publishedPieces(parameterShapes(config), mixtralNames),
   inactiveParameters: config => {
     const expert = 3 * config.hidden_size * config.intermediate_size
     return (config.num_local_experts - config.num_experts_per_tok) * expert
@@ -82,30 +90,14 @@ function parameterShapes(config: MixtralConfig): ParameterShapes {
   const { hidden_size: hidden, intermediate_size: width, num_local_experts: experts } = config
   return decoderShapes(config, () => ({
     'mlp.gate.weight': [experts, hidden],
-    'mlp.experts.gate_up_proj': [experts, 2 * width, hidden],
-    'mlp.experts.down_proj': [experts, hidden, width],
+    ...gatedExpertShapes('mlp.experts.', experts, hidden, width),
   }))
 }
 
 /** Files name the router and every expert apart: `block_sparse_moe.experts.E.w1` (gate), `w3` (up), `w2` (down). */
-function checkpointPieces(config: MixtralConfig): CheckpointPiece[] {
-  const { hidden_size: hidden, intermediate_size: width } = config
-  return wholePieces(parameterShapes(config)).flatMap(piece => {
-    const [, layer, part] = /^(model\.layers\.\d+)\.mlp\.(.+)$/.exec(piece.name) ?? []
-    if (layer === undefined) return [piece]
-    const block = `${layer}.block_sparse_moe`
-    if (part === 'gate.weight') return [{ ...piece, name: `${block}.gate.weight` }]
-    return Array.from({ length: config.num_local_experts }, (_, index): CheckpointPiece[] => {
-      const expert = { parameter: piece.parameter, index }
-      const name = `${block}.experts.${index}`
-      if (part === 'experts.down_proj')
-        return [{ ...expert, name: `${name}.w2.weight`, shape: [hidden, width] }]
-      return [
-        { ...expert, name: `${name}.w1.weight`, shape: [width, hidden], rows: [0, width] },
-        { ...expert, name: `${name}.w3.weight`, shape: [width, hidden], rows: [width, width] },
-      ]
-    }).flat()
-  })
+export const mixtralNames: PublishedNames = {
+  rename: path => path.replace('.mlp.gate.', '.block_sparse_moe.gate.'),
+  experts: { folder: 'block_sparse_moe.experts', gate: 'w1', up: 'w3', down: 'w2' },
 }
 
 /**

@@ -40,6 +40,7 @@ const defaults: DecoderDefaults = {
   rms_norm_eps: 1e-5,
   rope_theta: 10_000,
   sliding_window: null,
+  fixed: { attention_bias: [false], hidden_act: ['silu'] },
 }
 
 const width = z
@@ -60,11 +61,12 @@ const moeFields = z.looseObject({
 
 export class SwitchyardMoeForCausalLM extends CausalLM {
   constructor(config: SwitchyardMoeConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
-    super(config, layer =>
-      config.moe_layers.includes(layer)
-        ? moeBlock(config, dispatch)
-        : new GatedMlp(config.hidden_size, config.dense_intermediate_size),
-    )
+    super(config, {
+      feedForward: layer =>
+        config.moe_layers.includes(layer)
+          ? moeBlock(config, dispatch)
+          : new GatedMlp(config.hidden_size, config.dense_intermediate_size),
+    })
   }
 
   /** Routers begin as their own files say. */

@@ -6,6 +6,7 @@ export type { Dispatched } from './dispatch/dispatcher.ts'
 export { type DropOptions, type DropPolicy, dropBeyondCapacity } from './dispatch/drop.ts'
 export { medianRatio, skipWeak } from './dispatch/skip.ts'
 export { sortedDispatch } from './dispatch/sorted.ts'
+export { ClampedExperts, type ClampedExpertsOptions } from './experts/clamped.ts'
 export { type DropExpertsOptions, dropExperts } from './experts/expert-masking.ts'
 export type { Experts } from './experts/experts.ts'
 export {
@@ -66,6 +67,7 @@ export { BiasedTopKRouter, type BiasedTopKRouterOptions } from './routers/biased
 export { CentroidRouter, type CentroidRouterOptions, sphericalKMeans } from './routers/centroids.ts'
 export { CosineRouter, type CosineRouterOptions } from './routers/cosine.ts'
 export { capped, ExpertChoiceRouter, type ExpertChoiceRouterOptions } from './routers/expert-choice.ts'
+export { GroupLimitedRouter, type GroupLimitedRouterOptions } from './routers/group-limited.ts'
 export { SequenceRouter, TaskRouter, type TaskRouterOptions } from './routers/grouped-tokens.ts'
 export { balancedTable, HashRouter, type HashRouterOptions } from './routers/hash.ts'
 export { HierarchicalRouter, type HierarchicalRouterOptions } from './routers/hierarchical.ts'
@@ -75,6 +77,7 @@ export { NullExpertRouter, type NullExpertRouterOptions } from './routers/null-e
 export { type ReinforceOptions, ReinforceRouter, reinforceLoss } from './routers/reinforce.ts'
 export { SinkhornRouter, type SinkhornRouterOptions, sinkhorn } from './routers/sinkhorn.ts'
 export { SoftRouter, type SoftRouterOptions } from './routers/soft.ts'
+export { SparseMixerRouter, type SparseMixerRouterOptions } from './routers/sparse-mixer.ts'
 export {
   activeExperts,
   createRouter,

@@ -14,7 +14,7 @@ import {
   tidy,
   zeros,
 } from '../torch/index.ts'
-import { Attention, RMSNorm, rotation } from './index.ts'
+import { Attention, plainFrequencies, RMSNorm, rotation } from './index.ts'
 
 const f64 = { dtype: 'f64' } as const
 
@@ -65,7 +65,7 @@ describe('attention', () => {
     using attention = new Attention({ hiddenSize: 8, ...heads }).to('f64')
     const x = randn([batch, length, 8], { ...f64, seed: 1, requiresGrad: true })
     const input = {
-      rotation: rotation(arange(0, length), heads.headDim, 100),
+      rotation: rotation(arange(0, length), plainFrequencies(heads.headDim, 100)),
       mask: { kind: 'causal', window } as const,
     }
     expectSameAsReference(
@@ -115,7 +115,7 @@ describe('attention', () => {
       (typeof inputs)[0] & object,
       (typeof inputs)[0] & object,
     ]
-    const { cos, sin } = rotation(arange(0, 5), 2, 100)
+    const { cos, sin } = rotation(arange(0, 5), plainFrequencies(2, 100))
     gradcheck(() => fusedCausalAttention(q, k, v, cos, sin, 2, 3).square().sum(), inputs)
   })
 
@@ -126,7 +126,7 @@ describe('attention', () => {
         ReturnType<typeof zeros>,
         ReturnType<typeof zeros>,
       ]
-      const { cos, sin } = rotation(arange(0, 70), 4, 100)
+      const { cos, sin } = rotation(arange(0, 70), plainFrequencies(4, 100))
       const y = fusedCausalAttention(q, k, v, cos, sin, 4)
       expect(y.isfinite().all().item()).toBe(1)
       expectClose(y.narrow(1, 0, 1), v.narrow(1, 0, 1), 1e-4) // the first position sees itself only
@@ -134,7 +134,7 @@ describe('attention', () => {
   })
 
   test('shapes that do not fit are refused by name', () => {
-    const { cos, sin } = rotation(arange(0, 3), 4, 100)
+    const { cos, sin } = rotation(arange(0, 3), plainFrequencies(4, 100))
     const x = zeros([1, 3, 8])
     expect(() => fusedCausalAttention(x, x, x, cos, sin, 3)).toThrow('are no whole heads of 3')
     expect(() => fusedCausalAttention(x, zeros([1, 4, 8]), x, cos, sin, 4)).toThrow('do not fit each other')

@@ -23,6 +23,7 @@ import {
   LayerNorm,
   Linear,
   Module,
+  plainFrequencies,
   RMSNorm,
   rotate,
   rotation,
@@ -146,7 +147,7 @@ test('dropout acts in training only and keeps the mean', () => {
 
 describe('rotary embedding', () => {
   test('turns pairs by position times frequency', () => {
-    const angles = rotation(tensor([0n, 1n, 5n]), 4, 100)
+    const angles = rotation(tensor([0n, 1n, 5n]), plainFrequencies(4, 100))
     const x = tensor([[1, 0, 0, 0]]).expand([1, 1, 3, 4])
     const expected = [0, 1, 5].map(p => [Math.cos(p), 0, Math.sin(p), 0])
     expectClose(rotate(x, angles), tensor([[expected]]), 1e-6)
@@ -158,7 +159,7 @@ describe('rotary embedding', () => {
   test('scores depend on the distance of positions only', () => {
     const [q, k] = [randn([1, 1, 1, 8], { seed: 1 }), randn([1, 1, 1, 8], { seed: 2 })]
     const at = (x: Tensor, position: number): Tensor =>
-      rotate(x, rotation(tensor([BigInt(position)]), 8, 10_000))
+      rotate(x, rotation(tensor([BigInt(position)]), plainFrequencies(8, 10_000)))
     const score = (i: number, j: number): number => at(q, i).mul(at(k, j)).sum().item()
     expect(score(9, 4)).toBeCloseTo(score(5, 0), 4)
   })
@@ -191,7 +192,7 @@ describe('causalMask', () => {
 
 describe('Attention', () => {
   const causal = { kind: 'causal', window: null } as const
-  const angles = (length: number) => rotation(arange(0, length), 4, 10_000)
+  const angles = (length: number) => rotation(arange(0, length), plainFrequencies(4, 10_000))
 
   /** softmax(q k^T / sqrt d) v, head by head and position by position. */
   function naive(attention: Attention, x: Tensor, heads: number): Tensor {
@@ -245,7 +246,7 @@ describe('Attention', () => {
     manualSeed(1)
     const attention = new Attention({ hiddenSize: 4, numHeads: 2, numKeyValueHeads: 1, headDim: 2 }).to('f64')
     const x = randn([1, 3, 4], { dtype: 'f64', seed: 2, requiresGrad: true })
-    const input = { rotation: rotation(arange(0, 3), 2, 100), mask: causal }
+    const input = { rotation: rotation(arange(0, 3), plainFrequencies(2, 100)), mask: causal }
     gradcheck(() => attention.forward(x, input).square().sum(), [x, ...attention.parameters()])
   })
 

@@ -1,35 +1,49 @@
 // Rotary position embedding (arXiv:2104.09864), in the half-split layout of HF transformers.
+// Shapes: B batch, H heads, T positions, R rotated dimensions, D head width.
 
-import { arange, cat, noGrad, type Tensor, tidy } from '../torch/index.ts'
+import { cat, noGrad, type Tensor, tensor, tidy } from '../torch/index.ts'
 
-/** Cosines and sines of every position's angles, each [T, headDim] or [B, T, headDim]. */
+/** Cosines and sines of every position's angles, each [T, R] or [B, T, R]. */
 export interface Rotation {
   cos: Tensor
   sin: Tensor
 }
 
 /**
- * `angle[t, i] = position[t] * theta^(-2i / headDim)`, the same for dimensions i and i + headDim / 2.
+ * `angle[t, i] = position[t] * frequency[i]`, the same for dimensions i and i + R / 2.
  *
  * @param positions integers, [T] or [B, T]
+ * @param frequencies radians per position, [R / 2]
+ * @param scale multiplies cosines and sines
  */
-export function rotation(positions: Tensor, headDim: number, theta: number): Rotation {
+export function rotation(positions: Tensor, frequencies: readonly number[], scale = 1): Rotation {
   return noGrad(() =>
     tidy(() => {
-      const exponents = arange(0, headDim, 2, { dtype: 'f32', device: positions.device }).div(headDim)
-      const frequencies = exponents.mul(-Math.log(theta)).exp() // [headDim / 2]
-      const angles = positions.to('f32').unsqueeze(-1).mul(frequencies) // [..., T, headDim / 2]
-      const both = cat([angles, angles], -1) // [..., T, headDim]
-      return { cos: both.cos(), sin: both.sin() }
+      const perPosition = tensor(Float32Array.from(frequencies)).to(positions.device) // [R / 2]
+      const angles = positions.to('f32').unsqueeze(-1).mul(perPosition) // [..., T, R / 2]
+      const both = cat([angles, angles], -1) // [..., T, R]
+      const [cos, sin] = [both.cos(), both.sin()]
+      return scale === 1 ? { cos, sin } : { cos: cos.mul(scale), sin: sin.mul(scale) }
     }),
   )
 }
 
-/** Turns each pair (x_i, x_{i + headDim/2}) of `x` [B, H, T, headDim] by its position's angle. */
+/** Turns each pair (x_i, x_{i + R/2}) of `x` [B, H, T, D] by its position's angle; what follows the first R stays. */
 export function rotate(x: Tensor, { cos, sin }: Rotation): Tensor {
-  // A batch of own positions [B, T, headDim] needs the head dimension between.
+  const [rotated, width] = [cos.size(-1), x.size(-1)]
+  if (rotated < width) {
+    const turned = rotate(x.narrow(-1, 0, rotated), { cos, sin })
+    return cat([turned, x.narrow(-1, rotated, width - rotated)], -1)
+  }
+  // A batch of own positions [B, T, R] needs the head dimension between.
   const perHead = (part: Tensor): Tensor => (part.ndim === 3 ? part.unsqueeze(1) : part).to(x.dtype)
   const [first, second] = x.chunk(2, -1) as [Tensor, Tensor]
   const turned = cat([second.neg(), first], -1)
   return x.mul(perHead(cos)).add_(turned.mul(perHead(sin)))
+}
+
+/** Pairs side by side (x_0, x_1, x_0, x_1, ...) to the half-split layout: [..., R] -> [..., R]. */
+export function halvesOfPairs(x: Tensor): Tensor {
+  const pairs = [...x.shape.slice(0, -1), x.size(-1) / 2, 2]
+  return x.view(pairs).transpose(-1, -2).reshape(x.shape)
 }

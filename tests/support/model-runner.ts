@@ -76,7 +76,7 @@ export function runModelTests(config: ModelConfig): void {
         using model = fresh()
         const all = ids(2, 9)
         const whole = model.forward(all).logits
-        using cache = new PreallocatedCache(config, { batchSize: 2, capacity: 9 })
+        using cache = new PreallocatedCache(model, { batchSize: 2, capacity: 9 })
         let start = 0
         for (const length of chunks) {
           const { logits } = model.forward(all.narrow(1, start, length), { cache })

@@ -1,11 +1,10 @@
 // Keys and values of past positions, so that each new token costs one position.
-// Shapes: B batch, G key/value heads, D head width.
+// Shapes: B batch, G heads that are kept, D width of what is kept of each.
 
 import { ConfigError } from '../../errors.ts'
-import type { KeyValueStore } from '../../nn/index.ts'
+import type { CacheShape, KeyValueStore } from '../../nn/index.ts'
 import { type Device, type DType, empty, noGrad, type Tensor } from '../../torch/index.ts'
-import type { DecoderConfig } from '../config.ts'
-import type { KeyValueCache } from '../decoder.ts'
+import type { CausalLM, KeyValueCache } from '../decoder.ts'
 
 /** One layer's keys and values in memory taken once for `capacity` positions. */
 class LayerStore implements KeyValueStore {
@@ -13,9 +12,11 @@ class LayerStore implements KeyValueStore {
   readonly values: Tensor
   length = 0
 
-  constructor(shape: readonly [number, number, number, number], options: { dtype: DType; device: Device }) {
-    this.keys = empty(shape, options).persist()
-    this.values = empty(shape, options).persist()
+  constructor(shape: CacheShape, batch: number, capacity: number, options: { dtype: DType; device: Device }) {
+    const take = ([heads, width]: [number, number]): Tensor =>
+      empty([batch, heads, capacity, width], options).persist()
+    this.keys = take(shape.keys)
+    this.values = take(shape.values)
   }
 
   append(keys: Tensor, values: Tensor): [Tensor, Tensor] {
@@ -33,28 +34,22 @@ export interface CacheOptions {
   batchSize?: number
   /** Most positions, prompt included. */
   capacity: number
-  dtype?: DType
-  device?: Device
 }
 
-/** A cache for every layer of a model. Not for training: what is stored carries no gradient. */
+/** A cache for every layer of a model, of its dtype and on its device. Not for training: what is stored carries no gradient. */
 export class PreallocatedCache implements KeyValueCache {
   readonly layers: LayerStore[]
   readonly capacity: number
 
-  constructor(
-    config: DecoderConfig,
-    { batchSize = 1, capacity, dtype = 'f32', device = 'cpu' }: CacheOptions,
-  ) {
+  constructor(model: CausalLM, { batchSize = 1, capacity }: CacheOptions) {
     if (!Number.isInteger(capacity) || capacity < 1) {
       throw new ConfigError(`must be a positive number of positions, got ${capacity}`, {
         path: 'cache.capacity',
       })
     }
-    const shape = [batchSize, config.num_key_value_heads, capacity, config.head_dim] as const
-    this.layers = Array.from(
-      { length: config.num_hidden_layers },
-      () => new LayerStore(shape, { dtype, device }),
+    const { dtype, device } = model.model.norm.weight
+    this.layers = model.model.layers.map(
+      layer => new LayerStore(layer.self_attn.cacheShape, batchSize, capacity, { dtype, device }),
     )
     this.capacity = capacity
   }

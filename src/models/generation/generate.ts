@@ -36,9 +36,8 @@ export async function* generate(
   const limit = newTokenLimit(model, prompt, options.maxNewTokens)
   const stops = new Set(options.stopIds ?? [model.config.eos_token_id].flat())
   const uniform = uniformSource(options.seed ?? 0)
-  const { dtype, device } = model.model.norm.weight
   const history = [...prompt]
-  using cache = new PreallocatedCache(model.config, { capacity: prompt.length + limit, dtype, device })
+  using cache = new PreallocatedCache(model, { capacity: prompt.length + limit })
   for (let fresh: readonly number[] = prompt; history.length < prompt.length + limit; ) {
     const logits = nextLogits(model, fresh, cache)
     const id = sampleToken(logits, history, sampling, uniform)

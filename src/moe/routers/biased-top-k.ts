@@ -1,11 +1,11 @@
 // Sigmoid scores, groups of experts, and a bias that balances the load without a loss (DeepSeek-V3).
-// Shapes: T tokens, E experts, G groups, K chosen per token.
+// Shapes: T tokens, E experts, K chosen per token.
 
-import { ConfigError } from '../../errors.ts'
 import { Constant } from '../../nn/index.ts'
 import { noGrad, type Tensor, tensor, tidy, zeros } from '../../torch/index.ts'
 import { countPerExpert } from '../dispatch/count.ts'
 import type { TokenContext, TokenRouting } from '../routing.ts'
+import { checkGroups, withinBestGroups } from './groups.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
 
 export interface BiasedTopKRouterOptions extends LinearRouterOptions {
@@ -71,24 +71,10 @@ export class BiasedTopKRouter extends LinearRouter {
   protected override choose(logitsTE: Tensor): Choice {
     const scoresTE = this.score_function === 'sigmoid' ? logitsTE.sigmoid() : logitsTE.softmax(-1)
     const biased = noGrad(() => scoresTE.add(this.e_score_correction_bias.to(scoresTE.dtype)))
-    const indices = largest(this.#withinGroups(biased), this.topK)
+    const indices = largest(withinBestGroups(biased, this.groups, this.topGroups, 2), this.topK)
     const chosen = scoresTE.gather(-1, indices)
     const weights = (this.normalize ? chosen.div(chosen.sum(-1, true).add(1e-20)) : chosen).mul(this.scale)
     return { indices, weights, probs: scoresTE.div(scoresTE.sum(-1, true)) }
-  }
-
-  /** Excluded experts get -inf: a zero, as some implementations have it, wins against negative scores. */
-  #withinGroups(biasedTE: Tensor): Tensor {
-    if (this.topGroups === this.groups) return biasedTE
-    const tokens = biasedTE.size(0)
-    const grouped = biasedTE.view([tokens, this.groups, this.numExperts / this.groups]) // [T, G, E/G]
-    const best = grouped.topk(Math.min(2, grouped.size(-1)), -1)[0].sum(-1) // [T, G]
-    const kept = zeros(best.shape, { dtype: 'bool', device: best.device }).scatter_(
-      -1,
-      largest(best, this.topGroups),
-      1,
-    )
-    return grouped.maskedFill(kept.logicalNot().unsqueeze(-1), -Infinity).view(biasedTE.shape)
   }
 
   discard(): void {
@@ -107,16 +93,5 @@ export class BiasedTopKRouter extends LinearRouter {
         () => void this.e_score_correction_bias.add_(tensor(step).to(this.e_score_correction_bias.device)),
       ),
     )
-  }
-}
-
-function checkGroups(numExperts: number, groups: number, topGroups: number): void {
-  if (!Number.isInteger(groups) || groups < 1 || numExperts % groups !== 0) {
-    throw new ConfigError(`must divide the ${numExperts} experts, got ${groups}`, { path: 'router.groups' })
-  }
-  if (!Number.isInteger(topGroups) || topGroups < 1 || topGroups > groups) {
-    throw new ConfigError(`must be in 1..${groups} (the number of groups), got ${topGroups}`, {
-      path: 'router.topGroups',
-    })
   }
 }

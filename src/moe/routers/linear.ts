@@ -14,25 +14,33 @@ export interface LinearRouterOptions {
    * arXiv:2101.03961). The experts see no noise. Default 0.
    */
   jitter?: number
+  /** A learnt bias of the logits (gpt-oss, fairseq). Default false. */
+  bias?: boolean
 }
 
 /** The part of a routing that follows from the logits. */
 export type Choice = Omit<TokenRouting, 'kind' | 'logits' | 'mask'> & { logits?: Tensor }
 
-/** `z = x W^T` in f32 or wider, from which `choose()` picks. */
+/** `z = x W^T + b` in f32 or wider, from which `choose()` picks. */
 export abstract class LinearRouter extends Module implements Router {
   readonly weight: Linear['weight'] // [E, D]
+  readonly bias: Linear['bias'] // [E]; null: none
   readonly numExperts: number
   readonly jitter: number
   readonly isCausal: boolean = true
 
   /** @param outputs rows of the map, when there are more than experts */
-  constructor({ hiddenSize, numExperts, jitter = 0 }: LinearRouterOptions, outputs = numExperts) {
+  constructor(
+    { hiddenSize, numExperts, jitter = 0, bias = false }: LinearRouterOptions,
+    outputs = numExperts,
+  ) {
     super()
     if (!(jitter >= 0 && jitter < 1)) {
       throw new ConfigError(`must be at least 0 and below 1, got ${jitter}`, { path: 'router.jitter' })
     }
-    this.weight = new Linear(hiddenSize, outputs, { bias: false }).weight
+    const map = new Linear(hiddenSize, outputs, { bias })
+    this.weight = map.weight
+    this.bias = map.bias
     this.numExperts = numExperts
     this.jitter = jitter
   }
@@ -50,7 +58,8 @@ export abstract class LinearRouter extends Module implements Router {
   }
 
   protected score(xTD: Tensor): Tensor {
-    return xTD.matmul(atLeastF32(this.weight).t())
+    const logits = xTD.matmul(atLeastF32(this.weight).t())
+    return this.bias ? logits.add(atLeastF32(this.bias)) : logits
   }
 
   /** @param logitsTE [T, E] */

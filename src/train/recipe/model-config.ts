@@ -3,6 +3,7 @@
 import { resolve } from 'node:path'
 import { ConfigError } from '../../errors.ts'
 import {
+  architectureOf,
   type CausalLM,
   MistralForCausalLM,
   MixtralForCausalLM,
@@ -100,5 +101,7 @@ export function createModel(recipe: Recipe, config: ModelConfig): CausalLM {
       return new MixtralForCausalLM(config, dispatch)
     case 'switchyard_moe':
       return new SwitchyardMoeForCausalLM(config, dispatch)
+    default:
+      return architectureOf(config).create(config)
   }
 }

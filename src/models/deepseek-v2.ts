@@ -1,0 +1,118 @@
+// DeepSeek-V2 (arXiv:2405.04434): latent attention, shared and fine-grained experts, softmax scores.
+
+import { z } from 'zod'
+import { ConfigError } from '../errors.ts'
+import { type DispatchOptions, GroupLimitedRouter } from '../moe/index.ts'
+import { type Architecture, decoderShapes, type ParameterShapes } from './architecture.ts'
+import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
+import { CausalLM } from './decoder.ts'
+import {
+  type DeepseekMoeConfig,
+  deepseekFeedForward,
+  deepseekFeedForwardShapes,
+  deepseekInactive,
+  deepseekMoeFields,
+  deepseekPieces,
+  describeDeepseek,
+  isDeepseekExtra,
+  type LatentConfig,
+  latentAttention,
+  latentAttentionCost,
+  latentAttentionShapes,
+  latentFields,
+  withLatentHeads,
+} from './deepseek.ts'
+import { refuseTooManyChosen } from './moe-config.ts'
+
+export interface DeepseekV2Config extends DeepseekMoeConfig, LatentConfig {
+  model_type: 'deepseek_v2'
+  topk_method: 'greedy' | 'group_limited_greedy'
+}
+
+const defaults: DecoderDefaults = {
+  num_key_value_heads: null,
+  max_position_embeddings: 2048,
+  rms_norm_eps: 1e-6,
+  rope_theta: 10_000,
+  sliding_window: null,
+  // transformers leaves norm_topk_prob aside, and the published code rescales by it or by the factor, never both.
+  fixed: {
+    sliding_window: [null],
+    norm_topk_prob: [false],
+    scoring_func: ['softmax'],
+    moe_layer_freq: [1],
+    rope_interleave: [true],
+  },
+}
+
+const moeFields = z.looseObject({
+  ...deepseekMoeFields,
+  ...latentFields,
+  topk_method: z.enum(['greedy', 'group_limited_greedy']).default('greedy'),
+})
+
+export class DeepseekV2ForCausalLM extends CausalLM {
+  constructor(config: DeepseekV2Config, dispatch: DispatchOptions = { kind: 'dropless' }) {
+    const isGrouped = config.topk_method === 'group_limited_greedy'
+    const gate = (): GroupLimitedRouter =>
+      new GroupLimitedRouter({
+        hiddenSize: config.hidden_size,
+        numExperts: config.n_routed_experts,
+        topK: config.num_experts_per_tok,
+        scale: config.routed_scaling_factor,
+        ...(isGrouped && { groups: config.n_group, topGroups: config.topk_group }),
+      })
+    super(config, {
+      attention: () => latentAttention(config),
+      feedForward: layer => deepseekFeedForward(config, layer, gate, dispatch),
+    })
+  }
+}
+
+export const deepseekV2: Architecture<DeepseekV2Config> = {
+  parseConfig,
+  feedForward: describeDeepseek,
+  toJson: (config, dtype) => ({ architectures: ['DeepseekV2ForCausalLM'], ...decoderJson(config, dtype) }),
+  parameterShapes,
+  checkpointPieces: config => deepseekPieces(parameterShapes(config)),
+  isIgnored: isDeepseekExtra,
+  inactiveParameters: deepseekInactive,
+  attentionCost: latentAttentionCost,
+  create: config => new DeepseekV2ForCausalLM(config),
+}
+
+function parseConfig(json: unknown, source: string): DeepseekV2Config {
+  const fields = check(moeFields, json, source)
+  const decoder = parseDecoderConfig(withLatentHeads(json, fields.qk_rope_head_dim), source, defaults)
+  refuseTooManyChosen(fields.num_experts_per_tok, fields.n_routed_experts, 'n_routed_experts', source)
+  if (fields.topk_method === 'group_limited_greedy' && !(fields.n_group && fields.topk_group)) {
+    throw new ConfigError('topk_method group_limited_greedy needs n_group and topk_group', { path: source })
+  }
+  return {
+    model_type: 'deepseek_v2',
+    ...decoder,
+    n_routed_experts: fields.n_routed_experts,
+    num_experts_per_tok: fields.num_experts_per_tok,
+    moe_intermediate_size: fields.moe_intermediate_size,
+    n_shared_experts: fields.n_shared_experts ?? 0,
+    first_k_dense_replace: fields.first_k_dense_replace,
+    n_group: fields.n_group ?? 1,
+    topk_group: fields.topk_group ?? 1,
+    topk_method: fields.topk_method,
+    routed_scaling_factor: fields.routed_scaling_factor,
+    norm_topk_prob: false,
+    num_nextn_predict_layers: fields.num_nextn_predict_layers ?? 0,
+    q_lora_rank: fields.q_lora_rank ?? null,
+    kv_lora_rank: fields.kv_lora_rank,
+    qk_nope_head_dim: fields.qk_nope_head_dim,
+    qk_rope_head_dim: fields.qk_rope_head_dim,
+    v_head_dim: fields.v_head_dim,
+    rope_interleave: true,
+  }
+}
+
+function parameterShapes(config: DeepseekV2Config): ParameterShapes {
+  return decoderShapes(config, layer => deepseekFeedForwardShapes(config, layer), {
+    attention: latentAttentionShapes(config),
+  })
+}

@@ -1,0 +1,208 @@
+// What DeepSeek-V2, -V3 and GLM-4-MoE share: leading dense layers, ungated shared experts, group-limited routing.
+
+import { z } from 'zod'
+import {
+  BiasedTopKRouter,
+  type DispatchOptions,
+  GatedExperts,
+  MoeLayer,
+  type Router,
+  withSharedExpert,
+} from '../moe/index.ts'
+import { GatedMlp, LatentAttention, type Module, yarnMagnitude } from '../nn/index.ts'
+import {
+  type AttentionCost,
+  type CheckpointPiece,
+  gatedExpertShapes,
+  gatedMlpShapes,
+  linearShapes,
+  type NamedShapes,
+  type ParameterShapes,
+  projectionNames,
+  publishedPieces,
+} from './architecture.ts'
+import type { DecoderConfig } from './config.ts'
+import type { FeedForward } from './decoder.ts'
+import { describeExperts, expertCount, layerNumber, width } from './moe-config.ts'
+
+export interface DeepseekMoeConfig extends DecoderConfig {
+  n_routed_experts: number
+  num_experts_per_tok: number
+  moe_intermediate_size: number
+  /** Experts of moe_intermediate_size that every token passes; they are one of as many times the width. */
+  n_shared_experts: number
+  /** Leading layers that are dense. */
+  first_k_dense_replace: number
+  /** Groups of experts, of which a token uses topk_group. */
+  n_group: number
+  topk_group: number
+  routed_scaling_factor: number
+  norm_topk_prob: boolean
+  /** Layers after the last that predict further tokens; files may hold them, and they are left out. */
+  num_nextn_predict_layers: number
+}
+
+const none = z.int().nonnegative().max(10_000)
+
+/** Fields of config.json, but for those whose defaults differ. */
+export const deepseekMoeFields = {
+  n_routed_experts: expertCount,
+  num_experts_per_tok: z.int().positive(),
+  moe_intermediate_size: width,
+  n_shared_experts: none.nullish(),
+  first_k_dense_replace: layerNumber.default(0),
+  n_group: z.int().positive().nullish(),
+  topk_group: z.int().positive().nullish(),
+  routed_scaling_factor: z.number().positive().default(1),
+  num_nextn_predict_layers: none.nullish(),
+} as const
+
+/** The layer of experts or, for a leading layer, the dense one. */
+export function deepseekFeedForward(
+  config: DeepseekMoeConfig,
+  layer: number,
+  gate: () => Module & Router,
+  dispatch: DispatchOptions,
+): FeedForward {
+  const { hidden_size: hiddenSize, hidden_act: activation } = config
+  if (layer < config.first_k_dense_replace)
+    return new GatedMlp(hiddenSize, config.intermediate_size, activation)
+  const experts = new GatedExperts({
+    hiddenSize,
+    numExperts: config.n_routed_experts,
+    intermediateSize: config.moe_intermediate_size,
+    activation,
+  })
+  const routed = new MoeLayer(gate(), experts, dispatch)
+  const shared = config.n_shared_experts * config.moe_intermediate_size
+  return shared > 0 ? withSharedExpert(routed, { hiddenSize, activation, intermediateSize: shared }) : routed
+}
+
+/** The router of DeepSeek-V3 and GLM-4: sigmoid scores, and a bias that only selects. */
+export function biasedGate(config: DeepseekMoeConfig): BiasedTopKRouter {
+  return new BiasedTopKRouter({
+    hiddenSize: config.hidden_size,
+    numExperts: config.n_routed_experts,
+    topK: config.num_experts_per_tok,
+    groups: config.n_group,
+    topGroups: config.topk_group,
+    normalize: config.norm_topk_prob,
+    scale: config.routed_scaling_factor,
+  })
+}
+
+/** @param gate shapes of the router's tensors beside its weight */
+export function deepseekFeedForwardShapes(
+  config: DeepseekMoeConfig,
+  layer: number,
+  gate: NamedShapes = {},
+): NamedShapes {
+  const { hidden_size: hidden, n_routed_experts: experts, moe_intermediate_size } = config
+  if (layer < config.first_k_dense_replace) return gatedMlpShapes('mlp.', hidden, config.intermediate_size)
+  const shared = config.n_shared_experts * moe_intermediate_size
+  return {
+    'mlp.gate.weight': [experts, hidden],
+    ...gate,
+    ...gatedExpertShapes('mlp.experts.', experts, hidden, moe_intermediate_size),
+    ...(shared > 0 && gatedMlpShapes('mlp.shared_expert.', hidden, shared)),
+  }
+}
+
+export function deepseekPieces(shapes: ParameterShapes): CheckpointPiece[] {
+  return publishedPieces(shapes, {
+    rename: path => path.replace('.mlp.shared_expert.', '.mlp.shared_experts.'),
+    experts: projectionNames,
+  })
+}
+
+/** Whether a tensor belongs to the layers that predict further tokens, or to a buffer of old files. */
+export function isDeepseekExtra(config: DeepseekMoeConfig, name: string): boolean {
+  const layer = Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? -1)
+  const { num_hidden_layers: layers, num_nextn_predict_layers: further } = config
+  return (layer >= layers && layer < layers + further) || name.endsWith('.rotary_emb.inv_freq')
+}
+
+export function describeDeepseek(config: DeepseekMoeConfig): string {
+  const { num_hidden_layers: layers, n_shared_experts: count } = config
+  const shared = count === 0 ? '' : count === 1 ? ' and a shared one' : ` and ${count} shared ones`
+  const sparse = Math.max(0, layers - config.first_k_dense_replace)
+  return describeExperts(config.n_routed_experts, config.num_experts_per_tok, sparse, layers, shared)
+}
+
+export function deepseekInactive(config: DeepseekMoeConfig, layer: number): number {
+  if (layer < config.first_k_dense_replace) return 0
+  const expert = 3 * config.hidden_size * config.moe_intermediate_size
+  return (config.n_routed_experts - config.num_experts_per_tok) * expert
+}
+
+/** Multi-head latent attention's fields. */
+export interface LatentConfig extends DecoderConfig {
+  q_lora_rank: number | null
+  kv_lora_rank: number
+  qk_nope_head_dim: number
+  /** Also the config's head_dim, as transformers has it: only these are rotated. */
+  qk_rope_head_dim: number
+  v_head_dim: number
+  rope_interleave: boolean
+}
+
+export const latentFields = {
+  q_lora_rank: width.nullish(),
+  kv_lora_rank: width.default(512),
+  qk_nope_head_dim: width.default(128),
+  qk_rope_head_dim: width.default(64),
+  v_head_dim: width.default(128),
+} as const
+
+export function latentAttention(config: LatentConfig): LatentAttention {
+  return new LatentAttention({
+    hiddenSize: config.hidden_size,
+    numHeads: config.num_attention_heads,
+    queryRank: config.q_lora_rank,
+    keyValueRank: config.kv_lora_rank,
+    plainDim: config.qk_nope_head_dim,
+    rotaryDim: config.qk_rope_head_dim,
+    valueDim: config.v_head_dim,
+    bias: config.attention_bias,
+    scale: (config.qk_nope_head_dim + config.qk_rope_head_dim) ** -0.5 * longTextFactor(config),
+    interleaved: config.rope_interleave,
+  })
+}
+
+/** YaRN's magnitude, squared, where it is meant for the scores and not for cosines and sines. */
+function longTextFactor({ rope_scaling: scaling }: DecoderConfig): number {
+  if (scaling.rope_type !== 'yarn' || !scaling.mscale_all_dim) return 1
+  return yarnMagnitude(scaling.factor, scaling.mscale_all_dim) ** 2
+}
+
+export function latentAttentionShapes(config: LatentConfig): NamedShapes {
+  const { hidden_size: hidden, num_attention_heads: heads, q_lora_rank, kv_lora_rank, v_head_dim } = config
+  const { qk_nope_head_dim: plain, qk_rope_head_dim: rotated, attention_bias: bias } = config
+  const queries = heads * (plain + rotated)
+  return {
+    ...(q_lora_rank === null
+      ? linearShapes('q_proj', [queries, hidden])
+      : {
+          ...linearShapes('q_a_proj', [q_lora_rank, hidden], bias),
+          'q_a_layernorm.weight': [q_lora_rank],
+          ...linearShapes('q_b_proj', [queries, q_lora_rank]),
+        }),
+    ...linearShapes('kv_a_proj_with_mqa', [kv_lora_rank + rotated, hidden], bias),
+    'kv_a_layernorm.weight': [kv_lora_rank],
+    ...linearShapes('kv_b_proj', [heads * (plain + v_head_dim), kv_lora_rank]),
+    ...linearShapes('o_proj', [hidden, heads * v_head_dim], bias),
+  }
+}
+
+export function latentAttentionCost(config: LatentConfig): AttentionCost {
+  const { num_attention_heads: heads, qk_nope_head_dim, qk_rope_head_dim, v_head_dim, kv_lora_rank } = config
+  return {
+    flops: 2 * heads * (qk_nope_head_dim + qk_rope_head_dim + v_head_dim),
+    cached: kv_lora_rank + qk_rope_head_dim,
+  }
+}
+
+/** The config of an MLA model as the decoder's part reads it: head_dim is what is rotated, heads are not grouped. */
+export function withLatentHeads(json: unknown, rotaryDim: number): Record<string, unknown> {
+  return { ...(json as Record<string, unknown>), head_dim: rotaryDim, num_key_value_heads: null }
+}

@@ -1,0 +1,105 @@
+// GLM-4.5-MoE (arXiv:2508.06471): DeepSeek-V3's experts, grouped-query attention, half of each head rotated.
+
+import { z } from 'zod'
+import type { DispatchOptions } from '../moe/index.ts'
+import { Attention } from '../nn/index.ts'
+import {
+  type Architecture,
+  decoderShapes,
+  groupedAttentionShapes,
+  type ParameterShapes,
+} from './architecture.ts'
+import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
+import { CausalLM } from './decoder.ts'
+import {
+  biasedGate,
+  type DeepseekMoeConfig,
+  deepseekFeedForward,
+  deepseekFeedForwardShapes,
+  deepseekInactive,
+  deepseekMoeFields,
+  deepseekPieces,
+  describeDeepseek,
+  isDeepseekExtra,
+} from './deepseek.ts'
+import { refuseTooManyChosen } from './moe-config.ts'
+
+export interface Glm4MoeConfig extends DeepseekMoeConfig {
+  model_type: 'glm4_moe'
+  /** Whether each head's query and key are normalised. */
+  use_qk_norm: boolean
+}
+
+const defaults: DecoderDefaults = {
+  num_key_value_heads: 8,
+  head_dim: 128,
+  max_position_embeddings: 131_072,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10_000,
+  sliding_window: null,
+  partial_rotary_factor: 0.5,
+  fixed: { sliding_window: [null], scoring_func: ['sigmoid'], topk_method: ['noaux_tc'] },
+}
+
+const moeFields = z.looseObject({
+  ...deepseekMoeFields,
+  norm_topk_prob: z.boolean().default(true),
+  use_qk_norm: z.boolean().default(false),
+})
+
+export class Glm4MoeForCausalLM extends CausalLM {
+  constructor(config: Glm4MoeConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
+    super(config, {
+      attention: () =>
+        new Attention({
+          hiddenSize: config.hidden_size,
+          numHeads: config.num_attention_heads,
+          numKeyValueHeads: config.num_key_value_heads,
+          headDim: config.head_dim,
+          bias: config.attention_bias ? 'inputs' : 'none',
+          ...(config.use_qk_norm && { queryKeyNorm: { of: 'head', eps: config.rms_norm_eps } }),
+        }),
+      feedForward: layer => deepseekFeedForward(config, layer, () => biasedGate(config), dispatch),
+    })
+  }
+}
+
+export const glm4Moe: Architecture<Glm4MoeConfig> = {
+  parseConfig,
+  feedForward: describeDeepseek,
+  toJson: (config, dtype) => ({ architectures: ['Glm4MoeForCausalLM'], ...decoderJson(config, dtype) }),
+  parameterShapes,
+  checkpointPieces: config => deepseekPieces(parameterShapes(config)),
+  isIgnored: isDeepseekExtra,
+  inactiveParameters: deepseekInactive,
+  create: config => new Glm4MoeForCausalLM(config),
+}
+
+function parseConfig(json: unknown, source: string): Glm4MoeConfig {
+  const fields = check(moeFields, json, source)
+  refuseTooManyChosen(fields.num_experts_per_tok, fields.n_routed_experts, 'n_routed_experts', source)
+  return {
+    model_type: 'glm4_moe',
+    ...parseDecoderConfig(json, source, defaults),
+    n_routed_experts: fields.n_routed_experts,
+    num_experts_per_tok: fields.num_experts_per_tok,
+    moe_intermediate_size: fields.moe_intermediate_size,
+    n_shared_experts: fields.n_shared_experts ?? 0,
+    first_k_dense_replace: fields.first_k_dense_replace,
+    n_group: fields.n_group ?? 1,
+    topk_group: fields.topk_group ?? 1,
+    routed_scaling_factor: fields.routed_scaling_factor,
+    norm_topk_prob: fields.norm_topk_prob,
+    num_nextn_predict_layers: fields.num_nextn_predict_layers ?? 0,
+    use_qk_norm: fields.use_qk_norm,
+  }
+}
+
+function parameterShapes(config: Glm4MoeConfig): ParameterShapes {
+  const gate = { 'mlp.gate.e_score_correction_bias': [config.n_routed_experts] }
+  const attention = groupedAttentionShapes(config, {
+    bias: config.attention_bias ? 'inputs' : 'none',
+    queryKeyNorm: config.use_qk_norm ? 'head' : null,
+  })
+  return decoderShapes(config, layer => deepseekFeedForwardShapes(config, layer, gate), { attention })
+}
