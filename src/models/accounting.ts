@@ -1,7 +1,14 @@
 // Parameters, FLOPs and memory of a model, from its config alone: nothing is allocated, no native code is loaded.
 
 import { elementCount, groupedAttentionCost } from './architecture.ts'
-import { architectureOf, type ModelConfig } from './table.ts'
+import {
+  type AnyModelConfig,
+  architectureOf,
+  encoderDecoderOf,
+  isEncoderDecoder,
+  type ModelConfig,
+  modelFileOf,
+} from './table.ts'
 
 export interface ParameterCounts {
   total: number
@@ -11,19 +18,37 @@ export interface ParameterCounts {
   activeWithoutEmbedding: number
 }
 
-export function countParameters(config: ModelConfig): ParameterCounts {
-  const architecture = architectureOf(config)
-  const total = sum([...architecture.parameterShapes(config).values()].map(elementCount))
-  const active = total - sum(inactivePerLayer(config))
-  const embedding = config.vocab_size * config.hidden_size
+export function countParameters(config: AnyModelConfig): ParameterCounts {
+  const total = sum([...modelFileOf(config).parameterShapes(config).values()].map(elementCount))
+  const active = total - sum([...inactivePerLayer(config).values()])
+  const embedding = config.vocab_size * (isEncoderDecoder(config) ? config.d_model : config.hidden_size)
   // A tied embedding is multiplied with as the head.
   return { total, active, activeWithoutEmbedding: config.tie_word_embeddings ? active : active - embedding }
 }
 
-const inactivePerLayer = (config: ModelConfig): number[] =>
-  Array.from({ length: config.num_hidden_layers }, (_, layer) =>
-    architectureOf(config).inactiveParameters(config, layer),
+/** Elements that a token does not use, by the path of the layer. */
+function inactivePerLayer(config: AnyModelConfig): Map<string, number> {
+  const layers = (count: number): number[] => Array.from({ length: count }, (_, layer) => layer)
+  if (!isEncoderDecoder(config)) {
+    const architecture = architectureOf(config)
+    return new Map(
+      layers(config.num_hidden_layers).map(layer => [
+        `model.layers.${layer}`,
+        architecture.inactiveParameters(config, layer),
+      ]),
+    )
+  }
+  const architecture = encoderDecoderOf(config)
+  const counts = architecture.layers(config)
+  return new Map(
+    (['encoder', 'decoder'] as const).flatMap(side =>
+      layers(counts[side]).map((layer): [string, number] => [
+        `${side}.layers.${layer}`,
+        architecture.inactiveParameters(config, side, layer),
+      ]),
+    ),
   )
+}
 
 export interface FlopCounts {
   /** Positions attended to, averaged over layers and a sequence of `context` tokens. */
@@ -84,39 +109,47 @@ export interface LayerCounts {
 }
 
 /** Parameters by embedding, layer and head; equal layers in one row. */
-export function layerTable(config: ModelConfig): LayerCounts[] {
-  const architecture = architectureOf(config)
+export function layerTable(config: AnyModelConfig): LayerCounts[] {
   const inactive = inactivePerLayer(config)
   const rows: LayerCounts[] = []
-  for (const [path, shape] of architecture.parameterShapes(config)) {
-    const [, layer, part = ''] = /^model\.layers\.(\d+)\.([\w.]+)$/.exec(path) ?? []
-    const name = layer === undefined ? path.replace(/^model\.|\.weight$/g, '') : `layer ${layer}`
+  for (const [path, shape] of modelFileOf(config).parameterShapes(config)) {
+    const [, layer, part = ''] = /^((?:model|encoder|decoder)\.layers\.\d+)\.([\w.]+)$/.exec(path) ?? []
+    const name = layer === undefined ? path.replace(/^model\.|\.weight$/g, '') : layerName(layer)
     const count = elementCount(shape)
     const row = rows.find(known => known.name === name) ?? { name, count: 1, total: 0, active: 0, parts: {} }
     if (!rows.includes(row)) rows.push(row)
     const group = layer === undefined ? name : partName(part)
     row.parts[group] = (row.parts[group] ?? 0) + count
     row.total += count
-    row.active = row.total - (layer === undefined ? 0 : (inactive[Number(layer)] ?? 0))
+    row.active = row.total - (layer === undefined ? 0 : (inactive.get(layer) ?? 0))
   }
   return mergeEqual(rows)
 }
 
+/** `model.layers.3` -> `layer 3`, `encoder.layers.3` -> `encoder layer 3`. */
+const layerName = (path: string): string =>
+  path
+    .replace(/^model\./, '')
+    .replace(/\.?layers\./, ' layer ')
+    .trim()
+
 function partName(part: string): string {
-  if (part.startsWith('self_attn')) return 'attention'
-  if (part.startsWith('mlp.gate.')) return 'router'
-  if (part.startsWith('mlp.experts')) return 'experts'
-  if (part.startsWith('mlp.shared_expert')) return 'shared expert'
-  return part.startsWith('mlp') ? 'feed-forward' : 'norms'
+  if (/norm/.test(part) && !/attn\./.test(part)) return 'norms'
+  if (/^(self_attn|cross_attention)\./.test(part)) return 'attention'
+  if (/^(mlp|ffn)\.gate\./.test(part)) return 'router'
+  if (/^(mlp|ffn)\.experts/.test(part)) return 'experts'
+  return part.startsWith('mlp.shared_expert') ? 'shared expert' : 'feed-forward'
 }
 
 function mergeEqual(rows: readonly LayerCounts[]): LayerCounts[] {
   const merged: LayerCounts[] = []
   for (const row of rows) {
     const last = merged.at(-1)
-    if (last && row.name.startsWith('layer') && JSON.stringify(last.parts) === JSON.stringify(row.parts)) {
+    const [, stack, number] = /^(.*?)layer (\d+)$/.exec(row.name) ?? []
+    const follows = number !== undefined && last?.name.startsWith(`${stack}layer`)
+    if (last && follows && JSON.stringify(last.parts) === JSON.stringify(row.parts)) {
       last.count++
-      last.name = `${last.name.replace(/^layers? (\d+).*/, 'layers $1')}-${row.name.slice('layer '.length)}`
+      last.name = `${last.name.replace(/layers? (\d+).*/, 'layers $1')}-${number}`
     } else {
       merged.push({ ...row })
     }

@@ -20,8 +20,8 @@ export interface CheckpointPiece {
   rows?: [start: number, length: number]
 }
 
-/** A model type, as `model_type` in config.json names it. */
-export interface Architecture<C extends DecoderConfig = DecoderConfig> {
+/** What every model file has. */
+export interface ModelFile<C, M> {
   parseConfig(json: unknown, source: string): C
   /** Its feed-forwards in a few words, as `8 experts top-2`. */
   feedForward(config: C): string
@@ -32,13 +32,17 @@ export interface Architecture<C extends DecoderConfig = DecoderConfig> {
   checkpointPieces(config: C): CheckpointPiece[]
   /** Whether a file may hold a tensor that no parameter takes, as weights of a part that is not computed here. */
   isIgnored?(config: C, name: string): boolean
+  create(config: C): M
+}
+
+/** A decoder-only type, as `model_type` in config.json names it. */
+export interface Architecture<C extends DecoderConfig = DecoderConfig> extends ModelFile<C, CausalLM> {
   /** Elements of a layer that one token does not use: those of the experts beyond the K chosen. */
   inactiveParameters(config: C, layer: number): number
   /** What attention costs. Default: grouped-query attention. */
   attentionCost?(config: C): AttentionCost
   /** Positions that a layer looks back on; null: all. Default: the config's sliding_window. */
   window?(config: C, layer: number): number | null
-  create(config: C): CausalLM
 }
 
 /** Per layer and position. */

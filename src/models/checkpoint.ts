@@ -4,12 +4,13 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FormatError, invariant } from '../errors.ts'
 import { writeSafetensors } from '../formats/index.ts'
-import { skipInit } from '../nn/index.ts'
+import { type Module, skipInit } from '../nn/index.ts'
 import { type Device, type DType, noGrad, type Tensor, tidy } from '../torch/index.ts'
 import { type CheckpointPiece, wholePieces } from './architecture.ts'
 import type { CausalLM } from './decoder.ts'
-import { locateTensors, readModelConfig, type TensorLocation } from './folder.ts'
-import { architectureOf, type ModelConfig } from './table.ts'
+import type { EncoderDecoderLM } from './encoder-decoder.ts'
+import { locateTensors, readAnyConfig, readModelConfig, type TensorLocation } from './folder.ts'
+import { type AnyModelConfig, type ModelConfig, modelFileOf } from './table.ts'
 import { isLoadable, MappedFiles, tensorSource } from './tensor-file.ts'
 
 export interface LoadOptions {
@@ -24,6 +25,12 @@ export interface LoadedModel {
   model: CausalLM
 }
 
+/** A model of any type; which one it is, its class says. */
+export interface AnyLoadedModel {
+  config: AnyModelConfig
+  model: CausalLM | EncoderDecoderLM
+}
+
 /** A piece of a parameter and the file tensor that fills it. */
 export type MatchedPiece = CheckpointPiece & { location: TensorLocation }
 
@@ -32,13 +39,27 @@ export type MatchedPiece = CheckpointPiece & { location: TensorLocation }
  *
  * @throws FormatError listing the missing, surplus and misshapen tensors; nothing is half-loaded
  */
-export function loadModel(folder: string, { device = 'cpu', dtype = 'f32' }: LoadOptions = {}): LoadedModel {
+export function loadAnyModel(folder: string, options: LoadOptions = {}): AnyLoadedModel {
+  const config = readAnyConfig(folder)
+  return { config, model: loadInto(folder, config, options) }
+}
+
+/** loadAnyModel() for what needs a decoder-only model. */
+export function loadModel(folder: string, options: LoadOptions = {}): LoadedModel {
   const config = readModelConfig(folder)
+  return { config, model: loadInto(folder, config, options) as CausalLM }
+}
+
+function loadInto(
+  folder: string,
+  config: AnyModelConfig,
+  { device = 'cpu', dtype = 'f32' }: LoadOptions,
+): CausalLM | EncoderDecoderLM {
   const pieces = matchTensors(folder, config)
-  const model = skipInit(() => architectureOf(config).create(config))
+  const model = skipInit(() => modelFileOf(config).create(config))
   model.to(dtype).to(device)
   fill(model, pieces)
-  return { config, model: model.eval() }
+  return model.eval()
 }
 
 /** Copies a model folder's weights into a model of the same config. */
@@ -50,8 +71,8 @@ export function loadWeights(folder: string, model: CausalLM, config: ModelConfig
  * Pairs a folder's tensors with the model's. Each parameter is taken under its published names, or else under its path
  * in memory, as transformers 5 saves stacked experts.
  */
-export function matchTensors(folder: string, config: ModelConfig): MatchedPiece[] {
-  const architecture = architectureOf(config)
+export function matchTensors(folder: string, config: AnyModelConfig): MatchedPiece[] {
+  const architecture = modelFileOf(config)
   const located = locateTensors(folder)
   const shapes = architecture.parameterShapes(config)
   const published = byParameter(architecture.checkpointPieces(config))
@@ -60,7 +81,12 @@ export function matchTensors(folder: string, config: ModelConfig): MatchedPiece[
     const isStacked = located.has(whole.name) && !parts.some(part => located.has(part.name))
     return isStacked ? [whole] : parts
   })
-  for (const name of located.keys()) if (architecture.isIgnored?.(config, name)) located.delete(name)
+  const isNeedless = (name: string): boolean =>
+    (config.tie_word_embeddings && name === 'lm_head.weight') || // a copy of the embedding
+    name.endsWith('.rotary_emb.inv_freq') || // a buffer of old files
+    (architecture.isIgnored?.(config, name) ?? false)
+  const wanted = new Set(pieces.map(piece => piece.name))
+  for (const name of located.keys()) if (!wanted.has(name) && isNeedless(name)) located.delete(name)
   refuseMismatch(pieces, located, folder)
   return pieces.flatMap(piece => {
     const location = located.get(piece.name)
@@ -112,7 +138,7 @@ export function refuseNonFinite(pieces: readonly MatchedPiece[]): void {
   throw new FormatError(`NaN or infinite values in ${bad.slice(0, 8).join(', ')}${more}`, { file })
 }
 
-function fill(model: CausalLM, pieces: readonly MatchedPiece[]): void {
+function fill(model: Module, pieces: readonly MatchedPiece[]): void {
   const parameters = model.stateDict()
   using files = new MappedFiles()
   noGrad(() => {
@@ -140,10 +166,11 @@ const hfDTypes: Partial<Record<DType, string>> = {
 }
 
 /** Writes config.json and model.safetensors under published names: any tool that reads the type reads the folder. */
-export function saveModel(folder: string, model: CausalLM, config: ModelConfig): void {
-  const architecture = architectureOf(config)
+export function saveModel(folder: string, model: Module, config: AnyModelConfig): void {
+  const architecture = modelFileOf(config)
   const parameters = model.stateDict()
-  const json = architecture.toJson(config, hfDTypes[model.model.norm.weight.dtype] ?? 'float32')
+  const dtype = model.parameters()[0]?.dtype ?? 'f32'
+  const json = architecture.toJson(config, hfDTypes[dtype] ?? 'float32')
   writeFileSync(join(folder, 'config.json'), `${JSON.stringify(json, null, 2)}\n`)
   const sources = architecture.checkpointPieces(config).map(piece => {
     const parameter = parameters.get(piece.parameter)

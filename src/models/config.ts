@@ -202,6 +202,9 @@ export function activationOf(name: string, source: string): Activation {
   throw new ConfigError(`hidden_act = ${JSON.stringify(name)} is not one of ${known}`, { path: source })
 }
 
+/** What activationOf() reads. */
+export const hfActivation = (activation: Activation): string => hfActivations[activation]
+
 /** Ways of quantization that are read: weights are widened when they are loaded. */
 const quantMethods = ['fp8', 'mxfp4']
 
@@ -244,7 +247,7 @@ export function decoderJson(config: DecoderConfig, dtype: string): Record<string
   const { rope_theta, rope_scaling, partial_rotary_factor, ...fields } = config
   return {
     ...fields,
-    hidden_act: hfActivations[config.hidden_act],
+    hidden_act: hfActivation(config.hidden_act),
     attention_dropout: 0,
     ...ropeJson(rope_theta, rope_scaling, partial_rotary_factor),
     dtype,

@@ -2,10 +2,11 @@
 // Shapes: B batch, T new positions, S positions with the cached ones, D model, V vocabulary.
 
 import type { LayerContext, MoeOutput, TokenRouting } from '../moe/index.ts'
-import type { AttentionInput } from '../nn/index.ts'
 import {
   Attention,
+  type AttentionInput,
   type AttentionMask,
+  type CacheShape,
   causalMask,
   Embedding,
   type KeyValueStore,
@@ -19,7 +20,7 @@ import {
   rotation,
   type SelfAttention,
 } from '../nn/index.ts'
-import { arange, linear, noGrad, Tensor, tidy } from '../torch/index.ts'
+import { arange, type Device, type DType, linear, noGrad, Tensor, tidy } from '../torch/index.ts'
 import { type DecoderConfig, rotaryDimOf } from './config.ts'
 import { headLoss } from './loss.ts'
 
@@ -227,6 +228,19 @@ export class CausalLM extends Module {
       : new Linear(config.hidden_size, config.vocab_size, { bias: parts.headBias })
     this.#logitScale = parts.scales.logits
     this.#initialize(config)
+  }
+
+  /** What attention keeps of each position, by layer. */
+  get cacheShapes(): CacheShape[] {
+    return this.model.layers.map(layer => layer.self_attn.cacheShape)
+  }
+
+  get dtype(): DType {
+    return this.model.norm.weight.dtype
+  }
+
+  get device(): Device {
+    return this.model.norm.weight.device
   }
 
   /** ids i64 [B, T] */

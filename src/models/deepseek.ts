@@ -115,11 +115,11 @@ export function deepseekPieces(shapes: ParameterShapes): CheckpointPiece[] {
   })
 }
 
-/** Whether a tensor belongs to the layers that predict further tokens, or to a buffer of old files. */
+/** Whether a tensor belongs to the layers that predict further tokens. */
 export function isDeepseekExtra(config: DeepseekMoeConfig, name: string): boolean {
   const layer = Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? -1)
   const { num_hidden_layers: layers, num_nextn_predict_layers: further } = config
-  return (layer >= layers && layer < layers + further) || name.endsWith('.rotary_emb.inv_freq')
+  return layer >= layers && layer < layers + further
 }
 
 export function describeDeepseek(config: DeepseekMoeConfig): string {

@@ -4,23 +4,28 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { ConfigError, FormatError } from '../errors.ts'
 import { readSafetensorsHeader, type TensorEntry } from '../formats/index.ts'
-import { type ModelConfig, parseModelConfig } from './table.ts'
+import { type AnyModelConfig, type ModelConfig, parseAnyConfig, requireDecoder } from './table.ts'
 
 /** Where a tensor lies. */
 export type TensorLocation = TensorEntry & { file: string }
+
+/** readAnyConfig() for what needs a decoder-only model. */
+export function readModelConfig(path: string): ModelConfig {
+  return requireDecoder(readAnyConfig(path), path)
+}
 
 /**
  * The config of a model folder, or of a config.json itself.
  *
  * @throws ConfigError when there is none, or when it describes a model that cannot be computed here
  */
-export function readModelConfig(path: string): ModelConfig {
+export function readAnyConfig(path: string): AnyModelConfig {
   const file = existsSync(path) && statSync(path).isDirectory() ? join(path, 'config.json') : path
   if (!existsSync(file)) {
     const what = file === path ? 'no such file or folder' : 'not a model folder: config.json is missing'
     throw new ConfigError(`${what}; name a folder with config.json and *.safetensors`, { path })
   }
-  return parseModelConfig(readJson(file), file)
+  return parseAnyConfig(readJson(file), file)
 }
 
 /** Parses a JSON file of at most 64 MB. */

@@ -18,8 +18,10 @@ export {
   type ParameterShapes,
 } from './architecture.ts'
 export {
+  type AnyLoadedModel,
   type LoadedModel,
   type LoadOptions,
+  loadAnyModel,
   loadModel,
   loadWeights,
   matchTensors,
@@ -34,16 +36,30 @@ export {
   type KeyValueCache,
   type LayerRouting,
 } from './decoder.ts'
-export { locateTensors, readJson, readModelConfig } from './folder.ts'
-export { type CacheOptions, PreallocatedCache } from './generation/cache.ts'
+export { type EncodedSource, type EncoderDecoderConfig, EncoderDecoderLM } from './encoder-decoder.ts'
+export { locateTensors, readAnyConfig, readJson, readModelConfig } from './folder.ts'
+export { type CacheOptions, type CachingModel, PreallocatedCache } from './generation/cache.ts'
 export { type GenerateOptions, generate, type StopReason } from './generation/generate.ts'
 export { uniformSource } from './generation/random.ts'
 export { checkSampling, type SamplingOptions, sampleToken } from './generation/sampling.ts'
+export { Session, type TextModel } from './generation/session.ts'
 export { type GenerateTextOptions, type GenerationEnd, generateText, StopTexts } from './generation/text.ts'
 export { headLoss, nextTokenLoss, shiftedLoss } from './loss.ts'
 export { type MistralConfig, MistralForCausalLM } from './mistral.ts'
 export { denseTwin, type MixtralConfig, MixtralForCausalLM } from './mixtral.ts'
 export { type SwitchyardMoeConfig, SwitchyardMoeForCausalLM } from './switchyard-moe.ts'
-export { architectureOf, type ModelConfig, type ModelType, modelTypes, parseModelConfig } from './table.ts'
+export {
+  type AnyModelConfig,
+  architectureOf,
+  type EncoderDecoderModelConfig,
+  encoderDecoderOf,
+  isEncoderDecoder,
+  type ModelConfig,
+  type ModelType,
+  modelFileOf,
+  modelTypes,
+  parseAnyConfig,
+  parseModelConfig,
+} from './table.ts'
 export { openTensors, tensorSource } from './tensor-file.ts'
 export { type Check, compare, recordedTensor, verifyModel } from './verify.ts'

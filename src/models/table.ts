@@ -1,21 +1,26 @@
 // Every model type that can be opened, by its `model_type`.
 
 import { ConfigError } from '../errors.ts'
-import type { Architecture } from './architecture.ts'
-import type { DecoderConfig } from './config.ts'
+import type { Architecture, ModelFile } from './architecture.ts'
+import type { CausalLM } from './decoder.ts'
 import { type DeepseekV2Config, deepseekV2 } from './deepseek-v2.ts'
 import { type DeepseekV3Config, deepseekV3 } from './deepseek-v3.ts'
+import type { EncoderDecoderLM } from './encoder-decoder.ts'
+import type { EncoderDecoderArchitecture } from './encoder-decoder-architecture.ts'
 import { type Glm4MoeConfig, glm4Moe } from './glm4-moe.ts'
 import { type GptOssConfig, gptOss } from './gpt-oss.ts'
 import { type GraniteMoeConfig, graniteMoe } from './granitemoe.ts'
 import { type MistralConfig, mistral } from './mistral.ts'
 import { type MixtralConfig, mixtral } from './mixtral.ts'
+import { type NllbMoeConfig, nllbMoe } from './nllb-moe.ts'
 import { type OlmoeConfig, olmoe } from './olmoe.ts'
 import { type PhimoeConfig, phimoe } from './phimoe.ts'
 import { type Qwen2MoeConfig, qwen2Moe } from './qwen2-moe.ts'
 import { type Qwen3MoeConfig, qwen3Moe } from './qwen3-moe.ts'
+import { type SwitchTransformersConfig, switchTransformers } from './switch-transformers.ts'
 import { type SwitchyardMoeConfig, switchyardMoe } from './switchyard-moe.ts'
 
+/** The config of a decoder-only model. */
 export type ModelConfig =
   | MixtralConfig
   | MistralConfig
@@ -46,23 +51,61 @@ const architectures: { [T in ModelType]: Architecture<Extract<ModelConfig, { mod
   switchyard_moe: switchyardMoe,
 }
 
-export const modelTypes = Object.keys(architectures) as ModelType[]
+/** The config of an encoder-decoder. */
+export type EncoderDecoderModelConfig = SwitchTransformersConfig | NllbMoeConfig
+export type AnyModelConfig = ModelConfig | EncoderDecoderModelConfig
+type EncoderDecoderType = EncoderDecoderModelConfig['model_type']
 
-/** The model file of a config's type. */
+const encoderDecoders: {
+  [T in EncoderDecoderType]: EncoderDecoderArchitecture<Extract<EncoderDecoderModelConfig, { model_type: T }>>
+} = {
+  switch_transformers: switchTransformers,
+  'nllb-moe': nllbMoe,
+}
+
+export const modelTypes = [...Object.keys(architectures), ...Object.keys(encoderDecoders)]
+
+/** The model file of a decoder-only config's type. */
 export function architectureOf(config: { model_type: ModelType }): Architecture {
   return architectures[config.model_type] as unknown as Architecture
 }
 
+/** The model file of an encoder-decoder config's type. */
+export function encoderDecoderOf(config: { model_type: EncoderDecoderType }): EncoderDecoderArchitecture {
+  return encoderDecoders[config.model_type] as unknown as EncoderDecoderArchitecture
+}
+
+export function isEncoderDecoder(config: AnyModelConfig): config is EncoderDecoderModelConfig {
+  return Object.hasOwn(encoderDecoders, config.model_type)
+}
+
+/** What all model files have, for a config of any type. */
+export function modelFileOf(config: AnyModelConfig): ModelFile<AnyModelConfig, CausalLM | EncoderDecoderLM> {
+  const file = isEncoderDecoder(config) ? encoderDecoderOf(config) : architectureOf(config)
+  return file as unknown as ModelFile<AnyModelConfig, CausalLM | EncoderDecoderLM>
+}
+
 /** Checks a parsed config.json. Throws ConfigError for a type or value that cannot be computed here. */
-export function parseModelConfig(json: unknown, source: string): ModelConfig {
+export function parseAnyConfig(json: unknown, source: string): AnyModelConfig {
   const type = (json as { model_type?: unknown } | null)?.model_type
-  if (typeof type !== 'string' || !Object.hasOwn(architectures, type)) {
+  if (typeof type !== 'string' || !modelTypes.includes(type)) {
     throw new ConfigError(`model_type ${JSON.stringify(type)} is not one of ${modelTypes.join(', ')}`, {
       path: source,
     })
   }
-  return architectureOf({ model_type: type as ModelType }).parseConfig(
-    json,
-    source,
-  ) as DecoderConfig as ModelConfig
+  const file = modelFileOf({ model_type: type } as AnyModelConfig)
+  return file.parseConfig(json, source)
+}
+
+/** parseAnyConfig() for what needs a decoder-only model. */
+export function parseModelConfig(json: unknown, source: string): ModelConfig {
+  return requireDecoder(parseAnyConfig(json, source), source)
+}
+
+/** Throws ConfigError for an encoder-decoder. */
+export function requireDecoder(config: AnyModelConfig, source: string): ModelConfig {
+  if (!isEncoderDecoder(config)) return config
+  throw new ConfigError(`${config.model_type} is an encoder-decoder; this needs a decoder-only model`, {
+    path: source,
+  })
 }

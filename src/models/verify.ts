@@ -2,9 +2,10 @@
 
 import { FormatError } from '../errors.ts'
 import { inferenceMode, type Tensor, tidy } from '../torch/index.ts'
-import { loadModel } from './checkpoint.ts'
-import type { CausalLM } from './decoder.ts'
+import { loadAnyModel } from './checkpoint.ts'
+import { EncoderDecoderLM } from './encoder-decoder.ts'
 import { generate } from './generation/generate.ts'
+import type { TextModel } from './generation/session.ts'
 import { openTensors } from './tensor-file.ts'
 
 /** One comparison. */
@@ -28,13 +29,20 @@ export interface Check {
  */
 export async function verifyModel(folder: string, reference: string, tolerance: number): Promise<Check[]> {
   const recorded = openTensors(reference)
-  const { model } = loadModel(folder)
+  const { model } = loadAnyModel(folder)
   try {
     const ids = recordedTensor(recorded, 'input_ids', reference)
     const wanted = recordedTensor(recorded, 'logits', reference)
-    const logits = compareLogits(model, ids, wanted, tolerance)
+    const isAnswer = model instanceof EncoderDecoderLM
+    const target = isAnswer ? recordedTensor(recorded, 'decoder_input_ids', reference) : null
+    const logits = compareLogits(() => scoresOf(model, ids, target), wanted, tolerance)
     const generated = recorded.get('generated')
-    return generated ? [logits, await compareGreedy(model, generated)] : [logits]
+    if (!generated) return [logits]
+    const written = idsOf(generated)
+    const [prompt, answer] = isAnswer
+      ? [idsOf(ids.select(0, 0)), written.slice(1)] // after the token that the decoder begins with
+      : [written.slice(0, promptLength), written.slice(promptLength)]
+    return [logits, await compareGreedy(model, prompt, answer)]
   } finally {
     model.dispose()
   }
@@ -52,10 +60,15 @@ export function recordedTensor(recorded: ReadonlyMap<string, Tensor>, name: stri
   return tensor
 }
 
-function compareLogits(model: CausalLM, ids: Tensor, wanted: Tensor, tolerance: number): Check {
+function scoresOf(model: TextModel, ids: Tensor, target: Tensor | null): Tensor {
+  if (!(model instanceof EncoderDecoderLM)) return model.forward(ids).logits
+  return model.forward(ids, target as Tensor).logits
+}
+
+function compareLogits(compute: () => Tensor, wanted: Tensor, tolerance: number): Check {
   return inferenceMode(() =>
     tidy(() => {
-      const difference = compare('logits', model.forward(ids).logits, wanted)
+      const difference = compare('logits', compute(), wanted)
       return { ...difference, ok: difference.absolute <= tolerance }
     }),
   )
@@ -74,16 +87,16 @@ export function compare(name: string, actual: Tensor, wanted: Tensor): Omit<Chec
   })
 }
 
-/** Greedy tokens from the recorded prompt on; the difference counts wrong tokens. */
-async function compareGreedy(model: CausalLM, generated: Tensor): Promise<Check> {
-  const wanted = Array.from(generated.reshape([-1]).toTypedArray<'i64'>(), Number)
-  const prompt = wanted.slice(0, promptLength)
-  const ids = [...prompt]
-  const options = { temperature: 0, maxNewTokens: wanted.length - prompt.length, stopIds: [] }
+/** Greedy tokens after a prompt; the difference counts wrong tokens. */
+async function compareGreedy(model: TextModel, prompt: number[], wanted: number[]): Promise<Check> {
+  const ids: number[] = []
+  const options = { temperature: 0, maxNewTokens: wanted.length, stopIds: [] }
   for await (const id of generate(model, prompt, options)) ids.push(id)
   const wrong = wanted.filter((id, i) => ids[i] !== id).length
   return { name: 'generated', absolute: wrong, relative: wrong / wanted.length, ok: wrong === 0 }
 }
 
-/** Recorded runs start from the first 9 ids of their row. */
+const idsOf = (tensor: Tensor): number[] => Array.from(tensor.reshape([-1]).toTypedArray<'i64'>(), Number)
+
+/** Recorded runs of decoders start from the first 9 ids of their row. */
 const promptLength = 9

@@ -27,11 +27,16 @@ export {
 } from './experts/matrix-product.ts'
 export { type ExpertModule, ModuleExperts } from './experts/module-experts.ts'
 export { chosenWidths, parameterPenalty } from './experts/parameter-penalty.ts'
-export { PlainMlp } from './experts/plain-mlp.ts'
+export { PlainMlp, type PlainMlpOptions } from './experts/plain-mlp.ts'
 export { SharedBaseExperts, type SharedBaseExpertsOptions, SharedBaseLinear } from './experts/shared-base.ts'
 export { SharedExpertMoe, type SharedExpertOptions, withSharedExpert } from './experts/shared-expert.ts'
 export { splitExperts } from './experts/split.ts'
-export { GatedExperts, PlainExperts, type StackedExpertsOptions } from './experts/stacked.ts'
+export {
+  GatedExperts,
+  PlainExperts,
+  type PlainExpertsOptions,
+  type StackedExpertsOptions,
+} from './experts/stacked.ts'
 export { type DispatchOptions, type LayerContext, MoeLayer, type MoeOutput } from './layer.ts'
 export {
   type BalanceConvention,

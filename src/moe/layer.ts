@@ -19,6 +19,8 @@ export type DispatchOptions =
   | { kind: 'dropless' }
   /** Experts take a bounded number of tokens; see CapacityOptions. */
   | ({ kind: 'capacity' } & CapacityOptions)
+  /** Experts take `slots` tokens of each sequence or of the batch; earlier tokens come first. */
+  | { kind: 'fixed-capacity'; slots: number; per: 'sequence' | 'batch' }
   /** A loop over all experts and tokens: slow, for comparison. */
   | { kind: 'reference' }
 
@@ -69,7 +71,7 @@ export class MoeLayer<
       tasks: tasks?.reshape([-1]) ?? null,
       sequenceLength: x.size(-2),
     }) as RoutingOf<G> & Routing
-    const served = this.#withinCapacity(routing) as RoutingOf<G> & Routing
+    const served = this.#withinCapacity(routing, x.size(-2)) as RoutingOf<G> & Routing
     return { y: this.#compute(xTD, served).view(x.shape), routing, served }
   }
 
@@ -83,11 +85,17 @@ export class MoeLayer<
     this.gate.discard?.()
   }
 
-  #withinCapacity(routing: Routing): Routing {
-    if (this.dispatch.kind !== 'capacity' || routing.kind !== 'token') return routing
+  #withinCapacity(routing: Routing, sequenceLength: number): Routing {
+    const { dispatch } = this
+    if (routing.kind !== 'token') return routing
+    if (dispatch.kind === 'fixed-capacity') {
+      const group = dispatch.per === 'sequence' ? { groupSize: sequenceLength } : {}
+      return dropBeyondCapacity(routing, dispatch.slots, group)
+    }
+    if (dispatch.kind !== 'capacity') return routing
     const [tokens, topK] = routing.indices.shape as [number, number]
     const sizes = { tokens, numExperts: this.gate.numExperts, topK }
-    return dropBeyondCapacity(routing, expertCapacity(sizes, this.dispatch, this.training), this.dispatch)
+    return dropBeyondCapacity(routing, expertCapacity(sizes, dispatch, this.training), dispatch)
   }
 
   #compute(xTD: Tensor, routing: Routing): Tensor {

@@ -19,10 +19,17 @@ export { Embedding, type EmbeddingOptions } from './embedding.ts'
 export { constant, normal, skipInit, truncatedNormal, uniform } from './init.ts'
 export { LatentAttention, type LatentAttentionOptions } from './latent-attention.ts'
 export { Linear } from './linear.ts'
+export {
+  type KeysValues,
+  MemoryAttention,
+  type MemoryAttentionInput,
+  type MemoryAttentionOptions,
+} from './memory-attention.ts'
 export { GatedMlp } from './mlp.ts'
 export { Module } from './module.ts'
 export { LayerNorm, RMSNorm } from './norm.ts'
 export { atLeastF32 } from './precision.ts'
+export { RelativePositionBias, type RelativePositionOptions, relativeBucket } from './relative-position.ts'
 export { halvesOfPairs, type Rotation, rotate, rotation } from './rope.ts'
 export {
   plainFrequencies,

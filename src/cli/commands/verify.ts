@@ -19,7 +19,8 @@ interface Flags {
 
 const help = `
 The reference is a safetensors file with 'input_ids' and 'logits', and perhaps
-greedy 'generated' ids (the first 9 are the prompt). With --train it is a
+greedy 'generated' ids (the first 9 are the prompt); for an encoder-decoder also
+'decoder_input_ids', and 'generated' answers the first row. With --train it is a
 recorded run: 'batches', 'loss', 'aux_loss', 'grad_norm' of every step and
 'grad.NAME' of the first (AdamW 1e-3, betas 0.9/0.95, decay 0.1 on everything,
 gradient norm clipped to 1, the balance loss of HF's Mixtral).
@@ -76,9 +77,9 @@ async function compareWith(folder: string, reference: string, { train, tolerance
 }
 
 async function checkIntegrity(folder: string, flags: Flags): Promise<void> {
-  const { matchTensors, readModelConfig, refuseNonFinite } = await import('../../models/index.ts')
+  const { matchTensors, readAnyConfig, refuseNonFinite } = await import('../../models/index.ts')
   const { verifyChecksums } = await import('../../train/index.ts')
-  const pieces = matchTensors(folder, readModelConfig(folder))
+  const pieces = matchTensors(folder, readAnyConfig(folder))
   const hasChecksums = existsSync(join(folder, 'checksums.json'))
   if (hasChecksums) await verifyChecksums(folder)
   refuseNonFinite(pieces)

@@ -4,7 +4,7 @@
 import { ConfigError } from '../../errors.ts'
 import type { CacheShape, KeyValueStore } from '../../nn/index.ts'
 import { type Device, type DType, empty, noGrad, type Tensor } from '../../torch/index.ts'
-import type { CausalLM, KeyValueCache } from '../decoder.ts'
+import type { KeyValueCache } from '../decoder.ts'
 
 /** One layer's keys and values in memory taken once for `capacity` positions. */
 class LayerStore implements KeyValueStore {
@@ -36,20 +36,27 @@ export interface CacheOptions {
   capacity: number
 }
 
+/** What a cache needs to know of its model. */
+export interface CachingModel {
+  readonly cacheShapes: readonly CacheShape[]
+  readonly dtype: DType
+  readonly device: Device
+}
+
 /** A cache for every layer of a model, of its dtype and on its device. Not for training: what is stored carries no gradient. */
 export class PreallocatedCache implements KeyValueCache {
   readonly layers: LayerStore[]
   readonly capacity: number
 
-  constructor(model: CausalLM, { batchSize = 1, capacity }: CacheOptions) {
+  constructor(model: CachingModel, { batchSize = 1, capacity }: CacheOptions) {
     if (!Number.isInteger(capacity) || capacity < 1) {
       throw new ConfigError(`must be a positive number of positions, got ${capacity}`, {
         path: 'cache.capacity',
       })
     }
-    const { dtype, device } = model.model.norm.weight
-    this.layers = model.model.layers.map(
-      layer => new LayerStore(layer.self_attn.cacheShape, batchSize, capacity, { dtype, device }),
+    const { dtype, device } = model
+    this.layers = model.cacheShapes.map(
+      shape => new LayerStore(shape, batchSize, capacity, { dtype, device }),
     )
     this.capacity = capacity
   }

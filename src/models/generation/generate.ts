@@ -1,11 +1,9 @@
 // Token by token: prefill once, then one position per step.
 
 import { ConfigError } from '../../errors.ts'
-import { inferenceMode, tensor, tidy } from '../../torch/index.ts'
-import type { CausalLM } from '../decoder.ts'
-import { PreallocatedCache } from './cache.ts'
 import { uniformSource } from './random.ts'
 import { checkSampling, type SamplingOptions, sampleToken } from './sampling.ts'
+import { Session, type TextModel } from './session.ts'
 
 export interface GenerateOptions extends SamplingOptions {
   /** Default 128, or what is left of the model's positions. */
@@ -28,7 +26,7 @@ export type StopReason = 'end-of-text' | 'stop-text' | 'max-new-tokens' | 'posit
  * @example for await (const id of generate(model, ids, { temperature: 0.8 })) process.stdout.write(decoder.push(id))
  */
 export async function* generate(
-  model: CausalLM,
+  model: TextModel,
   prompt: readonly number[],
   options: GenerateOptions = {},
 ): AsyncGenerator<number, StopReason> {
@@ -37,10 +35,9 @@ export async function* generate(
   const stops = new Set(options.stopIds ?? [model.config.eos_token_id].flat())
   const uniform = uniformSource(options.seed ?? 0)
   const history = [...prompt]
-  using cache = new PreallocatedCache(model, { capacity: prompt.length + limit })
-  for (let fresh: readonly number[] = prompt; history.length < prompt.length + limit; ) {
-    const logits = nextLogits(model, fresh, cache)
-    const id = sampleToken(logits, history, sampling, uniform)
+  using session = Session.start(model, prompt, limit)
+  for (let fresh = session.first; history.length < prompt.length + limit; ) {
+    const id = sampleToken(session.next(fresh), history, sampling, uniform)
     if (stops.has(id)) return 'end-of-text'
     history.push(id)
     fresh = [id]
@@ -51,19 +48,8 @@ export async function* generate(
   return limit < (options.maxNewTokens ?? limit) ? 'positions' : 'max-new-tokens'
 }
 
-/** The scores of the token after the last of `fresh`, which follow the cached ones. */
-function nextLogits(model: CausalLM, fresh: readonly number[], cache: PreallocatedCache): Float32Array {
-  return inferenceMode(() =>
-    tidy(() => {
-      const ids = tensor([fresh.map(BigInt)]).to(model.model.norm.weight.device) // [1, T]
-      const { logits } = model.forward(ids, { cache })
-      return logits.select(0, 0).select(0, -1).float().toTypedArray<'f32'>()
-    }),
-  )
-}
-
-function newTokenLimit(model: CausalLM, prompt: readonly number[], wanted = 128): number {
-  const { vocab_size, max_position_embeddings } = model.config
+function newTokenLimit(model: TextModel, prompt: readonly number[], wanted = 128): number {
+  const { vocab_size } = model.config
   if (prompt.length === 0) throw new ConfigError('is empty: give at least one token', { path: 'prompt' })
   const outside = prompt.find(id => !(Number.isInteger(id) && id >= 0 && id < vocab_size))
   if (outside !== undefined) {
@@ -71,11 +57,14 @@ function newTokenLimit(model: CausalLM, prompt: readonly number[], wanted = 128)
       path: 'prompt',
     })
   }
-  if (prompt.length >= max_position_embeddings) {
+  // Positions of an encoder-decoder are counted on without end.
+  const positions = 'max_position_embeddings' in model.config ? model.config.max_position_embeddings : null
+  if (positions === null) return wanted
+  if (prompt.length >= positions) {
     throw new ConfigError(
-      `has ${prompt.length} tokens; the model's ${max_position_embeddings} positions leave no room to continue`,
+      `has ${prompt.length} tokens; the model's ${positions} positions leave no room to continue`,
       { path: 'prompt' },
     )
   }
-  return Math.min(wanted, max_position_embeddings - prompt.length)
+  return Math.min(wanted, positions - prompt.length)
 }

@@ -2,8 +2,8 @@
 
 import { StreamDecoder, type Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
-import type { CausalLM } from '../decoder.ts'
 import { type GenerateOptions, generate, type StopReason } from './generate.ts'
+import type { TextModel } from './session.ts'
 
 export interface GenerateTextOptions extends GenerateOptions {
   /** The text ends before the first of these that appears. */
@@ -23,7 +23,7 @@ export interface GenerationEnd {
  * @throws ConfigError when the tokenizer does not fit the model
  */
 export async function* generateText(
-  model: CausalLM,
+  model: TextModel,
   tokenizer: Tokenizer,
   prompt: string,
   { stop = [], ...options }: GenerateTextOptions = {},
@@ -53,7 +53,7 @@ function textStart({ specialIds: { eos, bos } }: Tokenizer): number {
   return eos ?? bos ?? 0
 }
 
-function refuseOther(model: CausalLM, tokenizer: Tokenizer): void {
+function refuseOther(model: TextModel, tokenizer: Tokenizer): void {
   const { vocab_size } = model.config
   if (tokenizer.vocabSize <= vocab_size) return
   throw new ConfigError(

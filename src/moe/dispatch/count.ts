@@ -17,7 +17,8 @@ export function countPerExpert(routing: Routing): number[] {
   }
 }
 
-function countIndices(indices: Tensor, numExperts: number): number[] {
+/** How often each of 0 .. count-1 occurs; -1 stands for none. */
+export function countIndices(indices: Tensor, numExperts: number): number[] {
   return tidy(() => {
     const counts = indices
       .reshape([-1])

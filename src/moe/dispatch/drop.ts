@@ -1,9 +1,10 @@
 // Who is dropped when more tokens choose an expert than it takes.
 // Shapes: T tokens, E experts, K slots per token.
 
+import { ConfigError } from '../../errors.ts'
 import { arange, noGrad, randperm, type Tensor, tensor, tidy } from '../../torch/index.ts'
 import type { TokenRouting } from '../routing.ts'
-import { countPerExpert } from './count.ts'
+import { countIndices } from './count.ts'
 import { rerouteOverflow } from './overflow.ts'
 
 /** In which order slots queue at their experts. */
@@ -27,6 +28,8 @@ export interface DropOptions {
   renormalize?: boolean
   /** Choices that a token which lost a slot may try in its place (Mesh "no token left behind": 4). Default 0. */
   retries?: number
+  /** Tokens that share queues, one group after the other: a group's tokens compete with each other only. Default: all. */
+  groupSize?: number
 }
 
 /**
@@ -35,9 +38,16 @@ export interface DropOptions {
 export function dropBeyondCapacity(
   routing: TokenRouting,
   capacity: number,
-  { policy = 'position', renormalize = false, retries = 0 }: DropOptions = {},
+  { policy = 'position', renormalize = false, retries = 0, groupSize }: DropOptions = {},
 ): TokenRouting {
-  const keptTK = noGrad(() => tidy(() => queuePositions(routing, queueOrder(routing, policy)).lt(capacity)))
+  if (retries > 0 && groupSize !== undefined)
+    throw new ConfigError('cannot be tried within groups of tokens', { path: 'dispatch.retries' })
+  const keptTK = noGrad(() =>
+    tidy(() => {
+      const [queues, count] = queueOfSlot(routing, groupSize)
+      return queuePositions(queues, count, queueOrder(routing, policy)).lt(capacity)
+    }),
+  )
   const kept = keepSlots(routing, keptTK)
   const filled = retries > 0 ? rerouteOverflow(routing, kept, capacity, retries) : kept
   return renormalize ? { ...filled, weights: shareOfSum(filled.weights) } : filled
@@ -77,12 +87,20 @@ function tokenOrder(probs: Tensor, policy: 'position' | 'prioritized' | 'random'
 
 const stableDescending = (values: Tensor): Tensor => values.argsort(-1, true)
 
-/** [T, K]: each slot's place in its expert's queue, counting from 0. */
-function queuePositions(routing: TokenRouting, queueN: Tensor): Tensor {
-  const { indices } = routing
+/** i64 [T, K]: the queue that each slot stands in, -1 for none; and how many queues there are. */
+function queueOfSlot({ indices, probs }: TokenRouting, groupSize?: number): [Tensor, number] {
+  const [tokens, experts] = probs.shape as [number, number]
+  if (groupSize === undefined || groupSize >= tokens) return [indices, experts]
+  const groupT1 = arange(0, tokens, 1, { device: indices.device }).floorDivide(groupSize).unsqueeze(1)
+  const queues = indices.add(groupT1.mul(experts)).maskedFill(indices.lt(0), -1)
+  return [queues, Math.ceil(tokens / groupSize) * experts]
+}
+
+/** [T, K]: each slot's place in its queue, counting from 0. */
+function queuePositions(indices: Tensor, queues: number, queueN: Tensor): Tensor {
   const expertN = indices.reshape([-1]).indexSelect(0, queueN)
   const order = expertN.argsort(0) // stable: one expert's slots stay in the order of the queue
-  const counts = countPerExpert(routing)
+  const counts = countIndices(indices, queues)
   const empty = indices.numel - counts.reduce((sum, count) => sum + count, 0)
   const starts = runningStarts([empty, ...counts]).to(indices.device)
   const sortedExpert = expertN.indexSelect(0, order).add(1)

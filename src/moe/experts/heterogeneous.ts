@@ -42,5 +42,7 @@ export class HeterogeneousExperts extends ModuleExperts {
 function makeExpert(hiddenSize: number, options: HeterogeneousExpertOptions, e: number): ExpertModule {
   const { intermediateSize: width, gated = true, activation } = options
   checkWhole(width, 1, `experts.${e}.intermediateSize`)
-  return gated ? new GatedMlp(hiddenSize, width, activation) : new PlainMlp(hiddenSize, width, activation)
+  return gated
+    ? new GatedMlp(hiddenSize, width, activation)
+    : new PlainMlp(hiddenSize, width, activation ? { activation } : {})
 }

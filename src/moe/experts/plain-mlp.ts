@@ -3,16 +3,27 @@
 import { type Activation, activate, Linear, Module } from '../../nn/index.ts'
 import type { Tensor } from '../../torch/index.ts'
 
-/** `down(act(up(x)))`: [..., hidden] -> [..., hidden], without biases. Default activation relu, as for PlainExperts. */
+export interface PlainMlpOptions {
+  /** Default relu, as for PlainExperts. */
+  activation?: Activation
+  /** Biases of both projections. Default false. */
+  bias?: boolean
+}
+
+/** `down(act(up(x)))`: [..., hidden] -> [..., hidden]. */
 export class PlainMlp extends Module {
   readonly up_proj: Linear
   readonly down_proj: Linear
   readonly activation: Activation
 
-  constructor(hiddenSize: number, intermediateSize: number, activation: Activation = 'relu') {
+  constructor(
+    hiddenSize: number,
+    intermediateSize: number,
+    { activation = 'relu', bias = false }: PlainMlpOptions = {},
+  ) {
     super()
-    this.up_proj = new Linear(hiddenSize, intermediateSize, { bias: false })
-    this.down_proj = new Linear(intermediateSize, hiddenSize, { bias: false })
+    this.up_proj = new Linear(hiddenSize, intermediateSize, { bias })
+    this.down_proj = new Linear(intermediateSize, hiddenSize, { bias })
     this.activation = activation
   }
 

@@ -35,9 +35,14 @@ abstract class StackedExperts extends Module implements Experts {
   /** One expert, given its slice of each weight tensor. */
   protected abstract apply(x: Tensor, weights: readonly Tensor[]): Tensor
 
+  /** What one expert takes a slice of: the projections, and biases if it has them. */
+  protected get stacks(): readonly Parameter[] {
+    return [this.up, this.down_proj]
+  }
+
   mixture(xTD: Tensor, { indices, weights }: TokenRouting): Tensor | null {
     const { up, down_proj, activation } = this
-    if (this.#drops || !hasKernel('experts', xTD, up, down_proj)) return null
+    if (this.#drops || this.stacks.length > 2 || !hasKernel('experts', xTD, up, down_proj)) return null
     return fusedExperts(
       xTD,
       indices,
@@ -50,7 +55,7 @@ abstract class StackedExperts extends Module implements Experts {
   }
 
   forward(xND: Tensor, counts: readonly number[]): Tensor {
-    const slices = [this.up.unbind(), this.down_proj.unbind()]
+    const slices = this.stacks.map(stack => stack.unbind())
     return throughGroups(xND, counts, (e, group) =>
       this.apply(
         group,
@@ -60,7 +65,10 @@ abstract class StackedExperts extends Module implements Experts {
   }
 
   expert(index: number, x: Tensor): Tensor {
-    return this.apply(x, [this.up.select(0, index), this.down_proj.select(0, index)])
+    return this.apply(
+      x,
+      this.stacks.map(stack => stack.select(0, index)),
+    )
   }
 
   /** Dropout of the hidden activation, [n, F] -> [n, F]. */
@@ -95,40 +103,70 @@ export class GatedExperts extends StackedExperts {
     return this.gate_up_proj
   }
 
-  protected override apply(x: Tensor, [gateUp, down]: readonly [Tensor, Tensor]): Tensor {
+  protected override apply(x: Tensor, weights: readonly Tensor[]): Tensor {
+    const [gateUp, down] = weights as [Tensor, Tensor]
     const [gate, up] = linear(x, gateUp).chunk(2, -1) as [Tensor, Tensor] // [n, F] each
     return linear(this.drop(activate(gate, this.activation).mul(up)), down)
   }
+}
+
+export interface PlainExpertsOptions extends StackedExpertsOptions {
+  /** Biases of both projections, which NLLB has. Default false. */
+  bias?: boolean
 }
 
 /** `down(act(up(x)))`, the two-matrix feed-forward of GShard, Switch and GLaM. */
 export class PlainExperts extends StackedExperts {
   readonly up_proj: Parameter // [E, F, D]
   readonly down_proj: Parameter // [E, D, F]
+  readonly up_proj_bias: Parameter | null // [E, F]
+  readonly down_proj_bias: Parameter | null // [E, D]
   readonly numExperts: number
   readonly activation: Activation
   readonly dropout: number
 
-  constructor(options: StackedExpertsOptions) {
+  constructor(options: PlainExpertsOptions) {
     super()
-    const { numExperts, hiddenSize, intermediateSize, activation = 'relu', dropout = 0 } = options
+    const {
+      numExperts,
+      hiddenSize,
+      intermediateSize,
+      activation = 'relu',
+      dropout = 0,
+      bias = false,
+    } = options
     this.numExperts = numExperts
     this.activation = activation
     this.dropout = checkRate(dropout, 'experts.dropout')
     this.up_proj = stack(numExperts, intermediateSize, hiddenSize)
     this.down_proj = stack(numExperts, hiddenSize, intermediateSize)
+    this.up_proj_bias = bias ? biases(numExperts, intermediateSize, hiddenSize) : null
+    this.down_proj_bias = bias ? biases(numExperts, hiddenSize, intermediateSize) : null
   }
 
   protected override get up(): Parameter {
     return this.up_proj
   }
 
-  protected override apply(x: Tensor, [up, down]: readonly [Tensor, Tensor]): Tensor {
-    return linear(this.drop(activate(linear(x, up), this.activation)), down)
+  protected override get stacks(): readonly Parameter[] {
+    const { up_proj, down_proj, up_proj_bias, down_proj_bias } = this
+    return up_proj_bias && down_proj_bias
+      ? [up_proj, down_proj, up_proj_bias, down_proj_bias]
+      : [up_proj, down_proj]
+  }
+
+  protected override apply(x: Tensor, weights: readonly Tensor[]): Tensor {
+    const [up, down, upBias, downBias] = weights as [Tensor, Tensor, Tensor?, Tensor?]
+    return linear(this.drop(activate(linear(x, up, upBias), this.activation)), down, downBias)
   }
 }
 
 /** E linear maps `in` -> `out`, initially uniform on `+-1/sqrt(in)`. */
 function stack(numExperts: number, out: number, into: number): Parameter {
   return new Parameter(uniform(empty([numExperts, out, into]), 1 / Math.sqrt(into)))
+}
+
+/** E biases, initially as their maps. */
+function biases(numExperts: number, out: number, into: number): Parameter {
+  return new Parameter(uniform(empty([numExperts, out]), 1 / Math.sqrt(into)))
 }

@@ -1,0 +1,296 @@
+// NLLB-MoE (arXiv:2207.04672): a translation model with fairseq's top-2 experts in every n-th layer.
+
+import { z } from 'zod'
+import {
+  type DispatchOptions,
+  type LayerContext,
+  MoeLayer,
+  type MoeOutput,
+  PlainExperts,
+  PlainMlp,
+  type SecondExpertPolicy,
+  Top2Router,
+} from '../moe/index.ts'
+import { type Activation, LayerNorm, MemoryAttention } from '../nn/index.ts'
+import { arange, cat, noGrad, type Tensor, tidy } from '../torch/index.ts'
+import { linearShapes, type NamedShapes, type ParameterShapes } from './architecture.ts'
+import { activationOf, check, hfActivation, refuseUnsupported } from './config.ts'
+import { type EncoderDecoderConfig, EncoderDecoderLM, type Side } from './encoder-decoder.ts'
+import {
+  type EncoderDecoderArchitecture,
+  encoderDecoderShapes,
+  perExpertPieces,
+  specialTokenFields,
+} from './encoder-decoder-architecture.ts'
+import { describeExperts, expertCount, layerNumber, width } from './moe-config.ts'
+
+export interface NllbMoeConfig extends EncoderDecoderConfig {
+  model_type: 'nllb-moe'
+  encoder_layers: number
+  decoder_layers: number
+  encoder_attention_heads: number
+  decoder_attention_heads: number
+  encoder_ffn_dim: number
+  decoder_ffn_dim: number
+  /** Every n-th layer has experts (layer i when n divides i + 1); 0: none. */
+  encoder_sparse_step: number
+  decoder_sparse_step: number
+  num_experts: number
+  /** Slots per expert in evaluation where no token fraction says otherwise. */
+  expert_capacity: number
+  /** Slots per expert in evaluation as a share of all tokens; not above 0: expert_capacity counts. */
+  moe_eval_capacity_token_fraction: number
+  /** Rate at which tokens skip their experts in training, where evaluation scales by one minus it. */
+  moe_token_dropout: number
+  second_expert_policy: SecondExpertPolicy
+  normalize_router_prob_before_dropping: boolean
+  batch_prioritized_routing: boolean
+  router_bias: boolean
+  router_ignore_padding_tokens: boolean
+  activation_function: Activation
+  scale_embedding: boolean
+  max_position_embeddings: number
+  init_std: number
+  router_aux_loss_coef: number
+  router_z_loss_coef: number
+}
+
+const layers = layerNumber.max(1000)
+const coefficient = z.number().nonnegative()
+
+const fields = z.looseObject({
+  vocab_size: width.default(128_112),
+  d_model: width.default(1024),
+  encoder_layers: layers.min(1).default(12),
+  decoder_layers: layers.min(1).default(12),
+  encoder_attention_heads: width.default(16),
+  decoder_attention_heads: width.default(16),
+  encoder_ffn_dim: width.default(4096),
+  decoder_ffn_dim: width.default(4096),
+  encoder_sparse_step: layers.default(4),
+  decoder_sparse_step: layers.default(4),
+  num_experts: expertCount.min(2).default(128),
+  expert_capacity: width.default(64),
+  moe_eval_capacity_token_fraction: z.number().default(1),
+  moe_token_dropout: z.number().min(0).lt(1).default(0.2),
+  second_expert_policy: z.enum(['all', 'sampling', 'random']).default('all'),
+  normalize_router_prob_before_dropping: z.boolean().default(false),
+  batch_prioritized_routing: z.boolean().default(false),
+  router_bias: z.boolean().default(false),
+  router_ignore_padding_tokens: z.boolean().default(false),
+  activation_function: z.string().default('relu'),
+  scale_embedding: z.boolean().default(true),
+  max_position_embeddings: width.default(1024),
+  init_std: z.number().positive().default(0.02),
+  router_aux_loss_coef: coefficient.default(0.001),
+  router_z_loss_coef: coefficient.default(0.001),
+  tie_word_embeddings: z.boolean().default(true),
+  ...specialTokenFields({ pad: 1, eos: 2, bos: 0, start: 2 }),
+})
+
+const fixed = { router_dtype: ['float32'] }
+
+export class NllbMoeForConditionalGeneration extends EncoderDecoderLM {
+  constructor(config: NllbMoeConfig) {
+    const { d_model, encoder_attention_heads: heads } = config
+    super(config, {
+      layers: { encoder: config.encoder_layers, decoder: config.decoder_layers },
+      attention: () =>
+        new MemoryAttention({ hiddenSize: d_model, numHeads: heads, headDim: d_model / heads, bias: true }),
+      norm: () => new LayerNorm(d_model, 1e-5),
+      feedForward: (side, layer) => {
+        const inner = side === 'encoder' ? config.encoder_ffn_dim : config.decoder_ffn_dim
+        return isSparse(config, side, layer)
+          ? moeBlock(config, inner)
+          : new PlainMlp(d_model, inner, { activation: config.activation_function, bias: true })
+      },
+      embed: (vectors, ids, past) => {
+        const scaled = config.scale_embedding ? vectors.mul(Math.sqrt(d_model)) : vectors
+        return scaled.add(sinusoids(positionsOf(ids, config.pad_token_id, past), d_model).to(vectors.dtype))
+      },
+      initializerRange: config.init_std,
+      routesPadding: !config.router_ignore_padding_tokens,
+    })
+  }
+}
+
+/** What a token gets from its experts, scaled in evaluation for what token dropout leaves out in training. */
+class TokenDropoutMoe extends MoeLayer<Top2Router, PlainExperts> {
+  readonly #kept: number
+
+  constructor(gate: Top2Router, experts: PlainExperts, dispatch: DispatchOptions, dropout: number) {
+    super(gate, experts, dispatch)
+    this.#kept = 1 - dropout
+  }
+
+  override forward(x: Tensor, context: LayerContext = {}): MoeOutput {
+    const output = super.forward(x, context)
+    return this.training || this.#kept === 1 ? output : { ...output, y: output.y.mul(this.#kept) }
+  }
+}
+
+function moeBlock(config: NllbMoeConfig, intermediateSize: number): TokenDropoutMoe {
+  const sizes = { hiddenSize: config.d_model, numExperts: config.num_experts }
+  const normalize = config.normalize_router_prob_before_dropping
+  const gate = new Top2Router({
+    ...sizes,
+    policy: config.second_expert_policy,
+    threshold: 0.5,
+    normalize,
+    bias: config.router_bias,
+  })
+  const activation = config.activation_function
+  const experts = new PlainExperts({ ...sizes, intermediateSize, activation, bias: true })
+  return new TokenDropoutMoe(gate, experts, dispatchOf(config), config.moe_token_dropout)
+}
+
+/** In training `2 ceil(T / E)` slots, in evaluation by token fraction or expert_capacity. */
+function dispatchOf(config: NllbMoeConfig): DispatchOptions {
+  const fraction = config.moe_eval_capacity_token_fraction
+  if (fraction <= 0) return { kind: 'fixed-capacity', slots: config.expert_capacity, per: 'batch' }
+  return {
+    kind: 'capacity',
+    factor: 2,
+    share: 'tokens',
+    minimum: 1,
+    evalTokenFraction: fraction,
+    policy: config.batch_prioritized_routing ? 'prioritized' : 'position',
+    renormalize: !config.normalize_router_prob_before_dropping,
+  }
+}
+
+const isSparse = (config: NllbMoeConfig, side: Side, layer: number): boolean => {
+  const step = side === 'encoder' ? config.encoder_sparse_step : config.decoder_sparse_step
+  return step > 0 && (layer + 1) % step === 0
+}
+
+/** i64 [B, T]: tokens that are no padding count on from pad + 1; padding has pad (fairseq). */
+function positionsOf(ids: Tensor, pad: number, past: number): Tensor {
+  const real = ids.ne(pad).long()
+  return real.cumsum(1).add(past).mul(real).add(pad)
+}
+
+/** `[sin(p w_i), cos(p w_i)]`, `w_i = 10000^(-i / (d/2 - 1))`: [B, T] -> [B, T, d]. */
+function sinusoids(positions: Tensor, d: number): Tensor {
+  return noGrad(() =>
+    tidy(() => {
+      const half = d / 2
+      const exponents = arange(0, half, 1, { dtype: 'f32', device: positions.device })
+      const frequencies = exponents.mul(-Math.log(10_000) / (half - 1)).exp() // [d / 2]
+      const angles = positions.to('f32').unsqueeze(-1).mul(frequencies) // [B, T, d / 2]
+      return cat([angles.sin(), angles.cos()], -1)
+    }),
+  )
+}
+
+export const nllbMoe: EncoderDecoderArchitecture<NllbMoeConfig> = {
+  parseConfig,
+  feedForward: config => {
+    const sparse = sparseLayers(config, 'encoder') + sparseLayers(config, 'decoder')
+    return describeExperts(config.num_experts, 2, sparse, config.encoder_layers + config.decoder_layers)
+  },
+  toJson: (config, dtype) => ({
+    architectures: ['NllbMoeForConditionalGeneration'],
+    ...config,
+    activation_function: hfActivation(config.activation_function),
+    is_encoder_decoder: true,
+    router_dtype: 'float32',
+    dtype,
+    torch_dtype: dtype,
+  }),
+  parameterShapes,
+  checkpointPieces: config =>
+    perExpertPieces(parameterShapes(config), publishedName, { up_proj: 'fc1', down_proj: 'fc2' }),
+  isIgnored: (_, name) => /^model\.(encoder|decoder)\.(embed_tokens|embed_positions)\./.test(name),
+  inactiveParameters: (config, side, layer) => {
+    if (!isSparse(config, side, layer)) return 0
+    const inner = side === 'encoder' ? config.encoder_ffn_dim : config.decoder_ffn_dim
+    return (config.num_experts - 2) * (2 * config.d_model * inner + inner + config.d_model)
+  },
+  layers: config => ({ encoder: config.encoder_layers, decoder: config.decoder_layers }),
+  create: config => new NllbMoeForConditionalGeneration(config),
+}
+
+function sparseLayers(config: NllbMoeConfig, side: Side): number {
+  const all = side === 'encoder' ? config.encoder_layers : config.decoder_layers
+  return Array.from({ length: all }, (_, layer) => layer).filter(layer => isSparse(config, side, layer))
+    .length
+}
+
+function parseConfig(json: unknown, source: string): NllbMoeConfig {
+  refuseUnsupported(json, fixed, source)
+  const parsed = check(fields, json, source)
+  const { d_model, encoder_attention_heads: heads, decoder_attention_heads } = parsed
+  refuseUnsupported(parsed, { decoder_attention_heads: [heads] }, source)
+  refuseUnsupported({ d_model: d_model % (2 * heads) }, { d_model: [0] }, source)
+  return {
+    model_type: 'nllb-moe',
+    vocab_size: parsed.vocab_size,
+    d_model,
+    encoder_layers: parsed.encoder_layers,
+    decoder_layers: parsed.decoder_layers,
+    encoder_attention_heads: heads,
+    decoder_attention_heads,
+    encoder_ffn_dim: parsed.encoder_ffn_dim,
+    decoder_ffn_dim: parsed.decoder_ffn_dim,
+    encoder_sparse_step: parsed.encoder_sparse_step,
+    decoder_sparse_step: parsed.decoder_sparse_step,
+    num_experts: parsed.num_experts,
+    expert_capacity: parsed.expert_capacity,
+    moe_eval_capacity_token_fraction: parsed.moe_eval_capacity_token_fraction,
+    moe_token_dropout: parsed.moe_token_dropout,
+    second_expert_policy: parsed.second_expert_policy,
+    normalize_router_prob_before_dropping: parsed.normalize_router_prob_before_dropping,
+    batch_prioritized_routing: parsed.batch_prioritized_routing,
+    router_bias: parsed.router_bias,
+    router_ignore_padding_tokens: parsed.router_ignore_padding_tokens,
+    activation_function: activationOf(parsed.activation_function, source),
+    scale_embedding: parsed.scale_embedding,
+    max_position_embeddings: parsed.max_position_embeddings,
+    init_std: parsed.init_std,
+    router_aux_loss_coef: parsed.router_aux_loss_coef,
+    router_z_loss_coef: parsed.router_z_loss_coef,
+    tie_word_embeddings: parsed.tie_word_embeddings,
+    pad_token_id: parsed.pad_token_id,
+    bos_token_id: parsed.bos_token_id,
+    eos_token_id: parsed.eos_token_id,
+    decoder_start_token_id: parsed.decoder_start_token_id,
+  }
+}
+
+function parameterShapes(config: NllbMoeConfig): ParameterShapes {
+  const { d_model: hidden, num_experts: experts } = config
+  return encoderDecoderShapes(config, {
+    layers: { encoder: config.encoder_layers, decoder: config.decoder_layers },
+    attention: {
+      ...linearShapes('q_proj', [hidden, hidden], true),
+      ...linearShapes('k_proj', [hidden, hidden], true),
+      ...linearShapes('v_proj', [hidden, hidden], true),
+      ...linearShapes('out_proj', [hidden, hidden], true),
+    },
+    norm: { weight: [hidden], bias: [hidden] },
+    feedForward: (side, layer): NamedShapes => {
+      const inner = side === 'encoder' ? config.encoder_ffn_dim : config.decoder_ffn_dim
+      return isSparse(config, side, layer)
+        ? {
+            ...linearShapes('gate', [experts, hidden], config.router_bias),
+            'experts.up_proj': [experts, inner, hidden],
+            'experts.down_proj': [experts, hidden, inner],
+            'experts.up_proj_bias': [experts, inner],
+            'experts.down_proj_bias': [experts, hidden],
+          }
+        : {
+            ...linearShapes('up_proj', [inner, hidden], true),
+            ...linearShapes('down_proj', [hidden, inner], true),
+          }
+    },
+  })
+}
+
+function publishedName(path: string): string {
+  const name = path
+    .replace('.ffn.gate.', '.ffn.router.classifier.')
+    .replace('.ffn.up_proj.', '.ffn.fc1.')
+    .replace('.ffn.down_proj.', '.ffn.fc2.')
+  return path.startsWith('lm_head.') ? path : `model.${name}`
+}

@@ -1,0 +1,246 @@
+// Switch Transformers (arXiv:2101.03961): T5 with one expert per token in every other layer, and a fixed capacity.
+
+import { z } from 'zod'
+import { type DispatchOptions, MoeLayer, PlainExperts, PlainMlp, TopKRouter } from '../moe/index.ts'
+import { type Activation, MemoryAttention, RelativePositionBias, RMSNorm } from '../nn/index.ts'
+import { linearShapes, type NamedShapes, type ParameterShapes } from './architecture.ts'
+import { activationOf, check, hfActivation, refuseUnsupported } from './config.ts'
+import { type EncoderDecoderConfig, EncoderDecoderLM, type Side } from './encoder-decoder.ts'
+import {
+  type EncoderDecoderArchitecture,
+  encoderDecoderShapes,
+  perExpertPieces,
+  specialTokenFields,
+} from './encoder-decoder-architecture.ts'
+import { describeExperts, expertCount, layerNumber, width } from './moe-config.ts'
+
+export interface SwitchTransformersConfig extends EncoderDecoderConfig {
+  model_type: 'switch_transformers'
+  d_kv: number
+  d_ff: number
+  num_layers: number
+  num_decoder_layers: number
+  num_sparse_encoder_layers: number
+  num_sparse_decoder_layers: number
+  num_heads: number
+  num_experts: number
+  /** Tokens that an expert takes of each sequence. */
+  expert_capacity: number
+  router_bias: boolean
+  router_jitter_noise: number
+  router_ignore_padding_tokens: boolean
+  relative_attention_num_buckets: number
+  relative_attention_max_distance: number
+  layer_norm_epsilon: number
+  dense_act_fn: Activation
+  initializer_factor: number
+  router_aux_loss_coef: number
+  router_z_loss_coef: number
+}
+
+const layers = layerNumber.max(1000)
+const coefficient = z.number().nonnegative()
+
+const fields = z.looseObject({
+  vocab_size: width.default(32_128),
+  d_model: width.default(768),
+  d_kv: width.default(64),
+  d_ff: width.default(2048),
+  num_layers: layers.min(1).default(12),
+  num_decoder_layers: layers.min(1).nullish(),
+  num_sparse_encoder_layers: layers.default(3),
+  num_sparse_decoder_layers: layers.default(3),
+  num_heads: width.default(12),
+  num_experts: expertCount.default(8),
+  expert_capacity: width.default(64),
+  router_bias: z.boolean().default(false),
+  router_jitter_noise: z.number().min(0).lt(1).default(0.01),
+  router_ignore_padding_tokens: z.boolean().default(false),
+  relative_attention_num_buckets: z.int().min(4).max(65_536).default(32),
+  relative_attention_max_distance: z.int().min(2).max(1e9).default(128),
+  layer_norm_epsilon: z.number().nonnegative().default(1e-6),
+  dense_act_fn: z.string().default('relu'),
+  initializer_factor: z.number().positive().default(1),
+  router_aux_loss_coef: coefficient.default(0.001),
+  router_z_loss_coef: coefficient.default(0.001),
+  tie_word_embeddings: z.boolean().default(true),
+  ...specialTokenFields({ pad: 0, eos: 1, bos: null, start: 0 }),
+})
+
+/** Of the values that change the computation, the ones that are computed here. */
+const fixed = { router_dtype: ['float32'], is_gated_act: [false] }
+
+export class SwitchTransformersForConditionalGeneration extends EncoderDecoderLM {
+  constructor(config: SwitchTransformersConfig) {
+    const { d_model, num_heads } = config
+    super(config, {
+      layers: { encoder: config.num_layers, decoder: config.num_decoder_layers },
+      attention: () =>
+        new MemoryAttention({ hiddenSize: d_model, numHeads: num_heads, headDim: config.d_kv, scale: 1 }),
+      norm: () => new RMSNorm(d_model, config.layer_norm_epsilon),
+      feedForward: (side, layer) =>
+        isSparse(config, side, layer)
+          ? moeBlock(config)
+          : new PlainMlp(d_model, config.d_ff, { activation: config.dense_act_fn }),
+      positionBias: side =>
+        new RelativePositionBias({
+          numHeads: num_heads,
+          numBuckets: config.relative_attention_num_buckets,
+          maxDistance: config.relative_attention_max_distance,
+          bidirectional: side === 'encoder',
+        }),
+      headScale: d_model ** -0.5,
+      initializerRange: 0.02 * config.initializer_factor,
+      routesPadding: !config.router_ignore_padding_tokens,
+    })
+  }
+}
+
+function moeBlock(config: SwitchTransformersConfig): MoeLayer {
+  const sizes = { hiddenSize: config.d_model, numExperts: config.num_experts }
+  const gate = new TopKRouter({
+    ...sizes,
+    topK: 1,
+    normalize: false,
+    jitter: config.router_jitter_noise,
+    bias: config.router_bias,
+  })
+  const experts = new PlainExperts({
+    ...sizes,
+    intermediateSize: config.d_ff,
+    activation: config.dense_act_fn,
+  })
+  const dispatch: DispatchOptions = { kind: 'fixed-capacity', slots: config.expert_capacity, per: 'sequence' }
+  return new MoeLayer(gate, experts, dispatch)
+}
+
+/** Layers 1, 1 + n, 1 + 2n, ... where n is the number of layers for each sparse one. */
+function isSparse(config: SwitchTransformersConfig, side: Side, layer: number): boolean {
+  const [all, sparse] =
+    side === 'encoder'
+      ? [config.num_layers, config.num_sparse_encoder_layers]
+      : [config.num_decoder_layers, config.num_sparse_decoder_layers]
+  if (sparse === 0) return false
+  const step = Math.max(1, Math.floor(all / sparse))
+  return step === 1 || layer % step === 1
+}
+
+export const switchTransformers: EncoderDecoderArchitecture<SwitchTransformersConfig> = {
+  parseConfig,
+  feedForward: config => {
+    const sparse = sparseLayers(config, 'encoder') + sparseLayers(config, 'decoder')
+    return describeExperts(config.num_experts, 1, sparse, config.num_layers + config.num_decoder_layers)
+  },
+  toJson: (config, dtype) => ({
+    architectures: ['SwitchTransformersForConditionalGeneration'],
+    ...config,
+    dense_act_fn: hfActivation(config.dense_act_fn),
+    encoder_sparse_step: stepOf(config.num_layers, config.num_sparse_encoder_layers),
+    decoder_sparse_step: stepOf(config.num_decoder_layers, config.num_sparse_decoder_layers),
+    is_encoder_decoder: true,
+    router_dtype: 'float32',
+    dtype,
+    torch_dtype: dtype,
+  }),
+  parameterShapes,
+  checkpointPieces: config =>
+    perExpertPieces(parameterShapes(config), publishedName, { up_proj: 'wi', down_proj: 'wo' }),
+  isIgnored: (_, name) => /^(encoder|decoder)\.embed_tokens\.weight$/.test(name),
+  inactiveParameters: (config, side, layer) =>
+    isSparse(config, side, layer) ? (config.num_experts - 1) * 2 * config.d_model * config.d_ff : 0,
+  layers: config => ({ encoder: config.num_layers, decoder: config.num_decoder_layers }),
+  create: config => new SwitchTransformersForConditionalGeneration(config),
+}
+
+const stepOf = (all: number, sparse: number): number => (sparse === 0 ? all : Math.floor(all / sparse))
+
+function sparseLayers(config: SwitchTransformersConfig, side: Side): number {
+  const all = side === 'encoder' ? config.num_layers : config.num_decoder_layers
+  return Array.from({ length: all }, (_, layer) => layer).filter(layer => isSparse(config, side, layer))
+    .length
+}
+
+function parseConfig(json: unknown, source: string): SwitchTransformersConfig {
+  refuseUnsupported(json, fixed, source)
+  const { num_decoder_layers, dense_act_fn, ...rest } = check(fields, json, source)
+  return {
+    model_type: 'switch_transformers',
+    vocab_size: rest.vocab_size,
+    d_model: rest.d_model,
+    d_kv: rest.d_kv,
+    d_ff: rest.d_ff,
+    num_layers: rest.num_layers,
+    num_decoder_layers: num_decoder_layers ?? rest.num_layers,
+    num_sparse_encoder_layers: rest.num_sparse_encoder_layers,
+    num_sparse_decoder_layers: rest.num_sparse_decoder_layers,
+    num_heads: rest.num_heads,
+    num_experts: rest.num_experts,
+    expert_capacity: rest.expert_capacity,
+    router_bias: rest.router_bias,
+    router_jitter_noise: rest.router_jitter_noise,
+    router_ignore_padding_tokens: rest.router_ignore_padding_tokens,
+    relative_attention_num_buckets: rest.relative_attention_num_buckets,
+    relative_attention_max_distance: rest.relative_attention_max_distance,
+    layer_norm_epsilon: rest.layer_norm_epsilon,
+    dense_act_fn: activationOf(dense_act_fn, source),
+    initializer_factor: rest.initializer_factor,
+    router_aux_loss_coef: rest.router_aux_loss_coef,
+    router_z_loss_coef: rest.router_z_loss_coef,
+    tie_word_embeddings: rest.tie_word_embeddings,
+    pad_token_id: rest.pad_token_id,
+    bos_token_id: rest.bos_token_id,
+    eos_token_id: rest.eos_token_id,
+    decoder_start_token_id: rest.decoder_start_token_id,
+  }
+}
+
+function parameterShapes(config: SwitchTransformersConfig): ParameterShapes {
+  const { d_model: hidden, d_ff, num_experts: experts } = config
+  const heads = config.num_heads * config.d_kv
+  return encoderDecoderShapes(config, {
+    layers: { encoder: config.num_layers, decoder: config.num_decoder_layers },
+    attention: {
+      ...linearShapes('q_proj', [heads, hidden]),
+      ...linearShapes('k_proj', [heads, hidden]),
+      ...linearShapes('v_proj', [heads, hidden]),
+      ...linearShapes('out_proj', [hidden, heads]),
+    },
+    norm: { weight: [hidden] },
+    feedForward: (side, layer): NamedShapes =>
+      isSparse(config, side, layer)
+        ? {
+            ...linearShapes('gate', [experts, hidden], config.router_bias),
+            'experts.up_proj': [experts, d_ff, hidden],
+            'experts.down_proj': [experts, hidden, d_ff],
+          }
+        : {
+            ...linearShapes('up_proj', [d_ff, hidden]),
+            ...linearShapes('down_proj', [hidden, d_ff]),
+          },
+    positionBias: [config.relative_attention_num_buckets, config.num_heads],
+  })
+}
+
+const attentionNames: Record<string, string> = { q_proj: 'q', k_proj: 'k', v_proj: 'v', out_proj: 'o' }
+
+/** T5's names: `encoder.block.N.layer.M`, with the position bias in the first block's attention. */
+function publishedName(path: string): string {
+  const [, side, layer, part = ''] = /^(encoder|decoder)\.layers\.(\d+)\.(.+)$/.exec(path) ?? []
+  if (side === undefined) {
+    return path
+      .replace(/\.layer_norm\./, '.final_layer_norm.')
+      .replace('.position_bias.', '.block.0.layer.0.SelfAttention.relative_attention_bias.')
+  }
+  const last = side === 'encoder' ? 1 : 2
+  const name = part
+    .replace(/^self_attn\.(\w+)/, (_, map: string) => `layer.0.SelfAttention.${attentionNames[map]}`)
+    .replace(/^cross_attention\.(\w+)/, (_, map: string) => `layer.1.EncDecAttention.${attentionNames[map]}`)
+    .replace(/^self_attn_layer_norm/, 'layer.0.layer_norm')
+    .replace(/^cross_attention_layer_norm/, 'layer.1.layer_norm')
+    .replace(/^ff_layer_norm/, `layer.${last}.layer_norm`)
+    .replace(/^ffn\.gate\./, `layer.${last}.mlp.router.classifier.`)
+    .replace(/^ffn\.up_proj/, `layer.${last}.mlp.wi`)
+    .replace(/^ffn\.down_proj/, `layer.${last}.mlp.wo`)
+    .replace(/^ffn\.experts/, `layer.${last}.mlp.experts`)
+  return `${side}.block.${layer}.${name}`
+}
