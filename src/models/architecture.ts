@@ -6,18 +6,29 @@ import type { CausalLM } from './decoder.ts'
 /** Shapes of a model's tensors by their in-memory path, in order. */
 export type ParameterShapes = Map<string, number[]>
 
-/**
- * A tensor of a published file, and which part of an in-memory tensor it is: the slice `index` of the first
- * dimension, and of that the rows `rows[0] .. rows[0] + rows[1]`.
- */
-export interface CheckpointPiece {
+/** Which part of a tensor in memory a tensor of a file is. What is named is taken in this order. */
+export interface TensorPart {
+  /** The slice of the first dimension. */
+  index?: number
+  /** Rows of each matrix. */
+  rows?: [start: number, length: number]
+  /** Every `step`-th column of each matrix, from `start` on. */
+  columns?: [start: number, step: number]
+  /** Rows of each of so many heads: [heads * R, C] seen as [heads, rows, C]. */
+  headRows?: { heads: number; rows: [start: number, length: number] }
+  /** Whether the file has each matrix transposed. */
+  transposed?: true
+  /** Heads whose rows the file pairs up side by side for rotation, where memory has them in halves. */
+  pairedHeads?: number
+}
+
+/** A tensor of a published file, and which part of a tensor in memory it is. */
+export interface CheckpointPiece extends TensorPart {
   /** Name in the file. */
   name: string
   shape: number[]
   /** Path in memory. */
   parameter: string
-  index?: number
-  rows?: [start: number, length: number]
 }
 
 /** What every model file has. */

@@ -24,8 +24,6 @@ export {
   loadAnyModel,
   loadModel,
   loadWeights,
-  matchTensors,
-  refuseNonFinite,
   saveModel,
 } from './checkpoint.ts'
 export { check, type DecoderConfig } from './config.ts'
@@ -45,8 +43,11 @@ export { checkSampling, type SamplingOptions, sampleToken } from './generation/s
 export { Session, type TextModel } from './generation/session.ts'
 export { type GenerateTextOptions, type GenerationEnd, generateText, StopTexts } from './generation/text.ts'
 export { headLoss, nextTokenLoss, shiftedLoss } from './loss.ts'
+export { type MatchedPiece, matchTensors, refuseNonFinite } from './matching.ts'
 export { type MistralConfig, MistralForCausalLM } from './mistral.ts'
 export { denseTwin, type MixtralConfig, MixtralForCausalLM } from './mixtral.ts'
+export { type ModelSource, openSource } from './source.ts'
+export type { StoredTensor } from './stored-tensor.ts'
 export { type SwitchyardMoeConfig, SwitchyardMoeForCausalLM } from './switchyard-moe.ts'
 export {
   type AnyModelConfig,

@@ -26,9 +26,9 @@ const fileDTypes = Object.fromEntries(
   Object.entries(ourDTypes).map(([file, ours]) => [ours, file]),
 ) as Record<DType, SafetensorsDType>
 
-/** Whether tensors of a file's dtype can be held in memory. */
-export function isLoadable(dtype: SafetensorsDType): boolean {
-  return ourDTypes[dtype] !== undefined
+/** The dtype in memory of a file's; undefined for one that libtorch does not have. */
+export function torchDTypeOf(dtype: SafetensorsDType): DType | undefined {
+  return ourDTypes[dtype]
 }
 
 /** Files that are mapped when a tensor of theirs is first asked for, and closed together. */
@@ -39,9 +39,14 @@ export class MappedFiles {
   tensor({ file, name, dtype, shape, offset }: TensorEntry & { file: string }): Tensor {
     const known = ourDTypes[dtype]
     if (!known) throw new FormatError(`tensor '${name}' is ${dtype}, which cannot be loaded`, { file })
+    return this.at(file, offset, shape, known)
+  }
+
+  /** A tensor on the bytes of a file from `offset` on. */
+  at(file: string, offset: number, shape: readonly number[], dtype: DType): Tensor {
     const mapped = this.#files.get(file) ?? mapFile(file)
     this.#files.set(file, mapped)
-    return mapped.tensor(offset, shape, known)
+    return mapped.tensor(offset, shape, dtype)
   }
 
   [Symbol.dispose](): void {

@@ -77,9 +77,9 @@ async function compareWith(folder: string, reference: string, { train, tolerance
 }
 
 async function checkIntegrity(folder: string, flags: Flags): Promise<void> {
-  const { matchTensors, readAnyConfig, refuseNonFinite } = await import('../../models/index.ts')
+  const { matchTensors, openSource, refuseNonFinite } = await import('../../models/index.ts')
   const { verifyChecksums } = await import('../../train/index.ts')
-  const pieces = matchTensors(folder, readAnyConfig(folder))
+  const pieces = matchTensors(openSource(folder))
   const hasChecksums = existsSync(join(folder, 'checksums.json'))
   if (hasChecksums) await verifyChecksums(folder)
   refuseNonFinite(pieces)

@@ -137,7 +137,7 @@ export async function restoreCheckpoint(folder: string, trainee: Trainee): Promi
       { path: 'data.path' },
     )
   }
-  loadWeights(folder, trainee.model, trainee.config)
+  loadWeights(folder, trainee.model)
   tidy(() => restoreOptimizer(folder, trainee))
   trainee.optimizer.step = updates
   return state

@@ -1,0 +1,91 @@
+// GGUF's element types: how many values a block holds, and in how many bytes (ggml.h, enum ggml_type).
+
+/** A type of tensor data. Whether its values can be decoded is another question; its size is known. */
+export interface GgmlType {
+  id: number
+  /** Values per block; rows are whole blocks. */
+  blockSize: number
+  blockBytes: number
+}
+
+/** Every type that current files hold, by the name that llama.cpp's tools print. */
+export const ggmlTypes = {
+  F32: { id: 0, blockSize: 1, blockBytes: 4 },
+  F16: { id: 1, blockSize: 1, blockBytes: 2 },
+  Q4_0: { id: 2, blockSize: 32, blockBytes: 18 },
+  Q4_1: { id: 3, blockSize: 32, blockBytes: 20 },
+  Q5_0: { id: 6, blockSize: 32, blockBytes: 22 },
+  Q5_1: { id: 7, blockSize: 32, blockBytes: 24 },
+  Q8_0: { id: 8, blockSize: 32, blockBytes: 34 },
+  Q2_K: { id: 10, blockSize: 256, blockBytes: 84 },
+  Q3_K: { id: 11, blockSize: 256, blockBytes: 110 },
+  Q4_K: { id: 12, blockSize: 256, blockBytes: 144 },
+  Q5_K: { id: 13, blockSize: 256, blockBytes: 176 },
+  Q6_K: { id: 14, blockSize: 256, blockBytes: 210 },
+  IQ4_NL: { id: 20, blockSize: 32, blockBytes: 18 },
+  IQ4_XS: { id: 23, blockSize: 256, blockBytes: 136 },
+  I8: { id: 24, blockSize: 1, blockBytes: 1 },
+  I16: { id: 25, blockSize: 1, blockBytes: 2 },
+  I32: { id: 26, blockSize: 1, blockBytes: 4 },
+  I64: { id: 27, blockSize: 1, blockBytes: 8 },
+  F64: { id: 28, blockSize: 1, blockBytes: 8 },
+  BF16: { id: 30, blockSize: 1, blockBytes: 2 },
+  MXFP4: { id: 39, blockSize: 32, blockBytes: 17 },
+} as const satisfies Record<string, GgmlType>
+
+export type GgmlTypeName = keyof typeof ggmlTypes
+
+const byId = new Map<number, GgmlTypeName>(
+  Object.entries(ggmlTypes).map(([name, { id }]) => [id, name as GgmlTypeName]),
+)
+
+/** The type of an id; undefined for one that is not known. */
+export function ggmlTypeOf(id: number): GgmlTypeName | undefined {
+  return byId.get(id)
+}
+
+/** Bytes of a tensor whose rows have `rowLength` values; rows must be whole blocks. */
+export function ggmlByteLength(type: GgmlTypeName, rowLength: number, rows: number): number {
+  const { blockSize, blockBytes } = ggmlTypes[type]
+  return (rowLength / blockSize) * blockBytes * rows
+}
+
+/** Types of metadata values, by their id. */
+export const valueTypes = [
+  'u8',
+  'i8',
+  'u16',
+  'i16',
+  'u32',
+  'i32',
+  'f32',
+  'bool',
+  'string',
+  'array',
+  'u64',
+  'i64',
+  'f64',
+] as const
+
+export type ValueType = (typeof valueTypes)[number]
+export type ScalarType = Exclude<ValueType, 'array'>
+export type Scalar = number | bigint | boolean | string
+
+/** A metadata value with its type. 64-bit integers are bigint only where a number would lose digits. */
+export type GgufValue =
+  | { type: ScalarType; value: Scalar }
+  | { type: 'array'; of: ScalarType; value: Scalar[] }
+
+export type GgufMetadata = Map<string, GgufValue>
+
+/** A tensor of a file. */
+export interface GgufTensor {
+  name: string
+  type: GgmlTypeName
+  /** As PyTorch has it, outermost first: the reverse of the file's order. */
+  shape: number[]
+  /** First byte, from the start of the file. */
+  offset: number
+  /** Length in bytes. */
+  length: number
+}

@@ -1,0 +1,42 @@
+// MXFP4: 32 numbers of 4 bits with a power of two that they share (OCP Microscaling Formats, version 1.0).
+
+import type { BlockCodec } from './codec.ts'
+
+/** E2M1, twice over, so that all are whole; the scale is halved in turn. */
+const doubled = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12] as const
+
+/** Half of `2^(e - 127)`; exact down to the subnormals. */
+const halfScale = (e: number): number => 2 ** (e - 128)
+
+/** The order of GGUF: the low nibbles hold the first 16 numbers, the high ones the other 16. */
+export const mxfp4: BlockCodec = {
+  blockSize: 32,
+  blockBytes: 17,
+  decode(bytes, values) {
+    for (let block = 0; block * 32 < values.length; block++) {
+      const at = block * 17
+      const scale = halfScale(bytes[at] ?? 0)
+      for (let j = 0; j < 16; j++) {
+        const packed = bytes[at + 1 + j] ?? 0
+        values[block * 32 + j] = (doubled[packed & 15] ?? 0) * scale
+        values[block * 32 + 16 + j] = (doubled[packed >> 4] ?? 0) * scale
+      }
+    }
+  },
+}
+
+/**
+ * The order of Hugging Face's gpt-oss files: byte b of a block holds the numbers 2b (low nibble) and 2b + 1, and scales
+ * lie in a tensor of their own.
+ *
+ * @param blocks 16 bytes per 32 numbers
+ * @param scales one per 32 numbers
+ */
+export function decodeMxfp4Pairs(blocks: Uint8Array, scales: Uint8Array, values: Float32Array): void {
+  for (let i = 0; i < blocks.length; i++) {
+    const scale = halfScale(scales[i >> 4] ?? 0)
+    const packed = blocks[i] ?? 0
+    values[2 * i] = (doubled[packed & 15] ?? 0) * scale
+    values[2 * i + 1] = (doubled[packed >> 4] ?? 0) * scale
+  }
+}

@@ -1,0 +1,80 @@
+// A model's parameters one at a time, as they would be in memory, for writing them in another layout.
+
+import { invariant } from '../../errors.ts'
+import { type DType, empty, noGrad, type Tensor, tidy } from '../../torch/index.ts'
+import type { CheckpointPiece } from '../architecture.ts'
+import { copyPiece } from '../checkpoint.ts'
+import { type MatchedPiece, matchTensors } from '../matching.ts'
+import type { ModelSource } from '../source.ts'
+import { modelFileOf } from '../table.ts'
+import { MappedFiles } from '../tensor-file.ts'
+import { partOf } from '../tensor-part.ts'
+
+/** Parameters that are kept: files list one expert's matrices in turn, which are parts of two. */
+const kept = 2
+
+/** Reads parameters when their parts are asked for. Holds two of them at most, and the files' mappings. */
+export class ParameterReader {
+  readonly source: ModelSource
+  readonly #shapes: ReadonlyMap<string, number[]>
+  readonly #pieces = new Map<string, MatchedPiece[]>()
+  readonly #files = new MappedFiles()
+  readonly #recent = new Map<string, Tensor>()
+
+  /** @throws FormatError when the source's tensors do not fit its config */
+  constructor(source: ModelSource) {
+    this.source = source
+    this.#shapes = modelFileOf(source.config).parameterShapes(source.config)
+    for (const piece of matchTensors(source)) {
+      const group = this.#pieces.get(piece.parameter) ?? []
+      group.push(piece)
+      this.#pieces.set(piece.parameter, group)
+    }
+  }
+
+  /** The dtype in which a parameter is stored, f32 where it has to be decoded. */
+  dtypeOf(parameter: string): DType {
+    const dtypes = new Set(this.#piecesOf(parameter).map(piece => piece.stored.dtype))
+    const [only] = dtypes
+    return dtypes.size === 1 && only ? only : 'f32'
+  }
+
+  /** The part of a parameter that a piece of another layout is, a view of the parameter. */
+  part(piece: CheckpointPiece): Tensor {
+    return partOf(new Map([[piece.parameter, this.#parameter(piece.parameter)]]), piece)
+  }
+
+  #parameter(path: string): Tensor {
+    const known = this.#recent.get(path)
+    if (known) return known
+    while (this.#recent.size >= kept) this.#forget(this.#recent.keys().next().value as string)
+    const tensor = this.#read(path)
+    this.#recent.set(path, tensor)
+    return tensor
+  }
+
+  #read(path: string): Tensor {
+    const shape = this.#shapes.get(path)
+    invariant(shape, `there is no parameter ${path}`)
+    const tensor = empty(shape, { dtype: this.dtypeOf(path) }).persist()
+    const parameters = new Map([[path, tensor]])
+    noGrad(() => {
+      for (const piece of this.#piecesOf(path)) tidy(() => copyPiece(parameters, piece, this.#files))
+    })
+    return tensor
+  }
+
+  #piecesOf(path: string): readonly MatchedPiece[] {
+    return this.#pieces.get(path) ?? []
+  }
+
+  #forget(path: string): void {
+    this.#recent.get(path)?.dispose()
+    this.#recent.delete(path)
+  }
+
+  [Symbol.dispose](): void {
+    for (const path of [...this.#recent.keys()]) this.#forget(path)
+    this.#files[Symbol.dispose]()
+  }
+}

@@ -1,0 +1,48 @@
+// Where a model comes from: a folder as Hugging Face lays it out, or a GGUF file.
+
+import type { CheckpointPiece } from './architecture.ts'
+import { wholePieces } from './architecture.ts'
+import { locateTensors, readAnyConfig } from './folder.ts'
+import { isGgufFile, openGguf } from './gguf/open.ts'
+import { type StoredTensor, storedTensors } from './stored-tensor.ts'
+import type { AnyModelConfig } from './table.ts'
+import { modelFileOf } from './table.ts'
+
+export interface ModelSource {
+  /** Names the source in errors. */
+  path: string
+  config: AnyModelConfig
+  /** What says how the tensors must be, in errors. */
+  described: string
+  tensors: Map<string, StoredTensor>
+  /** Ways in which the pieces of all parameters may be stored, the usual one first. */
+  layouts: CheckpointPiece[][]
+  /** Whether a tensor that no parameter takes may be there all the same. */
+  isNeedless(name: string): boolean
+}
+
+/**
+ * Opens a model folder or GGUF file: headers are read and checked, data is not.
+ *
+ * @throws ConfigError or FormatError when it is no model that can be computed here
+ */
+export function openSource(path: string): ModelSource {
+  return isGgufFile(path) ? openGguf(path) : openFolder(path)
+}
+
+function openFolder(path: string): ModelSource {
+  const config = readAnyConfig(path)
+  const file = modelFileOf(config)
+  return {
+    path,
+    config,
+    described: 'config.json',
+    tensors: storedTensors(locateTensors(path)),
+    // transformers 5 saves some experts stacked, under their paths in memory.
+    layouts: [file.checkpointPieces(config), wholePieces(file.parameterShapes(config))],
+    isNeedless: name =>
+      (config.tie_word_embeddings && name === 'lm_head.weight') || // a copy of the embedding
+      name.endsWith('.rotary_emb.inv_freq') || // a buffer of old files
+      (file.isIgnored?.(config, name) ?? false),
+  }
+}

@@ -1,0 +1,179 @@
+// Tensors as files store them, plain or quantized, read as tensors that libtorch computes with.
+// Shapes: E slices of a stack, R rows, C columns.
+
+import { FormatError } from '../errors.ts'
+import {
+  decodeMxfp4Pairs,
+  float8E4M3,
+  type GgmlTypeName,
+  type GgufHeader,
+  type GgufTensor,
+} from '../formats/index.ts'
+import { type DType, stack, type Tensor, tensor, tidy } from '../torch/index.ts'
+import { canDequantize, dequantize } from './dequantize.ts'
+import type { TensorLocation } from './folder.ts'
+import { type MappedFiles, torchDTypeOf } from './tensor-file.ts'
+
+/** A tensor of a model's files, whatever its encoding. */
+export interface StoredTensor {
+  name: string
+  file: string
+  /** Of the decoded values. */
+  shape: number[]
+  /** How it is stored, in a word for people. */
+  encoding: string
+  /** The dtype of a tensor that can be mapped as it is; null: it has to be decoded. */
+  dtype: DType | null
+  /** False for an encoding that is not understood. */
+  isReadable: boolean
+  /** The whole tensor; a view of the file where nothing has to be decoded. */
+  read(files: MappedFiles): Tensor
+  /** The slice `index` of the first dimension, without decoding the others. */
+  readSlice(files: MappedFiles, index: number): Tensor
+}
+
+/** A model folder's tensors by name, quantized ones as the tensors that they stand for. */
+export function storedTensors(located: ReadonlyMap<string, TensorLocation>): Map<string, StoredTensor> {
+  const stored = new Map<string, StoredTensor>()
+  for (const location of located.values()) {
+    const tensor = quantized(location, located) ?? plain(location)
+    if (tensor !== 'part of another') stored.set(tensor.name, tensor)
+  }
+  return stored
+}
+
+function plain(location: TensorLocation): StoredTensor {
+  const { name, file, shape, dtype } = location
+  return {
+    name,
+    file,
+    shape,
+    encoding: dtype,
+    dtype: torchDTypeOf(dtype) ?? null,
+    isReadable: torchDTypeOf(dtype) !== undefined,
+    read: files => files.tensor(location),
+    readSlice: (files, index) => files.tensor(location).select(0, index),
+  }
+}
+
+/** What a tensor and its companions stand for; null for one that stands for itself. */
+function quantized(
+  location: TensorLocation,
+  located: ReadonlyMap<string, TensorLocation>,
+): StoredTensor | 'part of another' | null {
+  const { name, dtype } = location
+  const ownerOf = (suffix: string, ending: string): TensorLocation | undefined =>
+    name.endsWith(suffix) ? located.get(name.slice(0, -suffix.length) + ending) : undefined
+  if (ownerOf('_scale_inv', '')?.dtype === 'F8_E4M3' || ownerOf('_scales', '_blocks'))
+    return 'part of another'
+  if (dtype === 'F8_E4M3') {
+    const scales = located.get(`${name}_scale_inv`)
+    return scales ? blockScaledFloat8(location, scales) : null
+  }
+  const scales = name.endsWith('_blocks') ? located.get(name.replace(/_blocks$/, '_scales')) : undefined
+  return scales ? mxfp4Stack(location, scales) : null
+}
+
+/** DeepSeek-V3's: `w = f8 * scale`, a scale for each block of rows and columns (128 x 128). */
+function blockScaledFloat8(location: TensorLocation, scales: TensorLocation): StoredTensor {
+  const { name, file, shape } = location
+  if (shape.length !== 2 || scales.shape.length !== 2 || !fitsBlocks(shape, scales.shape)) {
+    throw new FormatError(
+      `tensor '${name}' [${shape}] does not fit the scales '${scales.name}' [${scales.shape}]: blocks are of 128 by 128`,
+      { file },
+    )
+  }
+  const read = (files: MappedFiles): Tensor =>
+    tidy(() => {
+      const [rows, columns] = shape as [number, number]
+      const values = tensor(float8E4M3)
+        .take(files.at(file, location.offset, [location.length], 'u8').long())
+        .view(shape)
+      const perBlock = files.tensor(scales).to('f32') // [R / 128, C / 128]
+      const spread = perBlock.repeatInterleave(128, 0).repeatInterleave(128, 1)
+      return values.mul(spread.narrow(0, 0, rows).narrow(1, 0, columns))
+    })
+  const readSlice = (files: MappedFiles, index: number): Tensor => tidy(() => read(files).select(0, index))
+  return { name, file, shape, encoding: 'F8_E4M3', dtype: null, isReadable: true, read, readSlice }
+}
+
+const fitsBlocks = (shape: readonly number[], scales: readonly number[]): boolean =>
+  shape.every((size, i) => Math.ceil(size / 128) === scales[i])
+
+/** gpt-oss's: stacked matrices whose rows are blocks of 32, stored output first and used input first. */
+function mxfp4Stack(blocks: TensorLocation, scales: TensorLocation): StoredTensor {
+  const { file } = blocks
+  const [experts = 0, rows = 0, perRow = 0, bytes] = blocks.shape
+  if (blocks.shape.length !== 4 || bytes !== 16 || scales.shape.join() !== [experts, rows, perRow].join()) {
+    throw new FormatError(
+      `tensor '${blocks.name}' [${blocks.shape}] and '${scales.name}' [${scales.shape}] are no MXFP4 blocks and scales`,
+      { file },
+    )
+  }
+  const columns = perRow * 32
+  const readSlice = (files: MappedFiles, index: number): Tensor =>
+    tidy(() => {
+      const values = new Float32Array(rows * columns)
+      const of = (location: TensorLocation): Uint8Array =>
+        files.tensor(location).select(0, index).toTypedArray<'u8'>()
+      decodeMxfp4Pairs(of(blocks), of(scales), values)
+      return tensor(values).view([rows, columns]).t() // [C, R]
+    })
+  return {
+    name: blocks.name.replace(/_blocks$/, ''),
+    file,
+    shape: [experts, columns, rows],
+    encoding: 'MXFP4',
+    dtype: null,
+    isReadable: true,
+    read: files => tidy(() => stackSlices(experts, index => readSlice(files, index))),
+    readSlice,
+  }
+}
+
+function stackSlices(count: number, slice: (index: number) => Tensor): Tensor {
+  return stack(Array.from({ length: count }, (_, index) => slice(index)))
+}
+
+/** The tensors of a GGUF file, or of all parts of a split one. */
+export function ggufTensors(parts: ReadonlyMap<string, GgufHeader>): Map<string, StoredTensor> {
+  const stored = new Map<string, StoredTensor>()
+  for (const [file, { tensors }] of parts) {
+    for (const entry of tensors.values()) {
+      if (stored.has(entry.name))
+        throw new FormatError(`tensor '${entry.name}' is in another part too`, { file })
+      stored.set(entry.name, ggufTensor(file, entry))
+    }
+  }
+  return stored
+}
+
+const ggufDTypes: Partial<Record<GgmlTypeName, DType>> = {
+  F32: 'f32',
+  F64: 'f64',
+  F16: 'f16',
+  BF16: 'bf16',
+  I8: 'i8',
+  I16: 'i16',
+  I32: 'i32',
+  I64: 'i64',
+}
+
+function ggufTensor(file: string, { name, type, shape, offset, length }: GgufTensor): StoredTensor {
+  const dtype = ggufDTypes[type] ?? null
+  const bytesPerSlice = length / (shape[0] || 1)
+  const part = (files: MappedFiles, shape: readonly number[], start: number, length: number): Tensor => {
+    if (dtype !== null) return files.at(file, start, shape, dtype)
+    return tidy(() => dequantize(files.at(file, start, [length], 'u8'), type).view(shape))
+  }
+  return {
+    name,
+    file,
+    shape,
+    encoding: type,
+    dtype,
+    isReadable: dtype !== null || canDequantize(type),
+    read: files => part(files, shape, offset, length),
+    readSlice: (files, index) => part(files, shape.slice(1), offset + index * bytesPerSlice, bytesPerSlice),
+  }
+}
