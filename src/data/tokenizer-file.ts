@@ -32,6 +32,20 @@ export function loadTokenizer(file: string): Tokenizer {
   }
 }
 
+/**
+ * A tokenizer from the text of a tokenizer.json, whatever it came from.
+ *
+ * @param name names the origin in errors
+ */
+export function parseTokenizer(text: string, name: string, specialIds: SpecialIds): Tokenizer {
+  try {
+    return new FileTokenizer(text, name, specialIds)
+  } catch (cause) {
+    if (cause instanceof FormatError) throw cause
+    throw new FormatError(`holds a damaged tokenizer: ${(cause as Error).message}`, { file: name, cause })
+  }
+}
+
 /** One token per byte after the special tokens: needs no training and knows every text. */
 export function byteTokenizer(): Tokenizer {
   return new FileTokenizer(byteLevelTokenizerJson(), null)
@@ -59,7 +73,7 @@ class FileTokenizer implements Tokenizer {
   readonly #byteLevel: boolean
   #plain: NativeTokenizer | undefined
 
-  constructor(text: string, file: string | null) {
+  constructor(text: string, file: string | null, specialIds?: SpecialIds) {
     const name = file ?? 'tokenizer.json'
     this.#json = parse(text, name)
     this.#native = NativeTokenizer.fromString(text)
@@ -70,7 +84,7 @@ class FileTokenizer implements Tokenizer {
     this.vocabSize = 1 + Object.values(this.#native.getVocab(true)).reduce((a, b) => Math.max(a, b), -1)
     if (this.vocabSize > largestId)
       throw new FormatError(`has ids up to ${this.vocabSize - 1}`, { file: name })
-    this.specialIds = findSpecialIds(file, token => this.#native.tokenToId(token) ?? undefined)
+    this.specialIds = specialIds ?? findSpecialIds(file, token => this.#native.tokenToId(token) ?? undefined)
   }
 
   async encode(text: string, options: EncodeOptions = {}): Promise<number[]> {

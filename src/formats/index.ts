@@ -8,6 +8,7 @@ export {
   type GgufValue,
   ggmlByteLength,
   ggmlTypes,
+  type Scalar,
 } from './gguf/types.ts'
 export { type GgufTensorSource, writeGguf } from './gguf/write.ts'
 export type { BlockCodec } from './quantization/codec.ts'

@@ -101,17 +101,19 @@ const hfDTypes: Partial<Record<DType, string>> = {
   f16: 'float16',
 }
 
+export const hfDTypeOf = (dtype: DType): string => hfDTypes[dtype] ?? 'float32'
+
 /** Writes config.json and model.safetensors under published names: any tool that reads the type reads the folder. */
 export function saveModel(folder: string, model: Module, config: AnyModelConfig): void {
   const file = modelFileOf(config)
   const parameters = model.stateDict()
   const dtype = model.parameters()[0]?.dtype ?? 'f32'
-  const json = file.toJson(config, hfDTypes[dtype] ?? 'float32')
+  const json = file.toJson(config, hfDTypeOf(dtype))
   writeFileSync(join(folder, 'config.json'), `${JSON.stringify(json, null, 2)}\n`)
   const sources = file.checkpointPieces(config).map(piece => {
     const parameter = parameters.get(piece.parameter)
     invariant(parameter, `the model has no parameter ${piece.parameter}`)
-    return tensorSource(piece.name, parameter, piece.shape, () => partOf(parameters, piece))
+    return tensorSource(piece.name, parameter.dtype, piece.shape, () => partOf(parameters, piece))
   })
   writeSafetensors(join(folder, 'model.safetensors'), sources)
 }

@@ -17,6 +17,7 @@ export {
   elementCount,
   type ParameterShapes,
 } from './architecture.ts'
+export { chatTemplateOf } from './chat-template.ts'
 export {
   type AnyLoadedModel,
   type LoadedModel,
@@ -27,6 +28,9 @@ export {
   saveModel,
 } from './checkpoint.ts'
 export { check, type DecoderConfig } from './config.ts'
+export { type ToFolderOptions, type WrittenFolder, writeModelFolder } from './conversion/to-folder.ts'
+export { type ToGgufOptions, type WrittenGguf, writeGgufModel } from './conversion/to-gguf.ts'
+export { parseTypeRules, type TypeRules, tensorRoles, writableTypes } from './conversion/type-rules.ts'
 export {
   CausalLM,
   type ForwardInput,
@@ -42,6 +46,9 @@ export { uniformSource } from './generation/random.ts'
 export { checkSampling, type SamplingOptions, sampleToken } from './generation/sampling.ts'
 export { Session, type TextModel } from './generation/session.ts'
 export { type GenerateTextOptions, type GenerationEnd, generateText, StopTexts } from './generation/text.ts'
+export { isGgufFile } from './gguf/open.ts'
+export { ggufTokenizer } from './gguf/read-tokenizer.ts'
+export { noTokenizer, tokenizerMetadata } from './gguf/write-tokenizer.ts'
 export { headLoss, nextTokenLoss, shiftedLoss } from './loss.ts'
 export { type MatchedPiece, matchTensors, refuseNonFinite } from './matching.ts'
 export { type MistralConfig, MistralForCausalLM } from './mistral.ts'
@@ -62,5 +69,5 @@ export {
   parseAnyConfig,
   parseModelConfig,
 } from './table.ts'
-export { openTensors, tensorSource } from './tensor-file.ts'
+export { openTensors, tensorSource, wholeTensorSource } from './tensor-file.ts'
 export { type Check, compare, recordedTensor, verifyModel } from './verify.ts'

@@ -19,8 +19,8 @@ import {
   parseModelConfig,
   readModelConfig,
   saveModel,
-  tensorSource,
   verifyModel,
+  wholeTensorSource,
 } from './index.ts'
 
 const fixture = (name: string): string =>
@@ -69,7 +69,7 @@ describe('against Hugging Face transformers', () => {
     cpSync(fixture('mixtral'), folder, { recursive: true })
     writeSafetensors(
       join(folder, 'model.safetensors'),
-      [...published.model.namedParameters()].map(([name, tensor]) => tensorSource(name, tensor)),
+      [...published.model.namedParameters()].map(([name, tensor]) => wholeTensorSource(name, tensor)),
     )
     const merged = loadModel(folder)
     for (const [name, tensor] of published.model.stateDict()) {
@@ -83,7 +83,7 @@ describe('against Hugging Face transformers', () => {
     const tensors = openTensors(join(folder, 'model.safetensors'))
     writeSafetensors(
       join(scratch, 'half.safetensors'),
-      [...tensors].map(([name, tensor]) => tensorSource(name, tensor.to('bf16'))),
+      [...tensors].map(([name, tensor]) => wholeTensorSource(name, tensor.to('bf16'))),
     )
     cpSync(join(scratch, 'half.safetensors'), join(folder, 'model.safetensors'))
     const { model } = loadModel(folder)
@@ -102,7 +102,7 @@ describe('against Hugging Face transformers', () => {
       const part = tensors.filter(([name]) => weight_map[name] === shard)
       writeSafetensors(
         join(folder, shard),
-        part.map(([name, tensor]) => tensorSource(name, tensor)),
+        part.map(([name, tensor]) => wholeTensorSource(name, tensor)),
       )
     }
     rmSync(join(folder, 'model.safetensors'))
@@ -132,7 +132,7 @@ describe('a folder that does not fit is refused with every difference', () => {
       const tensors = [...openTensors(file)]
         .filter(([name]) => name !== 'model.norm.weight')
         .map(([name, tensor]) =>
-          tensorSource(name, name === 'lm_head.weight' ? tensor.narrow(0, 0, 3).contiguous() : tensor),
+          wholeTensorSource(name, name === 'lm_head.weight' ? tensor.narrow(0, 0, 3).contiguous() : tensor),
         )
       const extra = { name: 'extra', dtype: 'F32' as const, shape: [1], bytes: () => new Uint8Array(4) }
       writeSafetensors(`${file}.new`, [...tensors, extra])

@@ -64,15 +64,20 @@ export function openTensors(file: string): Map<string, Tensor> {
 /** A tensor for writeSafetensors(); `view` is called when its turn comes. */
 export function tensorSource(
   name: string,
-  tensor: Tensor,
-  shape = tensor.shape,
-  view = () => tensor,
+  dtype: DType,
+  shape: readonly number[],
+  view: () => Tensor,
 ): TensorSource {
-  return { name, shape, dtype: fileDTypes[tensor.dtype], bytes: () => tensorBytes(view()) }
+  return { name, shape, dtype: fileDTypes[dtype], bytes: () => tidy(() => tensorBytes(view())) }
+}
+
+/** A tensor for writeSafetensors(), as it is. */
+export function wholeTensorSource(name: string, tensor: Tensor): TensorSource {
+  return tensorSource(name, tensor.dtype, tensor.shape, () => tensor)
 }
 
 /** Elements as they stand in a file: little-endian, like every machine that libtorch runs on. */
-function tensorBytes(tensor: Tensor): Uint8Array {
+export function tensorBytes(tensor: Tensor): Uint8Array {
   return tidy(() => {
     const isHalf = tensor.dtype === 'f16' || tensor.dtype === 'bf16'
     const data = (isHalf ? tensor.detach().contiguous().viewDtype('i16') : tensor).toTypedArray()

@@ -39,6 +39,11 @@ export class ParameterReader {
     return dtypes.size === 1 && only ? only : 'f32'
   }
 
+  /** Whether a parameter's values have to be decoded from blocks. */
+  isDecoded(parameter: string): boolean {
+    return this.#piecesOf(parameter).some(piece => piece.stored.dtype === null)
+  }
+
   /** The part of a parameter that a piece of another layout is, a view of the parameter. */
   part(piece: CheckpointPiece): Tensor {
     return partOf(new Map([[piece.parameter, this.#parameter(piece.parameter)]]), piece)

@@ -22,7 +22,7 @@ import {
   type ModelConfig,
   openTensors,
   saveModel,
-  tensorSource,
+  wholeTensorSource,
 } from '../../models/index.ts'
 import { type Device, Generator, noGrad, tidy } from '../../torch/index.ts'
 import type { AdamW } from '../optimizer/adamw.ts'
@@ -101,7 +101,7 @@ function saveOptimizer(folder: string, { optimizer, device }: Trainee): void {
   const tensors = new Map([...optimizer.state(), ['random.state', generator.state]])
   writeSafetensors(
     join(folder, 'optimizer.safetensors'),
-    [...tensors].map(([name, tensor]) => tensorSource(name, tensor)),
+    [...tensors].map(([name, tensor]) => wholeTensorSource(name, tensor)),
   )
 }
 

@@ -1,0 +1,56 @@
+// Tensors as the bytes of a file's type, a few rows at a time.
+
+import { FormatError, invariant } from '../../errors.ts'
+import { codecs, type GgmlTypeName, ggmlTypes } from '../../formats/index.ts'
+import { type DType, type Tensor, tidy } from '../../torch/index.ts'
+import { tensorBytes } from '../tensor-file.ts'
+
+const plainTypes: Partial<Record<GgmlTypeName, DType>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' }
+
+/** Values that are encoded at once: what is in memory beside the tensor stays small. */
+const chunkValues = 1 << 22
+
+/**
+ * The bytes of a tensor, in order.
+ *
+ * @param name of the tensor, for errors
+ * @throws FormatError when a value is NaN or infinite, which blocks cannot hold
+ */
+export function* encodeTensor(tensor: Tensor, type: GgmlTypeName, name: string): Generator<Uint8Array> {
+  const rowLength = tensor.shape.at(-1) ?? 1
+  const rowsAtOnce = Math.max(1, Math.floor(chunkValues / Math.max(1, rowLength)))
+  for (const matrix of matricesOf(tensor)) {
+    const rows = matrix.size(0)
+    for (let row = 0; row < rows; row += rowsAtOnce) {
+      const chunk = matrix.narrow(0, row, Math.min(rowsAtOnce, rows - row))
+      yield encodeRows(chunk, type, name)
+    }
+    matrix.dispose()
+  }
+}
+
+/** A tensor of any number of dimensions as matrices [rows, columns], which are views where that is possible. */
+function* matricesOf(tensor: Tensor): Generator<Tensor> {
+  if (tensor.ndim <= 2) {
+    yield tensor.ndim === 2 ? tensor.detach() : tensor.reshape([1, -1])
+    return
+  }
+  for (let index = 0; index < tensor.size(0); index++) yield* matricesOf(tensor.select(0, index))
+}
+
+function encodeRows(rows: Tensor, type: GgmlTypeName, name: string): Uint8Array {
+  const dtype = plainTypes[type]
+  if (dtype) return tidy(() => tensorBytes(rows.to(dtype)))
+  const codec = codecs[type]
+  invariant(codec?.encode, `${type} cannot be written`)
+  const values = tidy(() => rows.to('f32').contiguous().toTypedArray<'f32'>())
+  if (!values.every(Number.isFinite)) {
+    throw new FormatError(`tensor '${name}' has NaN or infinite values, which ${type} cannot hold`, {
+      file: name,
+    })
+  }
+  const { blockSize, blockBytes } = ggmlTypes[type]
+  const bytes = new Uint8Array((values.length / blockSize) * blockBytes)
+  codec.encode(values, bytes)
+  return bytes
+}

@@ -1,0 +1,74 @@
+// Which type each tensor of a GGUF file gets, by what it is for: `experts=q4_k,router=f32,attention=q8_0`.
+
+import { ConfigError } from '../../errors.ts'
+import { codecs, type GgmlTypeName, ggmlTypes } from '../../formats/index.ts'
+
+/** What tensors are for. */
+export const tensorRoles = ['embedding', 'attention', 'router', 'experts', 'shared', 'dense', 'head'] as const
+export type TensorRole = (typeof tensorRoles)[number]
+
+/** A type for tensors of each role; vectors are always F32. */
+export type TypeRules = Readonly<Record<TensorRole, GgmlTypeName>>
+
+/** Types that can be written, the plain ones first. */
+export const writableTypes: readonly GgmlTypeName[] = [
+  ...(['F32', 'F16', 'BF16'] as const),
+  ...(Object.keys(ggmlTypes) as GgmlTypeName[]).filter(type => codecs[type]?.encode !== undefined),
+]
+
+/**
+ * Reads rules: a type for all, or `role=type` for some, or both, as `q8_0,experts=q4_k`. What is not named is F16, and the
+ * router F32: its products decide, and it is small.
+ *
+ * @throws ConfigError naming the part that is wrong and what is possible
+ */
+export function parseTypeRules(text: string, path: string): TypeRules {
+  const rules: Record<TensorRole, GgmlTypeName> = {
+    embedding: 'F16',
+    attention: 'F16',
+    router: 'F32',
+    experts: 'F16',
+    shared: 'F16',
+    dense: 'F16',
+    head: 'F16',
+  }
+  const parts = text.split(',').map(part => part.trim().split('='))
+  for (const [first = '', second] of parts.filter(part => part.length === 1)) {
+    const type = typeNamed(first, path)
+    for (const role of tensorRoles) if (role !== 'router') rules[role] = type
+    void second
+  }
+  for (const [role = '', name = ''] of parts.filter(part => part.length === 2)) {
+    if (!(tensorRoles as readonly string[]).includes(role))
+      throw new ConfigError(`'${role}' is not one of ${tensorRoles.join(', ')}`, { path })
+    rules[role as TensorRole] = typeNamed(name, path)
+  }
+  return rules
+}
+
+function typeNamed(text: string, path: string): GgmlTypeName {
+  const type = writableTypes.find(name => name === text.toUpperCase())
+  if (type) return type
+  const known = writableTypes.map(name => name.toLowerCase()).join(', ')
+  throw new ConfigError(`'${text}' is not a type that can be written; these are: ${known}`, { path })
+}
+
+/** What the tensor of a parameter path is for. */
+export function roleOf(parameter: string): TensorRole {
+  if (parameter === 'model.embed_tokens.weight') return 'embedding'
+  if (parameter.startsWith('lm_head.')) return 'head'
+  if (parameter.includes('.self_attn.')) return 'attention'
+  if (parameter.includes('.mlp.gate.')) return 'router'
+  if (parameter.includes('.mlp.experts.')) return 'experts'
+  return parameter.includes('.mlp.shared_expert') ? 'shared' : 'dense'
+}
+
+/** The type of one tensor. A row that is no whole number of blocks falls back to Q8_0, or else to F16. */
+export function typeFor(parameter: string, shape: readonly number[], rules: TypeRules): GgmlTypeName {
+  const isVector = shape.length < 2 || /_bias$|norm\.weight$/.test(parameter)
+  if (isVector) return 'F32'
+  const wanted = rules[roleOf(parameter)]
+  const row = shape.at(-1) ?? 1
+  const candidates = [wanted, 'Q8_0', 'F16'] as const
+  return candidates.find(type => row % ggmlTypes[type].blockSize === 0) ?? 'F16'
+}
