@@ -28,7 +28,7 @@ import { headLoss } from './loss.ts'
 export type FeedForward = Module & {
   forward(x: Tensor, tokens?: LayerContext): Tensor | MoeOutput
   /** See Router.adapt(). */
-  adapt?(): void
+  adapt?(pace?: number): void
   /** See Router.discard(). */
   discard?(): void
 }
@@ -274,9 +274,9 @@ export class CausalLM extends Module {
     return this.lm_head?.weight ?? this.model.embed_tokens.weight
   }
 
-  /** Lets routers adapt what no gradient trains. After each optimizer step. */
-  adapt(): void {
-    for (const { mlp } of this.model.layers) mlp.adapt?.()
+  /** Lets routers adapt what no gradient trains; see Router.adapt(). */
+  adapt(pace = 1): void {
+    for (const { mlp } of this.model.layers) mlp.adapt?.(pace)
   }
 
   /** Lets routers forget a step that was dropped. */

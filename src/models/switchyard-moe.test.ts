@@ -89,6 +89,25 @@ describe.each(routers)('$kind', router => {
   })
 })
 
+test('the balancing bias stays f32 in a half-precision model, moves there, and is stored as it is', () => {
+  const config = configOf({ kind: 'biased-top-k', biasRate: 0.001 })
+  using model = new SwitchyardMoeForCausalLM(config).to('bf16')
+  const path = 'model.layers.1.mlp.gate.e_score_correction_bias'
+  const bias = model.namedConstants().get(path)
+  noGrad(() => bias?.fill_(1)) // in bf16 a step of 0.001 from here would be lost: the next number is 1.0078
+  tidy(() => void model.train().forward(randint(0, 50, [2, 9], { seed: 1 })))
+  model.adapt()
+  const moved = bias?.tolist() as number[]
+  expect(new Set(moved.map(value => value.toFixed(4)))).toEqual(new Set(['0.9990', '1.0010']))
+  const folder = mkdtempSync(join(scratch, 'bias-'))
+  saveModel(folder, model, config)
+  const loaded = loadModel(folder, { dtype: 'bf16' })
+  expect(loaded.model.lm_head?.weight.dtype).toBe('bf16')
+  expect(loaded.model.namedConstants().get(path)?.dtype).toBe('f32')
+  expect(loaded.model.namedConstants().get(path)?.tolist()).toEqual(moved)
+  loaded.model.dispose()
+})
+
 test.each([
   [{ kind: 'expert-choice' }, {}, 'router: expert-choice routes a token by what follows it'],
   [{ kind: 'soft' }, {}, 'router: soft routes a token by what follows it'],

@@ -17,6 +17,8 @@ export interface Batch {
 export interface StepOptions {
   losses: Losses
   learningRate: number
+  /** The learning rate as a share of its peak, at which routers adapt. Default 1. */
+  pace?: number
   /** Largest gradient norm; null: any. */
   clip: number | null
   /** Compute forward in bf16 on CUDA. */
@@ -41,13 +43,13 @@ export function trainStep(
   model: CausalLM,
   optimizer: AdamW,
   batches: Iterable<Batch>,
-  { losses, learningRate, clip, mixed, observe }: StepOptions,
+  { losses, learningRate, pace = 1, clip, mixed, observe }: StepOptions,
 ): StepResult {
   const parameters = model.parameters()
   model.zeroGrad()
   const seen = [...batches].map((batch, _, all) => backward(model, batch, all.length, losses, mixed, observe))
   const result = update(parameters, optimizer, learningRate, clip)
-  if (result.updated) model.adapt()
+  if (result.updated) model.adapt(pace)
   else model.discard()
   return observe ? { ...result, losses: meanLosses(seen), routing: seen.at(-1)?.routing ?? [] } : result
 }

@@ -85,8 +85,12 @@ export class Trainer implements Trainee {
   }
 
   get learningRate(): number {
-    const { optimizer, schedule, steps } = this.recipe
-    return optimizer.learningRate * learningRateFactor(schedule, this.#state.step, steps)
+    return this.recipe.optimizer.learningRate * this.#pace
+  }
+
+  get #pace(): number {
+    const { schedule, steps } = this.recipe
+    return learningRateFactor(schedule, this.#state.step, steps)
   }
 
   /** One optimizer step on the next windows. */
@@ -100,6 +104,7 @@ export class Trainer implements Trainee {
       return trainStep(this.model, this.optimizer, batches, {
         losses: warmedUp(losses, this.#state.step),
         learningRate: this.learningRate,
+        pace: this.#pace,
         clip,
         mixed,
         observe,
