@@ -48,6 +48,7 @@ export { type MistralConfig, MistralForCausalLM } from './mistral.ts'
 export { denseTwin, type MixtralConfig, MixtralForCausalLM } from './mixtral.ts'
 export { type ModelSource, openSource } from './source.ts'
 export type { StoredTensor } from './stored-tensor.ts'
+export { type Preset, type PresetCounts, presetCounts, presetNames, presetOf, presets } from './presets.ts'
 export { type SwitchyardMoeConfig, SwitchyardMoeForCausalLM } from './switchyard-moe.ts'
 export {
   type AnyModelConfig,
