@@ -15,8 +15,9 @@ interface Flags {
 }
 
 const help = `
-MODEL is a model folder, a run folder or a config.json; weights are not needed. preset:NAME shows the parameters of a
-published model, whether or not it can be opened here; a wrong name lists them all.
+MODEL is a model folder, a run folder or a config.json; weights are not needed.
+preset:NAME shows the parameters of a published model, whether or not it can be
+opened here; a wrong name lists them all.
 
 Examples:
   switchyard inspect runs/tiny-moe
