@@ -52,16 +52,19 @@ const routers: RouterConfig[] = (
     { kind: 'base' },
     { kind: 'hash', hashes: 2 },
     { kind: 'centroids' },
+    { kind: 'reinforce' },
+    { kind: 'task', tasks: ['one', 'other'] },
   ] as const
 ).map(router => routerSchema.parse(router))
 
 describe.each(routers)('$kind', router => {
   const config = configOf(router)
   const ids = randint(0, 50, [2, 9], { seed: 1 })
+  const tasks = randint(0, 2, [2, 9], { seed: 2 })
 
   test('trains, is saved with its buffers, and loads as it was', () => {
     using model = new SwitchyardMoeForCausalLM(config)
-    tidy(() => model.train().loss(ids, ids).loss.backward())
+    tidy(() => model.train().loss(ids, ids, { tasks }).loss.backward())
     noGrad(() => {
       for (const parameter of model.parameters()) if (parameter.grad) parameter.sub_(parameter.grad)
     })
@@ -70,7 +73,7 @@ describe.each(routers)('$kind', router => {
     saveModel(folder, model, config)
     const loaded = loadModel(folder)
     expect(loaded.config).toEqual(config)
-    expectClose(loaded.model.forward(ids).logits, model.eval().forward(ids).logits, 0)
+    expectClose(loaded.model.forward(ids, { tasks }).logits, model.eval().forward(ids, { tasks }).logits, 0)
     loaded.model.dispose()
   })
 
@@ -83,7 +86,7 @@ describe.each(routers)('$kind', router => {
   test('no token uses more experts than it says', () => {
     using model = new SwitchyardMoeForCausalLM(config)
     const most = activeExperts(router, { hiddenSize: 16, numExperts: 4, vocabSize: 50 })
-    for (const { chosen } of model.eval().forward(ids).routings) {
+    for (const { chosen } of model.eval().forward(ids, { tasks }).routings) {
       expect(chosen.indices.ge(0).sum(-1).max().item()).toBeLessThanOrEqual(most)
     }
   })

@@ -3,16 +3,10 @@
 
 import type { CausalLM } from '../models/index.ts'
 import { type RoutingStats, routingStats } from '../moe/index.ts'
-import { autocast, type Parameter, type Tensor, tidy } from '../torch/index.ts'
-import { computeObjective, type Losses, type Objective } from './objective.ts'
+import { autocast, type Parameter, tidy } from '../torch/index.ts'
+import { type Batch, computeObjective, type Losses, type Objective } from './objective.ts'
 import type { AdamW } from './optimizer/adamw.ts'
 import { clipFactor, gradientNorm } from './optimizer/clip.ts'
-
-/** Token ids i64 [B, T] and the ids that follow each. */
-export interface Batch {
-  inputs: Tensor
-  targets: Tensor
-}
 
 export interface StepOptions {
   losses: Losses
@@ -61,15 +55,15 @@ interface Observed {
 
 function backward(
   model: CausalLM,
-  { inputs, targets }: Batch,
+  batch: Batch,
   batches: number,
   losses: Losses,
   mixed: boolean,
   observe: boolean,
 ): Observed {
   return tidy(() => {
-    const compute = (): Objective => computeObjective(model, inputs, targets, losses)
-    const objective = mixed ? autocast(inputs.device, 'bf16', compute) : compute()
+    const compute = (): Objective => computeObjective(model, batch, losses)
+    const objective = mixed ? autocast(batch.inputs.device, 'bf16', compute) : compute()
     objective.total.div(batches).backward()
     return observe ? look(objective) : { losses: {}, routing: [] }
   })

@@ -16,6 +16,7 @@ import { createModel, modelConfigOf, resolveRecipe, type Vocabulary } from './re
 import type { Recipe } from './recipe/schema.ts'
 import { learningRateFactor } from './schedule.ts'
 import { type StepResult, trainStep } from './step.ts'
+import { tasksOfDomains } from './tasks.ts'
 import { TokenWindows } from './token-windows.ts'
 
 export class Trainer implements Trainee {
@@ -52,10 +53,11 @@ export class Trainer implements Trainee {
     this.device = usableDevice(recipe.device as Device)
     refuseTooLarge(this.recipe, this.config)
     const { data, optimizer, seed } = this.recipe
-    this.training = new TokenWindows(this.corpus.train, data.sequenceLength)
+    const tasks = tasksOfDomains(this.config, this.corpus.domains)
+    this.training = new TokenWindows(this.corpus.train, data.sequenceLength, tasks)
     this.validation =
       this.corpus.validation.tokens > data.sequenceLength
-        ? new TokenWindows(this.corpus.validation, data.sequenceLength)
+        ? new TokenWindows(this.corpus.validation, data.sequenceLength, tasks)
         : null
     this.#sampler = new WindowSampler({ windows: this.training.count, seed })
     manualSeed(seed)
@@ -147,7 +149,7 @@ function vocabularyOf(corpus: Corpus, tokenizer: Tokenizer): Vocabulary {
       { path: 'data.path' },
     )
   }
-  return { size: corpus.vocabSize, ...tokenizer.specialIds }
+  return { size: corpus.vocabSize, domains: corpus.domains, ...tokenizer.specialIds }
 }
 
 function usableDevice(device: Device): Device {
