@@ -79,6 +79,15 @@ export class TokenWindows {
     return domains
   }
 
+  /** How often each of `size` ids occurs in the split. */
+  frequencies(size: number): number[] {
+    return tidy(() => {
+      const counts = this.#shards.map(shard => shard.long().bincount(null, size))
+      const total = counts.reduce((sum, count) => sum.add(count))
+      return Array.from(total.toTypedArray<'i64'>(), Number)
+    })
+  }
+
   dispose(): void {
     for (const shard of this.#shards) shard.dispose()
   }

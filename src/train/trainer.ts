@@ -4,9 +4,17 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
-import { type Corpus, loadTokenizer, openCorpus, type Tokenizer, WindowSampler } from '../data/index.ts'
+import {
+  type Corpus,
+  loadTokenizer,
+  openCorpus,
+  type Tokenizer,
+  WindowSampler,
+  wordsOfTokens,
+} from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
 import { architectureOf, type CausalLM, elementCount, type ModelConfig } from '../models/index.ts'
+import { WordRouter } from '../moe/index.ts'
 import { type Device, manualSeed, runtimeInfo, tidy } from '../torch/index.ts'
 import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
 import { warmedUp } from './objective.ts'
@@ -62,8 +70,20 @@ export class Trainer implements Trainee {
     this.#sampler = new WindowSampler({ windows: this.training.count, seed })
     manualSeed(seed)
     this.model = createModel(this.recipe, this.config).to(this.device)
+    this.#assignWords()
     const groups = parameterGroups(this.model.namedParameters(), optimizer.groups, optimizer.weightDecay)
     this.optimizer = new AdamW(groups, optimizer)
+  }
+
+  /** Words of the tokenizer and their frequencies are the corpus's, which a model alone does not know. */
+  #assignWords(): void {
+    const routers = [...this.model.namedModules()].flatMap(([, module]) =>
+      module instanceof WordRouter ? module : [],
+    )
+    if (routers.length === 0) return
+    const { vocab_size: size } = this.config
+    const [words, frequencies] = [wordsOfTokens(this.tokenizer, size), this.training.frequencies(size)]
+    for (const router of routers) router.assign(words, frequencies)
   }
 
   get state(): TrainingState {

@@ -21,6 +21,7 @@ import { SoftRouter } from './soft.ts'
 import { Top2Router } from './top-2.ts'
 import { TopKRouter } from './top-k.ts'
 import { TopPRouter } from './top-p.ts'
+import { WordRouter } from './words.ts'
 
 const count = z.int().positive()
 const jitter = z.number().min(0).lt(1).default(0)
@@ -52,6 +53,8 @@ const schemas = {
     normalize: z.boolean().optional(),
     scale: z.number().positive().default(1),
     biasRate: z.number().nonnegative().default(0.001),
+    /** Whether the bias moves by the sign of what is missing, or by how much. */
+    biasStep: z.enum(['sign', 'error']).default('sign'),
   }),
   'top-p': z.strictObject({ kind: z.literal('top-p'), threshold: z.number().min(0).max(1).default(0.4) }),
   'null-experts': z.strictObject({
@@ -80,6 +83,7 @@ const schemas = {
     hashes: count.default(1),
     seed: z.int().nonnegative().default(0),
   }),
+  words: z.strictObject({ kind: z.literal('words') }),
   centroids: z.strictObject({
     kind: z.literal('centroids'),
     momentum: z.number().min(0).max(1).default(0.99),
@@ -116,6 +120,7 @@ export const routerSchema = kinds(
   schemas.sinkhorn,
   schemas.base,
   schemas.hash,
+  schemas.words,
   schemas.centroids,
   schemas.reinforce,
   schemas.task,
@@ -221,6 +226,11 @@ const table: { readonly [K in RouterKind]: RouterEntry<K> } = {
       new HashRouter({ numExperts, vocabSize, hashes, seed }),
     shapes: ({ hashes }, { vocabSize }) => ({ table: [hashes, vocabSize] }),
     active: ({ hashes }) => hashes,
+  },
+  words: {
+    make: (_, sizes) => new WordRouter(sizes),
+    shapes: (_, { vocabSize }) => ({ table: [1, vocabSize] }),
+    active: one,
   },
   centroids: {
     make: ({ momentum, patience }, sizes) => new CentroidRouter({ ...sizes, momentum, patience }),
