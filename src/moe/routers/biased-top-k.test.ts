@@ -34,16 +34,6 @@ describe('sigmoid scores with a bias', () => {
     expect(rounded(router.e_score_correction_bias)).toEqual([-0.1, 0, 0.1, 0])
   })
 
-  test('by error, it moves by the share of the mean that is missing', () => {
-    const router = make({ topK: 1, biasRate: 0.1, biasStep: 'error' })
-    router.forward(z) // experts 0, 3, 1: the mean is 3/4
-    router.adapt()
-    const third = 0.1 / 3
-    expect(rounded(router.e_score_correction_bias)).toEqual(
-      [-third, -third, 0.1, -third].map(x => Number(x.toFixed(6))),
-    )
-  })
-
   test('its step follows the pace of the learning rate', () => {
     const router = make({ topK: 1, biasRate: 0.1 })
     router.forward(z)

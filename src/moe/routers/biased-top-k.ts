@@ -22,12 +22,6 @@ export interface BiasedTopKRouterOptions extends LinearRouterOptions {
   scale?: number
   /** How far the bias moves per optimizer step at the peak of the learning rate. 0 freezes it. Default 0.001. */
   biasRate?: number
-  /**
-   * `sign` moves every bias by the rate; `error` by the rate times how much is missing, as a share of the mean. Signs
-   * balance the median of an expert's load over steps, errors its mean, which differ where text comes in lumps: by the
-   * paper, errors balance better and predict a little worse. Default sign.
-   */
-  biasStep?: 'sign' | 'error'
 }
 
 /**
@@ -48,14 +42,13 @@ export class BiasedTopKRouter extends LinearRouter {
   readonly scale: number
   /** May be changed in training: DeepSeek-V3 sets it to 0 for the last tokens. */
   biasRate: number
-  readonly biasStep: 'sign' | 'error'
   #counts: number[] | null = null
 
   constructor(options: BiasedTopKRouterOptions) {
     const { topK, score = 'sigmoid', groups = 1, topGroups = groups, ...rest } = options
     super(rest)
     // One expert over its own sum would always weigh 1, and the router learn nothing.
-    const { normalize = topK > 1, scale = 1, biasRate = 0.001, biasStep = 'sign', numExperts } = options
+    const { normalize = topK > 1, scale = 1, biasRate = 0.001, numExperts } = options
     checkGroups(numExperts, groups, topGroups)
     checkTopK(topK, (numExperts / groups) * topGroups)
     this.e_score_correction_bias = new Constant(zeros([numExperts]))
@@ -66,7 +59,6 @@ export class BiasedTopKRouter extends LinearRouter {
     this.normalize = normalize
     this.scale = scale
     this.biasRate = biasRate
-    this.biasStep = biasStep
   }
 
   override forward(xTD: Tensor, context: TokenContext = {}): TokenRouting {
@@ -97,11 +89,7 @@ export class BiasedTopKRouter extends LinearRouter {
     this.#counts = null
     if (counts === null) return
     const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length
-    if (mean === 0) return
-    const missing = counts.map(count => 1 - count / mean)
-    const step = missing.map(
-      share => pace * this.biasRate * (this.biasStep === 'sign' ? Math.sign(share) : share),
-    )
+    const step = counts.map(count => pace * this.biasRate * Math.sign(mean - count))
     noGrad(() =>
       tidy(
         () => void this.e_score_correction_bias.add_(tensor(step).to(this.e_score_correction_bias.device)),

@@ -53,8 +53,6 @@ const schemas = {
     normalize: z.boolean().optional(),
     scale: z.number().positive().default(1),
     biasRate: z.number().nonnegative().default(0.001),
-    /** Whether the bias moves by the sign of what is missing, or by how much. */
-    biasStep: z.enum(['sign', 'error']).default('sign'),
   }),
   'top-p': z.strictObject({ kind: z.literal('top-p'), threshold: z.number().min(0).max(1).default(0.4) }),
   'null-experts': z.strictObject({
