@@ -55,6 +55,50 @@ test("Mixtral's closed form is what its config.json gives", () => {
   expect(countParameters(config)).toMatchObject({ total, active })
 })
 
+test("OLMoE's and DeepSeek-V3's closed forms are what their config.json give", () => {
+  const olmoe = parseModelConfig(
+    {
+      model_type: 'olmoe',
+      vocab_size: 50_304,
+      hidden_size: 2048,
+      intermediate_size: 1024,
+      num_hidden_layers: 16,
+      num_attention_heads: 16,
+      num_experts: 64,
+      num_experts_per_tok: 8,
+    },
+    'test',
+  )
+  const { total, active } = presetCounts(presetOf('olmoe-1b-7b'))
+  expect(countParameters(olmoe)).toMatchObject({ total, active })
+  const deepseek = parseModelConfig(
+    {
+      model_type: 'deepseek_v3',
+      vocab_size: 129_280,
+      hidden_size: 7168,
+      intermediate_size: 18_432,
+      moe_intermediate_size: 2048,
+      num_hidden_layers: 61,
+      first_k_dense_replace: 3,
+      num_attention_heads: 128,
+      num_key_value_heads: 128,
+      q_lora_rank: 1536,
+      kv_lora_rank: 512,
+      qk_nope_head_dim: 128,
+      qk_rope_head_dim: 64,
+      v_head_dim: 128,
+      n_routed_experts: 256,
+      n_shared_experts: 1,
+      num_experts_per_tok: 8,
+      n_group: 8,
+      topk_group: 4,
+    },
+    'test',
+  )
+  const bias = 58 * 256 // which the preset leaves out: no gradient trains it
+  expect(countParameters(deepseek).total).toBe(presetCounts(presetOf('deepseek-v3')).total + bias)
+})
+
 test('parts add up, and a wrong name lists the right ones', () => {
   for (const name of presetNames) {
     const { total, active, parts } = presetCounts(presetOf(name))
