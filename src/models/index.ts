@@ -46,9 +46,9 @@ export { headLoss, nextTokenLoss, shiftedLoss, tokenLosses } from './loss.ts'
 export { type MatchedPiece, matchTensors, refuseNonFinite } from './matching.ts'
 export { type MistralConfig, MistralForCausalLM } from './mistral.ts'
 export { denseTwin, type MixtralConfig, MixtralForCausalLM } from './mixtral.ts'
+export { type Preset, type PresetCounts, presetCounts, presetNames, presetOf, presets } from './presets.ts'
 export { type ModelSource, openSource } from './source.ts'
 export type { StoredTensor } from './stored-tensor.ts'
-export { type Preset, type PresetCounts, presetCounts, presetNames, presetOf, presets } from './presets.ts'
 export { type SwitchyardMoeConfig, SwitchyardMoeForCausalLM } from './switchyard-moe.ts'
 export {
   type AnyModelConfig,
