@@ -2,6 +2,7 @@
 //   usage: router-shootout.ts [STEPS [NAME ...]]
 
 import { writeFileSync } from 'node:fs'
+import { isCorpus } from '../src/data/index.ts'
 import { evaluate, loadRecipe, Trainer } from '../src/train/index.ts'
 import { report, resultFile } from './support/report.ts'
 import { spreadOf } from './support/routing-report.ts'
@@ -13,8 +14,10 @@ const unbalanced = ['losses.balance=none', 'losses.z=0']
 const contestants: Record<string, string[]> = {
   'top-2, no balancing': unbalanced,
   'top-2, Switch loss': [],
-  'top-2, HF loss': ['losses.balance={kind: mixtral-hf, coefficient: 0.005}'],
+  'top-2, HF loss': ['losses.balance={kind: mixtral-hf, coefficient: 0.01}'],
+  'top-2, HF loss x 10': ['losses.balance={kind: mixtral-hf, coefficient: 0.1}'],
   'top-2, Switch loss per sequence': ['losses.balance={kind: switch, scope: sequence}'],
+  'top-1, no balancing': ['router={kind: top-k, k: 1, normalize: false}', ...unbalanced],
   'Switch top-1': ['router={kind: top-k, k: 1, normalize: false, jitter: 0.01}'],
   'Switch top-1, capacity 1.25': [
     'router={kind: top-k, k: 1, normalize: false, jitter: 0.01}',
@@ -22,7 +25,17 @@ const contestants: Record<string, string[]> = {
   ],
   'GShard top-2, random second': ['router={kind: top-2, policy: random}', 'losses.balance=gshard'],
   'noisy top-2': ['router={kind: noisy-top-k, k: 2}', 'losses.balance=none'],
-  'sigmoid top-2, bias': ['router={kind: biased-top-k, k: 2, biasRate: 0.003}', 'losses.balance=none'],
+  'sigmoid top-2, bias': ['router={kind: biased-top-k, k: 2, biasRate: 0.01}', 'losses.balance=none'],
+  'sigmoid top-2, bias, slow router': [
+    'router={kind: biased-top-k, k: 2, biasRate: 0.01}',
+    'losses.balance=none',
+    'optimizer.groups.router.scale=1',
+  ],
+  'sigmoid top-2, no bias, slow router': [
+    'router={kind: biased-top-k, k: 2, biasRate: 0}',
+    ...unbalanced,
+    'optimizer.groups.router.scale=1',
+  ],
   'sigmoid top-2, no bias': ['router={kind: biased-top-k, k: 2, biasRate: 0}', ...unbalanced],
   'top-p 0.4': ['router={kind: top-p, threshold: 0.4}'],
   'null experts, 4 of 64': ['router={kind: null-experts, k: 4}', 'losses.balance=none'],
@@ -31,7 +44,10 @@ const contestants: Record<string, string[]> = {
   'Sinkhorn top-1': ['router={kind: sinkhorn, k: 1}', 'losses.balance=none'],
   BASE: ['router={kind: base}', 'losses.balance=none'],
   hash: ['router={kind: hash}', ...unbalanced],
+  words: ['router={kind: words}', ...unbalanced],
   centroids: ['router={kind: centroids}', ...unbalanced],
+  'tasks, top-2': ['router={kind: task, k: 2}'],
+  REINFORCE: ['router={kind: reinforce}'],
 }
 
 const [steps = '400', ...wanted] = process.argv.slice(2)
@@ -59,7 +75,7 @@ async function run(overrides: readonly string[]): Promise<Outcome> {
   }
   const seconds = (performance.now() - start) / 1e3
   if (!trainer.validation)
-    throw new Error(`${recipe.data.path} holds no validation text: run make demo first`)
+    throw new Error(`${recipe.data.path} holds no validation text: prepare it with --validation`)
   const { batchSize } = recipe.data
   const domains = trainer.corpus.domains
   const result = await evaluate(trainer.model, trainer.validation, { domains, batchSize, batches: null })
@@ -73,6 +89,10 @@ async function run(overrides: readonly string[]): Promise<Outcome> {
   trainer.dispose()
   return outcome
 }
+
+const { path } = loadRecipe('recipes/router-shootout.yaml').data
+if (!isCorpus(path))
+  throw new Error(`${path} is missing: recipes/router-shootout.yaml says how to prepare it`)
 
 const outcomes: Record<string, Outcome> = {}
 for (const name of names) {

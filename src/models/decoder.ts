@@ -22,13 +22,13 @@ import {
 } from '../nn/index.ts'
 import { arange, type Device, type DType, linear, noGrad, Tensor, tidy } from '../torch/index.ts'
 import { type DecoderConfig, rotaryDimOf } from './config.ts'
-import { headLoss } from './loss.ts'
+import { headLoss, tokenLosses } from './loss.ts'
 
 /** The block after attention: a dense one returns its output alone, an MoE layer also its routing. */
 export type FeedForward = Module & {
   forward(x: Tensor, tokens?: LayerContext): Tensor | MoeOutput
   /** See Router.adapt(). */
-  adapt?(): void
+  adapt?(pace?: number): void
   /** See Router.discard(). */
   discard?(): void
 }
@@ -45,6 +45,8 @@ export interface ForwardInput {
   cache?: KeyValueCache | undefined
   /** bool [B, S], false for padding; padding is left of the text. Default: no padding. */
   mask?: Tensor | null
+  /** i64 [B, T]: the task of each new position, for routers that go by it. */
+  tasks?: Tensor | null
 }
 
 export interface ForwardOutput {
@@ -122,7 +124,10 @@ export class Decoder extends Module {
   }
 
   /** ids i64 [B, T] -> hidden states [B, T, D] */
-  forward(ids: Tensor, { cache, mask = null }: ForwardInput): { hidden: Tensor; routings: LayerRouting[] } {
+  forward(
+    ids: Tensor,
+    { cache, mask = null, tasks = null }: ForwardInput,
+  ): { hidden: Tensor; routings: LayerRouting[] } {
     const past = cache?.length ?? 0
     const rotation = this.#rotation(ids, past, mask)
     const maskOf = this.#masks(ids, past, mask)
@@ -135,7 +140,7 @@ export class Decoder extends Module {
         layer.forward(
           hidden,
           { rotation, mask: maskOf(this.#parts.window(i)), cache: cache?.layers[i] },
-          { mask: real, ids },
+          { mask: real, ids, tasks },
         ),
       )
       hidden.dispose()
@@ -257,11 +262,23 @@ export class CausalLM extends Module {
    * @param ids i64 [B, T]
    * @param targets i64 [B, T]: the token after each position; -100 where none counts
    */
-  loss(ids: Tensor, targets: Tensor): { loss: Tensor; routings: LayerRouting[] } {
+  loss(
+    ids: Tensor,
+    targets: Tensor,
+    input: Pick<ForwardInput, 'tasks'> = {},
+  ): { loss: Tensor; hidden: Tensor; routings: LayerRouting[] } {
     return tidy(() => {
-      const { hidden, routings } = this.model.forward(ids, {})
-      return { loss: headLoss(this.#scaled(hidden), this.#head, targets, this.lm_head?.bias), routings }
+      const { hidden, routings } = this.model.forward(ids, input)
+      const loss = headLoss(this.#scaled(hidden), this.#head, targets, this.lm_head?.bias)
+      return { loss, hidden, routings }
     })
+  }
+
+  /** The cross-entropy of each next token, [B*T], without a gradient; hidden states [B, T, D] as loss() has them. */
+  tokenLosses(hidden: Tensor, targets: Tensor): Tensor {
+    return noGrad(() =>
+      tidy(() => tokenLosses(linear(this.#scaled(hidden), this.#head, this.lm_head?.bias), targets)),
+    )
   }
 
   /** Scaled before the head, which is smaller than its logits. */
@@ -274,9 +291,9 @@ export class CausalLM extends Module {
     return this.lm_head?.weight ?? this.model.embed_tokens.weight
   }
 
-  /** Lets routers adapt what no gradient trains. After each optimizer step. */
-  adapt(): void {
-    for (const { mlp } of this.model.layers) mlp.adapt?.()
+  /** Lets routers adapt what no gradient trains; see Router.adapt(). */
+  adapt(pace = 1): void {
+    for (const { mlp } of this.model.layers) mlp.adapt?.(pace)
   }
 
   /** Lets routers forget a step that was dropped. */

@@ -20,6 +20,12 @@ export function nextTokenLoss(logits: Tensor, targets: Tensor): Tensor {
   return tidy(() => crossEntropyLoss(atLeastF32(logits.flatten(0, 1)), targets.reshape([-1])))
 }
 
+/** The same, one loss per token: [B*T]. */
+export function tokenLosses(logits: Tensor, targets: Tensor): Tensor {
+  const none = 0 // reduction
+  return tidy(() => crossEntropyLoss(atLeastF32(logits.flatten(0, 1)), targets.reshape([-1]), null, none))
+}
+
 /**
  * nextTokenLoss() of `hidden head^T`, without the logits of all tokens in memory where a kernel helps.
  *

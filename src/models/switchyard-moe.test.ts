@@ -51,17 +51,21 @@ const routers: RouterConfig[] = (
     { kind: 'sinkhorn' },
     { kind: 'base' },
     { kind: 'hash', hashes: 2 },
+    { kind: 'words' },
     { kind: 'centroids' },
+    { kind: 'reinforce' },
+    { kind: 'task', tasks: ['one', 'other'] },
   ] as const
 ).map(router => routerSchema.parse(router))
 
 describe.each(routers)('$kind', router => {
   const config = configOf(router)
   const ids = randint(0, 50, [2, 9], { seed: 1 })
+  const tasks = randint(0, 2, [2, 9], { seed: 2 })
 
   test('trains, is saved with its buffers, and loads as it was', () => {
     using model = new SwitchyardMoeForCausalLM(config)
-    tidy(() => model.train().loss(ids, ids).loss.backward())
+    tidy(() => model.train().loss(ids, ids, { tasks }).loss.backward())
     noGrad(() => {
       for (const parameter of model.parameters()) if (parameter.grad) parameter.sub_(parameter.grad)
     })
@@ -70,7 +74,7 @@ describe.each(routers)('$kind', router => {
     saveModel(folder, model, config)
     const loaded = loadModel(folder)
     expect(loaded.config).toEqual(config)
-    expectClose(loaded.model.forward(ids).logits, model.eval().forward(ids).logits, 0)
+    expectClose(loaded.model.forward(ids, { tasks }).logits, model.eval().forward(ids, { tasks }).logits, 0)
     loaded.model.dispose()
   })
 
@@ -83,10 +87,30 @@ describe.each(routers)('$kind', router => {
   test('no token uses more experts than it says', () => {
     using model = new SwitchyardMoeForCausalLM(config)
     const most = activeExperts(router, { hiddenSize: 16, numExperts: 4, vocabSize: 50 })
-    for (const { chosen } of model.eval().forward(ids).routings) {
+    for (const { chosen } of model.eval().forward(ids, { tasks }).routings) {
       expect(chosen.indices.ge(0).sum(-1).max().item()).toBeLessThanOrEqual(most)
     }
   })
+})
+
+test('the balancing bias stays f32 in a half-precision model, moves there, and is stored as it is', () => {
+  const config = configOf({ kind: 'biased-top-k', biasRate: 0.001 })
+  using model = new SwitchyardMoeForCausalLM(config).to('bf16')
+  const path = 'model.layers.1.mlp.gate.e_score_correction_bias'
+  const bias = model.namedConstants().get(path)
+  noGrad(() => bias?.fill_(1)) // in bf16 a step of 0.001 from here would be lost: the next number is 1.0078
+  // 18 choices of 4 experts: none has its exact share, so that every bias moves.
+  tidy(() => void model.train().forward(randint(0, 50, [1, 9], { seed: 1 })))
+  model.adapt()
+  const moved = bias?.tolist() as number[]
+  expect(new Set(moved.map(value => value.toFixed(4)))).toEqual(new Set(['0.9990', '1.0010']))
+  const folder = mkdtempSync(join(scratch, 'bias-'))
+  saveModel(folder, model, config)
+  const loaded = loadModel(folder, { dtype: 'bf16' })
+  expect(loaded.model.lm_head?.weight.dtype).toBe('bf16')
+  expect(loaded.model.namedConstants().get(path)?.dtype).toBe('f32')
+  expect(loaded.model.namedConstants().get(path)?.tolist()).toEqual(moved)
+  loaded.model.dispose()
 })
 
 test.each([

@@ -98,5 +98,6 @@ export {
 export { type SecondExpertPolicy, Top2Router, type Top2RouterOptions } from './routers/top-2.ts'
 export { TopKRouter, type TopKRouterOptions } from './routers/top-k.ts'
 export { TopPRouter, type TopPRouterOptions } from './routers/top-p.ts'
+export { WordRouter } from './routers/words.ts'
 export type { ExpertRouting, Router, Routing, SoftRouting, TokenContext, TokenRouting } from './routing.ts'
 export { loadStats, type RoutingStats, routingStats } from './stats.ts'

@@ -76,8 +76,8 @@ export class MoeLayer<
   }
 
   /** See Router.adapt(). */
-  adapt(): void {
-    this.gate.adapt?.()
+  adapt(pace = 1): void {
+    this.gate.adapt?.(pace)
   }
 
   /** See Router.discard(). */

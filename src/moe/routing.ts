@@ -66,8 +66,12 @@ export interface Router<R extends Routing = TokenRouting> {
   readonly isCausal: boolean
   /** @param x [T, D] */
   forward(x: Tensor, context?: TokenContext): R
-  /** Adapts state that no gradient trains, from what was routed since the last call. After each optimizer step. */
-  adapt?(): void
+  /**
+   * Adapts state that no gradient trains, from what was routed since the last call. After each optimizer step.
+   *
+   * @param pace the learning rate as a share of its peak, for what is to settle as the weights do. Default 1
+   */
+  adapt?(pace?: number): void
   /** Forgets what was routed since then: the step was dropped. */
   discard?(): void
 }

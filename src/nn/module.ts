@@ -63,11 +63,15 @@ export abstract class Module {
     )
   }
 
-  /** Converts floating-point tensors to a dtype, or everything to a device; gradients are dropped. Returns this. */
+  /**
+   * Converts floating-point parameters to a dtype, or everything to a device; gradients are dropped. Constants keep
+   * their dtype: they move by small steps, which half precision would round away. Returns this.
+   */
   to(target: DType | Device): this {
+    const isDevice = target.startsWith('c')
     tidy(() => {
-      for (const tensor of this.stateDict().values()) {
-        const converted = target.startsWith('c') || tensor.isFloating ? tensor.detach().to(target) : tensor
+      for (const tensor of (isDevice ? this.stateDict() : this.namedParameters()).values()) {
+        const converted = isDevice || tensor.isFloating ? tensor.detach().to(target) : tensor
         if (converted === tensor) continue
         tensor.grad = null // it would be of the old dtype, on the old device
         tensor.setData(converted)

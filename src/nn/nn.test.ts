@@ -85,6 +85,17 @@ describe('Module', () => {
     expect(weight.requiresGrad).toBe(true)
   })
 
+  test.each(['bf16', 'f16', 'f64'] as const)('constants stay as they are when weights become %s', dtype => {
+    class Counted extends Module {
+      readonly weight = new Linear(2, 2).weight
+      readonly bias = new Constant(tensor([1 / 3]))
+    }
+    const module = new Counted().to(dtype)
+    expect(module.weight.dtype).toBe(dtype)
+    expect(module.bias.dtype).toBe('f32')
+    expect(module.bias.item()).toBe(Math.fround(1 / 3))
+  })
+
   test('dispose frees everything', () => expectNoLeak(() => new Tree().dispose()))
 })
 

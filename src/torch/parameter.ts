@@ -12,7 +12,10 @@ export class Parameter extends Tensor {
   }
 }
 
-/** State of a module that is saved but not trained, as counts and biases are. Takes the data over. */
+/**
+ * State of a module that is saved but not trained, as counts and biases are; it keeps its dtype when the module's weights
+ * are converted. Takes the data over.
+ */
 export class Constant extends Tensor {
   constructor(data: Tensor) {
     super(data.newHandle())

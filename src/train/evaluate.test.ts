@@ -7,6 +7,7 @@ import { type MixtralConfig, MixtralForCausalLM, parseModelConfig } from '../mod
 import { manualSeed, tidy } from '../torch/index.ts'
 import { evaluate } from './evaluate.ts'
 import { checkRecipe } from './recipe/check.ts'
+import { tasksOfDomains } from './tasks.ts'
 import { TokenWindows } from './token-windows.ts'
 import { Trainer } from './trainer.ts'
 
@@ -117,6 +118,51 @@ test('the last token of a document is in its domain, the first of the next in th
     ]
     expect(Array.from(windows.targetDomains([window]), Number)).toEqual(domainsByLetter(ids, wanted))
   }
+})
+
+test('batches name the task of each input token, as the model numbers it', () => {
+  const windows = new TokenWindows(corpus.train, length, [1, 0])
+  for (let window = 0; window + 1 < windows.count; window++) {
+    // Target t of a window is input t + 1: only the first input has no target of its own.
+    const expected = Array.from(windows.targetDomains([window]), domain => 1 - Number(domain))
+    const tasks = (windows.batch([window]).tasks?.tolist() ?? []) as number[][]
+    expect(tasks[0]?.slice(1)).toEqual(expected.slice(0, -1))
+  }
+})
+
+test("a router that goes by tasks trains and is evaluated on the corpus's domains", async () => {
+  const trainer = new Trainer(
+    checkRecipe(
+      {
+        name: 'x',
+        steps: 2,
+        model: {
+          type: 'switchyard_moe',
+          hidden_size: 8,
+          intermediate_size: 8,
+          num_hidden_layers: 1,
+          num_attention_heads: 2,
+        },
+        router: { kind: 'task', k: 2 },
+        data: { path: corpus.folder, sequenceLength: 8, batchSize: 2 },
+        optimizer: { kind: 'adamw', learningRate: 0.01 },
+      },
+      'test',
+    ),
+  )
+  expect(trainer.step(true).losses?.crossEntropy).toBeGreaterThan(0)
+  const { domains, validation } = { ...trainer.corpus, validation: trainer.validation as TokenWindows }
+  const { expertLoad } = await evaluate(trainer.model, validation, { domains, batchSize: 4, batches: null })
+  // Two experts serve a domain's tokens, but for those whose input is of the document before.
+  for (const load of expertLoad[0] ?? []) {
+    const sorted = [...load].sort((a, b) => b - a)
+    const total = sorted.reduce((sum, count) => sum + count, 0)
+    expect((sorted[0] ?? 0) + (sorted[1] ?? 0)).toBeGreaterThan(0.9 * total)
+  }
+  expect(() => tasksOfDomains(trainer.config, ['lower', 'greek'])).toThrow(
+    'router.tasks: the router knows no greek; it has lower, upper',
+  )
+  trainer.dispose()
 })
 
 test('a limited evaluation spreads over the whole split, and leaves every mode as it was', async () => {

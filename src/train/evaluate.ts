@@ -1,8 +1,8 @@
 // How well a model predicts held-out text, overall and per domain, and where its tokens go.
 // Shapes: B windows, T positions, E experts.
 
-import type { CausalLM, LayerRouting } from '../models/index.ts'
-import { crossEntropyLoss, inferenceMode, type Tensor, tensor, tidy } from '../torch/index.ts'
+import { type CausalLM, type LayerRouting, tokenLosses } from '../models/index.ts'
+import { inferenceMode, type Tensor, tensor, tidy } from '../torch/index.ts'
 import type { TokenWindows } from './token-windows.ts'
 
 export interface DomainScore {
@@ -81,11 +81,10 @@ function scoreBatch(model: CausalLM, windows: TokenWindows, rows: readonly numbe
   inferenceMode(() =>
     tidy(() => {
       const { device } = model.model.norm.weight
-      const { inputs, targets } = windows.batch(rows, device)
+      const { inputs, targets, tasks = null } = windows.batch(rows, device)
       const domains = tensor(windows.targetDomains(rows)).to(device) // [B*T]
-      const { logits, routings } = model.forward(inputs)
-      const none = 0 // reduction: one loss per token
-      const losses = crossEntropyLoss(logits.flatten(0, 1).float(), targets.reshape([-1]), null, none)
+      const { logits, routings } = model.forward(inputs, { tasks })
+      const losses = tokenLosses(logits, targets)
       addTo(tally.losses, domains.bincount(losses.double(), numDomains))
       addTo(tally.tokens, domains.bincount(null, numDomains))
       for (const [i, routing] of routings.entries()) addLoad(tally, i, routing, domains)

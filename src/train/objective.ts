@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { kinds } from '../kinds.ts'
 import type { CausalLM, LayerRouting } from '../models/index.ts'
-import { balanceLoss, balancePresets, routerZLoss } from '../moe/index.ts'
+import { balanceLoss, balancePresets, reinforceLoss, routerZLoss } from '../moe/index.ts'
 import type { Tensor } from '../torch/index.ts'
 
 const coefficient = z.number().nonnegative()
@@ -45,6 +45,13 @@ export function warmedUp(losses: Losses, step: number): Losses {
   return { ...losses, balance: { ...balance, coefficient: (balance.coefficient * step) / balanceWarmup } }
 }
 
+/** Token ids i64 [B, T], the ids that follow each, and if the model asks for it the task of each. */
+export interface Batch {
+  inputs: Tensor
+  targets: Tensor
+  tasks?: Tensor | null
+}
+
 export interface Objective {
   /** What backward starts from. */
   total: Tensor
@@ -53,17 +60,12 @@ export interface Objective {
   routings: LayerRouting[]
 }
 
-/**
- * @param inputs i64 [B, T]
- * @param targets i64 [B, T], the token after each input
- */
 export function computeObjective(
   model: CausalLM,
-  inputs: Tensor,
-  targets: Tensor,
+  { inputs, targets, tasks = null }: Batch,
   losses: Losses,
 ): Objective {
-  const { loss: crossEntropy, routings } = model.loss(inputs, targets)
+  const { loss: crossEntropy, hidden, routings } = model.loss(inputs, targets, { tasks })
   const terms: Record<string, Tensor> = { crossEntropy }
   let total = crossEntropy
   if (routings.length > 0 && losses.balance.kind !== 'none') {
@@ -75,13 +77,22 @@ export function computeObjective(
     total = total.add(terms.z, losses.z)
   }
   for (const [name, weight] of Object.entries(losses.router)) {
-    const own = routings.flatMap(({ chosen }) => chosen.losses?.[name] ?? [])
-    if (own.length === 0 || weight === 0) continue
+    if (weight === 0) continue
+    const own =
+      name === 'policy'
+        ? policyLosses(routings, model.tokenLosses(hidden, targets))
+        : routings.flatMap(({ chosen }) => chosen.losses?.[name] ?? [])
+    if (own.length === 0) continue
     const term = sum(own)
     terms[`router.${name}`] = term
     total = total.add(term, weight)
   }
   return { total, terms, routings }
+}
+
+/** What teaches routers that draw their experts: each token's reward is minus its own cross-entropy. */
+function policyLosses(routings: readonly LayerRouting[], tokenLosses: Tensor): Tensor[] {
+  return routings.map(({ chosen }) => reinforceLoss(chosen, tokenLosses.neg(), { entropy: 0 }))
 }
 
 /** Conventions and presets are those of moe/losses/balance.ts. */

@@ -1,15 +1,21 @@
 import { describe, expect, test } from 'vitest'
 import { expectClose } from '../../tests/support/tensors.ts'
-import { type MixtralConfig, MixtralForCausalLM, parseModelConfig } from '../models/index.ts'
-import { routerZLoss, switchBalanceLoss } from '../moe/index.ts'
+import {
+  type MixtralConfig,
+  MixtralForCausalLM,
+  parseModelConfig,
+  type SwitchyardMoeConfig,
+  SwitchyardMoeForCausalLM,
+} from '../models/index.ts'
+import { ownLossCoefficients, routerSchema, routerZLoss, switchBalanceLoss } from '../moe/index.ts'
 import { cat, manualSeed, randint, type Tensor, tidy } from '../torch/index.ts'
-import { computeObjective, type Losses, lossesSchema, warmedUp } from './objective.ts'
+import { type Batch, computeObjective, type Losses, lossesSchema, warmedUp } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { gradientNorm } from './optimizer/clip.ts'
 import { groupsSchema, parameterGroups } from './optimizer/groups.ts'
 import { checkRecipe } from './recipe/check.ts'
 import { createModel } from './recipe/model-config.ts'
-import { type Batch, type StepOptions, trainStep } from './step.ts'
+import { type StepOptions, trainStep } from './step.ts'
 
 const config = parseModelConfig(
   {
@@ -77,7 +83,7 @@ describe('trainStep', () => {
     const scaled = fresh()
     scaled.zeroGrad()
     tidy(() =>
-      computeObjective(scaled, batch(1).inputs, batch(1).targets, crossEntropyOnly)
+      computeObjective(scaled, batch(1), crossEntropyOnly)
         .total.mul(1e-3 / (norm + 1e-6))
         .backward(),
     )
@@ -102,7 +108,7 @@ describe('trainStep', () => {
     const model = fresh()
     const losses = lossesSchema.parse({})
     const { losses: seen, routing } = trainStep(model, optimizerOf(model), [batch(1)], { ...options, losses })
-    const again = computeObjective(fresh(), batch(1).inputs, batch(1).targets, losses)
+    const again = computeObjective(fresh(), batch(1), losses)
     expect(seen?.total).toBeCloseTo(again.total.item(), 12)
     expect(seen?.crossEntropy).toBeCloseTo(again.terms.crossEntropy?.item() ?? 0, 12)
     expect(routing?.map(({ layer, load }) => [layer, load.reduce((x, y) => x + y)])).toEqual([
@@ -117,8 +123,7 @@ describe('computeObjective', () => {
     return tidy(() => {
       const { total, terms, routings } = computeObjective(
         fresh(),
-        batch(1).inputs,
-        batch(1).targets,
+        batch(1),
         lossesSchema.parse(losses) as Losses,
       )
       return {
@@ -151,6 +156,31 @@ describe('computeObjective', () => {
     const { total, crossEntropy } = termsOf({ balance: { kind: 'none' }, z: 0 })
     expect(total).toBe(crossEntropy)
   })
+})
+
+test('a policy is taught by the cross-entropy of each token, its certainty held down', () => {
+  const router = routerSchema.parse('reinforce')
+  const json = { ...config, model_type: 'switchyard_moe', router }
+  const model = new SwitchyardMoeForCausalLM(parseModelConfig(json, 'test') as SwitchyardMoeConfig)
+  const losses = lossesSchema.parse({ balance: 'none', z: 0, router: ownLossCoefficients(router) })
+  const { inputs, targets } = batch(1)
+  const { total, terms, routings } = computeObjective(model, { inputs, targets }, losses)
+  total.backward()
+  const value = (name: string): number => terms[name]?.item() ?? Number.NaN
+  const sum = value('crossEntropy') + value('router.policy') + 0.01 * value('router.certainty')
+  expect(total.item()).toBeCloseTo(sum, 5)
+  expect(routings.length).toBe(2)
+  for (const [path, parameter] of model.namedParameters()) {
+    if (path.endsWith('gate.weight')) expect(parameter.grad?.abs().sum().item()).toBeGreaterThan(0)
+  }
+})
+
+test("one token's losses have the mean that training minimises", () => {
+  const model = fresh()
+  const { inputs, targets } = batch(3)
+  const { loss, hidden } = model.loss(inputs, targets)
+  expect(model.tokenLosses(hidden, targets).shape).toEqual([16])
+  expectClose(model.tokenLosses(hidden, targets).mean(), loss, 1e-12)
 })
 
 test('the balance coefficient grows over its warm-up, and nothing else changes', () => {

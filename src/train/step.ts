@@ -3,20 +3,16 @@
 
 import type { CausalLM } from '../models/index.ts'
 import { type RoutingStats, routingStats } from '../moe/index.ts'
-import { autocast, type Parameter, type Tensor, tidy } from '../torch/index.ts'
-import { computeObjective, type Losses, type Objective } from './objective.ts'
+import { autocast, type Parameter, tidy } from '../torch/index.ts'
+import { type Batch, computeObjective, type Losses, type Objective } from './objective.ts'
 import type { AdamW } from './optimizer/adamw.ts'
 import { clipFactor, gradientNorm } from './optimizer/clip.ts'
-
-/** Token ids i64 [B, T] and the ids that follow each. */
-export interface Batch {
-  inputs: Tensor
-  targets: Tensor
-}
 
 export interface StepOptions {
   losses: Losses
   learningRate: number
+  /** The learning rate as a share of its peak, at which routers adapt. Default 1. */
+  pace?: number
   /** Largest gradient norm; null: any. */
   clip: number | null
   /** Compute forward in bf16 on CUDA. */
@@ -41,13 +37,13 @@ export function trainStep(
   model: CausalLM,
   optimizer: AdamW,
   batches: Iterable<Batch>,
-  { losses, learningRate, clip, mixed, observe }: StepOptions,
+  { losses, learningRate, pace = 1, clip, mixed, observe }: StepOptions,
 ): StepResult {
   const parameters = model.parameters()
   model.zeroGrad()
   const seen = [...batches].map((batch, _, all) => backward(model, batch, all.length, losses, mixed, observe))
   const result = update(parameters, optimizer, learningRate, clip)
-  if (result.updated) model.adapt()
+  if (result.updated) model.adapt(pace)
   else model.discard()
   return observe ? { ...result, losses: meanLosses(seen), routing: seen.at(-1)?.routing ?? [] } : result
 }
@@ -59,15 +55,15 @@ interface Observed {
 
 function backward(
   model: CausalLM,
-  { inputs, targets }: Batch,
+  batch: Batch,
   batches: number,
   losses: Losses,
   mixed: boolean,
   observe: boolean,
 ): Observed {
   return tidy(() => {
-    const compute = (): Objective => computeObjective(model, inputs, targets, losses)
-    const objective = mixed ? autocast(inputs.device, 'bf16', compute) : compute()
+    const compute = (): Objective => computeObjective(model, batch, losses)
+    const objective = mixed ? autocast(batch.inputs.device, 'bf16', compute) : compute()
     objective.total.div(batches).backward()
     return observe ? look(objective) : { losses: {}, routing: [] }
   })

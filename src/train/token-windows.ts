@@ -2,19 +2,22 @@
 
 import { type CorpusSplit, WindowMap } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
-import { type Device, type DType, mapFile, stack, type Tensor, tidy } from '../torch/index.ts'
-import type { Batch } from './step.ts'
+import { type Device, type DType, mapFile, stack, type Tensor, tensor, tidy } from '../torch/index.ts'
+import type { Batch } from './objective.ts'
 
 const dtypes: Record<'I16' | 'I32', DType> = { I16: 'i16', I32: 'i32' }
 
 export class TokenWindows {
   readonly split: CorpusSplit
   readonly sequenceLength: number
+  readonly #tasks: readonly number[] | null
   readonly #map: WindowMap
   readonly #shards: Tensor[] // [tokens] each
 
-  constructor(split: CorpusSplit, sequenceLength: number) {
+  /** @param tasks of each domain, for batches that name the task of each token (tasksOfDomains()) */
+  constructor(split: CorpusSplit, sequenceLength: number, tasks: readonly number[] | null = null) {
     this.split = split
+    this.#tasks = tasks
     this.sequenceLength = sequenceLength
     this.#map = new WindowMap(
       split.shards.map(shard => shard.tokens),
@@ -37,7 +40,7 @@ export class TokenWindows {
     return this.#map.count
   }
 
-  /** The inputs and targets, each i64 [B, T], of some windows. */
+  /** The inputs and targets, and if there are any the tasks of the inputs, each i64 [B, T], of some windows. */
   batch(windows: readonly number[], device: Device = 'cpu'): Batch {
     return tidy(() => {
       const rows = windows.map(window => {
@@ -48,21 +51,41 @@ export class TokenWindows {
       return {
         inputs: tokens.narrow(1, 0, this.sequenceLength).contiguous(),
         targets: tokens.narrow(1, 1, this.sequenceLength).contiguous(),
+        tasks: this.#tasks && this.#tasksOf(windows, this.#tasks).to(device),
       }
     })
   }
 
   /** The domain of each target token of some windows: indices, row-major [B * T]. */
   targetDomains(windows: readonly number[]): BigInt64Array {
+    return this.#domains(windows, 1)
+  }
+
+  #tasksOf(windows: readonly number[], tasks: readonly number[]): Tensor {
+    const inputs = this.#domains(windows, 0).map(domain => BigInt(tasks[Number(domain)] ?? 0))
+    return tensor(inputs, { shape: [windows.length, this.sequenceLength] })
+  }
+
+  /** Domains of the tokens `shift` places after each input. */
+  #domains(windows: readonly number[], shift: number): BigInt64Array {
     const domains = new BigInt64Array(windows.length * this.sequenceLength)
     for (const [row, window] of windows.entries()) {
       const { shard, offset } = this.#map.locate(window)
       const source = this.split.shards[shard]
       for (let t = 0; source && t < this.sequenceLength; t++) {
-        domains[row * this.sequenceLength + t] = BigInt(source.domainAt(offset + 1 + t))
+        domains[row * this.sequenceLength + t] = BigInt(source.domainAt(offset + shift + t))
       }
     }
     return domains
+  }
+
+  /** How often each of `size` ids occurs in the split. */
+  frequencies(size: number): number[] {
+    return tidy(() => {
+      const counts = this.#shards.map(shard => shard.long().bincount(null, size))
+      const total = counts.reduce((sum, count) => sum.add(count))
+      return Array.from(total.toTypedArray<'i64'>(), Number)
+    })
   }
 
   dispose(): void {

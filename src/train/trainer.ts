@@ -4,9 +4,17 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
-import { type Corpus, loadTokenizer, openCorpus, type Tokenizer, WindowSampler } from '../data/index.ts'
+import {
+  type Corpus,
+  loadTokenizer,
+  openCorpus,
+  type Tokenizer,
+  WindowSampler,
+  wordsOfTokens,
+} from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
 import { architectureOf, type CausalLM, elementCount, type ModelConfig } from '../models/index.ts'
+import { WordRouter } from '../moe/index.ts'
 import { type Device, manualSeed, runtimeInfo, tidy } from '../torch/index.ts'
 import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
 import { warmedUp } from './objective.ts'
@@ -16,6 +24,7 @@ import { createModel, modelConfigOf, resolveRecipe, type Vocabulary } from './re
 import type { Recipe } from './recipe/schema.ts'
 import { learningRateFactor } from './schedule.ts'
 import { type StepResult, trainStep } from './step.ts'
+import { tasksOfDomains } from './tasks.ts'
 import { TokenWindows } from './token-windows.ts'
 
 export class Trainer implements Trainee {
@@ -52,16 +61,29 @@ export class Trainer implements Trainee {
     this.device = usableDevice(recipe.device as Device)
     refuseTooLarge(this.recipe, this.config)
     const { data, optimizer, seed } = this.recipe
-    this.training = new TokenWindows(this.corpus.train, data.sequenceLength)
+    const tasks = tasksOfDomains(this.config, this.corpus.domains)
+    this.training = new TokenWindows(this.corpus.train, data.sequenceLength, tasks)
     this.validation =
       this.corpus.validation.tokens > data.sequenceLength
-        ? new TokenWindows(this.corpus.validation, data.sequenceLength)
+        ? new TokenWindows(this.corpus.validation, data.sequenceLength, tasks)
         : null
     this.#sampler = new WindowSampler({ windows: this.training.count, seed })
     manualSeed(seed)
     this.model = createModel(this.recipe, this.config).to(this.device)
+    this.#assignWords()
     const groups = parameterGroups(this.model.namedParameters(), optimizer.groups, optimizer.weightDecay)
     this.optimizer = new AdamW(groups, optimizer)
+  }
+
+  /** Words of the tokenizer and their frequencies are the corpus's, which a model alone does not know. */
+  #assignWords(): void {
+    const routers = [...this.model.namedModules()].flatMap(([, module]) =>
+      module instanceof WordRouter ? module : [],
+    )
+    if (routers.length === 0) return
+    const { vocab_size: size } = this.config
+    const [words, frequencies] = [wordsOfTokens(this.tokenizer, size), this.training.frequencies(size)]
+    for (const router of routers) router.assign(words, frequencies)
   }
 
   get state(): TrainingState {
@@ -85,8 +107,12 @@ export class Trainer implements Trainee {
   }
 
   get learningRate(): number {
-    const { optimizer, schedule, steps } = this.recipe
-    return optimizer.learningRate * learningRateFactor(schedule, this.#state.step, steps)
+    return this.recipe.optimizer.learningRate * this.#pace
+  }
+
+  get #pace(): number {
+    const { schedule, steps } = this.recipe
+    return learningRateFactor(schedule, this.#state.step, steps)
   }
 
   /** One optimizer step on the next windows. */
@@ -100,6 +126,7 @@ export class Trainer implements Trainee {
       return trainStep(this.model, this.optimizer, batches, {
         losses: warmedUp(losses, this.#state.step),
         learningRate: this.learningRate,
+        pace: this.#pace,
         clip,
         mixed,
         observe,
@@ -142,7 +169,7 @@ function vocabularyOf(corpus: Corpus, tokenizer: Tokenizer): Vocabulary {
       { path: 'data.path' },
     )
   }
-  return { size: corpus.vocabSize, ...tokenizer.specialIds }
+  return { size: corpus.vocabSize, domains: corpus.domains, ...tokenizer.specialIds }
 }
 
 function usableDevice(device: Device): Device {

@@ -58,7 +58,7 @@ export function evalCommand(): Command {
 async function run(path: string, flags: Flags): Promise<void> {
   const { loadModel } = await import('../../models/index.ts')
   const { openCorpus } = await import('../../data/index.ts')
-  const { evaluate, TokenWindows } = await import('../../train/index.ts')
+  const { evaluate, tasksOfDomains, TokenWindows } = await import('../../train/index.ts')
   const folder = await findModel(path, flags)
   const corpus = openCorpus(flags.data)
   refuseOtherTokenizer(folder, corpus.tokenizerFile)
@@ -69,7 +69,8 @@ async function run(path: string, flags: Flags): Promise<void> {
     })
   }
   const split = corpus[flags.split]
-  const windows = new TokenWindows(split, sequenceLength(flags, config, split))
+  const tasks = tasksOfDomains(config, corpus.domains)
+  const windows = new TokenWindows(split, sequenceLength(flags, config, split), tasks)
   const progress = new Progress({ quiet: flags.quiet === true })
   const evaluation = await evaluate(model, windows, {
     domains: corpus.domains,

@@ -2,12 +2,18 @@
 
 import { join } from 'node:path'
 import { Command } from 'commander'
-import type { GenerateTextOptions } from '../../models/index.ts'
+import { ConfigError } from '../../errors.ts'
+import type { AnyModelConfig, GenerateTextOptions } from '../../models/index.ts'
 import { findModel } from '../model-folder.ts'
 import { bold, yellow } from '../terminal.ts'
 import { numberOf, wholeNumberOf } from '../values.ts'
 
-type Flags = GenerateTextOptions & { prompt: string; json?: boolean; quiet?: boolean }
+type Flags = Omit<GenerateTextOptions, 'task'> & {
+  prompt: string
+  task?: string
+  json?: boolean
+  quiet?: boolean
+}
 
 const help = `
 Examples:
@@ -41,6 +47,7 @@ export function generateCommand(): Command {
       1,
     )
     .option('--seed <n>', 'the same seed gives the same text', wholeNumberOf('--seed'), 0)
+    .option('--task <name>', 'task of the text, for a model whose router goes by tasks')
     .option('--stop <text...>', 'end before any of these texts')
     .option('--json', 'print JSON at the end: the text, its tokens, why it ended')
     .option('--quiet', 'print nothing but the text')
@@ -48,13 +55,17 @@ export function generateCommand(): Command {
     .action(run)
 }
 
-async function run(path: string, { prompt, json, quiet = false, ...options }: Flags): Promise<void> {
+async function run(path: string, { prompt, task, json, quiet = false, ...options }: Flags): Promise<void> {
   const { generateText, loadModel } = await import('../../models/index.ts')
   const { loadTokenizer } = await import('../../data/index.ts')
   const folder = await findModel(path, { quiet })
   const tokenizer = loadTokenizer(join(folder, 'tokenizer.json'))
   const { model, config } = loadModel(folder)
-  const pieces = generateText(model, tokenizer, prompt, options)
+  const number = await taskNumber(config, task)
+  const pieces = generateText(model, tokenizer, prompt, {
+    ...options,
+    ...(number !== undefined && { task: number }),
+  })
   let next = await pieces.next() // refuses a prompt that does not fit before anything is shown
   if (!json) process.stdout.write(bold(prompt))
   let text = ''
@@ -71,4 +82,18 @@ async function run(path: string, { prompt, json, quiet = false, ...options }: Fl
       `${yellow('note:')} ended after ${tokens} tokens: with the prompt they fill the model's ${positions} positions\n`,
     )
   }
+}
+
+async function taskNumber(config: AnyModelConfig, task: string | undefined): Promise<number | undefined> {
+  const { tasksOfDomains, taskNames } = await import('../../train/index.ts')
+  const names = taskNames(config)
+  if (names !== null && task === undefined) {
+    throw new ConfigError(`is missing: the router goes by tasks, one of ${names.join(', ')}`, {
+      path: '--task',
+    })
+  }
+  if (names === null && task !== undefined) {
+    throw new ConfigError("the model's router goes by no tasks; leave it out", { path: '--task' })
+  }
+  return task === undefined ? undefined : tasksOfDomains(config, [task])?.[0]
 }

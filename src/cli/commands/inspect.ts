@@ -2,7 +2,7 @@
 
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
-import type { ModelConfig } from '../../models/index.ts'
+import type { ModelConfig, Preset, PresetCounts } from '../../models/index.ts'
 import { findModel } from '../model-folder.ts'
 import { bold, count, shortBytes, shortCount, table } from '../terminal.ts'
 import { wholeNumberOf } from '../values.ts'
@@ -16,15 +16,18 @@ interface Flags {
 
 const help = `
 MODEL is a model folder, a run folder or a config.json; weights are not needed.
+preset:NAME shows the parameters of a published model, whether or not it can be
+opened here; a wrong name lists them all.
 
 Examples:
   switchyard inspect runs/tiny-moe
-  switchyard inspect Mixtral-8x7B/config.json --context 8192 --dtype bf16`
+  switchyard inspect Mixtral-8x7B/config.json --context 8192 --dtype bf16
+  switchyard inspect preset:deepseek-v3`
 
 export function inspectCommand(): Command {
   return new Command('inspect')
     .description('parameters, FLOPs and memory of a model, from its config alone')
-    .argument('<model>', 'model folder, run folder or config.json')
+    .argument('<model>', 'model folder, run folder, config.json or preset:NAME')
     .option(
       '--context <tokens>',
       'sequence length for FLOPs and cache (default: the longest the model has, at most 4096)',
@@ -38,6 +41,7 @@ export function inspectCommand(): Command {
 }
 
 async function inspect(path: string, flags: Flags): Promise<void> {
+  if (path.startsWith(presetPrefix)) return inspectPreset(path.slice(presetPrefix.length), flags)
   const { bytesPerElement, readModelConfig } = await import('../../models/index.ts')
   if (!Object.hasOwn(bytesPerElement, flags.dtype)) {
     throw new ConfigError(`'${flags.dtype}' is not one of ${Object.keys(bytesPerElement).join(', ')}`, {
@@ -50,6 +54,30 @@ async function inspect(path: string, flags: Flags): Promise<void> {
   process.stdout.write(
     `${flags.json ? JSON.stringify({ config, ...report }, null, 2) : format(config, report)}\n`,
   )
+}
+
+const presetPrefix = 'preset:'
+
+async function inspectPreset(name: string, { json = false }: Flags): Promise<void> {
+  const { presetCounts, presetOf } = await import('../../models/index.ts')
+  const preset = presetOf(name)
+  const counts = presetCounts(preset)
+  process.stdout.write(
+    `${json ? JSON.stringify({ preset, ...counts }, null, 2) : formatPreset(preset, counts)}\n`,
+  )
+}
+
+function formatPreset(preset: Preset, { total, active, parts }: PresetCounts): string {
+  const { title, source, hidden, expert, dense, experts, chosen, shared } = preset
+  const beside = shared > 0 ? ` and ${shared} shared` : ''
+  const layers = `${expert.layers} layers of ${experts} experts${beside}, ${chosen} chosen, ${dense.layers} dense`
+  const rows = [
+    ['total', total],
+    ['active per token', active],
+    ...Object.entries(parts).filter(([, parameters]) => parameters > 0),
+  ] as [string, number][]
+  const cells = rows.map(([name, parameters]) => [name, count(parameters), percent(parameters / total)])
+  return `${bold(`${title}: ${layers}, width ${hidden} (${source})`)}\n\n${table([['parameters', '', 'of total'], ...cells])}`
 }
 
 async function describe(config: ModelConfig, context: number, dtype: 'f32' | 'bf16' | 'f16' | 'f64') {

@@ -12,6 +12,8 @@ export interface GenerateOptions extends SamplingOptions {
   stopIds?: readonly number[]
   /** Default 0. */
   seed?: number
+  /** Number of the text's task, for a decoder whose router goes by it. */
+  task?: number
   /** Ends the generation between two tokens. */
   signal?: AbortSignal
 }
@@ -35,7 +37,7 @@ export async function* generate(
   const stops = new Set(options.stopIds ?? [model.config.eos_token_id].flat())
   const uniform = uniformSource(options.seed ?? 0)
   const history = [...prompt]
-  using session = Session.start(model, prompt, limit)
+  using session = Session.start(model, prompt, limit, options.task)
   for (let fresh = session.first; history.length < prompt.length + limit; ) {
     const id = sampleToken(session.next(fresh), history, sampling, uniform)
     if (stops.has(id)) return 'end-of-text'

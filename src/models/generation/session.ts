@@ -1,7 +1,7 @@
 // A text being continued: a model, and what it keeps of the tokens so far.
 // Shapes: T new tokens, V vocabulary.
 
-import { inferenceMode, type Tensor, tensor, tidy } from '../../torch/index.ts'
+import { inferenceMode, type Tensor, tensor, tidy, zerosLike } from '../../torch/index.ts'
 import type { CausalLM } from '../decoder.ts'
 import { EncoderDecoderLM } from '../encoder-decoder.ts'
 import { PreallocatedCache } from './cache.ts'
@@ -29,11 +29,17 @@ export class Session {
   /**
    * @param prompt at least one id
    * @param newTokens most tokens that will follow
+   * @param task of the text, for a decoder whose router goes by it
    */
-  static start(model: TextModel, prompt: readonly number[], newTokens: number): Session {
+  static start(model: TextModel, prompt: readonly number[], newTokens: number, task?: number): Session {
     if (!(model instanceof EncoderDecoderLM)) {
       const cache = new PreallocatedCache(model, { capacity: prompt.length + newTokens })
-      return new Session(prompt, ids => model.forward(rowOf(ids, model), { cache }).logits, [cache])
+      const score = (ids: readonly number[]): Tensor => {
+        const row = rowOf(ids, model)
+        const tasks = task === undefined ? null : zerosLike(row).add(task)
+        return model.forward(row, { cache, tasks }).logits
+      }
+      return new Session(prompt, score, [cache])
     }
     const source = inferenceMode(() =>
       tidy(() => {

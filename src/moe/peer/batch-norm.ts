@@ -42,7 +42,7 @@ export class MaskedBatchNorm extends Module {
   }
 
   #statistics(x: Tensor, mask: Tensor | null): [mean: Tensor, variance: Tensor] {
-    const running: [Tensor, Tensor] = [this.running_mean, this.running_var]
+    const running: [Tensor, Tensor] = [this.running_mean.to(x.dtype), this.running_var.to(x.dtype)]
     if (!this.training) return running
     const tokens = mask === null ? x.size(0) : mask.sum().item()
     if (tokens < 2) return running

@@ -34,6 +34,13 @@ describe('sigmoid scores with a bias', () => {
     expect(rounded(router.e_score_correction_bias)).toEqual([-0.1, 0, 0.1, 0])
   })
 
+  test('its step follows the pace of the learning rate', () => {
+    const router = make({ topK: 1, biasRate: 0.1 })
+    router.forward(z)
+    router.adapt(0.25)
+    expect(rounded(router.e_score_correction_bias)).toEqual([-0.025, -0.025, 0.025, -0.025])
+  })
+
   test('it balances a skewed router', () => {
     manualSeed(1)
     const router = make({ topK: 1, biasRate: 0.01 })

@@ -20,14 +20,16 @@ export interface BiasedTopKRouterOptions extends LinearRouterOptions {
   normalize?: boolean
   /** Multiplies the weights (DeepSeek-V3: 2.5). Default 1. */
   scale?: number
-  /** How far the bias moves per optimizer step. 0 freezes it. Default 0.001. */
+  /** How far the bias moves per optimizer step at the peak of the learning rate. 0 freezes it. Default 0.001. */
   biasRate?: number
 }
 
 /**
  * `s = sigmoid(x W^T)`; the K largest of `s + b` are chosen, within the groups whose two best sum highest; the weights
  * are of `s` alone (arXiv:2408.15664; arXiv:2412.19437 equations 12-16). After each step
- * `b += rate sign(mean count - count)`: an expert with too few tokens becomes more likely.
+ * `b += pace rate sign(mean count - count)`: an expert with too few tokens becomes more likely. With a constant rate the
+ * bias ends as a step of that size about its goal; with the learning rate's pace it settles as the weights do, as
+ * DeepSeek-V3's does at rate 0 over its last tokens.
  */
 export class BiasedTopKRouter extends LinearRouter {
   /** [E], f32: in checkpoints, without a gradient. */
@@ -82,12 +84,12 @@ export class BiasedTopKRouter extends LinearRouter {
   }
 
   /** Moves the bias by the counts of all micro-batches since the last call. */
-  adapt(): void {
+  adapt(pace = 1): void {
     const counts = this.#counts
     this.#counts = null
     if (counts === null) return
     const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length
-    const step = counts.map(count => this.biasRate * Math.sign(mean - count))
+    const step = counts.map(count => pace * this.biasRate * Math.sign(mean - count))
     noGrad(() =>
       tidy(
         () => void this.e_score_correction_bias.add_(tensor(step).to(this.e_score_correction_bias.device)),

@@ -69,7 +69,8 @@ export class CentroidRouter extends Module implements Router {
   forward(xTD: Tensor, { mask = null }: TokenContext = {}): TokenRouting {
     const routing = fullPrecision(xTD.device, () =>
       tidy((): TokenRouting => {
-        const logits = unit(atLeastF32(xTD)).matmul(atLeastF32(this.centroids).t()) // [T, E], cosines
+        const x = unit(atLeastF32(xTD))
+        const logits = x.matmul(this.centroids.to(x.dtype).t()) // [T, E], cosines
         const indices = largest(logits, 1)
         const nearest = logits.gather(-1, indices)
         const weights = this.gated ? nearest.sigmoid() : onesLike(nearest)

@@ -8,13 +8,14 @@ import { type Choice, LinearRouter, largest } from './linear.ts'
 
 /**
  * `e ~ softmax(x W^T)` in training, the likeliest expert in evaluation; weight 1, so that only reinforceLoss() teaches
- * the router.
+ * the router. Its own loss `certainty`, minus the mean entropy of its choices, keeps it trying.
  */
 export class ReinforceRouter extends LinearRouter {
-  protected override choose(logitsTE: Tensor, _context: TokenContext): Choice {
+  protected override choose(logitsTE: Tensor, { mask = null }: TokenContext): Choice {
     const probs = logitsTE.softmax(-1)
     const indices = this.training && probs.size(0) > 0 ? probs.detach().multinomial(1) : largest(probs, 1)
-    return { indices, weights: onesLike(indices).to(probs.dtype), probs }
+    const losses = { certainty: entropyLoss({ probs, mask }).neg() }
+    return { indices, weights: onesLike(indices).to(probs.dtype), probs, losses }
   }
 }
 

@@ -17,6 +17,7 @@ import {
   Top2Router,
   TopKRouter,
   TopPRouter,
+  WordRouter,
 } from '../index.ts'
 
 const hiddenSize = 6
@@ -95,6 +96,18 @@ const cases: Record<string, RouterCase> = {
     sum: 'number of slots',
     learns: false,
     fewest: 2,
+  },
+  words: {
+    make: n => {
+      const router = new WordRouter({ numExperts: n, vocabSize: 20 })
+      router.assign(
+        Array.from({ length: 20 }, (_, id) => id >> 1),
+        Array.from({ length: 20 }, (_, id) => id),
+      )
+      return router
+    },
+    sum: 'number of slots',
+    learns: false,
   },
   BASE: { make: n => new BaseRouter({ hiddenSize, numExperts: n }), sum: 'at most one' },
   'Sinkhorn, top-1': {

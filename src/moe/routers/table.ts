@@ -10,15 +10,18 @@ import { BiasedTopKRouter } from './biased-top-k.ts'
 import { CentroidRouter } from './centroids.ts'
 import { CosineRouter } from './cosine.ts'
 import { ExpertChoiceRouter } from './expert-choice.ts'
+import { TaskRouter } from './grouped-tokens.ts'
 import { HashRouter } from './hash.ts'
 import { HierarchicalRouter } from './hierarchical.ts'
 import { NoisyTopKRouter } from './noisy-top-k.ts'
 import { NullExpertRouter } from './null-experts.ts'
+import { ReinforceRouter } from './reinforce.ts'
 import { SinkhornRouter } from './sinkhorn.ts'
 import { SoftRouter } from './soft.ts'
 import { Top2Router } from './top-2.ts'
 import { TopKRouter } from './top-k.ts'
 import { TopPRouter } from './top-p.ts'
+import { WordRouter } from './words.ts'
 
 const count = z.int().positive()
 const jitter = z.number().min(0).lt(1).default(0)
@@ -78,10 +81,18 @@ const schemas = {
     hashes: count.default(1),
     seed: z.int().nonnegative().default(0),
   }),
+  words: z.strictObject({ kind: z.literal('words') }),
   centroids: z.strictObject({
     kind: z.literal('centroids'),
     momentum: z.number().min(0).max(1).default(0.99),
     patience: count.default(100),
+  }),
+  reinforce: z.strictObject({ kind: z.literal('reinforce') }),
+  task: z.strictObject({
+    kind: z.literal('task'),
+    k: count.default(2),
+    /** Names of the tasks. Default in a recipe: the corpus's domains. */
+    tasks: z.array(z.string().min(1)).min(1).optional(),
   }),
   'expert-choice': z.strictObject({
     kind: z.literal('expert-choice'),
@@ -107,7 +118,10 @@ export const routerSchema = kinds(
   schemas.sinkhorn,
   schemas.base,
   schemas.hash,
+  schemas.words,
   schemas.centroids,
+  schemas.reinforce,
+  schemas.task,
   schemas['expert-choice'],
   schemas.soft,
 )
@@ -211,10 +225,29 @@ const table: { readonly [K in RouterKind]: RouterEntry<K> } = {
     shapes: ({ hashes }, { vocabSize }) => ({ table: [hashes, vocabSize] }),
     active: ({ hashes }) => hashes,
   },
+  words: {
+    make: (_, sizes) => new WordRouter(sizes),
+    shapes: (_, { vocabSize }) => ({ table: [1, vocabSize] }),
+    active: one,
+  },
   centroids: {
     make: ({ momentum, patience }, sizes) => new CentroidRouter({ ...sizes, momentum, patience }),
     shapes: (_, { numExperts, hiddenSize }) => ({ centroids: [numExperts, hiddenSize], idle: [numExperts] }),
     active: one,
+  },
+  reinforce: {
+    make: (_, sizes) => new ReinforceRouter(sizes),
+    shapes: weight,
+    active: one,
+    ownLosses: { policy: 1, certainty: 0.01 },
+  },
+  task: {
+    make: ({ k, tasks = [] }, sizes) => new TaskRouter({ ...sizes, topK: k, numTasks: tasks.length }),
+    shapes: ({ tasks = [] }, { numExperts, hiddenSize }) => ({
+      'task_embedding.weight': [tasks.length, hiddenSize],
+      'gate.weight': [numExperts, hiddenSize],
+    }),
+    active: byK,
   },
   'expert-choice': {
     make: ({ capacity, maxExperts }, sizes) =>
@@ -241,6 +274,7 @@ export function hasConstantWeight(config: RouterConfig): boolean {
     case 'noisy-top-k':
     case 'cosine':
     case 'null-experts':
+    case 'task':
       return config.k === 1
     case 'hierarchical':
       return config.k === 1 && config.topGroups === 1

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
-import { kernelNames, Parameter, randn, tensor, tidy, withKernels } from '../../torch/index.ts'
+import { kernelNames, Parameter, randn, type Tensor, tensor, tidy, withKernels } from '../../torch/index.ts'
 import { learningRateFactor } from '../schedule.ts'
 import { AdamW } from './adamw.ts'
 import { clipGradients, gradientNorm } from './clip.ts'
@@ -43,6 +43,26 @@ test.each([
     ),
   )
   expectClose(parameter, tensor(wanted, { dtype: 'f64' }), 1e-12)
+})
+
+test("an update's root mean square is held at its clip, in its direction; a clip beyond it changes nothing", () => {
+  /** How a parameter moves in a second step whose gradient is twenty times that of the first. */
+  const move = (updateClip: number | null): Tensor => {
+    const parameter = new Parameter(tensor([0, 0, 0], { dtype: 'f64' }))
+    const group = { name: 'all', parameters: new Map([['p', parameter]]), scale: 1, weightDecay: 0 }
+    const optimizer = new AdamW([group], { betas, epsilon: 1e-8, updateClip })
+    parameter.grad = tensor([1, -2, 3], { dtype: 'f64' })
+    optimizer.update(0) // fills the moments, moves nothing
+    parameter.grad = tensor([20, 5, -60], { dtype: 'f64' })
+    optimizer.update(0.5)
+    return parameter.detach()
+  }
+  const [free, held] = [move(null), move(0.1)]
+  const rms = (x: Tensor): number => x.square().mean().sqrt().item()
+  expect(rms(free)).toBeGreaterThan(0.5 * 0.1)
+  expect(rms(held)).toBeCloseTo(0.5 * 0.1, 12)
+  expectClose(held.div(rms(held)), free.div(rms(free)), 1e-12)
+  expectClose(move(100), free, 1e-12)
 })
 
 test('a parameter without a gradient neither moves nor decays', () => {

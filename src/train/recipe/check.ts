@@ -11,7 +11,7 @@ import { type Recipe, recipeSchema } from './schema.ts'
 export function checkRecipe(raw: unknown, source: string): Recipe {
   const result = recipeSchema.safeParse(raw)
   if (!result.success) throw toConfigError(result.error, raw, source)
-  for (const check of [checkRouting, checkHeads, checkSchedule, checkLengths]) check(result.data)
+  for (const check of [checkRouting, checkTasks, checkHeads, checkSchedule, checkLengths]) check(result.data)
   return result.data
 }
 
@@ -63,6 +63,12 @@ function checkRouting({ model, router, dispatch, losses }: Recipe): void {
   }
   if (model.type === 'switchyard_moe') requireCausal(router, 'router.kind')
   else checkMixtralRouter(router)
+}
+
+/** A prompt that is sampled from in training belongs to no domain. */
+function checkTasks({ router, sampling }: Recipe): void {
+  if (router?.kind === 'task' && sampling.every > 0)
+    refuse('sampling.every', 'a router that goes by tasks cannot sample while it trains: set 0')
 }
 
 /** Names in losses.router are those of the router. */

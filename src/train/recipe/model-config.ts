@@ -11,12 +11,14 @@ import {
   parseModelConfig,
   SwitchyardMoeForCausalLM,
 } from '../../models/index.ts'
-import { ownLossCoefficients, routerSchema } from '../../moe/index.ts'
+import { ownLossCoefficients, type RouterConfig, routerSchema } from '../../moe/index.ts'
 import type { Recipe } from './schema.ts'
 
-/** What a corpus's tokenizer decides about a model. */
+/** What a corpus decides about a model. */
 export interface Vocabulary {
   size: number
+  /** Names of the corpus's domains, the tasks of a router that names none. */
+  domains: readonly string[]
   pad: number | undefined
   bos: number | undefined
   eos: number | undefined
@@ -35,7 +37,7 @@ export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
     })
   }
   const isMoe = model.type !== 'mistral'
-  const router = recipe.router ?? routerSchema.parse({})
+  const router = withTasks(recipe.router ?? routerSchema.parse({}), vocabulary.domains)
   return {
     ...recipe,
     model: {
@@ -52,6 +54,10 @@ export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
       dispatch: recipe.dispatch ?? { kind: 'dropless' },
     }),
   }
+}
+
+function withTasks(router: RouterConfig, domains: readonly string[]): RouterConfig {
+  return router.kind === 'task' ? { ...router, tasks: router.tasks ?? [...domains] } : router
 }
 
 /** The config.json of a resolved recipe. */

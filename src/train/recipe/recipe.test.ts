@@ -35,7 +35,7 @@ function messageOf(overrides: string[]): string {
   throw new Error('was accepted')
 }
 
-const vocabulary = { size: 500, pad: 0, bos: 1, eos: 2 }
+const vocabulary = { size: 500, domains: ['en', 'code'], pad: 0, bos: 1, eos: 2 }
 
 test('defaults fill what is left out', () => {
   const { losses, schedule, clip, optimizer } = recipe()
@@ -119,6 +119,11 @@ describe('bad recipes name the path, the value and what is allowed', () => {
     ['__proto__.polluted=1', '__proto__: unknown key'],
   ])('%s', (override, message) => expect(messageOf([override])).toContain(message))
 
+  test('a router that goes by tasks does not sample in training', () => {
+    const overrides = ['model.type=switchyard_moe', 'router.kind=task', 'sampling={every: 5, prompts: [a]}']
+    expect(messageOf(overrides)).toContain('sampling.every: a router that goes by tasks cannot sample')
+  })
+
   test('a dense model has no router', () => {
     expect(messageOf(['model.type=mistral', 'router.kind=top-k'])).toBe(
       'router: mistral is dense and has no router; remove it',
@@ -149,6 +154,13 @@ test('the vocabulary must hold every token of the corpus', () => {
   expect(() => resolveRecipe(recipe(['model.vocab_size=499']), vocabulary)).toThrow(
     "model.vocab_size: 499 is below the 500 tokens of the corpus's tokenizer",
   )
+})
+
+test('the tasks of a router are the domains of the corpus, unless it names its own', () => {
+  const domains = (override: string): unknown =>
+    resolveRecipe(recipe(['model.type=switchyard_moe', override]), vocabulary).router
+  expect(domains('router.kind=task')).toMatchObject({ tasks: ['en', 'code'] })
+  expect(domains('router={kind: task, tasks: [code, fr, en]}')).toMatchObject({ tasks: ['code', 'fr', 'en'] })
 })
 
 test('the config.json follows from the recipe', () => {

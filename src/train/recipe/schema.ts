@@ -89,6 +89,8 @@ const optimizerSchema = kinds(
     betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.95]),
     epsilon: z.number().positive().default(1e-8),
     weightDecay: z.number().nonnegative().default(0.1),
+    /** Largest root mean square of a parameter's update; null: any. */
+    updateClip: z.number().positive().nullable().default(null),
     groups: groupsSchema.prefault({}),
   }),
 )

@@ -10,7 +10,7 @@ const folder = fileURLToPath(new URL('../../../recipes', import.meta.url))
 test.each(readdirSync(folder))('recipes/%s is one, under its own name', file => {
   const recipe = loadRecipe(join(folder, file), [])
   expect(`${recipe.name}.yaml`).toBe(file)
-  const vocabulary = { size: 2048, pad: 0, bos: 1, eos: 2 }
+  const vocabulary = { size: 2048, domains: ['en'], pad: 0, bos: 1, eos: 2 }
   const resolved = resolveRecipe(recipe, vocabulary)
   expect(modelConfigOf(resolved, vocabulary).num_hidden_layers).toBe(recipe.model.num_hidden_layers)
 })
