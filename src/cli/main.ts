@@ -4,6 +4,7 @@
 
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
+import { convertCommand } from './commands/convert.ts'
 import { dataCommand } from './commands/data.ts'
 import { evalCommand } from './commands/eval.ts'
 import { generateCommand } from './commands/generate.ts'
@@ -31,6 +32,7 @@ function createProgram(): Command {
     evalCommand(),
     generateCommand(),
     inspectCommand(),
+    convertCommand(),
     verifyCommand(),
   ]
   for (const command of commands) program.addCommand(inherit(command))

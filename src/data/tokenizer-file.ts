@@ -4,7 +4,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { type Decoder, Tokenizer as NativeTokenizer } from 'tokenizers'
 import { FormatError, invariant } from '../errors.ts'
 import type { DecodeOptions, EncodeOptions, SpecialIds, Tokenizer } from './tokenizer.ts'
-import { byteLevelTokenizerJson, tokenBytes } from './tokenizer-bytes.ts'
+import { byteLevelTokenizerJson, tokenBytes, tokenizerConfigJson } from './tokenizer-bytes.ts'
 import { findSpecialIds } from './tokenizer-special.ts'
 
 const largestFile = 256 * 2 ** 20 // the largest in use take 40 MB
@@ -49,6 +49,11 @@ export function parseTokenizer(text: string, name: string, specialIds: SpecialId
 /** One token per byte after the special tokens: needs no training and knows every text. */
 export function byteTokenizer(): Tokenizer {
   return new FileTokenizer(byteLevelTokenizerJson(), null)
+}
+
+/** Contents of the files of byteTokenizer() in a model folder, by name. */
+export function byteTokenizerFiles(): Record<string, string> {
+  return { 'tokenizer.json': byteLevelTokenizerJson(), 'tokenizer_config.json': tokenizerConfigJson }
 }
 
 function read(file: string): string {

@@ -28,6 +28,7 @@ export {
   saveModel,
 } from './checkpoint.ts'
 export { check, type DecoderConfig } from './config.ts'
+export { copyTokenizer } from './conversion/copy-tokenizer.ts'
 export { type ToFolderOptions, type WrittenFolder, writeModelFolder } from './conversion/to-folder.ts'
 export { type ToGgufOptions, type WrittenGguf, writeGgufModel } from './conversion/to-gguf.ts'
 export { parseTypeRules, type TypeRules, tensorRoles, writableTypes } from './conversion/type-rules.ts'

@@ -21,6 +21,28 @@ export function ggufTokenizer(file: string): Tokenizer {
   return parseTokenizer(JSON.stringify(tokenizerJson(metadata, file)), file, ids)
 }
 
+/** The files of a Hugging Face folder that a GGUF file's tokenizer stands for; null where it has none. */
+export function ggufTokenizerFiles(file: string): Record<string, string> | null {
+  const { metadata } = readGgufHeader(file)
+  if ((metadata.get('tokenizer.ggml.model')?.value ?? 'none') === 'none') return null
+  const tokens = arrayAt<string>(metadata, 'tokenizer.ggml.tokens', 'string', file)
+  const named = (role: string): string | undefined => {
+    const id = numberAt(metadata, `tokenizer.ggml.${role}_token_id`)
+    return id === undefined ? undefined : tokens[id]
+  }
+  const roles = {
+    bos_token: named('bos'),
+    eos_token: named('eos'),
+    pad_token: named('padding'),
+    unk_token: named('unknown'),
+  }
+  const config = { tokenizer_class: 'PreTrainedTokenizerFast', ...roles }
+  return {
+    'tokenizer.json': `${JSON.stringify(tokenizerJson(metadata, file), null, 1)}\n`,
+    'tokenizer_config.json': `${JSON.stringify(config, null, 2)}\n`,
+  }
+}
+
 /** The chat template of a GGUF file; null: none. */
 export function ggufChatTemplate(file: string): string | null {
   const value = readGgufHeader(file).metadata.get('tokenizer.chat_template')?.value

@@ -1,0 +1,134 @@
+// `switchyard convert`: a model in another format, dtype, layout or number of files.
+
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { basename, extname, resolve } from 'node:path'
+import { Command, Option } from 'commander'
+import { ConfigError } from '../../errors.ts'
+import type { ModelSource, ToFolderOptions } from '../../models/index.ts'
+import { findModel } from '../model-folder.ts'
+import { Progress } from '../progress.ts'
+import { count, green, shortBytes } from '../terminal.ts'
+import { sizeOf } from '../values.ts'
+
+interface Flags {
+  out: string
+  type?: string
+  dtype?: ToFolderOptions['dtype']
+  experts: ToFolderOptions['experts']
+  shardSize: number
+  tokenizer: boolean
+  name?: string
+  json?: boolean
+  quiet?: boolean
+}
+
+const help = `
+MODEL is a model folder, a run folder or a .gguf file (the first, of a split one).
+An --out that ends in .gguf is written as GGUF, any other as a model folder.
+
+--type is for GGUF: a type for all tensors, or ROLE=TYPE for some, or both. Types:
+f32, f16, bf16, q8_0, q4_0, q4_k, q6_k, mxfp4. Roles: embedding, attention,
+router, experts, shared, dense, head. The router stays f32 unless it is named,
+and vectors always do. Rows that are no whole blocks become q8_0 or f16.
+
+Examples:
+  switchyard convert Mixtral-8x7B --out mixtral.gguf --type experts=q4_k,attention=q8_0
+  switchyard convert olmoe.gguf --out olmoe --dtype bf16
+  switchyard convert model --out sharded --shard-size 2GB`
+
+export function convertCommand(): Command {
+  return new Command('convert')
+    .description('write a model in another format, dtype or layout')
+    .argument('<model>', 'model folder, run folder or .gguf file')
+    .requiredOption('--out <path>', 'a .gguf file, or a folder')
+    .option('--type <rules>', 'types of a GGUF file (default: f16, the router f32)')
+    .addOption(
+      new Option('--dtype <name>', 'of a folder (default: as stored; quantized tensors bf16)').choices([
+        'f32',
+        'bf16',
+        'f16',
+      ]),
+    )
+    .addOption(
+      new Option('--experts <layout>', 'of a folder: one by one as published, or stacked')
+        .choices(['published', 'stacked'])
+        .default('published'),
+    )
+    .option('--shard-size <size>', 'most bytes of one file of a folder', sizeOf('--shard-size'), 5e9)
+    .option('--no-tokenizer', 'leave the tokenizer out')
+    .option('--name <name>', "the model's name in a GGUF file (default: of the folder)")
+    .option('--json', 'print JSON')
+    .option('--quiet', 'print nothing but errors')
+    .addHelpText('after', help)
+    .action(convert)
+}
+
+async function convert(path: string, flags: Flags): Promise<void> {
+  const { openSource } = await import('../../models/index.ts')
+  const model = await findModel(path, flags)
+  refuseOverwriting(model, flags.out)
+  const source = openSource(model)
+  const toGguf = extname(flags.out) === '.gguf'
+  refuseOtherFormat(flags, toGguf)
+  const progress = new Progress(flags)
+  const onProgress = (fraction: number, tensor: string): void => progress.update(fraction, tensor)
+  const started = Date.now()
+  const written = toGguf ? await asGguf(source, flags, onProgress) : await asFolder(source, flags, onProgress)
+  progress.clear()
+  const seconds = (Date.now() - started) / 1000
+  if (flags.json) process.stdout.write(`${JSON.stringify({ model, out: flags.out, ...written, seconds })}\n`)
+  else if (!flags.quiet) {
+    const rate = `${shortBytes(written.bytes)} in ${seconds.toFixed(1)} s`
+    process.stdout.write(
+      `${green('ok')} ${flags.out}: ${count(written.tensors)} tensors, ${written.what}, ${rate}\n`,
+    )
+  }
+}
+
+function refuseOverwriting(model: string, out: string): void {
+  if (resolve(model) === resolve(out))
+    throw new ConfigError('is the model itself: name another place', { path: '--out' })
+  if (!existsSync(out) || !statSync(out).isDirectory()) return
+  const weights = readdirSync(out).filter(name => /\.(safetensors|gguf)$/.test(name))
+  if (weights.length === 0) return
+  throw new ConfigError(`${out} already holds ${weights[0]}: remove it, or name another folder`, {
+    path: '--out',
+  })
+}
+
+function refuseOtherFormat({ type, dtype, name }: Flags, toGguf: boolean): void {
+  if (toGguf && dtype) throw new ConfigError('is for folders; for GGUF use --type', { path: '--dtype' })
+  if (!toGguf && type)
+    throw new ConfigError('is for GGUF files; for a folder use --dtype', { path: '--type' })
+  if (!toGguf && name) throw new ConfigError('is for GGUF files', { path: '--name' })
+}
+
+type Written = { bytes: number; tensors: number; what: string }
+type OnProgress = (fraction: number, tensor: string) => void
+
+async function asGguf(source: ModelSource, flags: Flags, onProgress: OnProgress): Promise<Written> {
+  const { isGgufFile, noTokenizer, parseTypeRules, tokenizerMetadata, writeGgufModel } = await import(
+    '../../models/index.ts'
+  )
+  const rules = parseTypeRules(flags.type ?? 'f16', '--type')
+  const { vocab_size } = source.config
+  const tokenizer =
+    flags.tokenizer && !isGgufFile(source.path) ? tokenizerMetadata(source.path, vocab_size) : noTokenizer
+  const name = flags.name ?? basename(resolve(source.path))
+  const { types, ...written } = writeGgufModel(source, flags.out, { rules, name, tokenizer, onProgress })
+  const what = Object.entries(types).map(([type, tensors]) => `${tensors} ${type}`)
+  return { ...written, what: what.join(', ') }
+}
+
+async function asFolder(source: ModelSource, flags: Flags, onProgress: OnProgress): Promise<Written> {
+  const { copyTokenizer, writeModelFolder } = await import('../../models/index.ts')
+  const { dtype, experts, shardSize: shardBytes } = flags
+  const { files, ...written } = writeModelFolder(source, flags.out, {
+    dtype,
+    experts,
+    shardBytes,
+    onProgress,
+  })
+  if (flags.tokenizer) copyTokenizer(source.path, flags.out)
+  return { ...written, what: files === 1 ? 'one file' : `${files} files` }
+}
