@@ -14,6 +14,8 @@ import {
 } from '../../nn/index.ts'
 import { embedding, empty, fullPrecision, linear, type Tensor, tidy } from '../../torch/index.ts'
 import { checkWhole } from '../experts/checks.ts'
+import type { LayerContext, MoeOutput } from '../layer.ts'
+import type { PeerRouting } from '../routing.ts'
 import { MaskedBatchNorm } from './batch-norm.ts'
 import { matchProductKeys } from './product-keys.ts'
 
@@ -36,20 +38,6 @@ export interface PeerOptions {
 }
 
 export type PeerGate = 'softmax' | 'relu'
-
-/** Which experts served whom. There are no scores of all N experts: they are never computed. */
-export interface PeerRouting {
-  /** i64 [T, h, k]: the experts of each head, best first; -1 for padding. */
-  indices: Tensor
-  /** [T, h, k], f32 or wider: what each expert's output counts; 0 for padding. */
-  weights: Tensor
-}
-
-export interface PeerOutput {
-  /** [..., D], shaped as the input. */
-  y: Tensor
-  routing: PeerRouting
-}
 
 /**
  * `y = sum_heads sum_{e in top-k} g_e act(u_e.x) v_e` with `g = softmax(scores of the k)`, where expert `e = i n + j`
@@ -88,14 +76,11 @@ export class PeerLayer extends Module {
     this.activation = options.activation ?? 'gelu'
   }
 
-  /**
-   * @param x [..., D]
-   * @param mask bool [...], false for padding, which comes out as zero
-   */
-  forward(x: Tensor, mask: Tensor | null = null): PeerOutput {
+  /** x [..., D]; `mask` is bool [...], false for padding, which comes out as zero. */
+  forward(x: Tensor, { mask = null }: Pick<LayerContext, 'mask'> = {}): MoeOutput<PeerRouting> {
     const xTD = x.reshape([-1, x.size(-1)])
     const routing = this.retrieve(xTD, mask?.reshape([-1]) ?? null)
-    return { y: this.#mixture(xTD, routing).view(x.shape), routing }
+    return { y: this.#mixture(xTD, routing).view(x.shape), routing, served: routing }
   }
 
   /**
@@ -106,9 +91,10 @@ export class PeerLayer extends Module {
     return tidy(() => {
       const { scores, indices } = matchProductKeys(...this.scores(xTD, mask), this.topK)
       const weights = gateScores(scores, this.gate)
-      if (mask === null) return { indices, weights }
+      const all = { kind: 'peer', indices, weights, numExperts: this.numExperts } as const
+      if (mask === null) return all
       const padding = mask.logicalNot().view([-1, 1, 1])
-      return { indices: indices.maskedFill(padding, -1), weights: weights.maskedFill(padding, 0) }
+      return { ...all, indices: indices.maskedFill(padding, -1), weights: weights.maskedFill(padding, 0) }
     })
   }
 
