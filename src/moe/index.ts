@@ -56,7 +56,7 @@ export {
   varianceLoss,
 } from './losses/router.ts'
 export { MaskedBatchNorm } from './peer/batch-norm.ts'
-export { type PeerGate, PeerLayer, type PeerOptions } from './peer/peer.ts'
+export { checkPeerSizes, type PeerGate, PeerLayer, type PeerOptions, peerShapes } from './peer/peer.ts'
 export { type KeyMatches, matchProductKeys } from './peer/product-keys.ts'
 export { referencePeer } from './peer/reference.ts'
 export {
@@ -101,6 +101,7 @@ export {
   requireCausal,
   routerSchema,
   routerShapes,
+  tokensChoose,
 } from './routers/table.ts'
 export { type SecondExpertPolicy, Top2Router, type Top2RouterOptions } from './routers/top-2.ts'
 export { TopKRouter, type TopKRouterOptions } from './routers/top-k.ts'

@@ -61,19 +61,20 @@ export class PeerLayer extends Module {
 
   constructor(options: PeerOptions) {
     super()
-    const { hiddenSize, numExperts, heads = 8, topK = 16, querySize = 128 } = options
-    const perHalf = checkSizes({ numExperts, heads, topK, querySize })
+    const { hiddenSize, numExperts, heads, topK, querySize, gate, activation, queryNorm } =
+      withDefaults(options)
+    checkPeerSizes({ numExperts, heads, topK, querySize })
     this.query = new Linear(hiddenSize, heads * querySize, { bias: false })
-    this.query_norm = (options.queryNorm ?? true) ? new MaskedBatchNorm(heads * querySize) : null
-    this.sub_keys = new Parameter(normal(empty([2, perHalf, querySize / 2]), 0.02))
+    this.query_norm = queryNorm ? new MaskedBatchNorm(heads * querySize) : null
+    this.sub_keys = new Parameter(normal(empty([2, Math.sqrt(numExperts), querySize / 2]), 0.02))
     // As the two matrices of a network with one hidden neuron for each head.
     this.input_weights = new Parameter(uniform(empty([numExperts, hiddenSize]), 1 / Math.sqrt(hiddenSize)))
     this.output_weights = new Parameter(uniform(empty([numExperts, hiddenSize]), 1 / Math.sqrt(heads)))
     this.numExperts = numExperts
     this.heads = heads
     this.topK = topK
-    this.gate = options.gate ?? 'softmax'
-    this.activation = options.activation ?? 'gelu'
+    this.gate = gate
+    this.activation = activation
   }
 
   /** x [..., D]; `mask` is bool [...], false for padding, which comes out as zero. */
@@ -132,26 +133,63 @@ export function gateScores(scores: Tensor, gate: PeerGate): Tensor {
   }
 }
 
-/** The sub-keys of each half, n. */
-function checkSizes(sizes: { numExperts: number; heads: number; topK: number; querySize: number }): number {
-  const { numExperts, heads, topK, querySize } = sizes
-  checkWhole(numExperts, 1, 'peer.numExperts')
-  checkWhole(heads, 1, 'peer.heads')
+/** Shapes of a layer's parameters and buffers by path, known without making it. */
+export function peerShapes(options: PeerOptions): Record<string, number[]> {
+  const { hiddenSize, numExperts, heads, querySize, queryNorm } = withDefaults(options)
+  const [queries, perHalf] = [heads * querySize, Math.sqrt(numExperts)]
+  const norms = ['weight', 'bias', 'running_mean', 'running_var'].map(name => [
+    `query_norm.${name}`,
+    [queries],
+  ])
+  return {
+    'query.weight': [queries, hiddenSize],
+    ...(queryNorm && Object.fromEntries(norms)),
+    sub_keys: [2, perHalf, querySize / 2],
+    input_weights: [numExperts, hiddenSize],
+    output_weights: [numExperts, hiddenSize],
+  }
+}
+
+function withDefaults(options: PeerOptions): Required<PeerOptions> {
+  const {
+    heads = 8,
+    topK = 16,
+    querySize = 128,
+    gate = 'softmax',
+    activation = 'gelu',
+    queryNorm = true,
+  } = options
+  return { ...options, heads, topK, querySize, gate, activation, queryNorm }
+}
+
+type PeerSizes = Pick<Required<PeerOptions>, 'numExperts' | 'heads' | 'topK' | 'querySize'>
+
+/**
+ * Refuses sizes that cannot be.
+ *
+ * @param path of a size in errors, by its name
+ * @throws ConfigError
+ */
+export function checkPeerSizes(
+  { numExperts, heads, topK, querySize }: PeerSizes,
+  path = (name: keyof PeerSizes): string => `peer.${name}`,
+): void {
+  checkWhole(numExperts, 1, path('numExperts'))
+  checkWhole(heads, 1, path('heads'))
   const perHalf = Math.sqrt(numExperts)
   if (!Number.isInteger(perHalf) || numExperts > 2 ** 20) {
     const nearest = Math.min(1024, Math.round(perHalf)) ** 2
     throw new ConfigError(`must be a square up to 2^20, got ${numExperts}; the nearest is ${nearest}`, {
-      path: 'peer.numExperts',
+      path: path('numExperts'),
     })
   }
   if (!Number.isInteger(topK) || topK < 1 || topK > perHalf) {
     throw new ConfigError(`must be in 1..${perHalf} (the sub-keys of each half), got ${topK}`, {
-      path: 'peer.topK',
+      path: path('topK'),
     })
   }
-  checkWhole(querySize, 2, 'peer.querySize')
+  checkWhole(querySize, 2, path('querySize'))
   if (querySize % 2 !== 0) {
-    throw new ConfigError(`must be even, for its two halves, got ${querySize}`, { path: 'peer.querySize' })
+    throw new ConfigError(`must be even, for its two halves, got ${querySize}`, { path: path('querySize') })
   }
-  return perHalf
 }

@@ -298,6 +298,11 @@ export function hasConstantWeight(config: RouterConfig): boolean {
 /** Routers by which experts choose, everything mixes, or sequences go as one: a token's output depends on later ones. */
 const lookAhead: ReadonlySet<RouterKind> = new Set(['sequence', 'expert-choice', 'soft'])
 
+/** Whether tokens choose experts, so that capacity and balance losses have a meaning. */
+export function tokensChoose({ kind }: RouterConfig): boolean {
+  return kind !== 'expert-choice' && kind !== 'soft'
+}
+
 /**
  * Refuses what a causal decoder cannot use.
  *
@@ -307,8 +312,8 @@ const lookAhead: ReadonlySet<RouterKind> = new Set(['sequence', 'expert-choice',
 export function requireCausal({ kind }: RouterConfig, path: string): void {
   if (!lookAhead.has(kind)) return
   throw new ConfigError(
-    `${kind} routes a token by what follows it, which a decoder does not know when it writes; use it in an encoder, ` +
-      'or here one of top-k, top-2, biased-top-k',
+    `${kind} routes a token by what follows it, which a decoder does not know when it writes; use it in an encoder ` +
+      '(switchyard_moe_encoder), or here one of top-k, top-2, biased-top-k',
     { path },
   )
 }
