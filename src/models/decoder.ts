@@ -8,7 +8,6 @@ import {
   type AttentionInput,
   type AttentionMask,
   type CacheShape,
-  causalMask,
   Embedding,
   type KeyValueStore,
   type LayerNorm,
@@ -22,6 +21,7 @@ import {
   type SelfAttention,
 } from '../nn/index.ts'
 import { arange, type Device, type DType, linear, noGrad, Tensor, tidy } from '../torch/index.ts'
+import { causalAttention, openAttention, paddedPositions } from './attended.ts'
 import { type DecoderConfig, rotaryDimOf } from './config.ts'
 import { headLoss, tokenLosses } from './loss.ts'
 
@@ -189,34 +189,6 @@ export class Decoder extends Module {
     for (const window of windows) known.set(window, maskOf(window))
     return window => known.get(window) ?? maskOf(window)
   }
-}
-
-function causalAttention(
-  ids: Tensor,
-  past: number,
-  mask: Tensor | null,
-  window: number | null,
-): AttentionMask {
-  if (past === 0 && mask === null) return { kind: 'causal', window }
-  return noGrad(() =>
-    tidy(() => {
-      const causal = causalMask(ids.size(1), { past, window, device: ids.device })
-      const { blocked: padding } = openAttention(mask)
-      return { kind: 'blocked', blocked: causal && padding ? causal.logicalOr(padding) : (causal ?? padding) }
-    }),
-  )
-}
-
-/** Everything but padding is seen: [B, 1, 1, S]. */
-function openAttention(mask: Tensor | null): Extract<AttentionMask, { kind: 'blocked' }> {
-  const blocked = mask === null ? null : noGrad(() => tidy(() => mask.logicalNot().unsqueeze(1).unsqueeze(1)))
-  return { kind: 'blocked', blocked }
-}
-
-/** [B, T]: positions count real tokens only, so that left padding does not shift them. */
-function paddedPositions(mask: Tensor, length: number): Tensor {
-  const counted = mask.long().cumsum(1).sub(1).clamp(0)
-  return counted.narrow(1, mask.size(1) - length, length)
 }
 
 function completed(config: DecoderConfig, parts: DecoderParts): Required<DecoderParts> {

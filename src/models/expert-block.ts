@@ -13,13 +13,11 @@ import {
   PeerLayer,
   type PeerOptions,
   peerShapes,
-  type Router,
   type RouterConfig,
   type RouterSizes,
   routerShapes,
   withSharedExpert,
 } from '../moe/index.ts'
-import type { Module } from '../nn/index.ts'
 import { gatedExpertShapes, gatedMlpShapes, type NamedShapes } from './architecture.ts'
 import type { FeedForward } from './decoder.ts'
 
@@ -84,7 +82,7 @@ function routedBlock(config: ExpertBlockConfig, router: RouterConfig): ExpertBlo
   const active = activeExperts(router, sizes)
   return {
     make: dispatch => {
-      const gate = createRouter(router, sizes) as Module & Router // MoeLayer does what the routing's kind asks for
+      const gate = createRouter(router, sizes)
       const layer = new MoeLayer(gate, new GatedExperts({ ...sizes, intermediateSize: width }), dispatch)
       return shared > 0 ? withSharedExpert(layer, { hiddenSize: hidden, intermediateSize: shared }) : layer
     },
