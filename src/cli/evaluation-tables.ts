@@ -17,10 +17,27 @@ export function evaluationTable({ domains, ...total }: Evaluation): string {
   return table([['domain', 'tokens', 'loss', 'perplexity', 'bits/byte'], ...rows])
 }
 
+/** What experts did, layer by layer. Empty for dense models. */
+export function expertTables(evaluation: Evaluation, width: number): string {
+  return `${expertLoadTable(evaluation, width)}${retrievalTable(evaluation)}`
+}
+
+/** How many of its experts each PEER layer uses, and how evenly. Empty for models without. */
+function retrievalTable({ retrieval }: Evaluation): string {
+  if (retrieval.length === 0) return ''
+  const rows = retrieval.map(({ layer, numExperts, used, unevenness }) => [
+    `layer ${layer}`,
+    count(numExperts),
+    `${(100 * used).toFixed(1)}%`,
+    unevenness.toFixed(3),
+  ])
+  return `\n\n${bold('use of retrieved experts')}\n\n${table([['', 'experts', 'used', 'unevenness'], ...rows])}`
+}
+
 /** More columns than this say nothing to the eye. */
 const mostColumns = 32
 
-/** Which share of each domain's tokens each expert takes, layer by layer. Empty for dense models. */
+/** Which share of each domain's tokens each expert takes, layer by layer. Empty for models without routers. */
 export function expertLoadTable({ domains, moeLayers, expertLoad }: Evaluation, width: number): string {
   const numExperts = expertLoad[0]?.[0]?.length
   if (numExperts === undefined) return ''

@@ -41,6 +41,7 @@ describe('the expert load', () => {
     bitsPerByte: 0,
     domains: ['en', 'code'].map(name => ({ name, tokens: 1, loss: 0, perplexity: 1, bitsPerByte: 0 })),
     moeLayers: [3],
+    retrieval: [],
     expertLoad: [[0, 1].map(d => Array.from({ length: experts }, (_, e) => (d === 0 ? 1000 : e * e)))],
   })
   const linesOf = (experts: number, width: number): string[] =>

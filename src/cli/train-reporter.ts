@@ -2,7 +2,7 @@
 
 import { commandLine } from '../command-line.ts'
 import type { Recipe, StepRecord, TrainEvent } from '../train/index.ts'
-import { evaluationTable, expertLoadTable } from './evaluation-tables.ts'
+import { evaluationTable, expertTables } from './evaluation-tables.ts'
 import { Pace } from './pace.ts'
 import { Progress } from './progress.ts'
 import { bold, count, cyan, dim, green, shortCount, shortTime, wrapList, yellow } from './terminal.ts'
@@ -19,6 +19,8 @@ export class TrainReporter {
   readonly #pace = new Pace()
   #recipe: Recipe | undefined
   #run = ''
+  /** What to do with the finished model. */
+  #use = ''
   /** The last observed step. */
   #seen: StepRecord | undefined
   /** The last step that has a line of its own. */
@@ -54,6 +56,10 @@ export class TrainReporter {
     const { recipe, config, corpus, tokensPerStep, device } = trainer
     this.#recipe = recipe
     this.#run = run
+    this.#use =
+      config.model_type === 'switchyard_moe_encoder'
+        ? `eval ${run} --data ${recipe.data.path}`
+        : `generate ${run} --prompt TEXT`
     const parameters = shortCount(trainer.model.numParameters)
     this.#progress.line(
       bold(recipe.name),
@@ -91,13 +97,14 @@ export class TrainReporter {
 
   /** What was last seen of losses and routing, with its step where that is not the present one. */
   #describe(step: number): string[] {
-    const { losses, routing = [], step: seen = step } = this.#seen ?? {}
+    const { losses, routing = [], retrieval = [], step: seen = step } = this.#seen ?? {}
     const busiest = Math.max(...routing.map(layer => layer.maxOverMean))
     const idle = routing.reduce((sum, layer) => sum + layer.dead, 0)
     const loss = losses && `loss ${(losses.crossEntropy ?? 0).toFixed(4)}`
     return [
       loss && (seen === step ? loss : `${loss} (step ${count(seen)})`),
       `${shortCount(Math.round(this.#pace.tokensPerSecond))} tok/s`,
+      retrieval.length > 0 && retrievalText(retrieval),
       routing.length > 0 && `busiest expert ${busiest.toFixed(2)}x mean${idle > 0 ? `, ${idle} idle` : ''}`,
     ].filter(part => typeof part === 'string')
   }
@@ -105,7 +112,7 @@ export class TrainReporter {
   #evaluation({ step, evaluation }: Extract<TrainEvent, { type: 'evaluation' }>): void {
     if (step === this.#recipe?.steps && !this.#quiet) {
       this.#progress.clear()
-      const load = expertLoadTable(evaluation, process.stdout.columns ?? 80)
+      const load = expertTables(evaluation, process.stdout.columns ?? 80)
       process.stdout.write(`\n${bold('validation')}\n${evaluationTable(evaluation)}${load}\n\n`)
       return
     }
@@ -127,12 +134,18 @@ export class TrainReporter {
   #end({ state, step }: Extract<TrainEvent, { type: 'end' }>): void {
     this.#progress.clear()
     if (step === 0) return void process.stdout.write(`${yellow(state)} before the first step\n`)
-    const next =
-      state === 'finished' ? `generate ${this.#run} --prompt TEXT` : `train --out ${this.#run} --resume`
+    const next = state === 'finished' ? this.#use : `train --out ${this.#run} --resume`
     const paint = state === 'finished' ? green : yellow
     process.stdout.write(`${paint(state)} at step ${count(step)}: ${this.#run}\n`)
     process.stdout.write(`${dim(`next: ${commandLine()} ${next}`)}\n`)
   }
+}
+
+/** Of the layer that uses fewest of its experts. */
+function retrievalText(retrieval: NonNullable<StepRecord['retrieval']>): string {
+  const used = Math.min(...retrieval.map(layer => layer.used))
+  const unevenness = Math.max(...retrieval.map(layer => layer.unevenness))
+  return `${(100 * used).toFixed(0)}% of experts used, unevenness ${unevenness.toFixed(2)}`
 }
 
 function printJson(event: TrainEvent): void {

@@ -59,15 +59,16 @@ export interface FlopCounts {
 }
 
 /**
- * FLOPs per token over a causal sequence of `context` tokens: two per active parameter, and in each layer what
- * attention costs per position attended to (`4 heads head_dim`, where heads have keys and values of equal width).
+ * FLOPs per token over a sequence of `context` tokens: two per active parameter, and in each layer what attention costs
+ * per position attended to (`4 heads head_dim`, where heads have keys and values of equal width). An encoder attends to
+ * all of the sequence, a decoder to what is before each position.
  */
 export function flopsPerToken(config: ModelConfig, context: number): FlopCounts {
   const architecture = architectureOf(config)
   const { flops } = architecture.attentionCost?.(config) ?? groupedAttentionCost(config)
   const perLayer = Array.from({ length: config.num_hidden_layers }, (_, layer) => {
     const window = architecture.window ? architecture.window(config, layer) : config.sliding_window
-    return meanReach(window ?? context, context)
+    return architecture.isCausal === false ? context : meanReach(window ?? context, context)
   })
   const forward = 2 * countParameters(config).activeWithoutEmbedding + flops * sum(perLayer)
   return { meanContext: sum(perLayer) / perLayer.length, forward, training: 3 * forward }
@@ -136,8 +137,8 @@ const layerName = (path: string): string =>
 function partName(part: string): string {
   if (/norm/.test(part) && !/attn\./.test(part)) return 'norms'
   if (/^(self_attn|cross_attention)\./.test(part)) return 'attention'
-  if (/^(mlp|ffn)\.gate\./.test(part)) return 'router'
-  if (/^(mlp|ffn)\.experts/.test(part)) return 'experts'
+  if (/^(mlp|ffn)\.(gate\.|query\.|sub_keys)/.test(part)) return 'router'
+  if (/^(mlp|ffn)\.(experts|input_weights|output_weights)/.test(part)) return 'experts'
   return part.startsWith('mlp.shared_expert') ? 'shared expert' : 'feed-forward'
 }
 

@@ -1,7 +1,7 @@
 // What a model file offers to the rest: everything known of a model from its config alone, and its making.
 
 import type { DecoderConfig } from './config.ts'
-import type { CausalLM } from './decoder.ts'
+import type { CausalLM, LanguageModel } from './decoder.ts'
 
 /** Shapes of a model's tensors by their in-memory path, in order. */
 export type ParameterShapes = Map<string, number[]>
@@ -46,10 +46,13 @@ export interface ModelFile<C, M> {
   create(config: C): M
 }
 
-/** A decoder-only type, as `model_type` in config.json names it. */
-export interface Architecture<C extends DecoderConfig = DecoderConfig> extends ModelFile<C, CausalLM> {
+/** A type of one stack of layers, as `model_type` in config.json names it; an encoder says that it is not causal. */
+export interface Architecture<C extends DecoderConfig = DecoderConfig, M extends LanguageModel = CausalLM>
+  extends ModelFile<C, M> {
   /** Elements of a layer that one token does not use: those of the experts beyond the K chosen. */
   inactiveParameters(config: C, layer: number): number
+  /** Whether a position sees nothing of later ones. Default: yes. */
+  isCausal?: boolean
   /** What attention costs. Default: grouped-query attention. */
   attentionCost?(config: C): AttentionCost
   /** Positions that a layer looks back on; null: all. Default: the config's sliding_window. */

@@ -6,11 +6,18 @@ import { invariant } from '../errors.ts'
 import { writeSafetensors } from '../formats/index.ts'
 import { type Module, skipInit } from '../nn/index.ts'
 import { type Device, type DType, noGrad, type Tensor, tidy } from '../torch/index.ts'
-import type { CausalLM } from './decoder.ts'
-import type { EncoderDecoderLM } from './encoder-decoder.ts'
+import type { CausalLM, LanguageModel } from './decoder.ts'
 import { type MatchedPiece, matchTensors } from './matching.ts'
 import { type ModelSource, openSource } from './source.ts'
-import { type AnyModelConfig, type ModelConfig, modelFileOf, requireDecoder } from './table.ts'
+import {
+  type AnyModel,
+  type AnyModelConfig,
+  type DecoderModelConfig,
+  type ModelConfig,
+  modelFileOf,
+  requireDecoder,
+  requireOneStack,
+} from './table.ts'
 import { MappedFiles, tensorSource } from './tensor-file.ts'
 import { isWhole, partOf } from './tensor-part.ts'
 
@@ -22,14 +29,20 @@ export interface LoadOptions {
 }
 
 export interface LoadedModel {
-  config: ModelConfig
+  config: DecoderModelConfig
   model: CausalLM
+}
+
+/** A decoder or an encoder. */
+export interface LoadedLanguageModel {
+  config: ModelConfig
+  model: LanguageModel
 }
 
 /** A model of any type; which one it is, its class says. */
 export interface AnyLoadedModel {
   config: AnyModelConfig
-  model: CausalLM | EncoderDecoderLM
+  model: AnyModel
 }
 
 /**
@@ -50,7 +63,14 @@ export function loadModel(path: string, options: LoadOptions = {}): LoadedModel 
   return { config, model: create(source, options) as CausalLM }
 }
 
-function create(source: ModelSource, options: LoadOptions): CausalLM | EncoderDecoderLM {
+/** loadAnyModel() for what needs a model of one stack of layers. */
+export function loadLanguageModel(path: string, options: LoadOptions = {}): LoadedLanguageModel {
+  const source = openSource(path)
+  const config = requireOneStack(source.config, path)
+  return { config, model: create(source, options) as LanguageModel }
+}
+
+function create(source: ModelSource, options: LoadOptions): AnyModel {
   const { device = 'cpu', dtype = 'f32' } = options
   const pieces = matchTensors(source)
   const model = skipInit(() => modelFileOf(source.config).create(source.config))
@@ -60,7 +80,7 @@ function create(source: ModelSource, options: LoadOptions): CausalLM | EncoderDe
 }
 
 /** Copies a model folder's weights into a model of the same config, whose parameters stay memory of their own. */
-export function loadWeights(folder: string, model: CausalLM): void {
+export function loadWeights(folder: string, model: LanguageModel): void {
   fill(model, matchTensors(openSource(folder)), copyPiece)
 }
 

@@ -1,13 +1,13 @@
-// A decoder-only transformer: what Mixtral and its kin share. A model file adds the parts in which it differs.
+// A stack of transformer layers: what Mixtral and its kin share, and encoders too, which look both ways. A model file adds
+// the parts in which it differs.
 // Shapes: B batch, T new positions, S positions with the cached ones, D model, V vocabulary.
 
-import type { LayerContext, MoeOutput, TokenRouting } from '../moe/index.ts'
+import type { AnyRouting, LayerContext, MoeOutput, TokenRouting } from '../moe/index.ts'
 import {
   Attention,
   type AttentionInput,
   type AttentionMask,
   type CacheShape,
-  causalMask,
   Embedding,
   type KeyValueStore,
   type LayerNorm,
@@ -21,29 +21,35 @@ import {
   type SelfAttention,
 } from '../nn/index.ts'
 import { arange, type Device, type DType, linear, noGrad, Tensor, tidy } from '../torch/index.ts'
+import { causalAttention, openAttention, paddedPositions } from './attended.ts'
 import { type DecoderConfig, rotaryDimOf } from './config.ts'
 import { headLoss, tokenLosses } from './loss.ts'
 
 /** The block after attention: a dense one returns its output alone, an MoE layer also its routing. */
 export type FeedForward = Module & {
-  forward(x: Tensor, tokens?: LayerContext): Tensor | MoeOutput
+  forward(x: Tensor, tokens?: LayerContext): Tensor | MoeOutput<AnyRouting>
   /** See Router.adapt(). */
   adapt?(pace?: number): void
   /** See Router.discard(). */
   discard?(): void
 }
 
-/** What one MoE layer's router decided, and what capacity left of it. */
+/** What one MoE layer decided, and what capacity left of it. */
 export interface LayerRouting {
   layer: number
-  chosen: TokenRouting
-  served: TokenRouting
+  chosen: AnyRouting
+  served: AnyRouting
+}
+
+/** What was decided in the layers in which each token chose experts. */
+export function tokenRoutings(routings: readonly LayerRouting[]): TokenRouting[] {
+  return routings.flatMap(({ chosen }) => (chosen.kind === 'token' ? chosen : []))
 }
 
 export interface ForwardInput {
   /** Keys and values of earlier calls, one store per layer; the new positions follow them. */
   cache?: KeyValueCache | undefined
-  /** bool [B, S], false for padding; padding is left of the text. Default: no padding. */
+  /** bool [B, S], false for padding, which in a decoder is left of the text. Default: no padding. */
   mask?: Tensor | null
   /** i64 [B, T]: the task of each new position, for routers that go by it. */
   tasks?: Tensor | null
@@ -62,8 +68,10 @@ export interface KeyValueCache {
   readonly layers: readonly KeyValueStore[]
 }
 
-/** The parts in which decoders differ; what is left out is Mistral's. */
+/** The parts in which models differ; what is left out is Mistral's. */
 export interface DecoderParts {
+  /** Whether a position sees nothing of later ones. Default: yes. */
+  isCausal?: boolean
   feedForward(layer: number): FeedForward
   /** Default: grouped-query attention as the config has it, without biases. */
   attention?(layer: number): SelfAttention
@@ -176,26 +184,11 @@ export class Decoder extends Module {
   #masks(ids: Tensor, past: number, mask: Tensor | null): (window: number | null) => AttentionMask {
     const known = new Map<number | null, AttentionMask>()
     const windows = new Set(this.layers.map((_, i) => this.#parts.window(i)))
-    for (const window of windows) known.set(window, attentionMask(ids, past, mask, window))
-    return window => known.get(window) ?? { kind: 'causal', window }
+    const maskOf = (window: number | null): AttentionMask =>
+      this.#parts.isCausal ? causalAttention(ids, past, mask, window) : openAttention(mask)
+    for (const window of windows) known.set(window, maskOf(window))
+    return window => known.get(window) ?? maskOf(window)
   }
-}
-
-function attentionMask(ids: Tensor, past: number, mask: Tensor | null, window: number | null): AttentionMask {
-  if (past === 0 && mask === null) return { kind: 'causal', window }
-  return noGrad(() =>
-    tidy(() => {
-      const causal = causalMask(ids.size(1), { past, window, device: ids.device })
-      const padding = mask === null ? null : mask.logicalNot().unsqueeze(1).unsqueeze(1) // [B, 1, 1, S]
-      return { kind: 'blocked', blocked: causal && padding ? causal.logicalOr(padding) : (causal ?? padding) }
-    }),
-  )
-}
-
-/** [B, T]: positions count real tokens only, so that left padding does not shift them. */
-function paddedPositions(mask: Tensor, length: number): Tensor {
-  const counted = mask.long().cumsum(1).sub(1).clamp(0)
-  return counted.narrow(1, mask.size(1) - length, length)
 }
 
 function completed(config: DecoderConfig, parts: DecoderParts): Required<DecoderParts> {
@@ -211,12 +204,13 @@ function completed(config: DecoderConfig, parts: DecoderParts): Required<Decoder
     window: () => config.sliding_window,
     scales: { embedding: 1, residual: 1, logits: 1 },
     headBias: false,
+    isCausal: true,
     ...parts,
   }
 }
 
-/** A decoder with a head that scores the next token. */
-export class CausalLM extends Module {
+/** A stack of layers with a head that scores tokens at each position. */
+export class LanguageModel extends Module {
   readonly model: Decoder
   /** [V, D]; null when the embedding is used for both. */
   readonly lm_head: Linear | null
@@ -233,11 +227,6 @@ export class CausalLM extends Module {
       : new Linear(config.hidden_size, config.vocab_size, { bias: parts.headBias })
     this.#logitScale = parts.scales.logits
     this.#initialize(config)
-  }
-
-  /** What attention keeps of each position, by layer. */
-  get cacheShapes(): CacheShape[] {
-    return this.model.layers.map(layer => layer.self_attn.cacheShape)
   }
 
   get dtype(): DType {
@@ -257,10 +246,10 @@ export class CausalLM extends Module {
   }
 
   /**
-   * Mean cross-entropy in nats of each next token.
+   * Mean cross-entropy in nats of each target.
    *
    * @param ids i64 [B, T]
-   * @param targets i64 [B, T]: the token after each position; -100 where none counts
+   * @param targets i64 [B, T]: what each position is to predict; -100 where none counts
    */
   loss(
     ids: Tensor,
@@ -313,5 +302,13 @@ export class CausalLM extends Module {
     }
     if (padding !== null)
       noGrad(() => tidy(() => void this.model.embed_tokens.weight.select(0, padding).zero_()))
+  }
+}
+
+/** A decoder: each position scores the next token. */
+export class CausalLM extends LanguageModel {
+  /** What attention keeps of each position, by layer. */
+  get cacheShapes(): CacheShape[] {
+    return this.model.layers.map(layer => layer.self_attn.cacheShape)
   }
 }

@@ -4,14 +4,14 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { ConfigError, FormatError } from '../errors.ts'
 import { readSafetensorsHeader, type TensorEntry } from '../formats/index.ts'
-import { type AnyModelConfig, type ModelConfig, parseAnyConfig, requireDecoder } from './table.ts'
+import { type AnyModelConfig, type ModelConfig, parseAnyConfig, requireOneStack } from './table.ts'
 
 /** Where a tensor lies. */
 export type TensorLocation = TensorEntry & { file: string }
 
-/** readAnyConfig() for what needs a decoder-only model. */
+/** readAnyConfig() for what needs a model of one stack of layers. */
 export function readModelConfig(path: string): ModelConfig {
-  return requireDecoder(readAnyConfig(path), path)
+  return requireOneStack(readAnyConfig(path), path)
 }
 
 /**

@@ -20,9 +20,11 @@ export {
 export { chatTemplateOf } from './chat-template.ts'
 export {
   type AnyLoadedModel,
+  type LoadedLanguageModel,
   type LoadedModel,
   type LoadOptions,
   loadAnyModel,
+  loadLanguageModel,
   loadModel,
   loadWeights,
   saveModel,
@@ -37,9 +39,13 @@ export {
   type ForwardInput,
   type ForwardOutput,
   type KeyValueCache,
+  LanguageModel,
   type LayerRouting,
+  tokenRoutings,
 } from './decoder.ts'
+export { type EncoderConfig, MaskedLM } from './encoder.ts'
 export { type EncodedSource, type EncoderDecoderConfig, EncoderDecoderLM } from './encoder-decoder.ts'
+export { expertsSchema } from './expert-block.ts'
 export { locateTensors, readAnyConfig, readJson, readModelConfig } from './folder.ts'
 export { type CacheOptions, type CachingModel, PreallocatedCache } from './generation/cache.ts'
 export { type GenerateOptions, generate, type StopReason } from './generation/generate.ts'
@@ -58,9 +64,12 @@ export { type Preset, type PresetCounts, presetCounts, presetNames, presetOf, pr
 export { type ModelSource, openSource } from './source.ts'
 export type { StoredTensor } from './stored-tensor.ts'
 export { type SwitchyardMoeConfig, SwitchyardMoeForCausalLM } from './switchyard-moe.ts'
+export { type SwitchyardMoeEncoderConfig, SwitchyardMoeForMaskedLM } from './switchyard-moe-encoder.ts'
 export {
+  type AnyModel,
   type AnyModelConfig,
   architectureOf,
+  type DecoderModelConfig,
   type EncoderDecoderModelConfig,
   encoderDecoderOf,
   isEncoderDecoder,

@@ -9,11 +9,13 @@ import { noGrad, randint, tidy } from '../torch/index.ts'
 import {
   architectureOf,
   countParameters,
+  layerTable,
   loadModel,
   parseModelConfig,
   type SwitchyardMoeConfig,
   SwitchyardMoeForCausalLM,
   saveModel,
+  tokenRoutings,
 } from './index.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
@@ -30,11 +32,15 @@ const fields = {
   num_local_experts: 4,
   max_position_embeddings: 32,
 }
+const peer = { kind: 'peer', heads: 2, k: 3, querySize: 6 }
 const configOf = (router: unknown, more: object = {}): SwitchyardMoeConfig =>
   parseModelConfig({ ...fields, router, ...more }, 'test') as SwitchyardMoeConfig
 
 describe('with top-k, experts in every other layer, and a shared one', () =>
   runModelTests(configOf({ kind: 'top-k' }, { moe_layers: [1], shared_intermediate_size: 6 })))
+
+describe('with PEER in one layer', () =>
+  runModelTests(configOf(null, { num_local_experts: 25, experts: peer, moe_layers: [0] })))
 
 describe('with sigmoid scores and a bias', () => runModelTests(configOf({ kind: 'biased-top-k', k: 2 })))
 
@@ -87,8 +93,8 @@ describe.each(routers)('$kind', router => {
   test('no token uses more experts than it says', () => {
     using model = new SwitchyardMoeForCausalLM(config)
     const most = activeExperts(router, { hiddenSize: 16, numExperts: 4, vocabSize: 50 })
-    for (const { chosen } of model.eval().forward(ids, { tasks }).routings) {
-      expect(chosen.indices.ge(0).sum(-1).max().item()).toBeLessThanOrEqual(most)
+    for (const { indices } of tokenRoutings(model.eval().forward(ids, { tasks }).routings)) {
+      expect(indices.ge(0).sum(-1).max().item()).toBeLessThanOrEqual(most)
     }
   })
 })
@@ -116,6 +122,25 @@ test('the balancing bias stays f32 in a half-precision model, moves there, and i
 test.each([
   [{ kind: 'expert-choice' }, {}, 'router: expert-choice routes a token by what follows it'],
   [{ kind: 'soft' }, {}, 'router: soft routes a token by what follows it'],
+  [{ kind: 'sequence' }, {}, 'router: sequence routes a token by what follows it'],
+  [null, {}, 'router: is missing: gated experts need one'],
+  [{ kind: 'top-k' }, { experts: peer }, 'router: peer retrieves experts by product keys and has no router'],
+  [
+    null,
+    { experts: peer, num_local_experts: 8 },
+    'num_local_experts: must be a square up to 2^20, got 8; the nearest is 9',
+  ],
+  [
+    null,
+    { experts: peer, num_local_experts: 4 },
+    'experts.k: must be in 1..2 (the sub-keys of each half), got 3',
+  ],
+  [null, { experts: { ...peer, querySize: 5 }, num_local_experts: 9 }, 'experts.querySize: must be even'],
+  [
+    null,
+    { experts: peer, num_local_experts: 9, shared_intermediate_size: 4 },
+    'shared_intermediate_size: 4, but peer has no shared expert',
+  ],
   [{ kind: 'top-k' }, { moe_layers: [0, 2] }, 'moe_layers names layer 2, but there are 2'],
 ])('%o with %o is refused', (router, more, message) => {
   expect(() => configOf(router, more)).toThrow(message)
@@ -126,4 +151,19 @@ test('active parameters: dense layers are as active as layers of experts, the ro
   const some = countParameters(configOf({ kind: 'top-k' }, { moe_layers: [1] }))
   expect(all.active - some.active).toBe(4 * 16) // one router
   expect(all.total - some.total).toBe(4 * 16 + 2 * 3 * 16 * 12) // and two experts that no token uses
+})
+
+test('active parameters: of PEER each head uses k neurons, two vectors each', () => {
+  const config = configOf(null, { num_local_experts: 100, experts: peer })
+  const { total, active } = countParameters(config)
+  expect(total - active).toBe(2 * (100 - 2 * 3) * 2 * 16) // layers, experts without use, vectors, width
+  expect(config.dense_intermediate_size).toBe(4) // 6 neurons of two vectors are 4 gated ones of three
+})
+
+test('PEER is a part of its own in what inspect shows', () => {
+  const [, layers] = layerTable(configOf(null, { num_local_experts: 100, experts: peer }))
+  expect(layers).toMatchObject({
+    name: 'layers 0-1',
+    parts: { router: 2 * 6 * 16 + 2 * 10 * 3, experts: 2 * 100 * 16 },
+  })
 })

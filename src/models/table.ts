@@ -5,6 +5,7 @@ import type { Architecture, ModelFile } from './architecture.ts'
 import type { CausalLM } from './decoder.ts'
 import { type DeepseekV2Config, deepseekV2 } from './deepseek-v2.ts'
 import { type DeepseekV3Config, deepseekV3 } from './deepseek-v3.ts'
+import type { MaskedLM } from './encoder.ts'
 import type { EncoderDecoderLM } from './encoder-decoder.ts'
 import type { EncoderDecoderArchitecture } from './encoder-decoder-architecture.ts'
 import { type Glm4MoeConfig, glm4Moe } from './glm4-moe.ts'
@@ -19,9 +20,10 @@ import { type Qwen2MoeConfig, qwen2Moe } from './qwen2-moe.ts'
 import { type Qwen3MoeConfig, qwen3Moe } from './qwen3-moe.ts'
 import { type SwitchTransformersConfig, switchTransformers } from './switch-transformers.ts'
 import { type SwitchyardMoeConfig, switchyardMoe } from './switchyard-moe.ts'
+import { type SwitchyardMoeEncoderConfig, switchyardMoeEncoder } from './switchyard-moe-encoder.ts'
 
 /** The config of a decoder-only model. */
-export type ModelConfig =
+export type DecoderModelConfig =
   | MixtralConfig
   | MistralConfig
   | Qwen2MoeConfig
@@ -34,9 +36,14 @@ export type ModelConfig =
   | PhimoeConfig
   | Glm4MoeConfig
   | SwitchyardMoeConfig
+/** The config of a model of one stack of layers, decoder or encoder. */
+export type ModelConfig = DecoderModelConfig | SwitchyardMoeEncoderConfig
 export type ModelType = ModelConfig['model_type']
 
-const architectures: { [T in ModelType]: Architecture<Extract<ModelConfig, { model_type: T }>> } = {
+type ModelOf<C> = C extends DecoderModelConfig ? CausalLM : MaskedLM
+type ConfigOf<T> = Extract<ModelConfig, { model_type: T }>
+
+const architectures: { [T in ModelType]: Architecture<ConfigOf<T>, ModelOf<ConfigOf<T>>> } = {
   mixtral,
   mistral,
   qwen2_moe: qwen2Moe,
@@ -49,6 +56,7 @@ const architectures: { [T in ModelType]: Architecture<Extract<ModelConfig, { mod
   phimoe,
   glm4_moe: glm4Moe,
   switchyard_moe: switchyardMoe,
+  switchyard_moe_encoder: switchyardMoeEncoder,
 }
 
 /** The config of an encoder-decoder. */
@@ -65,9 +73,9 @@ const encoderDecoders: {
 
 export const modelTypes = [...Object.keys(architectures), ...Object.keys(encoderDecoders)]
 
-/** The model file of a decoder-only config's type. */
-export function architectureOf(config: { model_type: ModelType }): Architecture {
-  return architectures[config.model_type] as unknown as Architecture
+/** The model file of a config's type, of one stack of layers. */
+export function architectureOf<C extends ModelConfig>(config: C): Architecture<ModelConfig, ModelOf<C>> {
+  return architectures[config.model_type] as unknown as Architecture<ModelConfig, ModelOf<C>>
 }
 
 /** The model file of an encoder-decoder config's type. */
@@ -79,10 +87,12 @@ export function isEncoderDecoder(config: AnyModelConfig): config is EncoderDecod
   return Object.hasOwn(encoderDecoders, config.model_type)
 }
 
+export type AnyModel = CausalLM | MaskedLM | EncoderDecoderLM
+
 /** What all model files have, for a config of any type. */
-export function modelFileOf(config: AnyModelConfig): ModelFile<AnyModelConfig, CausalLM | EncoderDecoderLM> {
+export function modelFileOf(config: AnyModelConfig): ModelFile<AnyModelConfig, AnyModel> {
   const file = isEncoderDecoder(config) ? encoderDecoderOf(config) : architectureOf(config)
-  return file as unknown as ModelFile<AnyModelConfig, CausalLM | EncoderDecoderLM>
+  return file as unknown as ModelFile<AnyModelConfig, AnyModel>
 }
 
 /** Checks a parsed config.json. Throws ConfigError for a type or value that cannot be computed here. */
@@ -97,15 +107,25 @@ export function parseAnyConfig(json: unknown, source: string): AnyModelConfig {
   return file.parseConfig(json, source)
 }
 
-/** parseAnyConfig() for what needs a decoder-only model. */
+/** parseAnyConfig() for what needs a model of one stack of layers. */
 export function parseModelConfig(json: unknown, source: string): ModelConfig {
-  return requireDecoder(parseAnyConfig(json, source), source)
+  return requireOneStack(parseAnyConfig(json, source), source)
 }
 
 /** Throws ConfigError for an encoder-decoder. */
-export function requireDecoder(config: AnyModelConfig, source: string): ModelConfig {
+export function requireOneStack(config: AnyModelConfig, source: string): ModelConfig {
   if (!isEncoderDecoder(config)) return config
   throw new ConfigError(`${config.model_type} is an encoder-decoder; this needs a decoder-only model`, {
     path: source,
   })
+}
+
+/** Throws ConfigError for a model that does not continue a text. */
+export function requireDecoder(config: AnyModelConfig, source: string): DecoderModelConfig {
+  const one = requireOneStack(config, source)
+  if (one.model_type !== 'switchyard_moe_encoder') return one
+  throw new ConfigError(
+    `${one.model_type} is an encoder, which fills in masked tokens and cannot continue a text; this needs a decoder`,
+    { path: source },
+  )
 }

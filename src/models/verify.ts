@@ -3,9 +3,11 @@
 import { FormatError } from '../errors.ts'
 import { inferenceMode, type Tensor, tidy } from '../torch/index.ts'
 import { loadAnyModel } from './checkpoint.ts'
+import { MaskedLM } from './encoder.ts'
 import { EncoderDecoderLM } from './encoder-decoder.ts'
 import { generate } from './generation/generate.ts'
 import type { TextModel } from './generation/session.ts'
+import type { AnyModel } from './table.ts'
 import { openTensors } from './tensor-file.ts'
 
 /** One comparison. */
@@ -37,7 +39,7 @@ export async function verifyModel(folder: string, reference: string, tolerance: 
     const target = isAnswer ? recordedTensor(recorded, 'decoder_input_ids', reference) : null
     const logits = compareLogits(() => scoresOf(model, ids, target), wanted, tolerance)
     const generated = recorded.get('generated')
-    if (!generated) return [logits]
+    if (!generated || model instanceof MaskedLM) return [logits]
     const written = idsOf(generated)
     const [prompt, answer] = isAnswer
       ? [idsOf(ids.select(0, 0)), written.slice(1)] // after the token that the decoder begins with
@@ -60,7 +62,7 @@ export function recordedTensor(recorded: ReadonlyMap<string, Tensor>, name: stri
   return tensor
 }
 
-function scoresOf(model: TextModel, ids: Tensor, target: Tensor | null): Tensor {
+function scoresOf(model: AnyModel, ids: Tensor, target: Tensor | null): Tensor {
   if (!(model instanceof EncoderDecoderLM)) return model.forward(ids).logits
   return model.forward(ids, target as Tensor).logits
 }

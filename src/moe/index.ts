@@ -56,10 +56,17 @@ export {
   varianceLoss,
 } from './losses/router.ts'
 export { MaskedBatchNorm } from './peer/batch-norm.ts'
-export { type PeerGate, PeerLayer, type PeerOptions, type PeerOutput, type PeerRouting } from './peer/peer.ts'
+export { checkPeerSizes, type PeerGate, PeerLayer, type PeerOptions, peerShapes } from './peer/peer.ts'
 export { type KeyMatches, matchProductKeys } from './peer/product-keys.ts'
 export { referencePeer } from './peer/reference.ts'
-export { type ExpertUsage, expertUsage, unevenness, usedShare } from './peer/usage.ts'
+export {
+  type ExpertUsage,
+  expertUsage,
+  type UsageStats,
+  unevenness,
+  usageStats,
+  usedShare,
+} from './peer/usage.ts'
 export { referenceMoe } from './reference.ts'
 export {
   type AssignmentProblem,
@@ -94,10 +101,20 @@ export {
   requireCausal,
   routerSchema,
   routerShapes,
+  tokensChoose,
 } from './routers/table.ts'
 export { type SecondExpertPolicy, Top2Router, type Top2RouterOptions } from './routers/top-2.ts'
 export { TopKRouter, type TopKRouterOptions } from './routers/top-k.ts'
 export { TopPRouter, type TopPRouterOptions } from './routers/top-p.ts'
 export { WordRouter } from './routers/words.ts'
-export type { ExpertRouting, Router, Routing, SoftRouting, TokenContext, TokenRouting } from './routing.ts'
+export type {
+  AnyRouting,
+  ExpertRouting,
+  PeerRouting,
+  Router,
+  Routing,
+  SoftRouting,
+  TokenContext,
+  TokenRouting,
+} from './routing.ts'
 export { loadStats, type RoutingStats, routingStats } from './stats.ts'

@@ -11,7 +11,7 @@ import { mixSoft } from './dispatch/soft.ts'
 import { sortedDispatch } from './dispatch/sorted.ts'
 import type { Experts } from './experts/experts.ts'
 import { referenceMoe } from './reference.ts'
-import type { Router, Routing, TokenContext, TokenRouting } from './routing.ts'
+import type { AnyRouting, Router, Routing, TokenContext, TokenRouting } from './routing.ts'
 
 /** How tokens reach their experts. */
 export type DispatchOptions =
@@ -24,7 +24,7 @@ export type DispatchOptions =
   /** A loop over all experts and tokens: slow, for comparison. */
   | { kind: 'reference' }
 
-export interface MoeOutput<R extends Routing = TokenRouting> {
+export interface MoeOutput<R extends AnyRouting = TokenRouting> {
   /** [..., D], shaped as the input. */
   y: Tensor
   /** What the router chose: losses are computed from this. */

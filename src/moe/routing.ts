@@ -1,5 +1,6 @@
-// What a router decides, as plain data, in one of three shapes.
-// Shapes: T tokens, D model, E experts, K chosen per token, C tokens per expert, P slots per expert.
+// What a layer of experts decides, as plain data: a router in one of three shapes, PEER in one of its own.
+// Shapes: T tokens, D model, E experts, K chosen per token, C tokens per expert, P slots per expert, S tokens of one sequence,
+// h heads, k experts per head.
 
 import type { Tensor } from '../torch/index.ts'
 
@@ -35,17 +36,32 @@ export interface ExpertRouting {
   mask: Tensor | null
 }
 
-/** Every slot of every expert is a mixture of all tokens. */
+/** In each sequence every slot of every expert is a mixture of all tokens. */
 export interface SoftRouting {
   kind: 'soft'
-  /** [T, E, P]: a softmax over tokens for each slot. */
+  /** [T, E, P]: a softmax over the tokens of a sequence for each slot. */
   dispatch: Tensor
   /** [T, E, P]: a softmax over slots for each token. */
   combine: Tensor
   mask: Tensor | null
+  /** S: T is a multiple of it. */
+  sequenceLength: number
 }
 
+/** Which experts each head of a token retrieved. There are no scores of all experts: PEER never computes them. */
+export interface PeerRouting {
+  kind: 'peer'
+  /** i64 [T, h, k]: the experts of each head, best first; -1 for padding. */
+  indices: Tensor
+  /** [T, h, k], f32 or wider: what each expert's output counts; 0 for padding. */
+  weights: Tensor
+  numExperts: number
+}
+
+/** What routers decide. */
 export type Routing = TokenRouting | ExpertRouting | SoftRouting
+/** What any layer of experts decides. */
+export type AnyRouting = Routing | PeerRouting
 
 /** What a router may look at beside the tokens' vectors. */
 export interface TokenContext {

@@ -2,7 +2,7 @@
 
 import { noGrad, type Tensor, tidy } from '../torch/index.ts'
 import { countPerExpert } from './dispatch/count.ts'
-import type { Routing, SoftRouting } from './routing.ts'
+import type { ExpertRouting, Routing, SoftRouting } from './routing.ts'
 
 export interface RoutingStats {
   /** Slots each expert served. */
@@ -13,7 +13,7 @@ export interface RoutingStats {
   cv: number
   /** Experts that served no slot. */
   dead: number
-  /** Share of chosen slots that capacity dropped. */
+  /** Share of chosen slots that capacity dropped; where experts choose, of tokens that no expert took. */
   dropped: number
   /** Mean entropy of the tokens' router probabilities, in nats: 0 is certain, ln E undecided. */
   entropy: number
@@ -30,11 +30,10 @@ export interface RoutingStats {
  * @param served what is left of it after capacity; default: all
  */
 export function routingStats(chosen: Routing, served: Routing = chosen): RoutingStats {
-  const wanted = sum(countPerExpert(chosen))
   const load = countPerExpert(served)
   return {
     ...loadStats(load),
-    dropped: wanted === 0 ? 0 : 1 - sum(load) / wanted,
+    dropped: chosen.kind === 'expert' ? passedOver(chosen) : unserved(sum(countPerExpert(chosen)), sum(load)),
     entropy: chosen.kind === 'soft' ? meanEntropy(softProbs(chosen)) : meanEntropy(chosen),
   }
 }
@@ -56,6 +55,23 @@ export function loadStats(load: number[]): Omit<RoutingStats, 'dropped' | 'entro
     topShare: share(sorted.slice(0, fifth)),
     bottomShare: share(sorted.slice(-fifth)),
   }
+}
+
+const unserved = (wanted: number, served: number): number => (wanted === 0 ? 0 : 1 - served / wanted)
+
+/** Share of real tokens that no expert took. */
+function passedOver({ tokens, probs, mask }: ExpertRouting): number {
+  return noGrad(() =>
+    tidy(() => {
+      const real = mask === null ? probs.size(0) : mask.sum().item()
+      const takenT = tokens
+        .reshape([-1])
+        .add(1)
+        .bincount(null, probs.size(0) + 1)
+        .narrow(0, 1, probs.size(0)) // without -1
+      return unserved(real, takenT.ne(0).sum().item())
+    }),
+  )
 }
 
 /** What of each token comes from each expert. */

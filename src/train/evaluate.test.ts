@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { temporaryFolder } from '../../tests/support/cli.ts'
 import { type Corpus, fileSource, loadTokenizer, openCorpus, prepareCorpus } from '../data/index.ts'
-import { type MixtralConfig, MixtralForCausalLM, parseModelConfig } from '../models/index.ts'
+import { type MixtralConfig, MixtralForCausalLM, parseModelConfig, tokenRoutings } from '../models/index.ts'
 import { manualSeed, tidy } from '../torch/index.ts'
 import { evaluate } from './evaluate.ts'
 import { checkRecipe } from './recipe/check.ts'
@@ -88,7 +88,7 @@ test('scores, bits per byte and expert load per domain are those of a loop over 
         number[],
       ]
       const losses = logits.select(0, 0).logSoftmax(-1).tolist() as number[][]
-      const chosen = (routings[1]?.chosen.indices.tolist() ?? []) as number[][]
+      const chosen = (tokenRoutings(routings)[1]?.indices.tolist() ?? []) as number[][]
       for (const [t, domain] of domainsByLetter(ids, wanted).entries()) {
         sums.loss[domain]! -= losses[t]![wanted[t]!]!
         sums.tokens[domain]! += 1

@@ -1,8 +1,11 @@
 // How well a model predicts held-out text, overall and per domain, and where its tokens go.
 // Shapes: B windows, T positions, E experts.
 
-import { type CausalLM, type LayerRouting, tokenLosses } from '../models/index.ts'
+import { type LanguageModel, type LayerRouting, tokenLosses } from '../models/index.ts'
+import { expertUsage, type UsageStats, usageStats } from '../moe/index.ts'
 import { inferenceMode, type Tensor, tensor, tidy } from '../torch/index.ts'
+import { evaluationBatch } from './examples.ts'
+import { expertLoad } from './expert-load.ts'
 import type { TokenWindows } from './token-windows.ts'
 
 export interface DomainScore {
@@ -18,10 +21,12 @@ export interface DomainScore {
 
 export interface Evaluation extends Omit<DomainScore, 'name'> {
   domains: DomainScore[]
-  /** Numbers of the layers that have experts. */
+  /** Numbers of the layers that have a router. */
   moeLayers: number[]
-  /** Slots served by [MoE layer][domain][expert]. */
+  /** What [layer][domain][expert] served; see expertLoad(). */
   expertLoad: number[][][]
+  /** Of each PEER layer. */
+  retrieval: (UsageStats & { layer: number })[]
 }
 
 export interface EvaluateOptions {
@@ -36,7 +41,7 @@ export interface EvaluateOptions {
 
 /** Evaluates between turns of the event loop. The training mode of every module is left as it was. */
 export async function evaluate(
-  model: CausalLM,
+  model: LanguageModel,
   windows: TokenWindows,
   options: EvaluateOptions,
 ): Promise<Evaluation> {
@@ -63,12 +68,12 @@ function evenlySpaced(count: number, wanted: number): number[] {
   return Array.from({ length }, (_, i) => Math.floor((i * count) / length))
 }
 
-/** Sums per domain. */
+/** Sums per domain, and of each PEER layer per expert. */
 class Tally {
   readonly losses: number[]
   readonly tokens: number[]
-  readonly moeLayers: number[] = []
-  readonly expertLoad: number[][][] = []
+  readonly loads = new Map<number, number[][]>()
+  readonly usages = new Map<number, Record<'counts' | 'mass', number[]>>()
 
   constructor(domains: number) {
     this.losses = new Array(domains).fill(0)
@@ -76,18 +81,22 @@ class Tally {
   }
 }
 
-function scoreBatch(model: CausalLM, windows: TokenWindows, rows: readonly number[], tally: Tally): void {
+function scoreBatch(
+  model: LanguageModel,
+  windows: TokenWindows,
+  rows: readonly number[],
+  tally: Tally,
+): void {
   const numDomains = tally.losses.length
   inferenceMode(() =>
     tidy(() => {
-      const { device } = model.model.norm.weight
-      const { inputs, targets, tasks = null } = windows.batch(rows, device)
-      const domains = tensor(windows.targetDomains(rows)).to(device) // [B*T]
+      const { inputs, targets, tasks = null, ...batch } = evaluationBatch(model, windows, rows)
+      const domains = tensor(batch.domains).to(model.device) // [B*T]
       const { logits, routings } = model.forward(inputs, { tasks })
       const losses = tokenLosses(logits, targets)
       addTo(tally.losses, domains.bincount(losses.double(), numDomains))
-      addTo(tally.tokens, domains.bincount(null, numDomains))
-      for (const [i, routing] of routings.entries()) addLoad(tally, i, routing, domains)
+      addTo(tally.tokens, domains.bincount(targets.reshape([-1]).ge(0).double(), numDomains))
+      for (const routing of routings) addRouting(tally, routing, domains)
     }),
   )
 }
@@ -98,15 +107,24 @@ function addTo(sums: number[], values: Tensor): void {
   }
 }
 
-function addLoad(tally: Tally, i: number, { layer, served }: LayerRouting, domains: Tensor): void {
-  const [numDomains, numExperts] = [tally.losses.length, served.logits.size(-1)]
-  const codes = domains.unsqueeze(-1).mul(numExperts).add(served.indices) // [B*T, K]
-  const counted = codes.maskedSelect(served.indices.ge(0)).bincount(null, numDomains * numExperts)
-  tally.moeLayers[i] = layer
-  tally.expertLoad[i] ??= Array.from({ length: numDomains }, () => new Array(numExperts).fill(0))
-  for (const [d, row] of counted.view([numDomains, numExperts]).unbind().entries()) {
-    addTo(tally.expertLoad[i][d] ?? [], row)
+function addRouting(tally: Tally, { layer, served }: LayerRouting, domains: Tensor): void {
+  if (served.kind === 'peer') {
+    const { counts, mass } = expertUsage(served)
+    const sums = entryOf(tally.usages, layer, () => ({ counts: [], mass: [] }))
+    addTo(sums.counts, counts)
+    addTo(sums.mass, mass)
+    return
   }
+  const numDomains = tally.losses.length
+  const sums = entryOf(tally.loads, layer, () => Array.from({ length: numDomains }, () => []))
+  const rows = expertLoad(served, domains, numDomains).unbind() // [E] each
+  for (const [d, row] of rows.entries()) addTo(sums[d] as number[], row)
+}
+
+function entryOf<V>(map: Map<number, V>, key: number, make: () => V): V {
+  const value = map.get(key) ?? make()
+  map.set(key, value)
+  return value
 }
 
 function summarize(tally: Tally, windows: TokenWindows, domains: readonly string[]): Evaluation {
@@ -123,7 +141,13 @@ function summarize(tally: Tally, windows: TokenWindows, domains: readonly string
       const tokens = tally.tokens[d] ?? 0
       return tokens === 0 ? [] : [{ name, ...score(tally.losses[d] ?? 0, tokens, bytesOf(d)) }]
     }),
-    moeLayers: tally.moeLayers,
-    expertLoad: tally.expertLoad,
+    moeLayers: [...tally.loads.keys()],
+    expertLoad: [...tally.loads.values()],
+    retrieval: [...tally.usages].map(([layer, { counts, mass }]) =>
+      tidy(() => ({
+        layer,
+        ...usageStats({ counts: tensor(counts), mass: tensor(mass, { dtype: 'f64' }) }),
+      })),
+    ),
   }
 }

@@ -2,8 +2,8 @@
 
 import { z } from 'zod'
 import { kinds } from '../kinds.ts'
-import type { CausalLM, LayerRouting } from '../models/index.ts'
-import { balanceLoss, balancePresets, reinforceLoss, routerZLoss } from '../moe/index.ts'
+import { type LanguageModel, type LayerRouting, tokenRoutings } from '../models/index.ts'
+import { balanceLoss, balancePresets, reinforceLoss, routerZLoss, type TokenRouting } from '../moe/index.ts'
 import type { Tensor } from '../torch/index.ts'
 
 const coefficient = z.number().nonnegative()
@@ -45,7 +45,9 @@ export function warmedUp(losses: Losses, step: number): Losses {
   return { ...losses, balance: { ...balance, coefficient: (balance.coefficient * step) / balanceWarmup } }
 }
 
-/** Token ids i64 [B, T], the ids that follow each, and if the model asks for it the task of each. */
+/**
+ * Token ids i64 [B, T], what is to be predicted at each (-100: nothing), and if the model asks for it the task of each.
+ */
 export interface Batch {
   inputs: Tensor
   targets: Tensor
@@ -60,28 +62,31 @@ export interface Objective {
   routings: LayerRouting[]
 }
 
+/** Balance and routers' own losses are of layers in which tokens choose; the z-loss of all that score experts. */
 export function computeObjective(
-  model: CausalLM,
+  model: LanguageModel,
   { inputs, targets, tasks = null }: Batch,
   losses: Losses,
 ): Objective {
   const { loss: crossEntropy, hidden, routings } = model.loss(inputs, targets, { tasks })
   const terms: Record<string, Tensor> = { crossEntropy }
   let total = crossEntropy
-  if (routings.length > 0 && losses.balance.kind !== 'none') {
-    terms.balance = balance(routings, losses.balance, inputs.size(1))
+  const chosen = tokenRoutings(routings)
+  if (chosen.length > 0 && losses.balance.kind !== 'none') {
+    terms.balance = balance(chosen, losses.balance, inputs.size(1))
     total = total.add(terms.balance, losses.balance.coefficient)
   }
-  if (routings.length > 0 && losses.z > 0) {
-    terms.z = sum(routings.map(({ chosen }) => routerZLoss(chosen)))
+  const scored = routings.flatMap(({ chosen: any }) => ('logits' in any ? any : []))
+  if (scored.length > 0 && losses.z > 0) {
+    terms.z = sum(scored.map(routerZLoss))
     total = total.add(terms.z, losses.z)
   }
   for (const [name, weight] of Object.entries(losses.router)) {
     if (weight === 0) continue
     const own =
       name === 'policy'
-        ? policyLosses(routings, model.tokenLosses(hidden, targets))
-        : routings.flatMap(({ chosen }) => chosen.losses?.[name] ?? [])
+        ? policyLosses(chosen, model.tokenLosses(hidden, targets))
+        : chosen.flatMap(routing => routing.losses?.[name] ?? [])
     if (own.length === 0) continue
     const term = sum(own)
     terms[`router.${name}`] = term
@@ -91,20 +96,19 @@ export function computeObjective(
 }
 
 /** What teaches routers that draw their experts: each token's reward is minus its own cross-entropy. */
-function policyLosses(routings: readonly LayerRouting[], tokenLosses: Tensor): Tensor[] {
-  return routings.map(({ chosen }) => reinforceLoss(chosen, tokenLosses.neg(), { entropy: 0 }))
+function policyLosses(layers: readonly TokenRouting[], tokenLosses: Tensor): Tensor[] {
+  return layers.map(layer => reinforceLoss(layer, tokenLosses.neg(), { entropy: 0 }))
 }
 
 /** Conventions and presets are those of moe/losses/balance.ts. */
 function balance(
-  routings: readonly LayerRouting[],
-  chosen: Exclude<Losses['balance'], { kind: 'none' }>,
+  layers: readonly TokenRouting[],
+  loss: Exclude<Losses['balance'], { kind: 'none' }>,
   sequenceLength: number,
 ): Tensor {
-  const preset = balancePresets[chosen.kind]
-  const convention = chosen.kind === 'switch' ? { ...preset, layers: chosen.layers } : preset
-  const layers = routings.map(routing => routing.chosen)
-  return balanceLoss(layers, convention, { scope: chosen.scope, sequenceLength })
+  const preset = balancePresets[loss.kind]
+  const convention = loss.kind === 'switch' ? { ...preset, layers: loss.layers } : preset
+  return balanceLoss(layers, convention, { scope: loss.scope, sequenceLength })
 }
 
 const sum = (terms: readonly Tensor[]): Tensor => terms.reduce((total, term) => total.add(term))

@@ -11,6 +11,7 @@ import {
   openTensors,
   recordedTensor,
   shiftedLoss,
+  tokenRoutings,
 } from '../models/index.ts'
 import { hfBalanceLoss } from '../moe/index.ts'
 import { type Tensor, tidy } from '../torch/index.ts'
@@ -70,7 +71,7 @@ function makeOptimizer(model: CausalLM): AdamW {
 function backward(model: CausalLM, ids: Tensor, config: MixtralConfig): StepRecord {
   model.zeroGrad()
   const { logits, routings } = model.forward(ids)
-  const aux = hfBalanceLoss(routings.map(routing => routing.chosen))
+  const aux = hfBalanceLoss(tokenRoutings(routings))
   const loss = shiftedLoss(logits, ids).add(aux, config.router_aux_loss_coef)
   loss.backward()
   return { loss: loss.item(), aux: aux.item(), norm: gradientNorm(model.parameters()) }

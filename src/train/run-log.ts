@@ -29,9 +29,12 @@ export class RunLog {
 
   /** Writes a step down if it was observed or skipped. */
   step(record: StepRecord): void {
-    const { losses, routing, ...rest } = record
+    const { losses, routing, retrieval, ...rest } = record
     if (!losses && record.updated) return
-    this.#metrics.write({ ...rest, ...(losses && { losses, routing }) })
+    this.#metrics.write({
+      ...rest,
+      ...(losses && { losses, routing, ...(retrieval?.length && { retrieval }) }),
+    })
     if (losses) this.#events.scalars(record.step, { ...named('loss', losses), ...scalarsOf(record) })
   }
 
@@ -65,9 +68,13 @@ function scalarsOf({
   learningRate,
   tokensPerSecond,
   routing = [],
+  retrieval = [],
 }: StepRecord): Record<string, number> {
   const layers = routing.map(({ layer, maxOverMean, dead, dropped, entropy }) =>
     named(`routing/layer${layer}`, { maxOverMean, dead, dropped, entropy }),
   )
-  return Object.assign({ gradientNorm, learningRate, tokensPerSecond }, ...layers)
+  const retrievals = retrieval.map(({ layer, used, unevenness }) =>
+    named(`retrieval/layer${layer}`, { used, unevenness }),
+  )
+  return Object.assign({ gradientNorm, learningRate, tokensPerSecond }, ...layers, ...retrievals)
 }

@@ -6,8 +6,16 @@ import {
   parseModelConfig,
   type SwitchyardMoeConfig,
   SwitchyardMoeForCausalLM,
+  tokenRoutings,
 } from '../models/index.ts'
-import { ownLossCoefficients, routerSchema, routerZLoss, switchBalanceLoss } from '../moe/index.ts'
+import {
+  type AnyRouting,
+  ownLossCoefficients,
+  routerSchema,
+  routerZLoss,
+  switchBalanceLoss,
+  type TokenRouting,
+} from '../moe/index.ts'
 import { cat, manualSeed, randint, type Tensor, tidy } from '../torch/index.ts'
 import { type Batch, computeObjective, type Losses, lossesSchema, warmedUp } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
@@ -129,8 +137,8 @@ describe('computeObjective', () => {
       return {
         total: total.item(),
         crossEntropy: terms.crossEntropy?.item() ?? Number.NaN,
-        balance: routings.map(({ chosen }) => switchBalanceLoss(chosen).item()),
-        z: routings.map(({ chosen }) => routerZLoss(chosen).item()),
+        balance: tokenRoutings(routings).map(chosen => switchBalanceLoss(chosen).item()),
+        z: tokenRoutings(routings).map(chosen => routerZLoss(chosen).item()),
       }
     })
   }
@@ -236,8 +244,8 @@ test("a recipe's dispatch reaches every layer", () => {
   manualSeed(1)
   const { routings } = createModel(recipe, config).forward(randint(0, 40, [2, 8], { seed: 1 }))
   for (const { chosen, served } of routings) {
-    const filled = (indices: Tensor): number => indices.ge(0).sum().item()
-    expect(filled(chosen.indices)).toBe(32)
-    expect(filled(served.indices)).toBeLessThanOrEqual(4 * 2) // 4 experts, ceil(0.25 * 32 / 4) slots each
+    const filled = (routing: AnyRouting): number => (routing as TokenRouting).indices.ge(0).sum().item()
+    expect(filled(chosen)).toBe(32)
+    expect(filled(served)).toBeLessThanOrEqual(4 * 2) // 4 experts, ceil(0.25 * 32 / 4) slots each
   }
 })

@@ -1,8 +1,8 @@
 // One optimizer step: forward and backward of each micro-batch, clipping, update. Tensors of a
 // micro-batch are freed when its gradients are there.
 
-import type { CausalLM } from '../models/index.ts'
-import { type RoutingStats, routingStats } from '../moe/index.ts'
+import type { LanguageModel } from '../models/index.ts'
+import { expertUsage, type RoutingStats, routingStats, type UsageStats, usageStats } from '../moe/index.ts'
 import { autocast, type Parameter, tidy } from '../torch/index.ts'
 import { type Batch, computeObjective, type Losses, type Objective } from './objective.ts'
 import type { AdamW } from './optimizer/adamw.ts'
@@ -28,13 +28,15 @@ export interface StepResult {
   updated: boolean
   /** Mean over micro-batches of `total` and of each loss by name, when observed. */
   losses?: Record<string, number>
-  /** Of each MoE layer in the last micro-batch, when observed. */
+  /** Of each layer with a router in the last micro-batch, when observed. */
   routing?: (RoutingStats & { layer: number })[]
+  /** Of each PEER layer in it. */
+  retrieval?: (UsageStats & { layer: number })[]
 }
 
 /** Trains on micro-batches, whose gradients are averaged. */
 export function trainStep(
-  model: CausalLM,
+  model: LanguageModel,
   optimizer: AdamW,
   batches: Iterable<Batch>,
   { losses, learningRate, pace = 1, clip, mixed, observe }: StepOptions,
@@ -45,16 +47,13 @@ export function trainStep(
   const result = update(parameters, optimizer, learningRate, clip)
   if (result.updated) model.adapt(pace)
   else model.discard()
-  return observe ? { ...result, losses: meanLosses(seen), routing: seen.at(-1)?.routing ?? [] } : result
+  return observe ? { ...result, ...seen.at(-1), losses: meanLosses(seen) } : result
 }
 
-interface Observed {
-  losses: Record<string, number>
-  routing: (RoutingStats & { layer: number })[]
-}
+type Observed = Required<Pick<StepResult, 'losses' | 'routing' | 'retrieval'>>
 
 function backward(
-  model: CausalLM,
+  model: LanguageModel,
   batch: Batch,
   batches: number,
   losses: Losses,
@@ -65,7 +64,7 @@ function backward(
     const compute = (): Objective => computeObjective(model, batch, losses)
     const objective = mixed ? autocast(batch.inputs.device, 'bf16', compute) : compute()
     objective.total.div(batches).backward()
-    return observe ? look(objective) : { losses: {}, routing: [] }
+    return observe ? look(objective) : { losses: {}, routing: [], retrieval: [] }
   })
 }
 
@@ -73,7 +72,12 @@ function look({ total, terms, routings }: Objective): Observed {
   const named = { total, ...terms }
   return {
     losses: Object.fromEntries(Object.entries(named).map(([name, value]) => [name, value.item()])),
-    routing: routings.map(({ layer, chosen, served }) => ({ layer, ...routingStats(chosen, served) })),
+    routing: routings.flatMap(({ layer, chosen, served }) =>
+      chosen.kind === 'peer' || served.kind === 'peer' ? [] : { layer, ...routingStats(chosen, served) },
+    ),
+    retrieval: routings.flatMap(({ layer, chosen }) =>
+      chosen.kind === 'peer' ? { layer, ...usageStats(expertUsage(chosen)) } : [],
+    ),
   }
 }
 

@@ -5,7 +5,7 @@ import type { AnyModelConfig } from '../models/index.ts'
 
 /** Names of the tasks that a model's router goes by, in the order of their numbers; null when it goes by none. */
 export function taskNames(config: AnyModelConfig): readonly string[] | null {
-  if (config.model_type !== 'switchyard_moe' || config.router.kind !== 'task') return null
+  if (!('router' in config) || config.router?.kind !== 'task') return null
   return config.router.tasks ?? []
 }
 

@@ -61,8 +61,13 @@ export class TokenWindows {
     return this.#domains(windows, 1)
   }
 
+  /** The same of each input token. */
+  inputDomains(windows: readonly number[]): BigInt64Array {
+    return this.#domains(windows, 0)
+  }
+
   #tasksOf(windows: readonly number[], tasks: readonly number[]): Tensor {
-    const inputs = this.#domains(windows, 0).map(domain => BigInt(tasks[Number(domain)] ?? 0))
+    const inputs = this.inputDomains(windows).map(domain => BigInt(tasks[Number(domain)] ?? 0))
     return tensor(inputs, { shape: [windows.length, this.sequenceLength] })
   }
 

@@ -4,7 +4,7 @@ import { basename } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isCorpus } from '../data/index.ts'
 import { ConfigError, FormatError, SwitchyardError } from '../errors.ts'
-import { generateText } from '../models/index.ts'
+import { CausalLM, generateText } from '../models/index.ts'
 import {
   listCheckpoints,
   pruneCheckpoints,
@@ -212,6 +212,7 @@ async function* evaluateNow(trainer: Trainer, log: RunLog): AsyncGenerator<Train
 async function* sampleNow(trainer: Trainer): AsyncGenerator<TrainEvent> {
   const { model, tokenizer, recipe, state } = trainer
   const { prompts, maxNewTokens, temperature } = recipe.sampling
+  if (!(model instanceof CausalLM)) return // an encoder's recipe has no prompts
   model.eval()
   for (const prompt of prompts) {
     let text = ''

@@ -13,10 +13,11 @@ import {
   wordsOfTokens,
 } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
-import { architectureOf, type CausalLM, elementCount, type ModelConfig } from '../models/index.ts'
+import { architectureOf, elementCount, type LanguageModel, type ModelConfig } from '../models/index.ts'
 import { WordRouter } from '../moe/index.ts'
 import { type Device, manualSeed, runtimeInfo, tidy } from '../torch/index.ts'
 import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
+import { trainingBatch } from './examples.ts'
 import { warmedUp } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { parameterGroups } from './optimizer/groups.ts'
@@ -35,7 +36,7 @@ export class Trainer implements Trainee {
   readonly tokenizer: Tokenizer
   readonly tokenizerFile: string
   readonly corpusFingerprint: string
-  readonly model: CausalLM
+  readonly model: LanguageModel
   readonly optimizer: AdamW
   readonly training: TokenWindows
   /** Null when the corpus holds nothing out. */
@@ -120,7 +121,7 @@ export class Trainer implements Trainee {
     const { data, gradientAccumulation, losses, clip, dtype } = this.recipe
     const result = tidy(() => {
       const batches = Array.from({ length: gradientAccumulation }, () =>
-        this.training.batch(this.#sampler.take(data.batchSize), this.device),
+        trainingBatch(this.model, this.training, this.#sampler.take(data.batchSize)),
       )
       const mixed = dtype === 'bf16' && this.device !== 'cpu'
       return trainStep(this.model, this.optimizer, batches, {

@@ -6,7 +6,7 @@ import { Command, Option } from 'commander'
 import type { CorpusSplit } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { ModelConfig } from '../../models/index.ts'
-import { evaluationTable, expertLoadTable } from '../evaluation-tables.ts'
+import { evaluationTable, expertTables } from '../evaluation-tables.ts'
 import { findModel } from '../model-folder.ts'
 import { Progress } from '../progress.ts'
 import { wholeNumberOf } from '../values.ts'
@@ -56,13 +56,13 @@ export function evalCommand(): Command {
 }
 
 async function run(path: string, flags: Flags): Promise<void> {
-  const { loadModel } = await import('../../models/index.ts')
+  const { loadLanguageModel } = await import('../../models/index.ts')
   const { openCorpus } = await import('../../data/index.ts')
   const { evaluate, tasksOfDomains, TokenWindows } = await import('../../train/index.ts')
   const folder = await findModel(path, flags)
   const corpus = openCorpus(flags.data)
   refuseOtherTokenizer(folder, corpus.tokenizerFile)
-  const { model, config } = loadModel(folder)
+  const { model, config } = loadLanguageModel(folder)
   if (corpus.vocabSize > config.vocab_size) {
     throw new ConfigError(`${corpus.vocabSize} tokens, but the model knows only ${config.vocab_size}`, {
       path: flags.data,
@@ -79,7 +79,7 @@ async function run(path: string, flags: Flags): Promise<void> {
     onProgress: fraction => progress.update(fraction, 'evaluating'),
   })
   progress.clear()
-  const text = `${evaluationTable(evaluation)}${expertLoadTable(evaluation, process.stdout.columns ?? 80)}`
+  const text = `${evaluationTable(evaluation)}${expertTables(evaluation, process.stdout.columns ?? 80)}`
   process.stdout.write(`${flags.json ? JSON.stringify({ model: folder, ...evaluation }, null, 2) : text}\n`)
 }
 

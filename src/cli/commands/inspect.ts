@@ -109,11 +109,14 @@ function format(config: ModelConfig, report: Report): string {
     ],
     [`memory in ${dtype}`, `${shortBytes(memory.weights)} weights`],
     ['', `${shortBytes(memory.optimizer)} gradients and AdamW, when training`],
-    [
-      '',
-      `${shortBytes(memory.cachePerToken * context)} keys and values of ${count(context)} tokens (${shortBytes(memory.cachePerToken)} each)`,
-    ],
   ]
+  if (memory.cachePerToken > 0) {
+    const all = shortBytes(memory.cachePerToken * context)
+    facts.push([
+      '',
+      `${all} keys and values of ${count(context)} tokens (${shortBytes(memory.cachePerToken)} each)`,
+    ])
+  }
   const width = Math.max(...facts.map(([name]) => name.length))
   const lines = facts.map(([name, value]) => `${name.padEnd(width)}  ${value}`)
   return `${bold(title(config, report.feedForward))}\n\n${lines.join('\n')}\n\n${layerRows(layers)}`

@@ -11,8 +11,8 @@ export function countPerExpert(routing: Routing): number[] {
     case 'expert':
       return tidy(() => numbers(routing.tokens.ge(0).sum(-1)))
     case 'soft': {
-      const [, experts, slots] = routing.dispatch.shape as [number, number, number]
-      return new Array(experts).fill(slots)
+      const [tokens, experts, slots] = routing.dispatch.shape as [number, number, number]
+      return new Array(experts).fill((slots * tokens) / routing.sequenceLength)
     }
   }
 }

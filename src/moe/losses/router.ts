@@ -7,7 +7,7 @@ import type { TokenRouting } from '../routing.ts'
 import { meanOverTokens } from './mean.ts'
 
 /** `mean_t (logsumexp_i z_ti)^2`, which keeps router logits small (arXiv:2202.08906 equation 5). */
-export function routerZLoss({ logits, mask }: TokenRouting): Tensor {
+export function routerZLoss({ logits, mask }: Pick<TokenRouting, 'logits' | 'mask'>): Tensor {
   return tidy(() => meanOverTokens(logits.logsumexp([-1], true).square(), mask).sum())
 }
 

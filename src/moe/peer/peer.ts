@@ -14,6 +14,8 @@ import {
 } from '../../nn/index.ts'
 import { embedding, empty, fullPrecision, linear, type Tensor, tidy } from '../../torch/index.ts'
 import { checkWhole } from '../experts/checks.ts'
+import type { LayerContext, MoeOutput } from '../layer.ts'
+import type { PeerRouting } from '../routing.ts'
 import { MaskedBatchNorm } from './batch-norm.ts'
 import { matchProductKeys } from './product-keys.ts'
 
@@ -37,20 +39,6 @@ export interface PeerOptions {
 
 export type PeerGate = 'softmax' | 'relu'
 
-/** Which experts served whom. There are no scores of all N experts: they are never computed. */
-export interface PeerRouting {
-  /** i64 [T, h, k]: the experts of each head, best first; -1 for padding. */
-  indices: Tensor
-  /** [T, h, k], f32 or wider: what each expert's output counts; 0 for padding. */
-  weights: Tensor
-}
-
-export interface PeerOutput {
-  /** [..., D], shaped as the input. */
-  y: Tensor
-  routing: PeerRouting
-}
-
 /**
  * `y = sum_heads sum_{e in top-k} g_e act(u_e.x) v_e` with `g = softmax(scores of the k)`, where expert `e = i n + j`
  * scores `q1.c_i + q2.c'_j` for the halves q1, q2 of a head's query (arXiv:2407.04153 algorithm 1).
@@ -73,29 +61,27 @@ export class PeerLayer extends Module {
 
   constructor(options: PeerOptions) {
     super()
-    const { hiddenSize, numExperts, heads = 8, topK = 16, querySize = 128 } = options
-    const perHalf = checkSizes({ numExperts, heads, topK, querySize })
+    const { hiddenSize, numExperts, heads, topK, querySize, gate, activation, queryNorm } =
+      withDefaults(options)
+    checkPeerSizes({ numExperts, heads, topK, querySize })
     this.query = new Linear(hiddenSize, heads * querySize, { bias: false })
-    this.query_norm = (options.queryNorm ?? true) ? new MaskedBatchNorm(heads * querySize) : null
-    this.sub_keys = new Parameter(normal(empty([2, perHalf, querySize / 2]), 0.02))
+    this.query_norm = queryNorm ? new MaskedBatchNorm(heads * querySize) : null
+    this.sub_keys = new Parameter(normal(empty([2, Math.sqrt(numExperts), querySize / 2]), 0.02))
     // As the two matrices of a network with one hidden neuron for each head.
     this.input_weights = new Parameter(uniform(empty([numExperts, hiddenSize]), 1 / Math.sqrt(hiddenSize)))
     this.output_weights = new Parameter(uniform(empty([numExperts, hiddenSize]), 1 / Math.sqrt(heads)))
     this.numExperts = numExperts
     this.heads = heads
     this.topK = topK
-    this.gate = options.gate ?? 'softmax'
-    this.activation = options.activation ?? 'gelu'
+    this.gate = gate
+    this.activation = activation
   }
 
-  /**
-   * @param x [..., D]
-   * @param mask bool [...], false for padding, which comes out as zero
-   */
-  forward(x: Tensor, mask: Tensor | null = null): PeerOutput {
+  /** x [..., D]; `mask` is bool [...], false for padding, which comes out as zero. */
+  forward(x: Tensor, { mask = null }: Pick<LayerContext, 'mask'> = {}): MoeOutput<PeerRouting> {
     const xTD = x.reshape([-1, x.size(-1)])
     const routing = this.retrieve(xTD, mask?.reshape([-1]) ?? null)
-    return { y: this.#mixture(xTD, routing).view(x.shape), routing }
+    return { y: this.#mixture(xTD, routing).view(x.shape), routing, served: routing }
   }
 
   /**
@@ -106,9 +92,10 @@ export class PeerLayer extends Module {
     return tidy(() => {
       const { scores, indices } = matchProductKeys(...this.scores(xTD, mask), this.topK)
       const weights = gateScores(scores, this.gate)
-      if (mask === null) return { indices, weights }
+      const all = { kind: 'peer', indices, weights, numExperts: this.numExperts } as const
+      if (mask === null) return all
       const padding = mask.logicalNot().view([-1, 1, 1])
-      return { indices: indices.maskedFill(padding, -1), weights: weights.maskedFill(padding, 0) }
+      return { ...all, indices: indices.maskedFill(padding, -1), weights: weights.maskedFill(padding, 0) }
     })
   }
 
@@ -146,26 +133,63 @@ export function gateScores(scores: Tensor, gate: PeerGate): Tensor {
   }
 }
 
-/** The sub-keys of each half, n. */
-function checkSizes(sizes: { numExperts: number; heads: number; topK: number; querySize: number }): number {
-  const { numExperts, heads, topK, querySize } = sizes
-  checkWhole(numExperts, 1, 'peer.numExperts')
-  checkWhole(heads, 1, 'peer.heads')
+/** Shapes of a layer's parameters and buffers by path, known without making it. */
+export function peerShapes(options: PeerOptions): Record<string, number[]> {
+  const { hiddenSize, numExperts, heads, querySize, queryNorm } = withDefaults(options)
+  const [queries, perHalf] = [heads * querySize, Math.sqrt(numExperts)]
+  const norms = ['weight', 'bias', 'running_mean', 'running_var'].map(name => [
+    `query_norm.${name}`,
+    [queries],
+  ])
+  return {
+    'query.weight': [queries, hiddenSize],
+    ...(queryNorm && Object.fromEntries(norms)),
+    sub_keys: [2, perHalf, querySize / 2],
+    input_weights: [numExperts, hiddenSize],
+    output_weights: [numExperts, hiddenSize],
+  }
+}
+
+function withDefaults(options: PeerOptions): Required<PeerOptions> {
+  const {
+    heads = 8,
+    topK = 16,
+    querySize = 128,
+    gate = 'softmax',
+    activation = 'gelu',
+    queryNorm = true,
+  } = options
+  return { ...options, heads, topK, querySize, gate, activation, queryNorm }
+}
+
+type PeerSizes = Pick<Required<PeerOptions>, 'numExperts' | 'heads' | 'topK' | 'querySize'>
+
+/**
+ * Refuses sizes that cannot be.
+ *
+ * @param path of a size in errors, by its name
+ * @throws ConfigError
+ */
+export function checkPeerSizes(
+  { numExperts, heads, topK, querySize }: PeerSizes,
+  path = (name: keyof PeerSizes): string => `peer.${name}`,
+): void {
+  checkWhole(numExperts, 1, path('numExperts'))
+  checkWhole(heads, 1, path('heads'))
   const perHalf = Math.sqrt(numExperts)
   if (!Number.isInteger(perHalf) || numExperts > 2 ** 20) {
     const nearest = Math.min(1024, Math.round(perHalf)) ** 2
     throw new ConfigError(`must be a square up to 2^20, got ${numExperts}; the nearest is ${nearest}`, {
-      path: 'peer.numExperts',
+      path: path('numExperts'),
     })
   }
   if (!Number.isInteger(topK) || topK < 1 || topK > perHalf) {
     throw new ConfigError(`must be in 1..${perHalf} (the sub-keys of each half), got ${topK}`, {
-      path: 'peer.topK',
+      path: path('topK'),
     })
   }
-  checkWhole(querySize, 2, 'peer.querySize')
+  checkWhole(querySize, 2, path('querySize'))
   if (querySize % 2 !== 0) {
-    throw new ConfigError(`must be even, for its two halves, got ${querySize}`, { path: 'peer.querySize' })
+    throw new ConfigError(`must be even, for its two halves, got ${querySize}`, { path: path('querySize') })
   }
-  return perHalf
 }

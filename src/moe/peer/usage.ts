@@ -2,7 +2,7 @@
 // Shapes: N experts.
 
 import { noGrad, type Tensor, tidy, zeros } from '../../torch/index.ts'
-import type { PeerRouting } from './peer.ts'
+import type { PeerRouting } from '../routing.ts'
 
 /** Sums over tokens and heads; those of several batches may be added up. Padding counts nowhere. */
 export interface ExpertUsage {
@@ -12,7 +12,7 @@ export interface ExpertUsage {
   mass: Tensor
 }
 
-export function expertUsage({ indices, weights }: PeerRouting, numExperts: number): ExpertUsage {
+export function expertUsage({ indices, weights, numExperts }: PeerRouting): ExpertUsage {
   return noGrad(() =>
     tidy(() => {
       const flat = indices.reshape([-1])
@@ -43,4 +43,17 @@ export function unevenness({ mass }: ExpertUsage): number {
       return Math.log(mass.numel) + z.mul(z.clamp(1e-300).log()).sum().item()
     }),
   )
+}
+
+export interface UsageStats {
+  numExperts: number
+  /** See usedShare(). */
+  used: number
+  /** See unevenness(). */
+  unevenness: number
+}
+
+/** The figures of a usage. */
+export function usageStats(usage: ExpertUsage): UsageStats {
+  return { numExperts: usage.counts.numel, used: usedShare(usage), unevenness: unevenness(usage) }
 }

@@ -3,12 +3,25 @@ import { describe, expect, test } from 'vitest'
 import { four, identity } from '../../../tests/support/router-examples.ts'
 import { expectClose } from '../../../tests/support/tensors.ts'
 import { arange, randn, type Tensor, tensor, tidy, zeros } from '../../torch/index.ts'
-import { capped, countPerExpert, ExpertChoiceRouter, GatedExperts, MoeLayer } from '../index.ts'
+import { capped, countPerExpert, ExpertChoiceRouter, GatedExperts, MoeLayer, routingStats } from '../index.ts'
 
 describe('expert choice', () => {
   const make = (options = {}): ExpertChoiceRouter =>
     identity(new ExpertChoiceRouter({ ...four, capacity: 2, ...options }))
   const x = randn([10, 4], { dtype: 'f64', seed: 1 })
+
+  test('statistics: loads are even, and what no expert took counts as dropped, padding aside', () => {
+    const mask = tensor([...new Array(8).fill(true), false, false])
+    const { routing } = new MoeLayer(
+      make({ capacity: 1 }),
+      new GatedExperts({ ...four, intermediateSize: 3 }).to('f64'),
+    ).forward(x, { mask })
+    const taken = new Set((routing.tokens.tolist() as number[][]).flat())
+    const { load, maxOverMean, dropped } = routingStats(routing)
+    expect({ load, maxOverMean }).toEqual({ load: [2, 2, 2, 2], maxOverMean: 1 })
+    expect(taken.size).toBeLessThan(8)
+    expect(dropped).toBeCloseTo(1 - taken.size / 8, 12)
+  })
 
   test('every expert takes its share, the tokens that score it highest', () => {
     const { tokens, weights, probs } = make().forward(x)

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { expectClose } from '../../../tests/support/tensors.ts'
 import { cat, ones, randn, tensor, zeros } from '../../torch/index.ts'
-import { GatedExperts, MoeLayer, SoftRouter } from '../index.ts'
+import { countPerExpert, GatedExperts, MoeLayer, SoftRouter } from '../index.ts'
 
 describe('soft', () => {
   const router = new SoftRouter({ hiddenSize: 5, numExperts: 3, slots: 2 }).to('f64')
@@ -41,5 +41,20 @@ describe('soft', () => {
     const { y } = layer.forward(padded, { mask })
     expectClose(y.narrow(0, 0, 7), layer.forward(x).y, 1e-12)
     expect(y.narrow(0, 7, 2).abs().sum().item()).toBe(0)
+  })
+
+  test('sequences do not mix: a batch equals each alone', () => {
+    const [one, other] = [
+      randn([1, 4, 5], { dtype: 'f64', seed: 2 }),
+      randn([1, 4, 5], { dtype: 'f64', seed: 3 }),
+    ]
+    const { y, routing } = layer.forward(cat([one, other]))
+    expectClose(y.narrow(0, 0, 1), layer.forward(one).y, 1e-12)
+    expectClose(y.narrow(0, 1, 1), layer.forward(other).y, 1e-12)
+    expect(countPerExpert(routing)).toEqual([4, 4, 4]) // 2 slots in each of 2 sequences
+  })
+
+  test('of no token comes nothing', () => {
+    expect(layer.forward(zeros([0, 5], { dtype: 'f64' })).y.shape).toEqual([0, 5])
   })
 })

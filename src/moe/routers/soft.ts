@@ -1,6 +1,6 @@
 // Soft MoE: every slot is a weighted mean of all tokens, so nothing is chosen and nothing dropped (arXiv:2308.00951).
-// Fully differentiable; for encoders, since every output depends on every token.
-// Shapes: T tokens, D model, E experts, P slots per expert.
+// Fully differentiable; for encoders, since every output depends on every token of its sequence.
+// Shapes: B sequences of S tokens, T = B S tokens, D model, E experts, P slots per expert.
 
 import { ConfigError } from '../../errors.ts'
 import { atLeastF32, Module, Parameter } from '../../nn/index.ts'
@@ -17,7 +17,7 @@ export interface SoftRouterOptions {
 
 /**
  * `z = unit(x) . (s unit(phi))`, dispatch a softmax of z over tokens, combine a softmax over slots (equations 1-3, with
- * the normalisation of section 2.3). One mixture per call: pass one sequence at a time, or sequences mix.
+ * the normalisation of section 2.3). Each sequence is mixed by itself.
  */
 export class SoftRouter extends Module implements Router<SoftRouting> {
   readonly phi: Parameter // [E*P, D]
@@ -37,7 +37,8 @@ export class SoftRouter extends Module implements Router<SoftRouting> {
     this.slots = slots
   }
 
-  forward(xTD: Tensor, { mask = null }: TokenContext = {}): SoftRouting {
+  forward(xTD: Tensor, { mask = null, sequenceLength = xTD.size(0) }: TokenContext = {}): SoftRouting {
+    const length = Math.max(1, sequenceLength)
     return fullPrecision(xTD.device, () =>
       tidy((): SoftRouting => {
         const x = unit(atLeastF32(xTD))
@@ -45,12 +46,14 @@ export class SoftRouter extends Module implements Router<SoftRouting> {
         const padding = mask?.logicalNot().unsqueeze(-1)
         const real = padding ? logits.maskedFill(padding, -1e30) : logits
         const shape = [xTD.size(0), this.numExperts, this.slots]
+        const bySequence = [xTD.size(0) / length, length, this.numExperts * this.slots]
         const combine = logits.softmax(-1)
         return {
           kind: 'soft',
-          dispatch: real.softmax(0).view(shape),
+          dispatch: real.view(bySequence).softmax(1).view(shape),
           combine: (padding ? combine.maskedFill(padding, 0) : combine).view(shape),
           mask,
+          sequenceLength: length,
         }
       }),
     )

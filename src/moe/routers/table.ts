@@ -10,7 +10,7 @@ import { BiasedTopKRouter } from './biased-top-k.ts'
 import { CentroidRouter } from './centroids.ts'
 import { CosineRouter } from './cosine.ts'
 import { ExpertChoiceRouter } from './expert-choice.ts'
-import { TaskRouter } from './grouped-tokens.ts'
+import { SequenceRouter, TaskRouter } from './grouped-tokens.ts'
 import { HashRouter } from './hash.ts'
 import { HierarchicalRouter } from './hierarchical.ts'
 import { NoisyTopKRouter } from './noisy-top-k.ts'
@@ -94,6 +94,11 @@ const schemas = {
     /** Names of the tasks. Default in a recipe: the corpus's domains. */
     tasks: z.array(z.string().min(1)).min(1).optional(),
   }),
+  sequence: z.strictObject({
+    kind: z.literal('sequence'),
+    k: count.default(2),
+    normalize: z.boolean().default(true),
+  }),
   'expert-choice': z.strictObject({
     kind: z.literal('expert-choice'),
     capacity: z.number().positive().default(2),
@@ -122,6 +127,7 @@ export const routerSchema = kinds(
   schemas.centroids,
   schemas.reinforce,
   schemas.task,
+  schemas.sequence,
   schemas['expert-choice'],
   schemas.soft,
 )
@@ -249,6 +255,11 @@ const table: { readonly [K in RouterKind]: RouterEntry<K> } = {
     }),
     active: byK,
   },
+  sequence: {
+    make: ({ k, normalize }, sizes) => new SequenceRouter({ ...sizes, topK: k, normalize }),
+    shapes: (_, { numExperts, hiddenSize }) => ({ 'gate.weight': [numExperts, hiddenSize] }),
+    active: byK,
+  },
   'expert-choice': {
     make: ({ capacity, maxExperts }, sizes) =>
       new ExpertChoiceRouter({ ...sizes, capacity, ...(maxExperts && { maxExperts }) }),
@@ -270,6 +281,7 @@ export function hasConstantWeight(config: RouterConfig): boolean {
   switch (config.kind) {
     case 'top-k':
     case 'biased-top-k':
+    case 'sequence':
       return config.k === 1 && config.normalize === true
     case 'noisy-top-k':
     case 'cosine':
@@ -283,8 +295,13 @@ export function hasConstantWeight(config: RouterConfig): boolean {
   }
 }
 
-/** Routers by which experts choose, or everything mixes: a token's output depends on later ones. */
-const lookAhead: ReadonlySet<RouterKind> = new Set(['expert-choice', 'soft'])
+/** Routers by which experts choose, everything mixes, or sequences go as one: a token's output depends on later ones. */
+const lookAhead: ReadonlySet<RouterKind> = new Set(['sequence', 'expert-choice', 'soft'])
+
+/** Whether tokens choose experts, so that capacity and balance losses have a meaning. */
+export function tokensChoose({ kind }: RouterConfig): boolean {
+  return kind !== 'expert-choice' && kind !== 'soft'
+}
 
 /**
  * Refuses what a causal decoder cannot use.
@@ -295,8 +312,8 @@ const lookAhead: ReadonlySet<RouterKind> = new Set(['expert-choice', 'soft'])
 export function requireCausal({ kind }: RouterConfig, path: string): void {
   if (!lookAhead.has(kind)) return
   throw new ConfigError(
-    `${kind} routes a token by what follows it, which a decoder does not know when it writes; use it in an encoder, ` +
-      'or here one of top-k, top-2, biased-top-k',
+    `${kind} routes a token by what follows it, which a decoder does not know when it writes; use it in an encoder ` +
+      '(switchyard_moe_encoder), or here one of top-k, top-2, biased-top-k',
     { path },
   )
 }

@@ -17,7 +17,7 @@ import { ConfigError, FormatError } from '../../errors.ts'
 import { flush } from '../../files.ts'
 import { writeSafetensors } from '../../formats/index.ts'
 import {
-  type CausalLM,
+  type LanguageModel,
   loadWeights,
   type ModelConfig,
   openTensors,
@@ -52,7 +52,7 @@ export type TrainingState = Omit<z.infer<typeof stateSchema>, 'format' | 'versio
 
 /** What a checkpoint saves and restores. */
 export interface Trainee {
-  model: CausalLM
+  model: LanguageModel
   optimizer: AdamW
   config: ModelConfig
   device: Device

@@ -25,9 +25,9 @@ export const groupsSchema = z.strictObject({
 
 /** The group of a parameter by its path. */
 export function groupOf(path: string): GroupName {
-  if (/\.mlp\.gate\./.test(path)) return 'router'
-  if (/\.mlp\.experts\./.test(path)) return 'experts'
-  if (/norm\.weight$/.test(path)) return 'norms'
+  if (/\.mlp\.(gate\.|query\.|sub_keys)/.test(path)) return 'router'
+  if (/\.mlp\.(experts\.|input_weights|output_weights)/.test(path)) return 'experts'
+  if (/norm\.(weight|bias)$/.test(path)) return 'norms'
   if (/embed_tokens/.test(path)) return 'embeddings'
   return 'other'
 }

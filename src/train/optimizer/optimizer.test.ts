@@ -127,6 +127,10 @@ test('clipping scales the whole gradient to the allowed norm, and only a larger 
 test('paths tell the parameter groups apart', () => {
   expect(groupOf('model.layers.0.mlp.gate.weight')).toBe('router')
   expect(groupOf('model.layers.0.mlp.experts.gate_up_proj')).toBe('experts')
+  expect(groupOf('model.layers.0.mlp.query.weight')).toBe('router')
+  expect(groupOf('model.layers.0.mlp.sub_keys')).toBe('router')
+  expect(groupOf('model.layers.0.mlp.query_norm.bias')).toBe('norms')
+  expect(groupOf('model.layers.0.mlp.output_weights')).toBe('experts')
   expect(groupOf('model.layers.0.mlp.gate_proj.weight')).toBe('other')
   expect(groupOf('model.layers.3.input_layernorm.weight')).toBe('norms')
   expect(groupOf('model.norm.weight')).toBe('norms')

@@ -2,16 +2,17 @@
 
 import type { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
-import { hasConstantWeight, ownLossCoefficients, requireCausal } from '../../moe/index.ts'
+import { hasConstantWeight, ownLossCoefficients, requireCausal, tokensChoose } from '../../moe/index.ts'
 import { issueText } from '../../schema-issue.ts'
 import { closest, knownKeys } from './known-keys.ts'
-import { type Recipe, recipeSchema } from './schema.ts'
+import { hasExpertLayers, type Recipe, recipeSchema } from './schema.ts'
 
 /** Throws ConfigError naming the path, the value and what is allowed. */
 export function checkRecipe(raw: unknown, source: string): Recipe {
   const result = recipeSchema.safeParse(raw)
   if (!result.success) throw toConfigError(result.error, raw, source)
-  for (const check of [checkRouting, checkTasks, checkHeads, checkSchedule, checkLengths]) check(result.data)
+  for (const check of [checkRouting, checkSampling, checkHeads, checkSchedule, checkLengths])
+    check(result.data)
   return result.data
 }
 
@@ -39,17 +40,14 @@ function checkRouting({ model, router, dispatch, losses }: Recipe): void {
     if (dispatch) refuse('dispatch', 'mistral is dense and dispatches nothing; remove it')
     return
   }
-  if (
-    dispatch?.kind === 'capacity' &&
-    (dispatch.policy === 'prioritized' || dispatch.policy === 'probability')
-  ) {
-    refuse(
-      'dispatch.policy',
-      `${dispatch.policy} lets later tokens push out earlier ones, by which a decoder would see what it is to predict: ` +
-        'use position',
-    )
+  if (hasExpertLayers(model) && model.experts.kind === 'peer') {
+    if (router) refuse('router', 'peer retrieves experts by product keys and has no router; remove it')
+    if (dispatch) refuse('dispatch', 'peer sends no tokens to experts; remove it')
+    checkOwnLosses('peer', {}, losses.router)
+    return
   }
-  checkOwnLosses(router, losses.router)
+  checkDispatch({ model, router, dispatch })
+  checkOwnLosses(router?.kind ?? 'top-k', router ? ownLossCoefficients(router) : {}, losses.router)
   if (!router) return
   const experts = model.num_local_experts
   if ('k' in router && router.kind !== 'null-experts' && router.k > experts)
@@ -61,23 +59,48 @@ function checkRouting({ model, router, dispatch, losses }: Recipe): void {
         'more, or with model.type switchyard_moe the router { kind: top-k, k: 1, normalize: false }, as Switch has it',
     )
   }
-  if (model.type === 'switchyard_moe') requireCausal(router, 'router.kind')
-  else checkMixtralRouter(router)
+  if (model.type === 'mixtral') checkMixtralRouter(router)
+  else if (model.type === 'switchyard_moe') requireCausal(router, 'router.kind')
+  else if (router.kind === 'reinforce') {
+    refuse(
+      'router.kind',
+      "reinforce is rewarded by each token's own loss, which an encoder has of masked ones only",
+    )
+  }
 }
 
-/** A prompt that is sampled from in training belongs to no domain. */
-function checkTasks({ router, sampling }: Recipe): void {
+function checkDispatch({ model, router, dispatch }: Pick<Recipe, 'model' | 'router' | 'dispatch'>): void {
+  if (!dispatch) return
+  if (router && !tokensChoose(router) && dispatch.kind !== 'dropless') {
+    refuse(
+      'dispatch.kind',
+      `${dispatch.kind} is for tokens that choose experts; with ${router.kind} they do not`,
+    )
+  }
+  if (dispatch.kind !== 'capacity' || model.type === 'switchyard_moe_encoder') return
+  if (dispatch.policy !== 'prioritized' && dispatch.policy !== 'probability') return
+  refuse(
+    'dispatch.policy',
+    `${dispatch.policy} lets later tokens push out earlier ones, by which a decoder would see what it is to predict: ` +
+      'use position',
+  )
+}
+
+/** An encoder writes no text, and a prompt that is sampled from in training belongs to no domain. */
+function checkSampling({ model, router, sampling }: Recipe): void {
+  if (model.type === 'switchyard_moe_encoder' && sampling.prompts.length > 0)
+    refuse('sampling.prompts', 'an encoder cannot continue a text; remove them')
   if (router?.kind === 'task' && sampling.every > 0)
     refuse('sampling.every', 'a router that goes by tasks cannot sample while it trains: set 0')
 }
 
-/** Names in losses.router are those of the router. */
-function checkOwnLosses(router: Recipe['router'], given: Record<string, number>): void {
-  const known = Object.keys(router ? ownLossCoefficients(router) : {})
+/** Names in losses.router are those of the router: all others are refused. */
+function checkOwnLosses(kind: string, own: Record<string, number>, given: Record<string, number>): void {
+  const known = Object.keys(own)
   const unknown = Object.keys(given).find(name => !known.includes(name))
   if (unknown === undefined) return
   const has = known.length > 0 ? `has ${known.join(', ')}` : 'has no losses of its own'
-  refuse(`losses.router.${unknown}`, `unknown: ${router?.kind ?? 'top-k'} ${has}`)
+  refuse(`losses.router.${unknown}`, `unknown: ${kind} ${has}`)
 }
 
 /** Mixtral is one rule; another router makes another model. */

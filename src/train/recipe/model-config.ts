@@ -4,15 +4,16 @@ import { resolve } from 'node:path'
 import { ConfigError } from '../../errors.ts'
 import {
   architectureOf,
-  type CausalLM,
+  type LanguageModel,
   MistralForCausalLM,
   MixtralForCausalLM,
   type ModelConfig,
   parseModelConfig,
   SwitchyardMoeForCausalLM,
+  SwitchyardMoeForMaskedLM,
 } from '../../models/index.ts'
-import { ownLossCoefficients, type RouterConfig, routerSchema } from '../../moe/index.ts'
-import type { Recipe } from './schema.ts'
+import { ownLossCoefficients, type RouterConfig, routerSchema, tokensChoose } from '../../moe/index.ts'
+import { hasExpertLayers, type Recipe } from './schema.ts'
 
 /** What a corpus decides about a model. */
 export interface Vocabulary {
@@ -30,29 +31,47 @@ export interface Vocabulary {
  */
 export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
   const { model, data } = recipe
-  const vocabSize = model.vocab_size ?? vocabulary.size
-  if (vocabSize < vocabulary.size) {
-    throw new ConfigError(`${vocabSize} is below the ${vocabulary.size} tokens of the corpus's tokenizer`, {
-      path: 'model.vocab_size',
-    })
-  }
-  const isMoe = model.type !== 'mistral'
-  const router = withTasks(recipe.router ?? routerSchema.parse({}), vocabulary.domains)
   return {
     ...recipe,
     model: {
       ...model,
-      vocab_size: vocabSize,
+      vocab_size: vocabSizeOf(model, vocabulary),
       num_key_value_heads: model.num_key_value_heads ?? model.num_attention_heads,
       head_dim: model.head_dim ?? model.hidden_size / model.num_attention_heads,
       max_position_embeddings: model.max_position_embeddings ?? data.sequenceLength,
     },
     data: { ...data, path: resolve(data.path) },
-    ...(isMoe && {
-      router,
-      losses: { ...recipe.losses, router: { ...ownLossCoefficients(router), ...recipe.losses.router } },
-      dispatch: recipe.dispatch ?? { kind: 'dropless' },
-    }),
+    ...resolveRouting(recipe, vocabulary.domains),
+  }
+}
+
+/** An encoder has a token more than its tokenizer: the mask, after all others. */
+function vocabSizeOf(model: Recipe['model'], { size }: Vocabulary): number {
+  const least = model.type === 'switchyard_moe_encoder' ? size + 1 : size
+  if (model.vocab_size === undefined || model.vocab_size >= least) return model.vocab_size ?? least
+  const mask = least > size ? ' and the mask token' : ''
+  throw new ConfigError(`${model.vocab_size} is below the ${size} tokens of the corpus's tokenizer${mask}`, {
+    path: 'model.vocab_size',
+  })
+}
+
+/** What routes, and which losses have a meaning for it: balance is of tokens that choose. */
+function resolveRouting(
+  recipe: Recipe,
+  domains: readonly string[],
+): Partial<Pick<Recipe, 'router' | 'losses' | 'dispatch'>> {
+  const { model, losses } = recipe
+  const unbalanced = { ...losses, balance: { kind: 'none' } } as const
+  if (model.type === 'mistral') return {}
+  if (hasExpertLayers(model) && model.experts.kind === 'peer') return { losses: unbalanced }
+  const router = withTasks(recipe.router ?? routerSchema.parse({}), domains)
+  return {
+    router,
+    losses: {
+      ...(tokensChoose(router) ? losses : unbalanced),
+      router: { ...ownLossCoefficients(router), ...losses.router },
+    },
+    dispatch: recipe.dispatch ?? { kind: 'dropless' },
   }
 }
 
@@ -73,15 +92,15 @@ export function modelConfigOf({ model, router, losses }: Recipe, vocabulary: Voc
     bos_token_id: vocabulary.bos ?? null,
     eos_token_id: vocabulary.eos ?? null,
   }
-  const own = { router, moe_layers: layersOf(model) }
-  const extra = type === 'mixtral' ? moe : type === 'switchyard_moe' ? own : {}
+  const own = { router, moe_layers: layersOf(model), mask_token_id: vocabulary.size }
+  const extra = type === 'mixtral' ? moe : hasExpertLayers(model) ? own : {}
   return parseModelConfig({ model_type: type, ...fields, ...ids, ...extra }, 'model')
 }
 
 /** The layers that have experts. */
 function layersOf(model: Recipe['model']): number[] {
   const all = Array.from({ length: model.num_hidden_layers }, (_, layer) => layer)
-  if (model.type !== 'switchyard_moe' || model.moe_layers === 'all') return all
+  if (!hasExpertLayers(model) || model.moe_layers === 'all') return all
   const pattern = model.moe_layers
   const chosen = Array.isArray(pattern)
     ? pattern
@@ -98,7 +117,7 @@ function layersOf(model: Recipe['model']): number[] {
 }
 
 /** A fresh model of a resolved recipe. */
-export function createModel(recipe: Recipe, config: ModelConfig): CausalLM {
+export function createModel(recipe: Recipe, config: ModelConfig): LanguageModel {
   const dispatch = recipe.dispatch ?? { kind: 'dropless' }
   switch (config.model_type) {
     case 'mistral':
@@ -107,6 +126,8 @@ export function createModel(recipe: Recipe, config: ModelConfig): CausalLM {
       return new MixtralForCausalLM(config, dispatch)
     case 'switchyard_moe':
       return new SwitchyardMoeForCausalLM(config, dispatch)
+    case 'switchyard_moe_encoder':
+      return new SwitchyardMoeForMaskedLM(config, dispatch)
     default:
       return architectureOf(config).create(config)
   }

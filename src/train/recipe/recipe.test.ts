@@ -35,6 +35,9 @@ function messageOf(overrides: string[]): string {
   throw new Error('was accepted')
 }
 
+const encoder = ['model.type=switchyard_moe_encoder']
+const peer = ['model.type=switchyard_moe', 'model.num_local_experts=1024', 'model.experts.kind=peer']
+
 const vocabulary = { size: 500, domains: ['en', 'code'], pad: 0, bos: 1, eos: 2 }
 
 test('defaults fill what is left out', () => {
@@ -86,7 +89,10 @@ describe('bad recipes name the path, the value and what is allowed', () => {
     ['optimizer.lr=1', 'optimizer.lr: unknown key; known here: kind, learningRate, betas'],
     ['stepps=3', 'stepps: unknown key; did you mean steps?'],
     ['data={path: x}', 'data.sequenceLength: is missing'],
-    ['model.type=null', 'model.type: must be one of mixtral, mistral, switchyard_moe, got null'],
+    [
+      'model.type=null',
+      'model.type: must be one of mixtral, mistral, switchyard_moe, switchyard_moe_encoder, got null',
+    ],
     ['steps=many', 'steps: must be a number, got "many"'],
     ['steps=-1', 'steps: must be above 0, got -1'],
     ['steps=1.5', 'steps: must be a whole number, got 1.5'],
@@ -97,7 +103,10 @@ describe('bad recipes name the path, the value and what is allowed', () => {
       'dispatch.policy: prioritized lets later tokens push out',
     ],
     ['router={kind: cosine}', "router.kind: cosine is not Mixtral's rule: set model.type to switchyard_moe"],
-    ['model.type=gpt', 'model.type: must be one of mixtral, mistral, switchyard_moe, got "gpt"'],
+    [
+      'model.type=gpt',
+      'model.type: must be one of mixtral, mistral, switchyard_moe, switchyard_moe_encoder, got "gpt"',
+    ],
     ['dtype=f8', 'dtype: must be one of f32, bf16, got "f8"'],
     ['device=tpu', 'device: must be cpu, cuda or cuda:N, got "tpu"'],
     ['router={kind: top-k, k: 9}', 'router.k: 9 exceeds model.num_local_experts, 8'],
@@ -122,6 +131,52 @@ describe('bad recipes name the path, the value and what is allowed', () => {
   test('a router that goes by tasks does not sample in training', () => {
     const overrides = ['model.type=switchyard_moe', 'router.kind=task', 'sampling={every: 5, prompts: [a]}']
     expect(messageOf(overrides)).toContain('sampling.every: a router that goes by tasks cannot sample')
+  })
+
+  test.each([
+    [
+      ['model.type=switchyard_moe', 'router.kind=expert-choice'],
+      'router.kind: expert-choice routes a token by what follows it, which a decoder does not know when it writes; use ' +
+        'it in an encoder (switchyard_moe_encoder), or here one of top-k',
+    ],
+    [
+      ['model.type=switchyard_moe', 'router.kind=sequence'],
+      'router.kind: sequence routes a token by what follows it',
+    ],
+    [
+      ['model.type=mixtral', 'router.kind=expert-choice'],
+      "router.kind: expert-choice is not Mixtral's rule: set model.type to switchyard_moe",
+    ],
+    [
+      [...encoder, 'router.kind=expert-choice', 'dispatch={kind: capacity, factor: 1}'],
+      'dispatch.kind: capacity is for tokens that choose experts; with expert-choice they do not',
+    ],
+    [
+      [...encoder, 'router.kind=reinforce'],
+      "router.kind: reinforce is rewarded by each token's own loss, which an encoder has of masked ones only",
+    ],
+    [
+      [...encoder, 'sampling.prompts=[a]'],
+      'sampling.prompts: an encoder cannot continue a text; remove them',
+    ],
+    [[...encoder, 'model.sliding_window=8'], 'model.sliding_window: unknown key'],
+    [
+      [...peer, 'router.kind=top-k'],
+      'router: peer retrieves experts by product keys and has no router; remove it',
+    ],
+    [[...peer, 'dispatch.kind=dropless'], 'dispatch: peer sends no tokens to experts; remove it'],
+    [[...peer, 'losses.router.load=1'], 'losses.router.load: unknown: peer has no losses of its own'],
+    [['model.type=switchyard_moe', 'model.experts.heads=2'], 'model.experts.heads: unknown key'],
+  ])('%o', (overrides, message) => expect(messageOf(overrides)).toContain(message))
+
+  test('sizes that PEER cannot have, once the corpus is known', () => {
+    const config = (override: string): unknown =>
+      modelConfigOf(resolveRecipe(recipe([...peer, override]), vocabulary), vocabulary)
+    expect(() => config('model.num_local_experts=1000')).toThrow(
+      'model: num_local_experts: must be a square up to 2^20, got 1000; the nearest is 1024',
+    )
+    expect(() => config('model.experts.k=33')).toThrow('model: experts.k: must be in 1..32')
+    expect(() => config('model.shared_intermediate_size=8')).toThrow('peer has no shared expert; set 0')
   })
 
   test('a dense model has no router', () => {
@@ -172,4 +227,30 @@ test('the config.json follows from the recipe', () => {
     eos_token_id: 2,
     router_aux_loss_coef: 0,
   })
+})
+
+test("an encoder's mask is a token after those of the tokenizer", () => {
+  const resolved = resolveRecipe(recipe(encoder), vocabulary)
+  expect(modelConfigOf(resolved, vocabulary)).toMatchObject({ vocab_size: 501, mask_token_id: 500 })
+  const padded = resolveRecipe(recipe([...encoder, 'model.vocab_size=512']), vocabulary)
+  expect(modelConfigOf(padded, vocabulary)).toMatchObject({ vocab_size: 512, mask_token_id: 500 })
+  expect(() => resolveRecipe(recipe([...encoder, 'model.vocab_size=500']), vocabulary)).toThrow(
+    "model.vocab_size: 500 is below the 500 tokens of the corpus's tokenizer and the mask token",
+  )
+})
+
+test('where tokens do not choose experts there is nothing to balance', () => {
+  const balance = (overrides: string[]): unknown =>
+    resolveRecipe(recipe(overrides), vocabulary).losses.balance.kind
+  expect(balance([...encoder, 'router.kind=expert-choice'])).toBe('none')
+  expect(balance([...encoder, 'router.kind=soft'])).toBe('none')
+  expect(balance(peer)).toBe('none')
+  expect(balance([...encoder, 'router.kind=sequence'])).toBe('switch')
+})
+
+test('a resolved recipe of PEER has neither router nor dispatch', () => {
+  const resolved = resolveRecipe(recipe(peer), vocabulary)
+  expect(resolved).not.toHaveProperty('router')
+  expect(resolved).not.toHaveProperty('dispatch')
+  expect(checkRecipe(parse(stringify(resolved)), 'again')).toEqual(resolved)
 })

@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { kinds } from '../../kinds.ts'
+import { expertsSchema } from '../../models/index.ts'
 import { routerSchema } from '../../moe/index.ts'
 import { lossesSchema } from '../objective.ts'
 import { groupsSchema } from '../optimizer/groups.ts'
@@ -32,28 +33,36 @@ const decoderFields = {
   initializer_range: z.number().positive().default(0.02),
 }
 
+/** An encoder looks both ways, as far as the sequence goes. */
+const { sliding_window: _, ...encoderFields } = decoderFields
+
+/** What our own model types have beside that. */
+const expertLayerFields = {
+  num_local_experts: count.default(8),
+  /** What the experts are: gated feed-forwards behind the router, or PEER's neurons, which need none. */
+  experts: expertsSchema.prefault({}),
+  /** Layers with experts: all, every n-th (layer i when n divides i + 1), all after the first n, or a list. */
+  moe_layers: z
+    .union([
+      z.literal('all'),
+      z.strictObject({ every: count }),
+      z.strictObject({ after: z.int().nonnegative() }),
+      z.array(z.int().nonnegative()),
+    ])
+    .default('all'),
+  /** Width of dense layers. Default: what makes them as active as a layer of experts. */
+  dense_intermediate_size: count.optional(),
+  /** Width of an expert that every token passes; 0: none. */
+  shared_intermediate_size: z.int().nonnegative().default(0),
+}
+
 const modelSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('mixtral'), num_local_experts: count.default(8), ...decoderFields }),
   z.strictObject({ type: z.literal('mistral'), ...decoderFields }),
-  /** Any router that a decoder can use. */
-  z.strictObject({
-    type: z.literal('switchyard_moe'),
-    num_local_experts: count.default(8),
-    /** Layers with experts: all, every n-th (layer i when n divides i + 1), all after the first n, or a list. */
-    moe_layers: z
-      .union([
-        z.literal('all'),
-        z.strictObject({ every: count }),
-        z.strictObject({ after: z.int().nonnegative() }),
-        z.array(z.int().nonnegative()),
-      ])
-      .default('all'),
-    /** Width of dense layers. Default: what makes them as active as a layer of experts. */
-    dense_intermediate_size: count.optional(),
-    /** Width of an expert that every token passes; 0: none. */
-    shared_intermediate_size: z.int().nonnegative().default(0),
-    ...decoderFields,
-  }),
+  /** Any router that a decoder can use, or PEER. */
+  z.strictObject({ type: z.literal('switchyard_moe'), ...expertLayerFields, ...decoderFields }),
+  /** An encoder, trained to fill in masked tokens: any router, or PEER. */
+  z.strictObject({ type: z.literal('switchyard_moe_encoder'), ...expertLayerFields, ...encoderFields }),
 ])
 
 const dispatchSchema = kinds(
@@ -146,3 +155,10 @@ export const recipeSchema = z.strictObject({
 })
 
 export type Recipe = z.infer<typeof recipeSchema>
+
+type ExpertLayersModel = Extract<Recipe['model'], { experts: unknown }>
+
+/** Whether a model is one of our own types, whose layers may differ and whose experts come in kinds. */
+export function hasExpertLayers(model: Recipe['model']): model is ExpertLayersModel {
+  return 'experts' in model
+}

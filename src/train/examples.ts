@@ -1,0 +1,38 @@
+// What a model learns from a stretch of text: a decoder the next token at each position, an encoder the masked ones.
+// Shapes: B windows, T positions.
+
+import { type LanguageModel, MaskedLM } from '../models/index.ts'
+import { rand, stack, type Tensor, tidy } from '../torch/index.ts'
+import { drawsPerToken, maskTokens } from './masking.ts'
+import type { Batch } from './objective.ts'
+import type { TokenWindows } from './token-windows.ts'
+
+/** A batch to train on. Masks are drawn by the generator whose state checkpoints keep. */
+export function trainingBatch(model: LanguageModel, windows: TokenWindows, rows: readonly number[]): Batch {
+  const { device } = model
+  const draw = ([batch, length]: readonly number[]): Tensor =>
+    rand([batch as number, length as number, drawsPerToken], { dtype: 'f64', device })
+  return examples(model, windows.batch(rows, device), draw)
+}
+
+/** A batch to evaluate on: the masks of a window are always the same. */
+export function evaluationBatch(
+  model: LanguageModel,
+  windows: TokenWindows,
+  rows: readonly number[],
+): Batch & { domains: BigInt64Array } {
+  const shape = [windows.sequenceLength, drawsPerToken]
+  const draw = (): Tensor =>
+    stack(rows.map(window => rand(shape, { dtype: 'f64', seed: window }))).to(model.device)
+  const domains = model instanceof MaskedLM ? windows.inputDomains(rows) : windows.targetDomains(rows)
+  return { ...examples(model, windows.batch(rows, model.device), draw), domains }
+}
+
+function examples(
+  model: LanguageModel,
+  next: Batch,
+  draw: (shape: readonly number[]) => Tensor, // [B, T, 3]
+): Batch {
+  if (!(model instanceof MaskedLM)) return next
+  return tidy(() => ({ ...next, ...maskTokens(next.inputs, model.maskTokenId, draw(next.inputs.shape)) }))
+}
