@@ -4,6 +4,7 @@
 
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
+import { chatCommand } from './commands/chat.ts'
 import { convertCommand } from './commands/convert.ts'
 import { dataCommand } from './commands/data.ts'
 import { evalCommand } from './commands/eval.ts'
@@ -31,6 +32,7 @@ function createProgram(): Command {
     trainCommand(),
     evalCommand(),
     generateCommand(),
+    chatCommand(),
     inspectCommand(),
     convertCommand(),
     verifyCommand(),

@@ -7,12 +7,15 @@ import { writeSafetensors } from '../formats/index.ts'
 import { type Module, skipInit } from '../nn/index.ts'
 import { type Device, type DType, noGrad, type Tensor, tidy } from '../torch/index.ts'
 import type { CausalLM, LanguageModel } from './decoder.ts'
+import type { TextModel } from './generation/session.ts'
 import { type MatchedPiece, matchTensors } from './matching.ts'
 import { type ModelSource, openSource } from './source.ts'
 import {
   type AnyModel,
   type AnyModelConfig,
   type DecoderModelConfig,
+  type EncoderDecoderModelConfig,
+  isEncoderDecoder,
   type ModelConfig,
   modelFileOf,
   requireDecoder,
@@ -54,6 +57,16 @@ export interface AnyLoadedModel {
 export function loadAnyModel(path: string, options: LoadOptions = {}): AnyLoadedModel {
   const source = openSource(path)
   return { config: source.config, model: create(source, options) }
+}
+
+/** loadAnyModel() for what writes text: decoders and encoder-decoders. */
+export function loadTextModel(
+  path: string,
+  options: LoadOptions = {},
+): { config: DecoderModelConfig | EncoderDecoderModelConfig; model: TextModel } {
+  const source = openSource(path)
+  const config = isEncoderDecoder(source.config) ? source.config : requireDecoder(source.config, path)
+  return { config, model: create(source, options) as TextModel }
 }
 
 /** loadAnyModel() for what needs a decoder-only model. */

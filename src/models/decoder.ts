@@ -23,6 +23,9 @@ import {
 import { arange, type Device, type DType, linear, noGrad, Tensor, tidy } from '../torch/index.ts'
 import { causalAttention, openAttention, paddedPositions } from './attended.ts'
 import { type DecoderConfig, rotaryDimOf } from './config.ts'
+import type { CachingModel } from './generation/cache.ts'
+import { type GenerateOptions, generate, type StopReason } from './generation/generate.ts'
+import { decoderSession, type Session, type SessionOptions } from './generation/session.ts'
 import { headLoss, tokenLosses } from './loss.ts'
 
 /** The block after attention: a dense one returns its output alone, an MoE layer also its routing. */
@@ -306,9 +309,18 @@ export class LanguageModel extends Module {
 }
 
 /** A decoder: each position scores the next token. */
-export class CausalLM extends LanguageModel {
+export class CausalLM extends LanguageModel implements CachingModel {
   /** What attention keeps of each position, by layer. */
   get cacheShapes(): CacheShape[] {
     return this.model.layers.map(layer => layer.self_attn.cacheShape)
+  }
+
+  startSession(options: SessionOptions): Session {
+    return decoderSession(this, options)
+  }
+
+  /** Continues a prompt, one id at a time; see generate(). */
+  generate(prompt: readonly number[], options?: GenerateOptions): AsyncGenerator<number, StopReason> {
+    return generate(this, prompt, options)
   }
 }

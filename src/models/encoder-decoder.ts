@@ -17,6 +17,8 @@ import {
 } from '../nn/index.ts'
 import { type Device, type DType, linear, noGrad, Tensor, tidy } from '../torch/index.ts'
 import type { FeedForward, ForwardOutput, KeyValueCache, LayerRouting } from './decoder.ts'
+import { type GenerateOptions, generate, type StopReason } from './generation/generate.ts'
+import { encoderDecoderSession, type Session, type SessionOptions } from './generation/session.ts'
 
 /** What every encoder-decoder here has, whatever its config calls it. */
 export interface EncoderDecoderConfig {
@@ -236,6 +238,15 @@ export class EncoderDecoderLM extends Module {
       const { logits, routings } = this.decode(target, source)
       return { logits, routings: [...source.routings, ...routings] }
     })
+  }
+
+  startSession(options: SessionOptions): Session {
+    return encoderDecoderSession(this, options)
+  }
+
+  /** Answers a source text, one id at a time; see generate(). */
+  generate(source: readonly number[], options?: GenerateOptions): AsyncGenerator<number, StopReason> {
+    return generate(this, source, options)
   }
 
   #embed(ids: Tensor, past: number): Tensor {

@@ -17,7 +17,7 @@ export {
   elementCount,
   type ParameterShapes,
 } from './architecture.ts'
-export { chatTemplateOf } from './chat-template.ts'
+export { type ChatMessage, chatTemplateOf, renderChat } from './chat-template.ts'
 export {
   type AnyLoadedModel,
   type LoadedLanguageModel,
@@ -26,6 +26,7 @@ export {
   loadAnyModel,
   loadLanguageModel,
   loadModel,
+  loadTextModel,
   loadWeights,
   saveModel,
 } from './checkpoint.ts'
@@ -48,18 +49,35 @@ export { type EncodedSource, type EncoderDecoderConfig, EncoderDecoderLM } from 
 export { expertsSchema } from './expert-block.ts'
 export { locateTensors, readAnyConfig, readJson, readModelConfig } from './folder.ts'
 export { type CacheOptions, type CachingModel, PreallocatedCache } from './generation/cache.ts'
-export { type GenerateOptions, generate, type StopReason } from './generation/generate.ts'
+export {
+  type GeneratedToken,
+  type GenerateOptions,
+  Generation,
+  generate,
+  generateBatch,
+  type StopReason,
+} from './generation/generate.ts'
+export type { TokenProbabilities } from './generation/probabilities.ts'
 export { uniformSource } from './generation/random.ts'
 export { checkSampling, type SamplingOptions, sampleToken } from './generation/sampling.ts'
-export { Session, type TextModel } from './generation/session.ts'
-export { type GenerateTextOptions, type GenerationEnd, generateText, StopTexts } from './generation/text.ts'
+export type { Rows, Session, SessionOptions, TextModel } from './generation/session.ts'
+export { StopTexts } from './generation/stop-texts.ts'
+export {
+  type GenerateTextOptions,
+  type GenerationEnd,
+  generateText,
+  generateTexts,
+  type TextPiece,
+} from './generation/text.ts'
 export { isGgufFile } from './gguf/open.ts'
 export { ggufTokenizer } from './gguf/read-tokenizer.ts'
 export { noTokenizer, tokenizerMetadata } from './gguf/write-tokenizer.ts'
+export { cachedSnapshot } from './hf-cache.ts'
 export { headLoss, nextTokenLoss, shiftedLoss, tokenLosses } from './loss.ts'
 export { type MatchedPiece, matchTensors, refuseNonFinite } from './matching.ts'
 export { type MistralConfig, MistralForCausalLM } from './mistral.ts'
 export { denseTwin, type MixtralConfig, MixtralForCausalLM } from './mixtral.ts'
+export { loadModelTokenizer } from './model-tokenizer.ts'
 export { type Preset, type PresetCounts, presetCounts, presetNames, presetOf, presets } from './presets.ts'
 export { type ModelSource, openSource } from './source.ts'
 export type { StoredTensor } from './stored-tensor.ts'

@@ -1,14 +1,15 @@
 // `switchyard generate`: text from a model.
 
-import { join } from 'node:path'
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { AnyModelConfig, GenerateTextOptions } from '../../models/index.ts'
 import { findModel } from '../model-folder.ts'
+import { withSamplingOptions } from '../sampling-options.ts'
 import { bold, yellow } from '../terminal.ts'
-import { numberOf, wholeNumberOf } from '../values.ts'
+import { wholeNumberOf } from '../values.ts'
 
 type Flags = Omit<GenerateTextOptions, 'task'> & {
+  samples: number
   prompt: string
   task?: string
   json?: boolean
@@ -21,32 +22,18 @@ Examples:
   switchyard generate model --prompt "Once" --temperature 0 --stop "." "!"`
 
 export function generateCommand(): Command {
-  return new Command('generate')
+  const command = new Command('generate')
     .description('continue a prompt, token by token')
-    .argument('<model>', 'model folder or run folder, with its tokenizer.json')
-    .requiredOption('--prompt <text>', 'text to continue')
+    .argument('<model>', 'model folder, run folder, .gguf file or downloaded org/name')
+    .requiredOption('--prompt <text>', 'text to continue; for an encoder-decoder to answer')
     .option('--max-new-tokens <n>', 'most tokens to add', wholeNumberOf('--max-new-tokens', 1), 128)
-    .option('--temperature <t>', '0 takes the likeliest token', numberOf('--temperature', { least: 0 }), 0.8)
-    .option('--top-k <k>', 'only the k likeliest tokens; 0: all', wholeNumberOf('--top-k'), 0)
+  return withSamplingOptions(command)
+    .option('--samples <n>', 'so many texts, written together', wholeNumberOf('--samples', 1), 1)
     .option(
-      '--top-p <p>',
-      'only the likeliest tokens that make up p',
-      numberOf('--top-p', { above: 0, most: 1 }),
-      1,
+      '--logprobs <n>',
+      'with --json: the n likeliest tokens at each place',
+      wholeNumberOf('--logprobs'),
     )
-    .option(
-      '--min-p <p>',
-      'no token less likely than p times the likeliest',
-      numberOf('--min-p', { least: 0, most: 1 }),
-      0,
-    )
-    .option(
-      '--repetition-penalty <x>',
-      'above 1: used tokens become less likely',
-      numberOf('--repetition-penalty', { above: 0 }),
-      1,
-    )
-    .option('--seed <n>', 'the same seed gives the same text', wholeNumberOf('--seed'), 0)
     .option('--task <name>', 'task of the text, for a model whose router goes by tasks')
     .option('--stop <text...>', 'end before any of these texts')
     .option('--json', 'print JSON at the end: the text, its tokens, why it ended')
@@ -55,31 +42,40 @@ export function generateCommand(): Command {
     .action(run)
 }
 
-async function run(path: string, { prompt, task, json, quiet = false, ...options }: Flags): Promise<void> {
-  const { generateText, loadModel } = await import('../../models/index.ts')
-  const { loadTokenizer } = await import('../../data/index.ts')
+async function run(
+  path: string,
+  { prompt, samples, task, json, quiet = false, ...options }: Flags,
+): Promise<void> {
+  const { generateTexts, loadModelTokenizer, loadTextModel } = await import('../../models/index.ts')
   const folder = await findModel(path, { quiet })
-  const tokenizer = loadTokenizer(join(folder, 'tokenizer.json'))
-  const { model, config } = loadModel(folder)
+  const tokenizer = loadModelTokenizer(folder)
+  const { model, config } = loadTextModel(folder)
   const number = await taskNumber(config, task)
-  const pieces = generateText(model, tokenizer, prompt, {
+  const pieces = generateTexts(model, tokenizer, new Array<string>(samples).fill(prompt), {
     ...options,
     ...(number !== undefined && { task: number }),
   })
+  const isStreamed = !json && samples === 1
+  const texts = new Array<string>(samples).fill('')
   let next = await pieces.next() // refuses a prompt that does not fit before anything is shown
-  if (!json) process.stdout.write(bold(prompt))
-  let text = ''
+  if (isStreamed) process.stdout.write(bold(prompt))
   for (; !next.done; next = await pieces.next()) {
-    text += next.value
-    if (!json) process.stdout.write(next.value)
+    const { text, piece } = next.value
+    texts[text] += piece
+    if (isStreamed) process.stdout.write(piece)
   }
-  const { tokens, reason } = next.value
-  const result = { model: folder, prompt, text, tokens, reason, options }
-  process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : '\n')
-  if (reason === 'positions' && !quiet) {
-    const { max_position_embeddings: positions } = config
+  const ends = next.value
+  const results = ends.map((end, i) => ({ text: texts[i] ?? '', ...end }))
+  if (json) {
+    const shared = { model: folder, prompt, options }
+    const result = samples === 1 ? { ...shared, ...results[0] } : { ...shared, samples: results }
+    process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
+  } else
+    process.stdout.write(isStreamed ? '\n' : results.map(({ text }) => `${bold(prompt)}${text}\n`).join('\n'))
+  const [end] = ends
+  if (end?.reason === 'positions' && !quiet && 'max_position_embeddings' in config) {
     process.stderr.write(
-      `${yellow('note:')} ended after ${tokens} tokens: with the prompt they fill the model's ${positions} positions\n`,
+      `${yellow('note:')} ended after ${end.tokens} tokens: with the prompt they fill the model's ${config.max_position_embeddings} positions\n`,
     )
   }
 }

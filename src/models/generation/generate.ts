@@ -1,25 +1,36 @@
-// Token by token: prefill once, then one position per step.
+// Token by token: prefill once, then one position per step, for one text or several at a time.
 
 import { ConfigError } from '../../errors.ts'
+import { type TokenProbabilities, tokenProbabilities } from './probabilities.ts'
 import { uniformSource } from './random.ts'
 import { checkSampling, type SamplingOptions, sampleToken } from './sampling.ts'
-import { Session, type TextModel } from './session.ts'
+import type { Rows, Session, TextModel } from './session.ts'
 
 export interface GenerateOptions extends SamplingOptions {
   /** Default 128, or what is left of the model's positions. */
   maxNewTokens?: number
   /** Ids that end the text; they are not given out. Default: the config's eos_token_id. */
   stopIds?: readonly number[]
-  /** Default 0. */
+  /** Default 0. The n-th of several texts has a seed of its own that follows from it. */
   seed?: number
   /** Number of the text's task, for a decoder whose router goes by it. */
   task?: number
+  /** How many of the likeliest tokens to report beside each one; 0: its own probability alone. Default: nothing. */
+  logprobs?: number
   /** Ends the generation between two tokens. */
   signal?: AbortSignal
 }
 
 /** Why a text ended; `positions`: the model has no more of them, though more tokens were wanted. */
 export type StopReason = 'end-of-text' | 'stop-text' | 'max-new-tokens' | 'positions' | 'aborted'
+
+export interface GeneratedToken {
+  /** Number of the text, as the prompts have it. */
+  text: number
+  id: number
+  /** When `logprobs` asks for it. */
+  probabilities?: TokenProbabilities
+}
 
 /**
  * Continues a prompt, one id at a time; returns why it ended. The event loop turns between tokens.
@@ -32,22 +43,114 @@ export async function* generate(
   prompt: readonly number[],
   options: GenerateOptions = {},
 ): AsyncGenerator<number, StopReason> {
-  const sampling = checkSampling(options)
-  const limit = newTokenLimit(model, prompt, options.maxNewTokens)
-  const stops = new Set(options.stopIds ?? [model.config.eos_token_id].flat())
-  const uniform = uniformSource(options.seed ?? 0)
-  const history = [...prompt]
-  using session = Session.start(model, prompt, limit, options.task)
-  for (let fresh = session.first; history.length < prompt.length + limit; ) {
-    const id = sampleToken(session.next(fresh), history, sampling, uniform)
-    if (stops.has(id)) return 'end-of-text'
-    history.push(id)
-    fresh = [id]
-    yield id
+  const tokens = generateBatch(model, [prompt], options)
+  let next = await tokens.next()
+  for (; !next.done; next = await tokens.next()) yield next.value.id
+  return next.value[0] ?? 'aborted'
+}
+
+/**
+ * Continues several prompts together, of whatever lengths; each gets what it would get alone, but for the order of sums.
+ * For several samples of one prompt give it several times. Returns why each ended.
+ */
+export async function* generateBatch(
+  model: TextModel,
+  prompts: Rows,
+  options: GenerateOptions = {},
+): AsyncGenerator<GeneratedToken, StopReason[]> {
+  using generation = new Generation(model, prompts, options)
+  while (!generation.isOver) {
+    yield* generation.step()
     await new Promise(setImmediate)
-    if (options.signal?.aborted) return 'aborted'
+    if (options.signal?.aborted) generation.endAll('aborted')
   }
-  return limit < (options.maxNewTokens ?? limit) ? 'positions' : 'max-new-tokens'
+  return generation.reasons
+}
+
+/** One of the texts. */
+interface Text {
+  prompt: readonly number[]
+  written: number[]
+  limit: number
+  uniform: () => number
+  reason: StopReason | null
+}
+
+/** A batch of texts that grow by a token per step. */
+export class Generation implements Disposable {
+  readonly #texts: readonly Text[]
+  readonly #session: Session
+  readonly #sampling: ReturnType<typeof checkSampling>
+  readonly #stopIds: ReadonlySet<number | null>
+  readonly #options: GenerateOptions
+  #fresh: Rows
+
+  /** @throws ConfigError for prompts and options that cannot be */
+  constructor(model: TextModel, prompts: Rows, options: GenerateOptions = {}) {
+    if (prompts.length === 0) throw new ConfigError('there is none', { path: 'prompts' })
+    const { seed = 0, maxNewTokens, task } = options
+    this.#options = options
+    this.#sampling = checkSampling(options, model.config.vocab_size)
+    this.#stopIds = new Set(options.stopIds ?? [model.config.eos_token_id].flat())
+    this.#texts = prompts.map((prompt, i) => ({
+      prompt,
+      written: [],
+      limit: newTokenLimit(model, prompt, maxNewTokens),
+      uniform: uniformSource(seed + Math.imul(i, 0x85ebca6b)),
+      reason: null,
+    }))
+    const newTokens = Math.max(...this.#texts.map(text => text.limit))
+    this.#session = model.startSession({ prompts, newTokens, task })
+    this.#fresh = this.#session.first
+  }
+
+  get isOver(): boolean {
+    return this.#texts.every(text => text.reason !== null)
+  }
+
+  /** Why each text ended; those that did not are taken as aborted. */
+  get reasons(): StopReason[] {
+    return this.#texts.map(text => text.reason ?? 'aborted')
+  }
+
+  /** Ends a text from outside, as when its end was seen in its characters. */
+  end(text: number, reason: StopReason): void {
+    const ended = this.#texts[text]
+    if (ended) ended.reason ??= reason
+  }
+
+  endAll(reason: StopReason): void {
+    for (const text of this.#texts.keys()) this.end(text, reason)
+  }
+
+  /** The next token of every text that goes on; texts that end with this step are not among them. */
+  step(): GeneratedToken[] {
+    const scores = this.#session.next(this.#fresh)
+    const tokens = this.#texts.flatMap((text, i) => this.#extend(text, i, scores[i] as Float32Array))
+    // Ended texts go on with any token, which nobody sees.
+    this.#fresh = this.#texts.map(({ written }) => [written.at(-1) ?? 0])
+    return tokens
+  }
+
+  #extend(text: Text, index: number, logits: Float32Array): GeneratedToken[] {
+    if (text.reason !== null) return []
+    const { logprobs } = this.#options
+    const unchanged = logprobs === undefined ? null : logits.slice()
+    const id = sampleToken(logits, text, this.#sampling, text.uniform)
+    if (this.#stopIds.has(id)) {
+      text.reason = 'end-of-text'
+      return []
+    }
+    text.written.push(id)
+    if (text.written.length >= text.limit)
+      text.reason = text.limit < (this.#options.maxNewTokens ?? text.limit) ? 'positions' : 'max-new-tokens'
+    const token: GeneratedToken = { text: index, id }
+    return [unchanged ? { ...token, probabilities: tokenProbabilities(unchanged, id, logprobs) } : token]
+  }
+
+  [Symbol.dispose](): void {
+    this.#session[Symbol.dispose]()
+  }
 }
 
 function newTokenLimit(model: TextModel, prompt: readonly number[], wanted = 128): number {

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { uniformSource } from './random.ts'
 import { checkSampling, type SamplingOptions, sampleToken } from './sampling.ts'
-import { StopTexts } from './text.ts'
+import { StopTexts } from './stop-texts.ts'
 
 /** How often each of four tokens with probabilities 0.4, 0.3, 0.2, 0.1 is drawn. */
 function shares(options: SamplingOptions, history: number[] = [], draws = 20_000): number[] {
@@ -11,7 +11,7 @@ function shares(options: SamplingOptions, history: number[] = [], draws = 20_000
   const counts = [0, 0, 0, 0]
   for (let i = 0; i < draws; i++) {
     const logits = Float64Array.from([0.4, 0.3, 0.2, 0.1], Math.log)
-    const id = sampleToken(logits, history, checked, uniform)
+    const id = sampleToken(logits, { prompt: history, written: [] }, checked, uniform)
     counts[id] = (counts[id] ?? 0) + 1
   }
   return counts.map(count => count / draws)
@@ -34,7 +34,14 @@ describe('sampleToken', () => {
 
   test('temperature 0 takes the likeliest, the first of equals', () => {
     expect(shares({ temperature: 0 }, [], 10)).toEqual([1, 0, 0, 0])
-    expect(sampleToken(Float32Array.of(1, 3, 3), [], checkSampling({ temperature: 0 }), () => 0)).toBe(1)
+    expect(
+      sampleToken(
+        Float32Array.of(1, 3, 3),
+        { prompt: [], written: [] },
+        checkSampling({ temperature: 0 }),
+        () => 0,
+      ),
+    ).toBe(1)
   })
 
   test('top-k keeps the k likeliest', () => expectShares(shares({ topK: 2 }), [4 / 7, 3 / 7, 0, 0]))
@@ -60,7 +67,14 @@ describe('sampleToken', () => {
       [0.16, 0.3, 0.2, 0.1].map(p => p / 0.76),
     ) // log 0.4 is negative: doubled
     const logits = Float64Array.of(2, 1.5)
-    expect(sampleToken(logits, [0], checkSampling({ repetitionPenalty: 2, temperature: 0 }), () => 0)).toBe(1)
+    expect(
+      sampleToken(
+        logits,
+        { prompt: [0], written: [] },
+        checkSampling({ repetitionPenalty: 2, temperature: 0 }),
+        () => 0,
+      ),
+    ).toBe(1)
   })
 
   test.each([
@@ -82,7 +96,12 @@ describe('sampleToken', () => {
     fc.assert(
       fc.property(logits, options, fc.double({ min: 0, max: 1, maxExcluded: true }), (values, filters, u) => {
         if (Number.isNaN(u + filters.topP + filters.minP)) return
-        const id = sampleToken(Float32Array.from(values), [], checkSampling(filters), () => u)
+        const id = sampleToken(
+          Float32Array.from(values),
+          { prompt: [], written: [] },
+          checkSampling(filters),
+          () => u,
+        )
         expect(id).toBeGreaterThanOrEqual(0)
         expect(id).toBeLessThan(values.length)
       }),

@@ -13,11 +13,24 @@ export interface SamplingOptions {
   minP?: number
   /** Divides positive logits of tokens that occurred, multiplies negative ones (arXiv:1909.05858). Default 1. */
   repetitionPenalty?: number
+  /** Subtracted from the logits of tokens that were written. Default 0. */
+  presencePenalty?: number
+  /** Subtracted from the logits of written tokens, once for each time. Default 0. */
+  frequencyPenalty?: number
+  /** Added to the logits of tokens by id; -100 excludes one for all purposes. Default: nothing. */
+  logitBias?: Readonly<Record<number, number>>
+}
+
+/** A text so far. */
+export interface TextSoFar {
+  prompt: readonly number[]
+  written: readonly number[]
 }
 
 /** Refuses values outside of their range. */
-export function checkSampling(options: SamplingOptions): Required<SamplingOptions> {
+export function checkSampling(options: SamplingOptions, vocabSize = Infinity): Required<SamplingOptions> {
   const { temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1 } = options
+  const { presencePenalty = 0, frequencyPenalty = 0, logitBias = {} } = options
   const require = (ok: boolean, path: string, value: number, range: string): void => {
     if (!ok) throw new ConfigError(`must be ${range}, got ${value}`, { path })
   }
@@ -26,34 +39,61 @@ export function checkSampling(options: SamplingOptions): Required<SamplingOption
   require(topP > 0 && topP <= 1, 'topP', topP, 'above 0 and at most 1')
   require(minP >= 0 && minP <= 1, 'minP', minP, 'between 0 and 1')
   require(repetitionPenalty > 0, 'repetitionPenalty', repetitionPenalty, 'above 0')
-  return { temperature, topK, topP, minP, repetitionPenalty }
+  require(Number.isFinite(presencePenalty), 'presencePenalty', presencePenalty, 'a number')
+  require(Number.isFinite(frequencyPenalty), 'frequencyPenalty', frequencyPenalty, 'a number')
+  for (const [id, bias] of Object.entries(logitBias)) {
+    const token = Number(id)
+    const isToken = Number.isInteger(token) && token >= 0 && token < vocabSize
+    require(isToken, 'logitBias', token, `for ids in 0..${vocabSize - 1}`)
+    require(Number.isFinite(bias), `logitBias.${id}`, bias, 'a number')
+  }
+  return {
+    temperature,
+    topK,
+    topP,
+    minP,
+    repetitionPenalty,
+    presencePenalty,
+    frequencyPenalty,
+    logitBias,
+  }
 }
 
 /**
- * Picks a token. Filters apply in the order repetition penalty, temperature, top-k, top-p, min-p.
+ * Picks a token. Penalties and biases come first, then temperature, top-k, top-p, min-p.
  *
- * @param logits of the next token, one per vocabulary entry; changed by the penalty
- * @param history ids that occurred
+ * @param logits of the next token, one per vocabulary entry; changed by penalties and biases
  * @param uniform gives numbers in [0, 1)
  */
 export function sampleToken(
   logits: Float32Array | Float64Array,
-  history: Iterable<number>,
+  text: TextSoFar,
   options: Required<SamplingOptions>,
   uniform: () => number,
 ): number {
-  penalize(logits, history, options.repetitionPenalty)
+  adjust(logits, text, options)
   if (options.temperature === 0) return argmax(logits)
   const weights = relativeWeights(logits, options.temperature)
   return draw(weights, keepLikely(weights, options), uniform)
 }
 
-function penalize(logits: Float32Array | Float64Array, history: Iterable<number>, penalty: number): void {
-  if (penalty === 1) return
-  for (const id of new Set(history)) {
-    const logit = logits[id]
-    if (logit !== undefined) logits[id] = logit > 0 ? logit / penalty : logit * penalty
-  }
+function adjust(
+  logits: Float32Array | Float64Array,
+  { prompt, written }: TextSoFar,
+  { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias }: Required<SamplingOptions>,
+): void {
+  if (repetitionPenalty !== 1)
+    for (const id of new Set([...prompt, ...written]))
+      change(logits, id, logit => (logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty))
+  if (presencePenalty !== 0)
+    for (const id of new Set(written)) change(logits, id, logit => logit - presencePenalty)
+  if (frequencyPenalty !== 0) for (const id of written) change(logits, id, logit => logit - frequencyPenalty)
+  for (const [id, bias] of Object.entries(logitBias)) change(logits, Number(id), logit => logit + bias)
+}
+
+function change(logits: Float32Array | Float64Array, id: number, to: (logit: number) => number): void {
+  const logit = logits[id]
+  if (logit !== undefined) logits[id] = to(logit)
 }
 
 /** The lowest index among the largest. */

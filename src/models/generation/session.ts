@@ -1,76 +1,103 @@
-// A text being continued: a model, and what it keeps of the tokens so far.
-// Shapes: T new tokens, V vocabulary.
+// Texts being continued together: a model, and what it keeps of the tokens so far.
+// Shapes: B texts, T new tokens, V vocabulary.
 
-import { inferenceMode, type Tensor, tensor, tidy, zerosLike } from '../../torch/index.ts'
+import { type Device, inferenceMode, type Tensor, tensor, tidy, zerosLike } from '../../torch/index.ts'
 import type { CausalLM } from '../decoder.ts'
-import { EncoderDecoderLM } from '../encoder-decoder.ts'
+import type { EncoderDecoderLM } from '../encoder-decoder.ts'
 import { PreallocatedCache } from './cache.ts'
 
 /** A model that writes text: a decoder continues the prompt, an encoder-decoder answers it. */
 export type TextModel = CausalLM | EncoderDecoderLM
 
-/** Scores next tokens of one text. Holds memory until it is disposed of. */
-export class Session {
+/** Token ids of each text. */
+export type Rows = readonly (readonly number[])[]
+
+/** Scores next tokens. Holds memory until it is disposed of. */
+export interface Session extends Disposable {
   /** What next() takes first. */
-  readonly first: readonly number[]
-  readonly #score: (ids: readonly number[]) => Tensor
-  readonly #held: readonly { dispose(): void }[]
+  readonly first: Rows
+  /** The scores of the token after the last of `fresh`, which follow those of earlier calls: [V] of each text. */
+  next(fresh: Rows): Float32Array[]
+}
 
-  private constructor(
-    first: readonly number[],
-    score: (ids: readonly number[]) => Tensor,
-    held: readonly { dispose(): void }[],
-  ) {
-    this.first = first
-    this.#score = score
-    this.#held = held
+export interface SessionOptions {
+  /** Prompts of at least one id each. */
+  prompts: Rows
+  /** Most tokens that will follow. */
+  newTokens: number
+  /** Number of the texts' task, for a decoder whose router goes by it. */
+  task?: number | undefined
+}
+
+/** Prompts of unequal length are padded on the left, and what pads them is seen by nobody. */
+export function decoderSession(model: CausalLM, { prompts, newTokens, task }: SessionOptions): Session {
+  const longest = Math.max(...prompts.map(prompt => prompt.length))
+  const cache = new PreallocatedCache(model, {
+    batchSize: prompts.length,
+    capacity: longest + newTokens,
+  })
+  const missing = prompts.map(prompt => longest - prompt.length)
+  const isPadded = missing.some(count => count > 0)
+  let positions = 0
+  const score = (fresh: Rows): Tensor => {
+    const ids = matrix(fresh, model.device)
+    positions += ids.size(1)
+    const mask = isPadded ? realPositions(missing, positions, model.device) : null
+    const tasks = task === undefined ? null : zerosLike(ids).add(task)
+    return model.forward(ids, { cache, mask, tasks }).logits
   }
+  const first = prompts.map((prompt, row) => [...new Array<number>(missing[row] ?? 0).fill(0), ...prompt])
+  return { first, next: fresh => lastScores(() => score(fresh)), [Symbol.dispose]: () => cache.dispose() }
+}
 
-  /**
-   * @param prompt at least one id
-   * @param newTokens most tokens that will follow
-   * @param task of the text, for a decoder whose router goes by it
-   */
-  static start(model: TextModel, prompt: readonly number[], newTokens: number, task?: number): Session {
-    if (!(model instanceof EncoderDecoderLM)) {
-      const cache = new PreallocatedCache(model, { capacity: prompt.length + newTokens })
-      const score = (ids: readonly number[]): Tensor => {
-        const row = rowOf(ids, model)
-        const tasks = task === undefined ? null : zerosLike(row).add(task)
-        return model.forward(row, { cache, tasks }).logits
-      }
-      return new Session(prompt, score, [cache])
-    }
-    const source = inferenceMode(() =>
-      tidy(() => {
-        const { keysValues, blocked } = model.encode(rowOf(prompt, model))
-        return { keysValues, blocked, routings: [] }
-      }),
-    )
-    const held = source.keysValues.flatMap(({ keys, values }) => [keys.persist(), values.persist()])
-    const cache = new PreallocatedCache(model, { capacity: newTokens + 1 })
-    const score = (ids: readonly number[]): Tensor =>
-      model.decode(rowOf(ids, model), source, { cache }).logits
-    return new Session([model.config.decoder_start_token_id], score, [cache, ...held])
-  }
-
-  /** The scores of the token after the last of `fresh`, which follow those of earlier calls: [V]. */
-  next(fresh: readonly number[]): Float32Array {
-    return inferenceMode(() =>
-      tidy(() => this.#score(fresh).select(0, 0).select(0, -1).float().toTypedArray<'f32'>()),
-    )
-  }
-
-  dispose(): void {
-    for (const part of this.#held) part.dispose()
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose()
+/** Sources of unequal length are padded on the right; every target begins with the start token. */
+export function encoderDecoderSession(
+  model: EncoderDecoderLM,
+  { prompts, newTokens }: SessionOptions,
+): Session {
+  const source = inferenceMode(() =>
+    tidy(() => {
+      const longest = Math.max(...prompts.map(prompt => prompt.length))
+      const padding = (prompt: readonly number[]): number[] =>
+        new Array<number>(longest - prompt.length).fill(model.config.pad_token_id)
+      const ids = matrix(
+        prompts.map(prompt => [...prompt, ...padding(prompt)]),
+        model.device,
+      )
+      const isPadded = prompts.some(prompt => prompt.length < longest)
+      const mask = tensor(prompts.map(prompt => Array.from({ length: longest }, (_, i) => i < prompt.length)))
+      const { keysValues, blocked } = model.encode(ids, isPadded ? mask.to(model.device) : null)
+      return { keysValues, blocked, routings: [] }
+    }),
+  )
+  const held = [
+    ...source.keysValues.flatMap(({ keys, values }) => [keys, values]),
+    ...(source.blocked ? [source.blocked] : []),
+  ].map(tensor => tensor.persist())
+  const cache = new PreallocatedCache(model, { batchSize: prompts.length, capacity: newTokens + 1 })
+  return {
+    first: prompts.map(() => [model.config.decoder_start_token_id]),
+    next: fresh => lastScores(() => model.decode(matrix(fresh, model.device), source, { cache }).logits),
+    [Symbol.dispose]: () => {
+      for (const part of [cache, ...held]) part.dispose()
+    },
   }
 }
 
-/** i64 [1, T] */
-function rowOf(ids: readonly number[], model: TextModel): Tensor {
-  return tensor([ids.map(BigInt)]).to(model.device)
+/** Logits [B, T, V] -> [V] of each text's last position. */
+function lastScores(score: () => Tensor): Float32Array[] {
+  return inferenceMode(() =>
+    tidy(() => {
+      const last = score().select(1, -1).float() // [B, V]
+      return last.unbind().map(row => row.toTypedArray<'f32'>())
+    }),
+  )
+}
+
+/** i64 [B, T] */
+const matrix = (rows: Rows, device: Device): Tensor => tensor(rows.map(ids => ids.map(BigInt))).to(device)
+
+/** bool [B, S]: false for the first `missing` positions of each text. */
+function realPositions(missing: readonly number[], positions: number, device: Device): Tensor {
+  return tensor(missing.map(count => Array.from({ length: positions }, (_, i) => i >= count))).to(device)
 }

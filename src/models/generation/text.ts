@@ -2,18 +2,31 @@
 
 import { StreamDecoder, type Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
-import { type GenerateOptions, generate, type StopReason } from './generate.ts'
+import { type GenerateOptions, Generation, type StopReason } from './generate.ts'
+import type { TokenProbabilities } from './probabilities.ts'
 import type { TextModel } from './session.ts'
+import { StopTexts } from './stop-texts.ts'
 
 export interface GenerateTextOptions extends GenerateOptions {
   /** The text ends before the first of these that appears. */
   stop?: readonly string[]
+  /** Whether prompts have their special tokens written out, as chat templates do. Default false: they are added. */
+  isTemplated?: boolean
 }
 
 export interface GenerationEnd {
   /** New tokens, of which a stop text may have cut some off the text. */
   tokens: number
   reason: StopReason
+  /** Of each token, when `logprobs` asks for it. */
+  probabilities?: (TokenProbabilities & { id: number })[]
+}
+
+/** A piece of one of several texts. */
+export interface TextPiece {
+  /** Number of the text, as the prompts have it. */
+  text: number
+  piece: string
 }
 
 /**
@@ -26,26 +39,74 @@ export async function* generateText(
   model: TextModel,
   tokenizer: Tokenizer,
   prompt: string,
-  { stop = [], ...options }: GenerateTextOptions = {},
+  options: GenerateTextOptions = {},
 ): AsyncGenerator<string, GenerationEnd> {
+  const pieces = generateTexts(model, tokenizer, [prompt], options)
+  let next = await pieces.next()
+  for (; !next.done; next = await pieces.next()) yield next.value.piece
+  return next.value[0] as GenerationEnd
+}
+
+/** generateText() of several prompts together; pieces say whose they are. For several samples give a prompt again. */
+export async function* generateTexts(
+  model: TextModel,
+  tokenizer: Tokenizer,
+  prompts: readonly string[],
+  { stop = [], isTemplated = false, ...options }: GenerateTextOptions = {},
+): AsyncGenerator<TextPiece, GenerationEnd[]> {
   refuseOther(model, tokenizer)
-  const ids = await tokenizer.encode(prompt, { addSpecialTokens: true })
-  const decoder = new StreamDecoder(tokenizer)
-  const stops = new StopTexts(stop)
-  const prompted = ids.length > 0 ? ids : [textStart(tokenizer)]
-  const end: GenerationEnd = { tokens: 0, reason: 'stop-text' }
-  const untilEnd = (async function* () {
-    end.reason = yield* generate(model, prompted, options)
-  })()
-  for await (const id of untilEnd) {
-    end.tokens++
-    const piece = stops.push(decoder.push(id))
-    if (piece !== '') yield piece
-    if (stops.reached) return end
+  const encoded = await tokenizer.encodeBatch(prompts, { addSpecialTokens: !isTemplated })
+  const rows = encoded.map(ids => (ids.length > 0 ? ids : [textStart(tokenizer)]))
+  using generation = new Generation(model, rows, options)
+  const writers = prompts.map(() => new Writer(tokenizer, stop))
+  while (!generation.isOver) {
+    for (const { text, id, probabilities } of generation.step()) {
+      const writer = writers[text] as Writer
+      const piece = writer.push(id, probabilities)
+      if (piece !== '') yield { text, piece }
+      if (writer.stopped) generation.end(text, 'stop-text')
+    }
+    await new Promise(setImmediate)
+    if (options.signal?.aborted) generation.endAll('aborted')
   }
-  const rest = stops.push(decoder.flush()) + stops.flush()
-  if (rest !== '') yield rest
-  return end
+  for (const [text, writer] of writers.entries()) {
+    const piece = writer.flush()
+    if (piece !== '') yield { text, piece }
+  }
+  const { reasons } = generation
+  return writers.map((writer, text) => ({
+    tokens: writer.tokens,
+    // A stop text within the last token counts for more than the limit that the token reached.
+    reason: writer.stopped ? 'stop-text' : (reasons[text] ?? 'aborted'),
+    ...(options.logprobs !== undefined && { probabilities: writer.probabilities }),
+  }))
+}
+
+/** Tokens of one text to characters. */
+class Writer {
+  tokens = 0
+  readonly probabilities: (TokenProbabilities & { id: number })[] = []
+  readonly #decoder: StreamDecoder
+  readonly #stops: StopTexts
+
+  constructor(tokenizer: Tokenizer, stop: readonly string[]) {
+    this.#decoder = new StreamDecoder(tokenizer)
+    this.#stops = new StopTexts(stop)
+  }
+
+  get stopped(): boolean {
+    return this.#stops.reached
+  }
+
+  push(id: number, probabilities?: TokenProbabilities): string {
+    this.tokens++
+    if (probabilities) this.probabilities.push({ id, ...probabilities })
+    return this.#stops.push(this.#decoder.push(id))
+  }
+
+  flush(): string {
+    return this.stopped ? '' : this.#stops.push(this.#decoder.flush()) + this.#stops.flush()
+  }
 }
 
 /** What stood before each text in training, where texts are packed one after the other: the end of another. */
@@ -60,46 +121,4 @@ function refuseOther(model: TextModel, tokenizer: Tokenizer): void {
     `the tokenizer has ${tokenizer.vocabSize} tokens, the model only ${vocab_size}: they do not belong together`,
     { path: 'tokenizer.json' },
   )
-}
-
-/** Holds back the end of a text as long as it may begin a stop text. */
-export class StopTexts {
-  readonly #stops: readonly string[]
-  #held = ''
-  /** Whether a stop text appeared. */
-  reached = false
-
-  constructor(stops: readonly string[]) {
-    this.#stops = stops.filter(text => text !== '')
-  }
-
-  /** Takes text and returns what can be shown. */
-  push(text: string): string {
-    if (this.reached) return ''
-    const all = this.#held + text
-    const places = this.#stops.map(stop => all.indexOf(stop)).filter(at => at >= 0)
-    if (places.length > 0) {
-      this.reached = true
-      this.#held = ''
-      return all.slice(0, Math.min(...places))
-    }
-    const kept = Math.max(0, ...this.#stops.map(stop => overlap(all, stop)))
-    this.#held = all.slice(all.length - kept)
-    return all.slice(0, all.length - kept)
-  }
-
-  /** What was held back, once no more text comes. */
-  flush(): string {
-    const rest = this.#held
-    this.#held = ''
-    return rest
-  }
-}
-
-/** Length of the longest end of `text` that begins `stop`. */
-function overlap(text: string, stop: string): number {
-  for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
-    if (text.endsWith(stop.slice(0, length))) return length
-  }
-  return 0
 }

@@ -1,0 +1,124 @@
+// `switchyard chat`: a conversation in the terminal, written out by the model's own template.
+
+import { createInterface } from 'node:readline/promises'
+import { Command } from 'commander'
+import type { Tokenizer } from '../../data/index.ts'
+import { ConfigError } from '../../errors.ts'
+import type { ChatMessage, GenerateTextOptions, TextModel } from '../../models/index.ts'
+import { findModel } from '../model-folder.ts'
+import { withSamplingOptions } from '../sampling-options.ts'
+import { bold, dim } from '../terminal.ts'
+import { wholeNumberOf } from '../values.ts'
+
+type Flags = GenerateTextOptions & { system?: string; json?: boolean; quiet?: boolean }
+
+const help = `
+Type a message and press Enter. /reset starts anew, /exit or Ctrl-D ends, Ctrl-C
+stops an answer. Lines from a pipe are answered one after the other.
+
+Examples:
+  switchyard chat model --system "Answer briefly."
+  echo "What is a router?" | switchyard chat model.gguf --quiet`
+
+export function chatCommand(): Command {
+  const command = new Command('chat')
+    .description('talk with a model, by its chat template')
+    .argument('<model>', 'model folder, .gguf file or downloaded org/name')
+    .option('--system <text>', 'what the model is told before the conversation')
+    .option('--max-new-tokens <n>', 'most tokens of an answer', wholeNumberOf('--max-new-tokens', 1), 512)
+  return withSamplingOptions(command)
+    .option('--json', 'print each answer as a line of JSON')
+    .option('--quiet', 'print nothing but the answers')
+    .addHelpText('after', help)
+    .action(chat)
+}
+
+async function chat(path: string, { system, json, quiet = false, ...options }: Flags): Promise<void> {
+  const { chatTemplateOf, loadModelTokenizer, loadTextModel } = await import('../../models/index.ts')
+  const folder = await findModel(path, { quiet })
+  const template = chatTemplateOf(folder)
+  if (template === null) {
+    throw new ConfigError(
+      'has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json); continue a text with: switchyard generate',
+      { path: folder },
+    )
+  }
+  const tokenizer = loadModelTokenizer(folder)
+  const { model } = loadTextModel(folder)
+  const isTerminal = process.stdin.isTTY && process.stdout.isTTY
+  const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: isTerminal })
+  const conversation = new Conversation({ model, tokenizer, template, folder, options }, system)
+  const show = !json && !quiet && isTerminal
+  if (show) process.stdout.write(`${dim('/reset starts anew, /exit ends')}\n`)
+  lines.setPrompt(show ? bold('> ') : '')
+  lines.prompt()
+  for await (const line of lines) {
+    if (line.trim() === '/exit') break
+    if (line.trim() === '/reset') conversation.reset()
+    else if (line.trim() !== '') await answer(conversation, line, lines, json ?? false)
+    lines.prompt()
+  }
+  lines.close()
+  model.dispose()
+}
+
+type Lines = ReturnType<typeof createInterface>
+
+async function answer(conversation: Conversation, line: string, lines: Lines, json: boolean): Promise<void> {
+  const stopped = new AbortController()
+  const stop = (): void => stopped.abort()
+  lines.once('SIGINT', stop)
+  let text = ''
+  for await (const piece of conversation.answer(line, stopped.signal)) {
+    text += piece
+    if (!json) process.stdout.write(piece)
+  }
+  lines.off('SIGINT', stop)
+  process.stdout.write(json ? `${JSON.stringify({ message: line, answer: text })}\n` : '\n')
+}
+
+interface Speaker {
+  model: TextModel
+  tokenizer: Tokenizer
+  template: string
+  folder: string
+  options: GenerateTextOptions
+}
+
+/** What was said so far. */
+class Conversation {
+  readonly #speaker: Speaker
+  readonly #start: readonly ChatMessage[]
+  #messages: ChatMessage[]
+
+  constructor(speaker: Speaker, system: string | undefined) {
+    this.#speaker = speaker
+    this.#start = system === undefined ? [] : [{ role: 'system', content: system }]
+    this.#messages = [...this.#start]
+  }
+
+  reset(): void {
+    this.#messages = [...this.#start]
+  }
+
+  /** The model's answer to a message, in pieces; both become part of the conversation. */
+  async *answer(content: string, signal: AbortSignal): AsyncGenerator<string> {
+    const { generateText, renderChat } = await import('../../models/index.ts')
+    const { model, tokenizer, template, folder, options } = this.#speaker
+    this.#messages.push({ role: 'user', content })
+    const { bos, eos } = tokenizer.specialIds
+    const nameOf = (id: number | undefined): string | undefined =>
+      id === undefined ? undefined : tokenizer.idToToken(id)
+    const prompt = renderChat(template, this.#messages, { bos: nameOf(bos), eos: nameOf(eos) }, folder)
+    let text = ''
+    for await (const piece of generateText(model, tokenizer, prompt, {
+      ...options,
+      isTemplated: true,
+      signal,
+    })) {
+      text += piece
+      yield piece
+    }
+    this.#messages.push({ role: 'assistant', content: text })
+  }
+}
