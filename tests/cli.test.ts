@@ -146,7 +146,11 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
   const model = fixture('mixtral')
   test.each([
     [['inspect', 'preset:x'], 2, 'preset:x: is no preset; there are mixtral-8x7b, '],
-    [['inspect', 'nowhere'], 2, 'nowhere: no such file or folder; name a model folder or a run folder'],
+    [
+      ['inspect', 'nowhere'],
+      2,
+      'nowhere: no such file or folder, nor a model that was downloaded; name a model folder',
+    ],
     [['inspect', model, '--dtype', 'f8'], 2, "--dtype: 'f8' is not one of f32, bf16, f16, f64"],
     [['inspect', model, '--context', 'long'], 2, "--context: must be a number, got 'long'"],
     [['generate', model, '--prompt', 'x'], 1, 'tokenizer.json: cannot be read (ENOENT)'],

@@ -1,7 +1,7 @@
 // The package as npm would install it: its entry points, its types, its command.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { temporaryFolder } from './support/cli.ts'
 
@@ -20,8 +20,11 @@ beforeAll(() => {
   mkdirSync(installed, { recursive: true })
   execFileSync('tar', ['xzf', join(project, filename), '--strip-components=1', '-C', installed])
   // Its dependencies are those installed here; its native addon is the one built here.
-  for (const name of Object.keys(manifest.dependencies))
-    symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name))
+  for (const name of Object.keys(manifest.dependencies)) {
+    const place = join(project, 'node_modules', name)
+    mkdirSync(dirname(place), { recursive: true })
+    symlinkSync(join(root, 'node_modules', name), place)
+  }
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }')
 })
 
