@@ -1,5 +1,5 @@
 # Each target works as the first command on a fresh Debian 12 machine with Node 20 or newer.
-.PHONY: setup demo test test-asan test-interop lint bench clean
+.PHONY: setup demo test test-asan test-interop fuzz lint bench clean
 
 setup: ## install what is missing and build
 	@scripts/setup.sh
@@ -16,6 +16,9 @@ test-asan: setup ## the native code's tests under the address and undefined-beha
 test-interop: setup ## what llama.cpp makes of the GGUF files that we write (fetches it from npm, 85 MB)
 	@cd tests/interop && npm ci --no-audit --no-fund --loglevel=error
 	@npx --no-install vitest run tests/interop
+
+fuzz: setup ## 20,000 damaged model files
+	@FUZZ_CASES=20000 npx --no-install vitest run tests/fuzz
 
 lint: node_modules ## format, lint, types, import floors
 	@npm run --silent lint

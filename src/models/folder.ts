@@ -1,6 +1,6 @@
 // A model folder as HF lays it out: config.json and safetensors files, sharded or not.
 
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { ConfigError, FormatError } from '../errors.ts'
 import { readSafetensorsHeader, type TensorEntry } from '../formats/index.ts'
@@ -56,13 +56,14 @@ function tensorFiles(folder: string): string[] {
   const index = join(folder, 'model.safetensors.index.json')
   if (!existsSync(index)) {
     const single = join(folder, 'model.safetensors')
-    if (existsSync(single)) return [single]
+    if (existsSync(single)) return [inside(single, folder)]
     throw new FormatError('holds neither model.safetensors nor model.safetensors.index.json', {
       file: folder,
     })
   }
-  const { weight_map: map } = readJson(index) as { weight_map?: Record<string, unknown> }
-  if (typeof map !== 'object' || map === null) throw new FormatError('has no weight_map', { file: index })
+  const { weight_map: map } = (readJson(index) ?? {}) as { weight_map?: Record<string, unknown> }
+  if (typeof map !== 'object' || map === null || Array.isArray(map))
+    throw new FormatError('has no weight_map', { file: index })
   return [...new Set(Object.values(map))].map(name => shardPath(name, index))
 }
 
@@ -72,5 +73,28 @@ function shardPath(name: unknown, index: string): string {
   if (typeof name !== 'string' || dirname(resolve(folder, name)) !== folder) {
     throw new FormatError(`names a shard outside of its folder: ${JSON.stringify(name)}`, { file: index })
   }
-  return join(folder, name)
+  return inside(join(folder, name), folder)
+}
+
+/**
+ * The path, once it is certain that it leads to a file of its own folder, or of the blobs of the same download of Hugging
+ * Face's cache (`models--ORG--NAME/snapshots/REVISION/FILE -> ../../blobs/HASH`): a link may not reach for others' files.
+ */
+function inside(path: string, folder: string): string {
+  const place = realPath(path)
+  const home = realPath(folder)
+  const blobs = basename(dirname(home)) === 'snapshots' ? join(dirname(dirname(home)), 'blobs') : null
+  if (dirname(place) === home || (blobs !== null && dirname(place) === blobs)) return path
+  throw new FormatError(`is a link that leaves the model's folder, to ${place}`, { file: path })
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch (cause) {
+    throw new FormatError(`cannot be opened (${(cause as NodeJS.ErrnoException).code})`, {
+      file: path,
+      cause,
+    })
+  }
 }

@@ -1,7 +1,7 @@
 // Where a model comes from: a folder as Hugging Face lays it out, or a GGUF file.
 
-import type { CheckpointPiece } from './architecture.ts'
-import { wholePieces } from './architecture.ts'
+import { FormatError } from '../errors.ts'
+import { type CheckpointPiece, type ParameterShapes, wholePieces } from './architecture.ts'
 import { locateTensors, readAnyConfig } from './folder.ts'
 import { isGgufFile, openGguf } from './gguf/open.ts'
 import { type StoredTensor, storedTensors } from './stored-tensor.ts'
@@ -33,16 +33,32 @@ export function openSource(path: string): ModelSource {
 function openFolder(path: string): ModelSource {
   const config = readAnyConfig(path)
   const file = modelFileOf(config)
+  const tensors = storedTensors(locateTensors(path))
+  const shapes = file.parameterShapes(config)
+  refuseTooMany(shapes, tensors.size, path)
   return {
     path,
     config,
     described: 'config.json',
-    tensors: storedTensors(locateTensors(path)),
+    tensors,
     // transformers 5 saves some experts stacked, under their paths in memory.
-    layouts: [file.checkpointPieces(config), wholePieces(file.parameterShapes(config))],
+    layouts: [file.checkpointPieces(config), wholePieces(shapes)],
     isNeedless: name =>
       (config.tie_word_embeddings && name === 'lm_head.weight') || // a copy of the embedding
       name.endsWith('.rotary_emb.inv_freq') || // a buffer of old files
       (file.isIgnored?.(config, name) ?? false),
   }
+}
+
+/**
+ * Throws FormatError when config.json promises far more tensors than there are, before a list of them all is made: each
+ * stacked parameter may stand for as many as it has experts.
+ */
+function refuseTooMany(shapes: ParameterShapes, found: number, path: string): void {
+  let promised = 0
+  for (const [parameter, [experts = 1]] of shapes) promised += parameter.includes('.experts.') ? experts : 1
+  if (promised <= 100_000 + 10 * found) return
+  throw new FormatError(`tensors do not fit config.json: it promises about ${promised}, there are ${found}`, {
+    file: path,
+  })
 }
