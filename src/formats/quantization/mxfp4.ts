@@ -23,6 +23,26 @@ export const mxfp4: BlockCodec = {
       }
     }
   },
+  /** The scale is the power of two that brings the largest number nearest to 4..6 (OCP, section 6.3); then each to the nearest. */
+  encode(values, bytes) {
+    for (let block = 0; block * 32 < values.length; block++) {
+      const numbers = values.subarray(block * 32, block * 32 + 32)
+      const largest = numbers.reduce((a, b) => Math.max(a, Math.abs(b)), 0)
+      const e = largest === 0 ? 0 : Math.min(Math.max(Math.floor(Math.log2(largest)) - 2 + 127, 0), 254)
+      bytes[block * 17] = e
+      const code = (value: number | undefined): number => nearestCode((value ?? 0) / halfScale(e))
+      for (let j = 0; j < 16; j++) bytes[block * 17 + 1 + j] = code(numbers[j]) | (code(numbers[j + 16]) << 4)
+    }
+  },
+}
+
+/** The code of the value nearest to a doubled number; ties to the smaller one. */
+function nearestCode(value: number): number {
+  const size = Math.abs(value)
+  let best = 0
+  for (let code = 1; code < 8; code++)
+    if (Math.abs((doubled[code] ?? 0) - size) < Math.abs((doubled[best] ?? 0) - size)) best = code
+  return value < 0 && best > 0 ? best + 8 : best
 }
 
 /**

@@ -1,0 +1,70 @@
+// Steps that fit a handful of numbers best, by least squares over a few candidates.
+
+/** `sum (x - s q)^2` is least at `s = sum x q / sum q^2`, for levels q in low .. high. */
+export function fitScale(values: Float32Array, low: number, high: number): number {
+  const extreme = values.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0)
+  if (extreme === 0) return 0
+  let best = { scale: extreme / low, error: Infinity }
+  // The extreme may lie at the end of the range or a little beyond it, where its clipping pays for finer steps.
+  for (let reach = -9; reach <= 9; reach++) {
+    const inverse = (low - 0.1 * reach) / extreme
+    let [xq, qq] = [0, 0]
+    for (const x of values) {
+      const q = level(x * inverse, low, high)
+      xq += x * q
+      qq += q * q
+    }
+    if (qq === 0) continue
+    const scale = xq / qq
+    const error = values.reduce((sum, x) => sum + (x - scale * level(x / scale, low, high)) ** 2, 0)
+    if (error < best.error) best = { scale, error }
+  }
+  return best.scale
+}
+
+export interface ScaleAndMin {
+  scale: number
+  /** What is subtracted, not below 0. */
+  min: number
+}
+
+/** The scale and minimum of `x = scale q - min`, q in 0 .. most. */
+export function fitScaleAndMin(values: Float32Array, most: number): ScaleAndMin {
+  const lowest = values.reduce((a, b) => Math.min(a, b), 0)
+  const highest = values.reduce((a, b) => Math.max(a, b), lowest)
+  if (highest === lowest) return { scale: 0, min: -lowest }
+  let best = { scale: (highest - lowest) / most, min: -lowest, error: Infinity }
+  for (let reach = -10; reach <= 10; reach++) {
+    const fitted = regress(values, lowest, (most + 0.1 * reach) / (highest - lowest), most)
+    const error = values.reduce((sum, x) => sum + (x - nearest(x, fitted, most)) ** 2, 0)
+    if (error < best.error) best = { ...fitted, error }
+  }
+  return { scale: best.scale, min: best.min }
+}
+
+/** Least squares of scale and minimum, given the levels that an inverse step assigns. */
+function regress(values: Float32Array, lowest: number, inverse: number, most: number): ScaleAndMin {
+  let [q1, q2, x1, xq] = [0, 0, 0, 0]
+  for (const x of values) {
+    const q = level((x - lowest) * inverse, 0, most)
+    q1 += q
+    q2 += q * q
+    x1 += x
+    xq += x * q
+  }
+  const n = values.length
+  const spread = n * q2 - q1 * q1
+  if (spread <= 0) return { scale: 1 / inverse, min: -lowest }
+  const scale = (n * xq - q1 * x1) / spread
+  const min = -(x1 - scale * q1) / n
+  // The format cannot add: without a minimum the scale alone is fitted.
+  return min >= 0 || q2 === 0 ? { scale, min: Math.max(0, min) } : { scale: xq / q2, min: 0 }
+}
+
+const nearest = (x: number, { scale, min }: ScaleAndMin, most: number): number =>
+  scale * level(scale === 0 ? 0 : (x + min) / scale, 0, most) - min
+
+/** The nearest whole number in a range. */
+export function level(value: number, low: number, high: number): number {
+  return Math.min(Math.max(Math.round(value), low), high)
+}
