@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "attention.h"
+#include "dequantize.h"
 #include "experts.h"
 #include "linear_cross_entropy.h"
 #include "optimizer.h"
@@ -199,6 +200,10 @@ TORCH_LIBRARY(switchyard, library) {
       "float gradient_factor=1) -> ()",
       &adamWStep);
   library.def("vector_norm(Tensor[] tensors) -> float", &vectorNorm);
+  library.def("dequantize(Tensor bytes, str type) -> Tensor", &dequantize);
+  library.def("quantize(Tensor values, str type) -> Tensor", &quantize);
+  library.def("dequantize_pairs(Tensor blocks, Tensor scales) -> Tensor", &dequantizePairs);
+  library.def("dequantize_float8(Tensor bytes, Tensor scales) -> Tensor", &dequantizeFloat8);
 }
 
 }  // namespace switchyard

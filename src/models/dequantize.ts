@@ -1,8 +1,7 @@
-// Blocks of quantized values as tensors.
+// Blocks of quantized values as tensors, and back. The kernels' readable twins are the codecs of formats/.
 
-import { invariant } from '../errors.ts'
 import { codecs, type GgmlTypeName } from '../formats/index.ts'
-import { type Tensor, tensor } from '../torch/index.ts'
+import { dequantizeBlocks, quantizeBlocks, type Tensor } from '../torch/index.ts'
 
 /** Whether a type's blocks can be decoded. */
 export function canDequantize(type: GgmlTypeName): boolean {
@@ -11,9 +10,10 @@ export function canDequantize(type: GgmlTypeName): boolean {
 
 /** Whole blocks, u8 [bytes], as f32 [values]. */
 export function dequantize(bytes: Tensor, type: GgmlTypeName): Tensor {
-  const codec = codecs[type]
-  invariant(codec, `${type} cannot be decoded`)
-  const values = new Float32Array((bytes.numel / codec.blockBytes) * codec.blockSize)
-  codec.decode(bytes.toTypedArray<'u8'>(), values)
-  return tensor(values)
+  return dequantizeBlocks(bytes, type)
+}
+
+/** Finite f32 [values] as whole blocks, u8 [bytes]. */
+export function quantize(values: Tensor, type: GgmlTypeName): Tensor {
+  return quantizeBlocks(values, type)
 }

@@ -2,14 +2,8 @@
 // Shapes: E slices of a stack, R rows, C columns.
 
 import { FormatError } from '../errors.ts'
-import {
-  decodeMxfp4Pairs,
-  float8E4M3,
-  type GgmlTypeName,
-  type GgufHeader,
-  type GgufTensor,
-} from '../formats/index.ts'
-import { type DType, stack, type Tensor, tensor, tidy } from '../torch/index.ts'
+import type { GgmlTypeName, GgufHeader, GgufTensor } from '../formats/index.ts'
+import { type DType, dequantizeFloat8, dequantizePairs, stack, type Tensor, tidy } from '../torch/index.ts'
 import { canDequantize, dequantize } from './dequantize.ts'
 import type { TensorLocation } from './folder.ts'
 import { type MappedFiles, torchDTypeOf } from './tensor-file.ts'
@@ -84,15 +78,12 @@ function blockScaledFloat8(location: TensorLocation, scales: TensorLocation): St
     )
   }
   const read = (files: MappedFiles): Tensor =>
-    tidy(() => {
-      const [rows, columns] = shape as [number, number]
-      const values = tensor(float8E4M3)
-        .take(files.at(file, location.offset, [location.length], 'u8').long())
-        .view(shape)
-      const perBlock = files.tensor(scales).to('f32') // [R / 128, C / 128]
-      const spread = perBlock.repeatInterleave(128, 0).repeatInterleave(128, 1)
-      return values.mul(spread.narrow(0, 0, rows).narrow(1, 0, columns))
-    })
+    tidy(() =>
+      dequantizeFloat8(
+        files.at(file, location.offset, shape, 'u8').contiguous(),
+        files.tensor(scales).to('f32').contiguous(),
+      ),
+    )
   const readSlice = (files: MappedFiles, index: number): Tensor => tidy(() => read(files).select(0, index))
   return { name, file, shape, encoding: 'F8_E4M3', dtype: null, isReadable: true, read, readSlice }
 }
@@ -113,11 +104,8 @@ function mxfp4Stack(blocks: TensorLocation, scales: TensorLocation): StoredTenso
   const columns = perRow * 32
   const readSlice = (files: MappedFiles, index: number): Tensor =>
     tidy(() => {
-      const values = new Float32Array(rows * columns)
-      const of = (location: TensorLocation): Uint8Array =>
-        files.tensor(location).select(0, index).toTypedArray<'u8'>()
-      decodeMxfp4Pairs(of(blocks), of(scales), values)
-      return tensor(values).view([rows, columns]).t() // [C, R]
+      const of = (location: TensorLocation): Tensor => files.tensor(location).select(0, index).contiguous()
+      return dequantizePairs(of(blocks), of(scales)).view([rows, columns]).t() // [C, R]
     })
   return {
     name: blocks.name.replace(/_blocks$/, ''),

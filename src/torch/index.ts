@@ -23,6 +23,9 @@ export { type Device, type DType, isFloating, itemSize, type Scalar, type Tensor
 export {
   cat,
   crossEntropyLoss,
+  dequantizeBlocks,
+  dequantizeFloat8,
+  dequantizePairs,
   dropout,
   einsum,
   embedding,
@@ -45,6 +48,7 @@ export {
   mseLoss,
   nllLoss,
   onesLike,
+  quantizeBlocks,
   randLike,
   randnLike,
   searchsorted,

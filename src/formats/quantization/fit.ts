@@ -16,7 +16,7 @@ export function fitScale(values: Float32Array, low: number, high: number): numbe
     }
     if (qq === 0) continue
     const scale = xq / qq
-    const error = values.reduce((sum, x) => sum + (x - scale * level(x / scale, low, high)) ** 2, 0)
+    const error = values.reduce((sum, x) => sum + square(x - scale * level(x / scale, low, high)), 0)
     if (error < best.error) best = { scale, error }
   }
   return best.scale
@@ -36,7 +36,7 @@ export function fitScaleAndMin(values: Float32Array, most: number): ScaleAndMin 
   let best = { scale: (highest - lowest) / most, min: -lowest, error: Infinity }
   for (let reach = -10; reach <= 10; reach++) {
     const fitted = regress(values, lowest, (most + 0.1 * reach) / (highest - lowest), most)
-    const error = values.reduce((sum, x) => sum + (x - nearest(x, fitted, most)) ** 2, 0)
+    const error = values.reduce((sum, x) => sum + square(x - nearest(x, fitted, most)), 0)
     if (error < best.error) best = { ...fitted, error }
   }
   return { scale: best.scale, min: best.min }
@@ -68,3 +68,5 @@ const nearest = (x: number, { scale, min }: ScaleAndMin, most: number): number =
 export function level(value: number, low: number, high: number): number {
   return Math.min(Math.max(Math.round(value), low), high)
 }
+
+const square = (value: number): number => value * value

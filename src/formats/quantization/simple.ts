@@ -57,7 +57,7 @@ export const q4_0: BlockCodec = {
       const extreme = block.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0)
       const d = putHalf(bytes, at, extreme / -8)
       const level = (value: number | undefined): number =>
-        d === 0 ? 8 : clamp(Math.round((value ?? 0) / d) + 8, 0, 15)
+        d === 0 ? 8 : clamp(Math.round((value ?? 0) / d), -8, 7) + 8
       for (let i = 0; i < half; i++) bytes[at + 2 + i] = level(block[i]) | (level(block[half + i]) << 4)
     })
   },

@@ -1,8 +1,9 @@
 // Tensors as the bytes of a file's type, a few rows at a time.
 
-import { FormatError, invariant } from '../../errors.ts'
-import { codecs, type GgmlTypeName, ggmlTypes } from '../../formats/index.ts'
+import { FormatError } from '../../errors.ts'
+import type { GgmlTypeName } from '../../formats/index.ts'
 import { type DType, type Tensor, tidy } from '../../torch/index.ts'
+import { quantize } from '../dequantize.ts'
 import { tensorBytes } from '../tensor-file.ts'
 
 const plainTypes: Partial<Record<GgmlTypeName, DType>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' }
@@ -41,16 +42,10 @@ function* matricesOf(tensor: Tensor): Generator<Tensor> {
 function encodeRows(rows: Tensor, type: GgmlTypeName, name: string): Uint8Array {
   const dtype = plainTypes[type]
   if (dtype) return tidy(() => tensorBytes(rows.to(dtype)))
-  const codec = codecs[type]
-  invariant(codec?.encode, `${type} cannot be written`)
-  const values = tidy(() => rows.to('f32').contiguous().toTypedArray<'f32'>())
-  if (!values.every(Number.isFinite)) {
-    throw new FormatError(`tensor '${name}' has NaN or infinite values, which ${type} cannot hold`, {
-      file: name,
-    })
-  }
-  const { blockSize, blockBytes } = ggmlTypes[type]
-  const bytes = new Uint8Array((values.length / blockSize) * blockBytes)
-  codec.encode(values, bytes)
-  return bytes
+  return tidy(() => {
+    const values = rows.to('f32').contiguous().reshape([-1])
+    if (values.isfinite().all().item() !== 1)
+      throw new FormatError(`has NaN or infinite values, which ${type} cannot hold`, { file: name })
+    return quantize(values, type).toTypedArray<'u8'>()
+  })
 }

@@ -48,6 +48,10 @@ const switchyardCausalAttentionOp = new Operator('switchyard::causal_attention')
 const switchyardLinearCrossEntropyOp = new Operator('switchyard::linear_cross_entropy')
 const switchyardAdamw_Op = new Operator('switchyard::adamw_')
 const switchyardVectorNormOp = new Operator('switchyard::vector_norm')
+const switchyardDequantizeOp = new Operator('switchyard::dequantize')
+const switchyardQuantizeOp = new Operator('switchyard::quantize')
+const switchyardDequantizePairsOp = new Operator('switchyard::dequantize_pairs')
+const switchyardDequantizeFloat8Op = new Operator('switchyard::dequantize_float8')
 
 const wrap = (handle: Handle): Tensor => new Tensor(handle)
 
@@ -259,4 +263,24 @@ export function fusedAdamw_(parameters: readonly Tensor[], gradients: readonly T
 /** `switchyard::vector_norm(Tensor[] tensors) -> float` */
 export function vectorNorm(tensors: readonly Tensor[]): number {
   return call(switchyardVectorNormOp.id, tensors.map(tensor => tensor.handle)) as number
+}
+
+/** `switchyard::dequantize(Tensor bytes, str type) -> Tensor` */
+export function dequantizeBlocks(bytes: Tensor, type: string): Tensor {
+  return wrap(call(switchyardDequantizeOp.id, (bytes as Tensor).handle, type) as Handle)
+}
+
+/** `switchyard::quantize(Tensor values, str type) -> Tensor` */
+export function quantizeBlocks(values: Tensor, type: string): Tensor {
+  return wrap(call(switchyardQuantizeOp.id, (values as Tensor).handle, type) as Handle)
+}
+
+/** `switchyard::dequantize_pairs(Tensor blocks, Tensor scales) -> Tensor` */
+export function dequantizePairs(blocks: Tensor, scales: Tensor): Tensor {
+  return wrap(call(switchyardDequantizePairsOp.id, (blocks as Tensor).handle, (scales as Tensor).handle) as Handle)
+}
+
+/** `switchyard::dequantize_float8(Tensor bytes, Tensor scales) -> Tensor` */
+export function dequantizeFloat8(bytes: Tensor, scales: Tensor): Tensor {
+  return wrap(call(switchyardDequantizeFloat8Op.id, (bytes as Tensor).handle, (scales as Tensor).handle) as Handle)
 }
