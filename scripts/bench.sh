@@ -18,6 +18,6 @@ if ! has_torch "${PYTHON:-/usr/bin/python3}" && command -v apt-get >/dev/null 2>
   $as_root apt-get install -y -qq --no-install-recommends python3-torch >/dev/null || echo "bench: could not; going on without it"
 fi
 
-for name in ${*:-start-up op-call train-step step-parts moe-layer}; do
+for name in ${*:-start-up op-call train-step step-parts moe-layer dequant load}; do
   node --import tsx "benchmarks/$name.ts"
 done
