@@ -2,12 +2,13 @@
 // `make test-interop` fetches it; without it these tests are skipped.
 
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { byteTokenizerFiles } from '../../src/data/index.ts'
+import { type GgmlTypeName, ggmlTypes, readGgufHeader, writeGguf } from '../../src/formats/index.ts'
 import {
   architectureOf,
   type CausalLM,
@@ -18,6 +19,7 @@ import {
   parseTypeRules,
   saveModel,
   tokenizerMetadata,
+  uniformSource,
   writeGgufModel,
 } from '../../src/models/index.ts'
 import { inferenceMode, manualSeed, noGrad, tensor, tidy } from '../../src/torch/index.ts'
@@ -172,7 +174,59 @@ function logProbabilities(model: CausalLM, prompt: readonly number[]): Float32Ar
   )
 }
 
+/** Where the half-precision scales of types that we only read stand in a block, and how large they may be for weights of 0.1. */
+const scales: Partial<Record<GgmlTypeName, [at: number[], largest: number]>> = {
+  Q4_1: [[0, 2], 0.01],
+  Q5_0: [[0], 0.01],
+  Q5_1: [[0, 2], 0.005],
+  Q2_K: [[80, 82], 0.005],
+  Q3_K: [[108], 0.002],
+  Q5_K: [[0, 2], 2e-4],
+  IQ4_NL: [[0], 0.002],
+  IQ4_XS: [[0], 6e-5],
+}
+
+/** A file like another, with random blocks of a type for all experts. */
+function withRandomExperts(from: string, type: GgmlTypeName): string {
+  const header = readGgufHeader(from)
+  const content = readFileSync(from)
+  const [places = [], largest = 0] = scales[type] ?? []
+  const { blockSize, blockBytes } = ggmlTypes[type]
+  const uniform = uniformSource(5)
+  const randomBlocks = (values: number): Uint8Array => {
+    const bytes = Uint8Array.from({ length: (values / blockSize) * blockBytes }, () => uniform() * 256)
+    for (let block = 0; block < bytes.length; block += blockBytes)
+      for (const at of places) {
+        const scale = tensor([largest * (0.5 + uniform() / 2)])
+          .to('f16')
+          .viewDtype('u8')
+        bytes.set(scale.toTypedArray<'u8'>(), block + at)
+      }
+    return bytes
+  }
+  const tensors = [...header.tensors.values()].map(entry => {
+    const isExpert = entry.name.includes('_exps.')
+    const values = entry.shape.reduce((a, b) => a * b, 1)
+    const bytes = isExpert
+      ? randomBlocks(values)
+      : content.subarray(entry.offset, entry.offset + entry.length)
+    return { name: entry.name, type: isExpert ? type : entry.type, shape: entry.shape, chunks: () => [bytes] }
+  })
+  const file = `${from}-${type}.gguf`
+  writeGguf(file, header.metadata, tensors)
+  return file
+}
+
 describe.skipIf(!isThere)('llama.cpp', () => {
+  test.each(Object.keys(scales) as GgmlTypeName[])('%s: our reading of random blocks agrees', type => {
+    const file = withRandomExperts(writeAs(randomModel('mixtral').folder, 'f32'), type)
+    const ours = loadModel(file).model
+    const [answer] = llama(file, prompts.slice(0, 1), 1)
+    const wanted = logProbabilities(ours, prompts[0] ?? [])
+    for (const [id, probability] of answer?.probabilities.slice(0, 8) ?? [])
+      expect(Math.abs(Math.log(probability) - (wanted[id] ?? 0))).toBeLessThan(0.25) // as below
+  })
+
   describe.each(Object.keys(configs) as (keyof typeof configs)[])('%s', type => {
     // In f32 only the order of sums differs. With f16 weights llama.cpp rounds activations to f16 too: 2^-11 of logits of
     // size 10, at random over 14 products in a row, is 0.02.
