@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
-import { expectClose } from '../../../tests/support/tensors.ts'
+import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
 import { byteTokenizer, byteTokenizerFiles, loadTokenizer } from '../../data/index.ts'
 import { readGgufHeader, writeGguf } from '../../formats/index.ts'
 import { manualSeed } from '../../torch/index.ts'
@@ -56,6 +56,16 @@ test.each([
 ])('%s cannot be GGUF: %s', (name, message) =>
   expect(() => toGguf(fixture(name), join(scratch, 'none.gguf'))).toThrow(message),
 )
+
+test('converting leaves no tensor behind, so that memory stays that of a few parameters', () => {
+  expectNoLeak(() => toGguf(fixture('mixtral'), join(scratch, 'leak.gguf'), parseTypeRules('q8_0', 'x')))
+  expectNoLeak(() =>
+    writeModelFolder(openSource(fixture('mixtral')), join(scratch, 'leak'), {
+      experts: 'published',
+      shardBytes: 1e9,
+    }),
+  )
+})
 
 describe('folders', () => {
   test('experts one by one, stacked and one by one again are the same file', () => {

@@ -12,31 +12,23 @@ const plainTypes: Partial<Record<GgmlTypeName, DType>> = { F32: 'f32', F16: 'f16
 const chunkValues = 1 << 22
 
 /**
- * The bytes of a tensor, in order.
+ * The bytes of a tensor of at most three dimensions, in order. Each piece is made in a scope of its own: what views the
+ * tensor would keep its memory.
  *
  * @param name of the tensor, for errors
  * @throws FormatError when a value is NaN or infinite, which blocks cannot hold
  */
 export function* encodeTensor(tensor: Tensor, type: GgmlTypeName, name: string): Generator<Uint8Array> {
-  const rowLength = tensor.shape.at(-1) ?? 1
-  const rowsAtOnce = Math.max(1, Math.floor(chunkValues / Math.max(1, rowLength)))
-  for (const matrix of matricesOf(tensor)) {
-    const rows = matrix.size(0)
+  const [columns = 1, rows = 1, matrices = 1] = [...tensor.shape].reverse()
+  const rowsAtOnce = Math.max(1, Math.floor(chunkValues / Math.max(1, columns)))
+  for (let index = 0; index < matrices; index++) {
     for (let row = 0; row < rows; row += rowsAtOnce) {
-      const chunk = matrix.narrow(0, row, Math.min(rowsAtOnce, rows - row))
-      yield encodeRows(chunk, type, name)
+      yield tidy(() => {
+        const matrix = tensor.ndim === 3 ? tensor.select(0, index) : tensor.reshape([rows, columns])
+        return encodeRows(matrix.narrow(0, row, Math.min(rowsAtOnce, rows - row)), type, name)
+      })
     }
-    matrix.dispose()
   }
-}
-
-/** A tensor of any number of dimensions as matrices [rows, columns], which are views where that is possible. */
-function* matricesOf(tensor: Tensor): Generator<Tensor> {
-  if (tensor.ndim <= 2) {
-    yield tensor.ndim === 2 ? tensor.detach() : tensor.reshape([1, -1])
-    return
-  }
-  for (let index = 0; index < tensor.size(0); index++) yield* matricesOf(tensor.select(0, index))
 }
 
 function encodeRows(rows: Tensor, type: GgmlTypeName, name: string): Uint8Array {

@@ -46,7 +46,8 @@ export class ParameterReader {
 
   /** The part of a parameter that a piece of another layout is, a view of the parameter. */
   part(piece: CheckpointPiece): Tensor {
-    return partOf(new Map([[piece.parameter, this.#parameter(piece.parameter)]]), piece)
+    const parameter = this.#parameter(piece.parameter)
+    return tidy(() => partOf(new Map([[piece.parameter, parameter]]), piece))
   }
 
   #parameter(path: string): Tensor {

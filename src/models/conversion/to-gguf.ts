@@ -68,10 +68,16 @@ function* bytesOf(
   piece: CheckpointPiece,
   type: GgmlTypeName,
 ): Generator<Uint8Array> {
-  const part = reader.part(piece)
-  // What pairs heads up has a dimension more than the file's tensor.
-  const shaped = part.ndim > piece.shape.length ? tidy(() => part.reshape(piece.shape)) : part
-  yield* encodeTensor(shaped, type, piece.name)
+  const part = tidy(() => {
+    const view = reader.part(piece)
+    // What pairs heads up has a dimension more than the file's tensor.
+    return view.ndim > piece.shape.length ? view.reshape(piece.shape) : view
+  })
+  try {
+    yield* encodeTensor(part, type, piece.name)
+  } finally {
+    part.dispose()
+  }
 }
 
 /** llama.cpp's numbers for what most of a file is (llama.h, enum llama_ftype). */
