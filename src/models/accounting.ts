@@ -92,12 +92,17 @@ export interface MemoryNeeds {
   cachePerToken: number
 }
 
-export function memoryNeeds(config: ModelConfig, dtype: keyof typeof bytesPerElement): MemoryNeeds {
+export function memoryNeeds(config: AnyModelConfig, dtype: keyof typeof bytesPerElement): MemoryNeeds {
   const { total } = countParameters(config)
   const size = bytesPerElement[dtype]
+  const needs = { weights: total * size, optimizer: total * (size + 8) }
+  if (isEncoderDecoder(config)) {
+    const heads = 2 * encoderDecoderOf(config).attentionWidth(config)
+    return { ...needs, cachePerToken: heads * encoderDecoderOf(config).layers(config).decoder * size }
+  }
   const { cached: perLayer } = architectureOf(config).attentionCost?.(config) ?? groupedAttentionCost(config)
   const cached = config.num_hidden_layers * perLayer
-  return { weights: total * size, optimizer: total * (size + 8), cachePerToken: cached * size }
+  return { ...needs, cachePerToken: cached * size }
 }
 
 export interface LayerCounts {

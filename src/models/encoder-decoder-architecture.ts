@@ -11,6 +11,8 @@ export interface EncoderDecoderArchitecture<C extends EncoderDecoderConfig = Enc
   /** Elements of a layer that one token does not use: those of the experts beyond the K chosen. */
   inactiveParameters(config: C, side: Side, layer: number): number
   layers(config: C): Record<Side, number>
+  /** Width of all heads of an attention together. */
+  attentionWidth(config: C): number
 }
 
 const tokenId = z.int().nonnegative()

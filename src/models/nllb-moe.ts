@@ -208,6 +208,7 @@ export const nllbMoe: EncoderDecoderArchitecture<NllbMoeConfig> = {
     return (config.num_experts - 2) * (2 * config.d_model * inner + inner + config.d_model)
   },
   layers: config => ({ encoder: config.encoder_layers, decoder: config.decoder_layers }),
+  attentionWidth: config => config.d_model,
   create: config => new NllbMoeForConditionalGeneration(config),
 }
 

@@ -149,6 +149,7 @@ export const switchTransformers: EncoderDecoderArchitecture<SwitchTransformersCo
   inactiveParameters: (config, side, layer) =>
     isSparse(config, side, layer) ? (config.num_experts - 1) * 2 * config.d_model * config.d_ff : 0,
   layers: config => ({ encoder: config.num_layers, decoder: config.num_decoder_layers }),
+  attentionWidth: config => config.num_heads * config.d_kv,
   create: config => new SwitchTransformersForConditionalGeneration(config),
 }
 

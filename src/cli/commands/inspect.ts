@@ -2,7 +2,13 @@
 
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
-import type { ModelConfig, Preset, PresetCounts } from '../../models/index.ts'
+import type {
+  AnyModelConfig,
+  EncoderDecoderModelConfig,
+  ModelConfig,
+  Preset,
+  PresetCounts,
+} from '../../models/index.ts'
 import { findModel } from '../model-folder.ts'
 import { bold, count, shortBytes, shortCount, table } from '../terminal.ts'
 import { wholeNumberOf } from '../values.ts'
@@ -15,7 +21,8 @@ interface Flags {
 }
 
 const help = `
-MODEL is a model folder, a run folder or a config.json; weights are not needed.
+MODEL is a model folder, a run folder, a .gguf file or a config.json, whose
+weights are not needed.
 preset:NAME shows the parameters of a published model, whether or not it can be
 opened here; a wrong name lists them all.
 
@@ -42,18 +49,16 @@ export function inspectCommand(): Command {
 
 async function inspect(path: string, flags: Flags): Promise<void> {
   if (path.startsWith(presetPrefix)) return inspectPreset(path.slice(presetPrefix.length), flags)
-  const { bytesPerElement, readModelConfig } = await import('../../models/index.ts')
+  const { bytesPerElement, isGgufFile, openSource, readAnyConfig } = await import('../../models/index.ts')
   if (!Object.hasOwn(bytesPerElement, flags.dtype)) {
     throw new ConfigError(`'${flags.dtype}' is not one of ${Object.keys(bytesPerElement).join(', ')}`, {
       path: '--dtype',
     })
   }
-  const config = readModelConfig(await findModel(path, flags))
-  const context = flags.context ?? Math.min(4096, config.max_position_embeddings)
-  const report = await describe(config, context, flags.dtype as keyof typeof bytesPerElement)
-  process.stdout.write(
-    `${flags.json ? JSON.stringify({ config, ...report }, null, 2) : format(config, report)}\n`,
-  )
+  const model = await findModel(path, flags)
+  const config = isGgufFile(model) ? openSource(model).config : readAnyConfig(model)
+  const report = await describe(config, flags.context, flags.dtype as keyof typeof bytesPerElement)
+  process.stdout.write(`${flags.json ? JSON.stringify({ config, ...report }, null, 2) : format(report)}\n`)
 }
 
 const presetPrefix = 'preset:'
@@ -80,57 +85,66 @@ function formatPreset(preset: Preset, { total, active, parts }: PresetCounts): s
   return `${bold(`${title}: ${layers}, width ${hidden} (${source})`)}\n\n${table([['parameters', '', 'of total'], ...cells])}`
 }
 
-async function describe(config: ModelConfig, context: number, dtype: 'f32' | 'bf16' | 'f16' | 'f64') {
-  const { architectureOf, countParameters, flopsPerToken, layerTable, memoryNeeds } = await import(
-    '../../models/index.ts'
-  )
-  return {
-    feedForward: architectureOf(config).feedForward(config),
+async function describe(
+  config: AnyModelConfig,
+  wanted: number | undefined,
+  dtype: 'f32' | 'bf16' | 'f16' | 'f64',
+) {
+  const { countParameters, flopsPerToken, isEncoderDecoder, layerTable, memoryNeeds, modelFileOf } =
+    await import('../../models/index.ts')
+  const shared = {
+    feedForward: modelFileOf(config).feedForward(config),
     parameters: countParameters(config),
-    context,
-    flops: flopsPerToken(config, context),
     dtype,
     memory: memoryNeeds(config, dtype),
     layers: layerTable(config),
   }
+  // What a token of an encoder-decoder costs depends on the lengths of both texts.
+  if (isEncoderDecoder(config))
+    return { ...shared, title: encoderDecoderTitle(config), context: null, flops: null }
+  const context = wanted ?? Math.min(4096, config.max_position_embeddings)
+  return { ...shared, title: title(config), context, flops: flopsPerToken(config, context) }
 }
 
 type Report = Awaited<ReturnType<typeof describe>>
 
-function format(config: ModelConfig, report: Report): string {
-  const { parameters, context, flops, dtype, memory, layers } = report
+function format({ parameters, context, flops, dtype, memory, layers, ...report }: Report): string {
   const facts: [string, string][] = [
     ['parameters', `${count(parameters.total)} total`],
     ['', `${count(parameters.active)} active per token, ${percent(parameters.active / parameters.total)}`],
     ['', `${count(parameters.activeWithoutEmbedding)} active without the input embedding`],
-    [
-      'FLOPs per token',
-      `${flopText(flops.forward)} forward, ${flopText(flops.training)} training, at ${count(context)} tokens`,
-    ],
+  ]
+  if (flops !== null) {
+    const text = `${flopText(flops.forward)} forward, ${flopText(flops.training)} training`
+    facts.push(['FLOPs per token', `${text}, at ${count(context)} tokens`])
+  }
+  facts.push(
     [`memory in ${dtype}`, `${shortBytes(memory.weights)} weights`],
     ['', `${shortBytes(memory.optimizer)} gradients and AdamW, when training`],
-  ]
-  if (memory.cachePerToken > 0) {
+  )
+  if (memory.cachePerToken > 0 && context !== null) {
     const all = shortBytes(memory.cachePerToken * context)
-    facts.push([
-      '',
-      `${all} keys and values of ${count(context)} tokens (${shortBytes(memory.cachePerToken)} each)`,
-    ])
+    const each = shortBytes(memory.cachePerToken)
+    facts.push(['', `${all} keys and values of ${count(context)} tokens (${each} each)`])
   }
   const width = Math.max(...facts.map(([name]) => name.length))
   const lines = facts.map(([name, value]) => `${name.padEnd(width)}  ${value}`)
-  return `${bold(title(config, report.feedForward))}\n\n${lines.join('\n')}\n\n${layerRows(layers)}`
+  const heading = `${report.title}, ${report.feedForward}`
+  return `${bold(heading)}\n\n${lines.join('\n')}\n\n${layerRows(layers)}`
 }
 
-function title(config: ModelConfig, feedForward: string): string {
+function title(config: ModelConfig): string {
   const { num_hidden_layers: layers, hidden_size: hidden, vocab_size: vocab } = config
   const heads = `${config.num_attention_heads} heads on ${config.num_key_value_heads}`
-  return `${config.model_type}: ${layers} layers of ${hidden}, ${heads}, feed-forward ${config.intermediate_size}, ${feedForward}, vocabulary ${count(vocab)}`
+  return `${config.model_type}: ${layers} layers of ${hidden}, ${heads}, feed-forward ${config.intermediate_size}, vocabulary ${count(vocab)}`
 }
+
+const encoderDecoderTitle = ({ model_type, d_model, vocab_size }: EncoderDecoderModelConfig): string =>
+  `${model_type}: encoder and decoder of ${d_model}, vocabulary ${count(vocab_size)}`
 
 function layerRows(layers: Report['layers']): string {
   const columns = [
-    ...new Set(layers.flatMap(layer => (layer.name.startsWith('layer') ? Object.keys(layer.parts) : []))),
+    ...new Set(layers.flatMap(layer => (/\blayers? /.test(layer.name) ? Object.keys(layer.parts) : []))),
   ]
   const rows = layers.map(layer => [
     layer.name,
