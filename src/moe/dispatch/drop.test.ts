@@ -177,3 +177,33 @@ describe('no token left behind', () => {
     expect(served.indices.squeeze(-1).tolist()).toEqual([0, -1, 1])
   })
 })
+
+test('property: groups of tokens compete with their own only, and get what each would get alone', () => {
+  const sizes = fc.record({
+    groupSize: fc.integer({ min: 1, max: 6 }),
+    groups: fc.integer({ min: 1, max: 4 }),
+    capacity: fc.integer({ min: 0, max: 4 }),
+    policy: fc.constantFrom<DropPolicy>('position', 'probability', 'prioritized'),
+    topK: fc.integer({ min: 1, max: 2 }),
+  })
+  fc.assert(
+    fc.property(sizes, ({ groupSize, groups, capacity, policy, topK }) => {
+      const logits = randn([groupSize * groups, 3], { dtype: 'f64' })
+      const together = dropBeyondCapacity(routingOf(logits, topK), capacity, { policy, groupSize })
+      for (let g = 0; g < groups; g++) {
+        const alone = dropBeyondCapacity(
+          routingOf(logits.narrow(0, g * groupSize, groupSize), topK),
+          capacity,
+          { policy },
+        )
+        expect(together.indices.narrow(0, g * groupSize, groupSize).tolist()).toEqual(alone.indices.tolist())
+      }
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('retries within groups are refused', () =>
+  expect(() => dropBeyondCapacity(routingOf(randn([4, 3]), 1), 1, { retries: 1, groupSize: 2 })).toThrow(
+    'dispatch.retries: cannot be tried within groups',
+  ))

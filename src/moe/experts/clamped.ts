@@ -70,7 +70,7 @@ export class ClampedExperts extends Module implements Experts {
     const pairs = x
       .matmul(gateUp)
       .add(gateUpBias)
-      .view([x.size(0), -1, 2]) // [n, F, 2]
+      .view([x.size(0), down.size(0), 2]) // [n, F, 2]
     const gate = pairs.select(-1, 0).clamp(null, this.limit)
     const up = pairs.select(-1, 1).clamp(-this.limit, this.limit)
     const hidden = up.add(1).mul(gate.mul(gate.mul(alpha).sigmoid())) // [n, F]

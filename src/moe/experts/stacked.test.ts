@@ -101,3 +101,13 @@ function oneEach(tokens: number): ReturnType<typeof routingOf> {
   const indices = tensor(Array.from({ length: tokens }, (_, t) => BigInt(t % 3))).view([tokens, 1])
   return routingOf(indices, ones([tokens, 1], { dtype: 'f64' }), 3)
 }
+
+test.each(edgeCases)('plain experts with biases equal the loop with %s', (_, sizes) => {
+  manualSeed(1)
+  const { hidden: hiddenSize, numExperts } = sizes
+  using experts = new PlainExperts({ numExperts, hiddenSize, intermediateSize: 6, bias: true })
+  expectSameAsLoop(experts, sizes)
+  expect(
+    experts.mixture(randn([0, hiddenSize]), routingOf(tensor([[0n]]), tensor([[1]]), numExperts)),
+  ).toBeNull()
+})

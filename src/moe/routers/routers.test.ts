@@ -6,6 +6,7 @@ import {
   BiasedTopKRouter,
   CentroidRouter,
   CosineRouter,
+  GroupLimitedRouter,
   HashRouter,
   HierarchicalRouter,
   NoisyTopKRouter,
@@ -13,6 +14,7 @@ import {
   ReinforceRouter,
   SequenceRouter,
   SinkhornRouter,
+  SparseMixerRouter,
   TaskRouter,
   Top2Router,
   TopKRouter,
@@ -79,6 +81,28 @@ const cases: Record<string, RouterCase> = {
       }),
     sum: 'at most one',
     fewest: 2,
+  },
+  'softmax in groups': {
+    make: n =>
+      new GroupLimitedRouter({
+        hiddenSize,
+        numExperts: n,
+        topK: 1,
+        groups: n % 2 === 0 ? 2 : 1,
+        topGroups: 1,
+        scale: 0.5,
+      }),
+    sum: 'at most one',
+  },
+  'sparse mixer': {
+    make: n => new SparseMixerRouter({ hiddenSize, numExperts: n, closeness: 0.5 }),
+    sum: 'any',
+    fewest: 2,
+  },
+  'top-k with a bias of the logits': {
+    make: n =>
+      new TopKRouter({ hiddenSize, numExperts: n, topK: atMost(2, n), order: 'topk-softmax', bias: true }),
+    sum: 'one',
   },
   hash: {
     make: n => new HashRouter({ numExperts: n, vocabSize: 20 }),
