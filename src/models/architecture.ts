@@ -176,6 +176,14 @@ export function gatedExpertShapes(
   }
 }
 
+/** Shapes of a linear router and its stacked gated experts. */
+export function routedExpertShapes(experts: number, hidden: number, width: number): NamedShapes {
+  return {
+    'mlp.gate.weight': [experts, hidden],
+    ...gatedExpertShapes('mlp.experts.', experts, hidden, width),
+  }
+}
+
 /** The pieces of tensors that files store whole and under their in-memory path. */
 export function wholePieces(shapes: ParameterShapes): CheckpointPiece[] {
   return [...shapes].map(([name, shape]) => ({ name, shape, parameter: name }))

@@ -7,6 +7,7 @@ import {
   Attention,
   type AttentionInput,
   type AttentionMask,
+  type AttentionOptions,
   type CacheShape,
   Embedding,
   type KeyValueStore,
@@ -194,15 +195,21 @@ export class Decoder extends Module {
   }
 }
 
+/** What grouped-query attention takes from a config. */
+export function attentionSizes(config: DecoderConfig): Required<AttentionSizes> {
+  return {
+    hiddenSize: config.hidden_size,
+    numHeads: config.num_attention_heads,
+    numKeyValueHeads: config.num_key_value_heads,
+    headDim: config.head_dim,
+  }
+}
+
+type AttentionSizes = Pick<AttentionOptions, 'hiddenSize' | 'numHeads' | 'numKeyValueHeads' | 'headDim'>
+
 function completed(config: DecoderConfig, parts: DecoderParts): Required<DecoderParts> {
   return {
-    attention: () =>
-      new Attention({
-        hiddenSize: config.hidden_size,
-        numHeads: config.num_attention_heads,
-        numKeyValueHeads: config.num_key_value_heads,
-        headDim: config.head_dim,
-      }),
+    attention: () => new Attention(attentionSizes(config)),
     norm: () => new RMSNorm(config.hidden_size, config.rms_norm_eps),
     window: () => config.sliding_window,
     scales: { embedding: 1, residual: 1, logits: 1 },

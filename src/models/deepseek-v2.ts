@@ -1,7 +1,6 @@
 // DeepSeek-V2 (arXiv:2405.04434): latent attention, shared and fine-grained experts, softmax scores.
 
 import { z } from 'zod'
-import { ConfigError } from '../errors.ts'
 import { type DispatchOptions, GroupLimitedRouter } from '../moe/index.ts'
 import { type Architecture, decoderShapes, type ParameterShapes } from './architecture.ts'
 import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
@@ -45,7 +44,7 @@ const defaults: DecoderDefaults = {
   },
 }
 
-const moeFields = z.looseObject({
+const moeFields = z.object({
   ...deepseekMoeFields,
   ...latentFields,
   topk_method: z.enum(['greedy', 'group_limited_greedy']).default('greedy'),
@@ -85,30 +84,7 @@ function parseConfig(json: unknown, source: string): DeepseekV2Config {
   const fields = check(moeFields, json, source)
   const decoder = parseDecoderConfig(withLatentHeads(json, fields.qk_rope_head_dim), source, defaults)
   refuseTooManyChosen(fields.num_experts_per_tok, fields.n_routed_experts, 'n_routed_experts', source)
-  if (fields.topk_method === 'group_limited_greedy' && !(fields.n_group && fields.topk_group)) {
-    throw new ConfigError('topk_method group_limited_greedy needs n_group and topk_group', { path: source })
-  }
-  return {
-    model_type: 'deepseek_v2',
-    ...decoder,
-    n_routed_experts: fields.n_routed_experts,
-    num_experts_per_tok: fields.num_experts_per_tok,
-    moe_intermediate_size: fields.moe_intermediate_size,
-    n_shared_experts: fields.n_shared_experts ?? 0,
-    first_k_dense_replace: fields.first_k_dense_replace,
-    n_group: fields.n_group ?? 1,
-    topk_group: fields.topk_group ?? 1,
-    topk_method: fields.topk_method,
-    routed_scaling_factor: fields.routed_scaling_factor,
-    norm_topk_prob: false,
-    num_nextn_predict_layers: fields.num_nextn_predict_layers ?? 0,
-    q_lora_rank: fields.q_lora_rank ?? null,
-    kv_lora_rank: fields.kv_lora_rank,
-    qk_nope_head_dim: fields.qk_nope_head_dim,
-    qk_rope_head_dim: fields.qk_rope_head_dim,
-    v_head_dim: fields.v_head_dim,
-    rope_interleave: true,
-  }
+  return { model_type: 'deepseek_v2', ...decoder, ...fields, norm_topk_prob: false, rope_interleave: true }
 }
 
 function parameterShapes(config: DeepseekV2Config): ParameterShapes {

@@ -42,7 +42,7 @@ const defaults: DecoderDefaults = {
   },
 }
 
-const moeFields = z.looseObject({
+const moeFields = z.object({
   ...deepseekMoeFields,
   ...latentFields,
   norm_topk_prob: z.boolean().default(true),
@@ -74,26 +74,7 @@ function parseConfig(json: unknown, source: string): DeepseekV3Config {
   const fields = check(moeFields, json, source)
   const decoder = parseDecoderConfig(withLatentHeads(json, fields.qk_rope_head_dim), source, defaults)
   refuseTooManyChosen(fields.num_experts_per_tok, fields.n_routed_experts, 'n_routed_experts', source)
-  return {
-    model_type: 'deepseek_v3',
-    ...decoder,
-    n_routed_experts: fields.n_routed_experts,
-    num_experts_per_tok: fields.num_experts_per_tok,
-    moe_intermediate_size: fields.moe_intermediate_size,
-    n_shared_experts: fields.n_shared_experts ?? 0,
-    first_k_dense_replace: fields.first_k_dense_replace,
-    n_group: fields.n_group ?? 1,
-    topk_group: fields.topk_group ?? 1,
-    routed_scaling_factor: fields.routed_scaling_factor,
-    norm_topk_prob: fields.norm_topk_prob,
-    num_nextn_predict_layers: fields.num_nextn_predict_layers ?? 0,
-    q_lora_rank: fields.q_lora_rank ?? null,
-    kv_lora_rank: fields.kv_lora_rank,
-    qk_nope_head_dim: fields.qk_nope_head_dim,
-    qk_rope_head_dim: fields.qk_rope_head_dim,
-    v_head_dim: fields.v_head_dim,
-    rope_interleave: fields.rope_interleave,
-  }
+  return { model_type: 'deepseek_v3', ...decoder, ...fields }
 }
 
 function parameterShapes(config: DeepseekV3Config): ParameterShapes {

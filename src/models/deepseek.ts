@@ -42,19 +42,31 @@ export interface DeepseekMoeConfig extends DecoderConfig {
   num_nextn_predict_layers: number
 }
 
-const none = z.int().nonnegative().max(10_000)
+/** A count that is 0 where it is left out or null. */
+const none = z
+  .int()
+  .nonnegative()
+  .max(10_000)
+  .nullish()
+  .transform(count => count ?? 0)
+/** A number of groups; without groups all experts are one. */
+const groups = z
+  .int()
+  .positive()
+  .nullish()
+  .transform(count => count ?? 1)
 
 /** Fields of config.json, but for those whose defaults differ. */
 export const deepseekMoeFields = {
   n_routed_experts: expertCount,
   num_experts_per_tok: z.int().positive(),
   moe_intermediate_size: width,
-  n_shared_experts: none.nullish(),
+  n_shared_experts: none,
   first_k_dense_replace: layerNumber.default(0),
-  n_group: z.int().positive().nullish(),
-  topk_group: z.int().positive().nullish(),
+  n_group: groups,
+  topk_group: groups,
   routed_scaling_factor: z.number().positive().default(1),
-  num_nextn_predict_layers: none.nullish(),
+  num_nextn_predict_layers: none,
 } as const
 
 /** The layer of experts or, for a leading layer, the dense one. */
@@ -147,7 +159,7 @@ export interface LatentConfig extends DecoderConfig {
 }
 
 export const latentFields = {
-  q_lora_rank: width.nullish(),
+  q_lora_rank: width.nullable().default(null),
   kv_lora_rank: width.default(512),
   qk_nope_head_dim: width.default(128),
   qk_rope_head_dim: width.default(64),

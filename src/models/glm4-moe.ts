@@ -10,7 +10,7 @@ import {
   type ParameterShapes,
 } from './architecture.ts'
 import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { CausalLM } from './decoder.ts'
+import { attentionSizes, CausalLM } from './decoder.ts'
 import {
   biasedGate,
   type DeepseekMoeConfig,
@@ -41,7 +41,7 @@ const defaults: DecoderDefaults = {
   fixed: { sliding_window: [null], scoring_func: ['sigmoid'], topk_method: ['noaux_tc'] },
 }
 
-const moeFields = z.looseObject({
+const moeFields = z.object({
   ...deepseekMoeFields,
   norm_topk_prob: z.boolean().default(true),
   use_qk_norm: z.boolean().default(false),
@@ -52,10 +52,7 @@ export class Glm4MoeForCausalLM extends CausalLM {
     super(config, {
       attention: () =>
         new Attention({
-          hiddenSize: config.hidden_size,
-          numHeads: config.num_attention_heads,
-          numKeyValueHeads: config.num_key_value_heads,
-          headDim: config.head_dim,
+          ...attentionSizes(config),
           bias: config.attention_bias ? 'inputs' : 'none',
           ...(config.use_qk_norm && { queryKeyNorm: { of: 'head', eps: config.rms_norm_eps } }),
         }),
@@ -78,21 +75,7 @@ export const glm4Moe: Architecture<Glm4MoeConfig> = {
 function parseConfig(json: unknown, source: string): Glm4MoeConfig {
   const fields = check(moeFields, json, source)
   refuseTooManyChosen(fields.num_experts_per_tok, fields.n_routed_experts, 'n_routed_experts', source)
-  return {
-    model_type: 'glm4_moe',
-    ...parseDecoderConfig(json, source, defaults),
-    n_routed_experts: fields.n_routed_experts,
-    num_experts_per_tok: fields.num_experts_per_tok,
-    moe_intermediate_size: fields.moe_intermediate_size,
-    n_shared_experts: fields.n_shared_experts ?? 0,
-    first_k_dense_replace: fields.first_k_dense_replace,
-    n_group: fields.n_group ?? 1,
-    topk_group: fields.topk_group ?? 1,
-    routed_scaling_factor: fields.routed_scaling_factor,
-    norm_topk_prob: fields.norm_topk_prob,
-    num_nextn_predict_layers: fields.num_nextn_predict_layers ?? 0,
-    use_qk_norm: fields.use_qk_norm,
-  }
+  return { model_type: 'glm4_moe', ...parseDecoderConfig(json, source, defaults), ...fields }
 }
 
 function parameterShapes(config: Glm4MoeConfig): ParameterShapes {

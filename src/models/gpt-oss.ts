@@ -11,7 +11,7 @@ import {
   publishedPieces,
 } from './architecture.ts'
 import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { CausalLM } from './decoder.ts'
+import { attentionSizes, CausalLM } from './decoder.ts'
 import {
   describeExperts,
   expertCount,
@@ -46,7 +46,7 @@ const defaults: DecoderDefaults = {
 /** Where the file names no rule for long texts. */
 const yarn = { rope_type: 'yarn', factor: 32, original_max_position_embeddings: 4096, truncate: false }
 
-const moeFields = z.looseObject({
+const moeFields = z.object({
   num_local_experts: expertCount.default(128),
   num_experts_per_tok: z.int().positive().default(4),
   layer_types: layerTypes.nullish(),
@@ -60,10 +60,7 @@ export class GptOssForCausalLM extends CausalLM {
     super(config, {
       attention: () =>
         new Attention({
-          hiddenSize: config.hidden_size,
-          numHeads: config.num_attention_heads,
-          numKeyValueHeads: config.num_key_value_heads,
-          headDim: config.head_dim,
+          ...attentionSizes(config),
           bias: config.attention_bias ? 'all' : 'none',
           sinks: true,
         }),
@@ -104,15 +101,8 @@ function parseConfig(json: unknown, source: string): GptOssConfig {
   const decoder = parseDecoderConfig({ rope_scaling: yarn, ...(json as object) }, source, defaults)
   refuseTooManyChosen(fields.num_experts_per_tok, fields.num_local_experts, 'num_local_experts', source)
   const byDefault = (layer: number): LayerType => (layer % 2 === 0 ? 'sliding_attention' : 'full_attention')
-  return {
-    model_type: 'gpt_oss',
-    ...decoder,
-    num_local_experts: fields.num_local_experts,
-    num_experts_per_tok: fields.num_experts_per_tok,
-    layer_types: layerTypesOf(layer_types, decoder.num_hidden_layers, byDefault, source),
-    swiglu_limit: fields.swiglu_limit,
-    router_aux_loss_coef: fields.router_aux_loss_coef,
-  }
+  const types = layerTypesOf(layer_types, decoder.num_hidden_layers, byDefault, source)
+  return { model_type: 'gpt_oss', ...decoder, ...fields, layer_types: types }
 }
 
 function parameterShapes(config: GptOssConfig): ParameterShapes {

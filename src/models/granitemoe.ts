@@ -7,13 +7,13 @@ import {
   type Architecture,
   type CheckpointPiece,
   decoderShapes,
-  gatedExpertShapes,
   groupedAttentionShapes,
   type ParameterShapes,
   publishedPieces,
+  routedExpertShapes,
 } from './architecture.ts'
 import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { CausalLM } from './decoder.ts'
+import { attentionSizes, CausalLM } from './decoder.ts'
 import { describeExperts, expertCount, refuseTooManyChosen } from './moe-config.ts'
 
 export interface GraniteMoeConfig extends DecoderConfig {
@@ -41,7 +41,7 @@ const defaults: DecoderDefaults = {
 }
 
 const factor = z.number().positive().default(1)
-const moeFields = z.looseObject({
+const moeFields = z.object({
   num_local_experts: expertCount.default(8),
   num_experts_per_tok: z.int().positive().default(2),
   embedding_multiplier: factor,
@@ -57,10 +57,7 @@ export class GraniteMoeForCausalLM extends CausalLM {
     super(config, {
       attention: () =>
         new Attention({
-          hiddenSize,
-          numHeads: config.num_attention_heads,
-          numKeyValueHeads: config.num_key_value_heads,
-          headDim: config.head_dim,
+          ...attentionSizes(config),
           bias: config.attention_bias ? 'all' : 'none',
           scale: config.attention_multiplier,
         }),
@@ -97,25 +94,14 @@ export const graniteMoe: Architecture<GraniteMoeConfig> = {
 function parseConfig(json: unknown, source: string): GraniteMoeConfig {
   const fields = check(moeFields, json, source)
   refuseTooManyChosen(fields.num_experts_per_tok, fields.num_local_experts, 'num_local_experts', source)
-  return {
-    model_type: 'granitemoe',
-    ...parseDecoderConfig(json, source, defaults),
-    num_local_experts: fields.num_local_experts,
-    num_experts_per_tok: fields.num_experts_per_tok,
-    embedding_multiplier: fields.embedding_multiplier,
-    residual_multiplier: fields.residual_multiplier,
-    attention_multiplier: fields.attention_multiplier,
-    logits_scaling: fields.logits_scaling,
-    router_aux_loss_coef: fields.router_aux_loss_coef,
-  }
+  return { model_type: 'granitemoe', ...parseDecoderConfig(json, source, defaults), ...fields }
 }
 
 function parameterShapes(config: GraniteMoeConfig): ParameterShapes {
   const { hidden_size: hidden, num_local_experts: experts, intermediate_size } = config
   const attention = groupedAttentionShapes(config, { bias: config.attention_bias ? 'all' : 'none' })
   const feedForward = () => ({
-    'mlp.gate.weight': [experts, hidden],
-    ...gatedExpertShapes('mlp.experts.', experts, hidden, intermediate_size),
+    ...routedExpertShapes(experts, hidden, intermediate_size),
   })
   return decoderShapes(config, feedForward, { attention })
 }

@@ -6,10 +6,10 @@ import { type DispatchOptions, GatedExperts, MoeLayer, TopKRouter } from '../moe
 import {
   type Architecture,
   decoderShapes,
-  gatedExpertShapes,
   type ParameterShapes,
   type PublishedNames,
   publishedPieces,
+  routedExpertShapes,
 } from './architecture.ts'
 import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
 import { CausalLM } from './decoder.ts'
@@ -89,8 +89,7 @@ function parseConfig(json: unknown, source: string): MixtralConfig {
 function parameterShapes(config: MixtralConfig): ParameterShapes {
   const { hidden_size: hidden, intermediate_size: width, num_local_experts: experts } = config
   return decoderShapes(config, () => ({
-    'mlp.gate.weight': [experts, hidden],
-    ...gatedExpertShapes('mlp.experts.', experts, hidden, width),
+    ...routedExpertShapes(experts, hidden, width),
   }))
 }
 

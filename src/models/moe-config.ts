@@ -54,7 +54,11 @@ export interface SparseLayers {
 
 export const sparseLayerFields = {
   decoder_sparse_step: z.int().positive().max(10_000).default(1),
-  mlp_only_layers: z.array(layerNumber).max(10_000).nullish(),
+  mlp_only_layers: z
+    .array(layerNumber)
+    .max(10_000)
+    .nullish()
+    .transform(layers => layers ?? []),
 }
 
 export function isSparseLayer(

@@ -58,7 +58,7 @@ export interface NllbMoeConfig extends EncoderDecoderConfig {
 const layers = layerNumber.max(1000)
 const coefficient = z.number().nonnegative()
 
-const fields = z.looseObject({
+const fields = z.object({
   vocab_size: width.default(128_112),
   d_model: width.default(1024),
   encoder_layers: layers.min(1).default(12),
@@ -221,42 +221,11 @@ function sparseLayers(config: NllbMoeConfig, side: Side): number {
 function parseConfig(json: unknown, source: string): NllbMoeConfig {
   refuseUnsupported(json, fixed, source)
   const parsed = check(fields, json, source)
-  const { d_model, encoder_attention_heads: heads, decoder_attention_heads } = parsed
+  const { d_model, encoder_attention_heads: heads } = parsed
   refuseUnsupported(parsed, { decoder_attention_heads: [heads] }, source)
   refuseUnsupported({ d_model: d_model % (2 * heads) }, { d_model: [0] }, source)
-  return {
-    model_type: 'nllb-moe',
-    vocab_size: parsed.vocab_size,
-    d_model,
-    encoder_layers: parsed.encoder_layers,
-    decoder_layers: parsed.decoder_layers,
-    encoder_attention_heads: heads,
-    decoder_attention_heads,
-    encoder_ffn_dim: parsed.encoder_ffn_dim,
-    decoder_ffn_dim: parsed.decoder_ffn_dim,
-    encoder_sparse_step: parsed.encoder_sparse_step,
-    decoder_sparse_step: parsed.decoder_sparse_step,
-    num_experts: parsed.num_experts,
-    expert_capacity: parsed.expert_capacity,
-    moe_eval_capacity_token_fraction: parsed.moe_eval_capacity_token_fraction,
-    moe_token_dropout: parsed.moe_token_dropout,
-    second_expert_policy: parsed.second_expert_policy,
-    normalize_router_prob_before_dropping: parsed.normalize_router_prob_before_dropping,
-    batch_prioritized_routing: parsed.batch_prioritized_routing,
-    router_bias: parsed.router_bias,
-    router_ignore_padding_tokens: parsed.router_ignore_padding_tokens,
-    activation_function: activationOf(parsed.activation_function, source),
-    scale_embedding: parsed.scale_embedding,
-    max_position_embeddings: parsed.max_position_embeddings,
-    init_std: parsed.init_std,
-    router_aux_loss_coef: parsed.router_aux_loss_coef,
-    router_z_loss_coef: parsed.router_z_loss_coef,
-    tie_word_embeddings: parsed.tie_word_embeddings,
-    pad_token_id: parsed.pad_token_id,
-    bos_token_id: parsed.bos_token_id,
-    eos_token_id: parsed.eos_token_id,
-    decoder_start_token_id: parsed.decoder_start_token_id,
-  }
+  const activation_function = activationOf(parsed.activation_function, source)
+  return { model_type: 'nllb-moe', ...parsed, activation_function }
 }
 
 function parameterShapes(config: NllbMoeConfig): ParameterShapes {

@@ -6,14 +6,14 @@ import { Attention } from '../nn/index.ts'
 import {
   type Architecture,
   decoderShapes,
-  gatedExpertShapes,
   groupedAttentionShapes,
   type ParameterShapes,
   projectionNames,
   publishedPieces,
+  routedExpertShapes,
 } from './architecture.ts'
 import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { CausalLM } from './decoder.ts'
+import { attentionSizes, CausalLM } from './decoder.ts'
 import { describeExperts, expertCount, refuseTooManyChosen } from './moe-config.ts'
 
 export interface OlmoeConfig extends DecoderConfig {
@@ -35,7 +35,7 @@ const defaults: DecoderDefaults = {
   fixed: { sliding_window: [null] },
 }
 
-const moeFields = z.looseObject({
+const moeFields = z.object({
   num_experts: expertCount.default(64),
   num_experts_per_tok: z.int().positive().default(8),
   norm_topk_prob: z.boolean().default(false),
@@ -49,10 +49,7 @@ export class OlmoeForCausalLM extends CausalLM {
     super(config, {
       attention: () =>
         new Attention({
-          hiddenSize,
-          numHeads: config.num_attention_heads,
-          numKeyValueHeads: config.num_key_value_heads,
-          headDim: config.head_dim,
+          ...attentionSizes(config),
           bias: config.attention_bias ? 'all' : 'none',
           queryKeyNorm: { of: 'all heads', eps: config.rms_norm_eps },
           clip: config.clip_qkv,
@@ -83,21 +80,9 @@ export const olmoe: Architecture<OlmoeConfig> = {
 }
 
 function parseConfig(json: unknown, source: string): OlmoeConfig {
-  const { num_experts, num_experts_per_tok, norm_topk_prob, clip_qkv, router_aux_loss_coef } = check(
-    moeFields,
-    json,
-    source,
-  )
-  refuseTooManyChosen(num_experts_per_tok, num_experts, 'num_experts', source)
-  return {
-    model_type: 'olmoe',
-    ...parseDecoderConfig(json, source, defaults),
-    num_experts,
-    num_experts_per_tok,
-    norm_topk_prob,
-    clip_qkv,
-    router_aux_loss_coef,
-  }
+  const fields = check(moeFields, json, source)
+  refuseTooManyChosen(fields.num_experts_per_tok, fields.num_experts, 'num_experts', source)
+  return { model_type: 'olmoe', ...parseDecoderConfig(json, source, defaults), ...fields }
 }
 
 function parameterShapes(config: OlmoeConfig): ParameterShapes {
@@ -107,8 +92,7 @@ function parameterShapes(config: OlmoeConfig): ParameterShapes {
     queryKeyNorm: 'all heads',
   })
   const feedForward = () => ({
-    'mlp.gate.weight': [experts, hidden],
-    ...gatedExpertShapes('mlp.experts.', experts, hidden, intermediate_size),
+    ...routedExpertShapes(experts, hidden, intermediate_size),
   })
   return decoderShapes(config, feedForward, { attention })
 }

@@ -6,13 +6,13 @@ import { Attention, LayerNorm } from '../nn/index.ts'
 import {
   type Architecture,
   decoderShapes,
-  gatedExpertShapes,
   groupedAttentionShapes,
   type ParameterShapes,
   publishedPieces,
+  routedExpertShapes,
 } from './architecture.ts'
 import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { CausalLM } from './decoder.ts'
+import { attentionSizes, CausalLM } from './decoder.ts'
 import { mixtralNames } from './mixtral.ts'
 import { describeExperts, expertCount } from './moe-config.ts'
 
@@ -36,7 +36,7 @@ const defaults: DecoderDefaults = {
   sliding_window: null,
 }
 
-const moeFields = z.looseObject({
+const moeFields = z.object({
   num_local_experts: expertCount.min(2).default(16),
   num_experts_per_tok: z.literal(2).default(2),
   router_jitter_noise: z.number().nonnegative().default(0.01),
@@ -51,10 +51,7 @@ export class PhimoeForCausalLM extends CausalLM {
     super(config, {
       attention: () =>
         new Attention({
-          hiddenSize,
-          numHeads: config.num_attention_heads,
-          numKeyValueHeads: config.num_key_value_heads,
-          headDim: config.head_dim,
+          ...attentionSizes(config),
           bias: config.attention_bias ? 'all' : 'none',
         }),
       norm: () => new LayerNorm(hiddenSize, config.rms_norm_eps),
@@ -83,24 +80,14 @@ export const phimoe: Architecture<PhimoeConfig> = {
 
 function parseConfig(json: unknown, source: string): PhimoeConfig {
   const fields = check(moeFields, json, source)
-  return {
-    model_type: 'phimoe',
-    ...parseDecoderConfig(json, source, defaults),
-    num_local_experts: fields.num_local_experts,
-    num_experts_per_tok: fields.num_experts_per_tok,
-    router_jitter_noise: fields.router_jitter_noise,
-    input_jitter_noise: fields.input_jitter_noise,
-    lm_head_bias: fields.lm_head_bias,
-    router_aux_loss_coef: fields.router_aux_loss_coef,
-  }
+  return { model_type: 'phimoe', ...parseDecoderConfig(json, source, defaults), ...fields }
 }
 
 function parameterShapes(config: PhimoeConfig): ParameterShapes {
   const { hidden_size: hidden, num_local_experts: experts, intermediate_size } = config
   const attention = groupedAttentionShapes(config, { bias: config.attention_bias ? 'all' : 'none' })
   const feedForward = () => ({
-    'mlp.gate.weight': [experts, hidden],
-    ...gatedExpertShapes('mlp.experts.', experts, hidden, intermediate_size),
+    ...routedExpertShapes(experts, hidden, intermediate_size),
   })
   return decoderShapes(config, feedForward, { attention, normBias: true, headBias: config.lm_head_bias })
 }

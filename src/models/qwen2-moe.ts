@@ -6,15 +6,15 @@ import { Attention, GatedMlp } from '../nn/index.ts'
 import {
   type Architecture,
   decoderShapes,
-  gatedExpertShapes,
   gatedMlpShapes,
   groupedAttentionShapes,
   type ParameterShapes,
   projectionNames,
   publishedPieces,
+  routedExpertShapes,
 } from './architecture.ts'
 import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { CausalLM, type FeedForward } from './decoder.ts'
+import { attentionSizes, CausalLM, type FeedForward } from './decoder.ts'
 import {
   describeExperts,
   expertCount,
@@ -52,8 +52,7 @@ const defaults: DecoderDefaults = {
   fixed: { attention_bias: [false] },
 }
 
-const moeFields = z.looseObject({
-  num_hidden_layers: z.int().positive().max(10_000),
+const moeFields = z.object({
   num_experts: expertCount.default(60),
   num_experts_per_tok: z.int().positive().default(4),
   moe_intermediate_size: width.default(1408),
@@ -72,10 +71,7 @@ export class Qwen2MoeForCausalLM extends CausalLM {
     super(config, {
       attention: () =>
         new Attention({
-          hiddenSize: config.hidden_size,
-          numHeads: config.num_attention_heads,
-          numKeyValueHeads: config.num_key_value_heads,
-          headDim: config.head_dim,
+          ...attentionSizes(config),
           bias: config.qkv_bias ? 'inputs' : 'none',
         }),
       window: layer => windowOfType(config, layer),
@@ -134,18 +130,9 @@ function parseConfig(json: unknown, source: string): Qwen2MoeConfig {
   return {
     model_type: 'qwen2_moe',
     ...decoder,
+    ...fields,
     sliding_window: fields.use_sliding_window ? decoder.sliding_window : null,
-    num_experts: fields.num_experts,
-    num_experts_per_tok: fields.num_experts_per_tok,
-    moe_intermediate_size: fields.moe_intermediate_size,
-    shared_expert_intermediate_size: fields.shared_expert_intermediate_size,
-    norm_topk_prob: fields.norm_topk_prob,
-    qkv_bias: fields.qkv_bias,
     layer_types: layerTypesOf(fields.layer_types, decoder.num_hidden_layers, byDefault, source),
-    use_sliding_window: fields.use_sliding_window,
-    decoder_sparse_step: fields.decoder_sparse_step,
-    mlp_only_layers: fields.mlp_only_layers ?? [],
-    router_aux_loss_coef: fields.router_aux_loss_coef,
   }
 }
 
@@ -157,8 +144,7 @@ function parameterShapes(config: Qwen2MoeConfig): ParameterShapes {
     layer => {
       if (!isSparseLayer(config, layer)) return gatedMlpShapes('mlp.', hidden, config.intermediate_size)
       return {
-        'mlp.gate.weight': [experts, hidden],
-        ...gatedExpertShapes('mlp.experts.', experts, hidden, config.moe_intermediate_size),
+        ...routedExpertShapes(experts, hidden, config.moe_intermediate_size),
         ...gatedMlpShapes('mlp.shared_expert.', hidden, config.shared_expert_intermediate_size),
         'mlp.shared_expert_gate.weight': [1, hidden],
       }

@@ -6,15 +6,15 @@ import { Attention, GatedMlp } from '../nn/index.ts'
 import {
   type Architecture,
   decoderShapes,
-  gatedExpertShapes,
   gatedMlpShapes,
   groupedAttentionShapes,
   type ParameterShapes,
   projectionNames,
   publishedPieces,
+  routedExpertShapes,
 } from './architecture.ts'
 import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { CausalLM } from './decoder.ts'
+import { attentionSizes, CausalLM } from './decoder.ts'
 import {
   describeExperts,
   expertCount,
@@ -43,7 +43,7 @@ const defaults: DecoderDefaults = {
   sliding_window: 4096,
 }
 
-const moeFields = z.looseObject({
+const moeFields = z.object({
   /** transformers 5 saves the number of experts as num_local_experts; published files have num_experts. */
   num_experts: expertCount.optional(),
   num_local_experts: expertCount.optional(),
@@ -61,10 +61,7 @@ export class Qwen3MoeForCausalLM extends CausalLM {
     super(config, {
       attention: () =>
         new Attention({
-          hiddenSize,
-          numHeads: config.num_attention_heads,
-          numKeyValueHeads: config.num_key_value_heads,
-          headDim: config.head_dim,
+          ...attentionSizes(config),
           bias: config.attention_bias ? 'all' : 'none',
           queryKeyNorm: { of: 'head', eps: config.rms_norm_eps },
         }),
@@ -111,15 +108,9 @@ function parseConfig(json: unknown, source: string): Qwen3MoeConfig {
   return {
     model_type: 'qwen3_moe',
     ...decoder,
+    ...fields,
     sliding_window: fields.use_sliding_window ? decoder.sliding_window : null,
     num_experts: experts,
-    num_experts_per_tok: fields.num_experts_per_tok,
-    moe_intermediate_size: fields.moe_intermediate_size,
-    norm_topk_prob: fields.norm_topk_prob,
-    use_sliding_window: fields.use_sliding_window,
-    decoder_sparse_step: fields.decoder_sparse_step,
-    mlp_only_layers: fields.mlp_only_layers ?? [],
-    router_aux_loss_coef: fields.router_aux_loss_coef,
   }
 }
 
@@ -134,8 +125,7 @@ function parameterShapes(config: Qwen3MoeConfig): ParameterShapes {
     layer =>
       isSparseLayer(config, layer)
         ? {
-            'mlp.gate.weight': [experts, hidden],
-            ...gatedExpertShapes('mlp.experts.', experts, hidden, config.moe_intermediate_size),
+            ...routedExpertShapes(experts, hidden, config.moe_intermediate_size),
           }
         : gatedMlpShapes('mlp.', hidden, config.intermediate_size),
     { attention },

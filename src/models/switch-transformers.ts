@@ -41,7 +41,7 @@ export interface SwitchTransformersConfig extends EncoderDecoderConfig {
 const layers = layerNumber.max(1000)
 const coefficient = z.number().nonnegative()
 
-const fields = z.looseObject({
+const fields = z.object({
   vocab_size: width.default(32_128),
   d_model: width.default(768),
   d_kv: width.default(64),
@@ -166,32 +166,9 @@ function parseConfig(json: unknown, source: string): SwitchTransformersConfig {
   const { num_decoder_layers, dense_act_fn, ...rest } = check(fields, json, source)
   return {
     model_type: 'switch_transformers',
-    vocab_size: rest.vocab_size,
-    d_model: rest.d_model,
-    d_kv: rest.d_kv,
-    d_ff: rest.d_ff,
-    num_layers: rest.num_layers,
+    ...rest,
     num_decoder_layers: num_decoder_layers ?? rest.num_layers,
-    num_sparse_encoder_layers: rest.num_sparse_encoder_layers,
-    num_sparse_decoder_layers: rest.num_sparse_decoder_layers,
-    num_heads: rest.num_heads,
-    num_experts: rest.num_experts,
-    expert_capacity: rest.expert_capacity,
-    router_bias: rest.router_bias,
-    router_jitter_noise: rest.router_jitter_noise,
-    router_ignore_padding_tokens: rest.router_ignore_padding_tokens,
-    relative_attention_num_buckets: rest.relative_attention_num_buckets,
-    relative_attention_max_distance: rest.relative_attention_max_distance,
-    layer_norm_epsilon: rest.layer_norm_epsilon,
     dense_act_fn: activationOf(dense_act_fn, source),
-    initializer_factor: rest.initializer_factor,
-    router_aux_loss_coef: rest.router_aux_loss_coef,
-    router_z_loss_coef: rest.router_z_loss_coef,
-    tie_word_embeddings: rest.tie_word_embeddings,
-    pad_token_id: rest.pad_token_id,
-    bos_token_id: rest.bos_token_id,
-    eos_token_id: rest.eos_token_id,
-    decoder_start_token_id: rest.decoder_start_token_id,
   }
 }
 
