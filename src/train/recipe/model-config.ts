@@ -13,6 +13,7 @@ import {
   SwitchyardMoeForMaskedLM,
 } from '../../models/index.ts'
 import { ownLossCoefficients, type RouterConfig, routerSchema, tokensChoose } from '../../moe/index.ts'
+import { initialize } from './initialize.ts'
 import { hasExpertLayers, type Recipe } from './schema.ts'
 
 /** What a corpus decides about a model. */
@@ -118,6 +119,12 @@ function layersOf(model: Recipe['model']): number[] {
 
 /** A fresh model of a resolved recipe. */
 export function createModel(recipe: Recipe, config: ModelConfig): LanguageModel {
+  const model = construct(recipe, config)
+  initialize(model, recipe.init, recipe.seed)
+  return model
+}
+
+function construct(recipe: Recipe, config: ModelConfig): LanguageModel {
   const dispatch = recipe.dispatch ?? { kind: 'dropless' }
   switch (config.model_type) {
     case 'mistral':

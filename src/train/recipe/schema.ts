@@ -7,6 +7,7 @@ import { routerSchema } from '../../moe/index.ts'
 import { lossesSchema } from '../objective.ts'
 import { groupsSchema } from '../optimizer/groups.ts'
 import { scheduleSchema } from '../schedule.ts'
+import { initSchema } from './initialize.ts'
 
 const count = z.int().positive()
 const every = z.int().nonnegative()
@@ -114,6 +115,8 @@ export const recipeSchema = z.strictObject({
   /** bf16: mixed precision on CUDA; a CPU computes in f32 all the same. */
   dtype: z.enum(['f32', 'bf16']).default('f32'),
   model: modelSchema,
+  /** How weights start. */
+  init: initSchema.prefault({}),
   router: routerSchema.optional(),
   dispatch: dispatchSchema.optional(),
   losses: lossesSchema.prefault({}),
