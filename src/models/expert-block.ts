@@ -26,7 +26,11 @@ const count = z.int().positive()
 /** What the experts of a layer are. */
 export const expertsSchema = kinds(
   /** Gated feed-forwards of intermediate_size behind a router. */
-  z.strictObject({ kind: z.literal('gated') }),
+  z.strictObject({
+    kind: z.literal('gated'),
+    /** Rate of dropout on the experts' hidden units while training (Switch: 0.4 in fine-tuning). */
+    dropout: z.number().min(0).lt(1).default(0),
+  }),
   /** Single neurons, retrieved by product keys; see PeerOptions. */
   z.strictObject({
     kind: z.literal('peer'),
@@ -72,10 +76,10 @@ export function expertBlock(config: ExpertBlockConfig): ExpertBlock {
   const { experts, router } = config
   if (experts.kind === 'peer') return peerBlock(config, experts)
   invariant(router, 'checkExperts() refuses gated experts without a router')
-  return routedBlock(config, router)
+  return routedBlock(config, router, experts.dropout)
 }
 
-function routedBlock(config: ExpertBlockConfig, router: RouterConfig): ExpertBlock {
+function routedBlock(config: ExpertBlockConfig, router: RouterConfig, dropout: number): ExpertBlock {
   const { hidden_size: hidden, intermediate_size: width, num_local_experts: experts } = config
   const sizes: RouterSizes = { hiddenSize: hidden, numExperts: experts, vocabSize: config.vocab_size }
   const shared = config.shared_intermediate_size
@@ -83,7 +87,11 @@ function routedBlock(config: ExpertBlockConfig, router: RouterConfig): ExpertBlo
   return {
     make: dispatch => {
       const gate = createRouter(router, sizes)
-      const layer = new MoeLayer(gate, new GatedExperts({ ...sizes, intermediateSize: width }), dispatch)
+      const layer = new MoeLayer(
+        gate,
+        new GatedExperts({ ...sizes, intermediateSize: width, dropout }),
+        dispatch,
+      )
       return shared > 0 ? withSharedExpert(layer, { hiddenSize: hidden, intermediateSize: shared }) : layer
     },
     shapes: {

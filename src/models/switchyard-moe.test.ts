@@ -167,3 +167,19 @@ test('PEER is a part of its own in what inspect shows', () => {
     parts: { router: 2 * 6 * 16 + 2 * 10 * 3, experts: 2 * 100 * 16 },
   })
 })
+
+test('dropout inside experts varies training, leaves evaluation alone, and is saved', () => {
+  const config = configOf({ kind: 'top-k' }, { experts: { kind: 'gated', dropout: 0.4 } })
+  using model = new SwitchyardMoeForCausalLM(config)
+  noGrad(() => {
+    for (const parameter of model.parameters()) if (parameter.ndim > 1) parameter.mul_(5)
+  })
+  const ids = randint(3, 50, [1, 6], { seed: 3 })
+  const difference = (): number =>
+    tidy(() => model.forward(ids).logits.sub(model.forward(ids).logits).abs().max().item())
+  model.train()
+  expect(difference()).toBeGreaterThan(1e-4)
+  model.eval()
+  expect(difference()).toBe(0)
+  expect(config.experts).toEqual({ kind: 'gated', dropout: 0.4 })
+})
