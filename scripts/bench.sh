@@ -18,6 +18,15 @@ if ! has_torch "${PYTHON:-/usr/bin/python3}" && command -v apt-get >/dev/null 2>
   $as_root apt-get install -y -qq --no-install-recommends python3-torch >/dev/null || echo "bench: could not; going on without it"
 fi
 
+# The router shoot-out's own text; recipes/router-shootout.yaml says what it is.
+prepare_shootout() {
+  [ -e data/shootout/corpus.json ] && return
+  echo "bench: preparing data/shootout, the text of router-shootout"
+  npm run --silent build
+  node dist/cli/main.js data prepare --domains en,code,fr --size 8MB --validation 0.05 --tokenizer bpe:2048 --out data/shootout
+}
+
 for name in ${*:-start-up op-call train-step step-parts moe-layer dequant load}; do
+  [ "$name" = router-shootout ] && prepare_shootout
   node --import tsx "benchmarks/$name.ts"
 done
