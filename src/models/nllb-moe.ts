@@ -1,6 +1,7 @@
 // NLLB-MoE (arXiv:2207.04672): a translation model with fairseq's top-2 experts in every n-th layer.
 
 import { z } from 'zod'
+import { ConfigError } from '../errors.ts'
 import {
   type DispatchOptions,
   type LayerContext,
@@ -223,7 +224,10 @@ function parseConfig(json: unknown, source: string): NllbMoeConfig {
   const parsed = check(fields, json, source)
   const { d_model, encoder_attention_heads: heads } = parsed
   refuseUnsupported(parsed, { decoder_attention_heads: [heads] }, source)
-  refuseUnsupported({ d_model: d_model % (2 * heads) }, { d_model: [0] }, source)
+  if (d_model % (2 * heads) !== 0)
+    throw new ConfigError(`d_model ${d_model} is not divisible by twice the ${heads} attention heads`, {
+      path: source,
+    })
   const activation_function = activationOf(parsed.activation_function, source)
   return { model_type: 'nllb-moe', ...parsed, activation_function }
 }

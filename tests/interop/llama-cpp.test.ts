@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
-import { byteTokenizerFiles } from '../../src/data/index.ts'
+import { byteTokenizerFiles, loadTokenizer, trainBpe } from '../../src/data/index.ts'
 import { type GgmlTypeName, ggmlTypes, readGgufHeader, writeGguf } from '../../src/formats/index.ts'
 import {
   architectureOf,
@@ -218,6 +218,39 @@ function withRandomExperts(from: string, type: GgmlTypeName): string {
 }
 
 describe.skipIf(!isThere)('llama.cpp', () => {
+  test('a tokenizer that was trained here gives the same ids there', async () => {
+    const folder = join(scratch, 'tokens')
+    mkdirSync(folder)
+    const sample = fileURLToPath(new URL('../../samples', import.meta.url))
+    const text = ['bible', 'es', 'code']
+      .map(name => readFileSync(join(sample, `${name}.jsonl`), 'utf8'))
+      .join('\n')
+    writeFileSync(join(folder, 'tokenizer.json'), await trainBpe(text.split('\n'), { vocabSize: 1000 }))
+    writeFileSync(join(folder, 'tokenizer_config.json'), byteTokenizerFiles()['tokenizer_config.json'] ?? '')
+    const tokenizer = loadTokenizer(join(folder, 'tokenizer.json'))
+    const config = parseModelConfig(
+      { model_type: 'mixtral', ...configs.mixtral, vocab_size: tokenizer.vocabSize },
+      'tokens',
+    )
+    saveModel(folder, architectureOf(config).create(config), config)
+    const file = join(scratch, 'tokens.gguf')
+    const metadata = tokenizerMetadata(folder, tokenizer.vocabSize)
+    writeGgufModel(openSource(folder), file, {
+      rules: parseTypeRules('f16', ''),
+      name: 'tokens',
+      tokenizer: metadata,
+    })
+    const texts = [
+      'In the beginning',
+      'func main() {\n\tx := 12345\n}',
+      "it's  n't\n\n  \u00e9t\u00e9 \u65e5\u672c\u8a9e \ud83c\udf89",
+      ' leading',
+    ]
+    const input = JSON.stringify({ model: file, texts })
+    const output = execFileSync(process.execPath, [join(here, 'llama.mjs')], { input })
+    expect(JSON.parse(output.toString())).toEqual(await tokenizer.encodeBatch(texts))
+  })
+
   test.each(Object.keys(scales) as GgmlTypeName[])('%s: our reading of random blocks agrees', type => {
     const file = withRandomExperts(writeAs(randomModel('mixtral').folder, 'f32'), type)
     const ours = loadModel(file).model

@@ -1,9 +1,10 @@
 // llama.cpp on one model: reads a request as JSON from stdin, writes the answer as JSON to stdout.
 //   { model, prompts: [[ids]], tokens } -> [{ ids: greedy ids, probabilities: of the first new token, by id }]
+//   { model, texts: [text] } -> [[ids]], without begin and end tokens
 import { readFileSync } from 'node:fs'
 import { getLlama, LlamaLogLevel } from 'node-llama-cpp'
 
-const { model: modelPath, prompts, tokens } = JSON.parse(readFileSync(0, 'utf8'))
+const { model: modelPath, prompts = [], tokens, texts } = JSON.parse(readFileSync(0, 'utf8'))
 const llama = await getLlama({
   build: 'never',
   gpu: false,
@@ -11,6 +12,10 @@ const llama = await getLlama({
   logLevel: process.env.LLAMA_LOG ? LlamaLogLevel.debug : LlamaLogLevel.error,
 })
 const model = await llama.loadModel({ modelPath, gpuLayers: 0, useMmap: true })
+if (texts) {
+  process.stdout.write(JSON.stringify(texts.map(text => model.tokenize(text, false, 'trimLeadingSpace'))))
+  process.exit(0)
+}
 const answers = []
 for (const prompt of prompts) {
   // Keys and values in f32 too: in the usual f16 they would be rounded, and near ties decided otherwise.

@@ -54,7 +54,11 @@ export function convertCommand(): Command {
         .choices(['published', 'stacked'])
         .default('published'),
     )
-    .option('--shard-size <size>', 'most bytes of one file of a folder', sizeOf('--shard-size'), 5e9)
+    .addOption(
+      new Option('--shard-size <size>', 'most bytes of one file of a folder')
+        .argParser(sizeOf('--shard-size'))
+        .default(5e9, '5GB'),
+    )
     .option('--no-tokenizer', 'leave the tokenizer out')
     .option('--name <name>', "the model's name in a GGUF file (default: of the folder)")
     .option('--json', 'print JSON')

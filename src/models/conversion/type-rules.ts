@@ -32,13 +32,13 @@ export function parseTypeRules(text: string, path: string): TypeRules {
     dense: 'F16',
     head: 'F16',
   }
-  const parts = text.split(',').map(part => part.trim().split('='))
-  for (const [first = '', second] of parts.filter(part => part.length === 1)) {
-    const type = typeNamed(first, path)
+  const parts = text.split(',').map(part => part.trim())
+  for (const part of parts.filter(part => !part.includes('='))) {
+    const type = typeNamed(part, path)
     for (const role of tensorRoles) if (role !== 'router') rules[role] = type
-    void second
   }
-  for (const [role = '', name = ''] of parts.filter(part => part.length === 2)) {
+  for (const part of parts.filter(part => part.includes('='))) {
+    const [role = '', name = ''] = part.split('=')
     if (!(tensorRoles as readonly string[]).includes(role))
       throw new ConfigError(`'${role}' is not one of ${tensorRoles.join(', ')}`, { path })
     rules[role as TensorRole] = typeNamed(name, path)

@@ -25,8 +25,8 @@ export function isGgufFile(path: string): boolean {
 
 export function openGguf(path: string): ModelSource {
   const parts = readParts(path)
-  const [first] = parts.values() as unknown as [GgufHeader]
-  const meta = new MetadataReader(path, first.metadata)
+  const [first] = [...parts.values()]
+  const meta = new MetadataReader(path, first?.metadata ?? new Map())
   const architecture = ggufArchitectureNamed(meta.architecture, path)
   const tensors = ggufTensors(parts)
   const embedding = tensors.get('token_embd.weight')
