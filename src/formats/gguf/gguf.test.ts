@@ -84,6 +84,15 @@ test('property: what is written is read, whatever names, values, types and shape
   )
 })
 
+test('version 2 has the same layout', () => {
+  writeGguf(file, new Map([['key', { type: 'u32', value: 7 }]]), [])
+  const content = readFileSync(file)
+  content.writeUInt32LE(2, 4)
+  writeFileSync(file, content)
+  expect(readGgufHeader(file)).toMatchObject({ version: 2 })
+  expect(readGgufHeader(file).metadata.get('key')).toEqual({ type: 'u32', value: 7 })
+})
+
 test('a tensor that gives other bytes than its shape takes is refused, and nothing is left', () => {
   const short = { name: 'a', type: 'F32' as const, shape: [2], chunks: () => [new Uint8Array(4)] }
   expect(() => writeGguf(join(folder, 'short.gguf'), new Map(), [short])).toThrow(
