@@ -111,13 +111,12 @@ type Written = { bytes: number; tensors: number; what: string }
 type OnProgress = (fraction: number, tensor: string) => void
 
 async function asGguf(source: ModelSource, flags: Flags, onProgress: OnProgress): Promise<Written> {
-  const { isGgufFile, noTokenizer, parseTypeRules, tokenizerMetadata, writeGgufModel } = await import(
+  const { noTokenizer, parseTypeRules, tokenizerMetadata, writeGgufModel } = await import(
     '../../models/index.ts'
   )
   const rules = parseTypeRules(flags.type ?? 'f16', '--type')
   const { vocab_size } = source.config
-  const tokenizer =
-    flags.tokenizer && !isGgufFile(source.path) ? tokenizerMetadata(source.path, vocab_size) : noTokenizer
+  const tokenizer = flags.tokenizer ? tokenizerMetadata(source.path, vocab_size) : noTokenizer
   const name = flags.name ?? basename(resolve(source.path))
   const { types, ...written } = writeGgufModel(source, flags.out, { rules, name, tokenizer, onProgress })
   const what = Object.entries(types).map(([type, tensors]) => `${tensors} ${type}`)

@@ -302,6 +302,13 @@ describe('tokenizers in GGUF', () => {
     })
     await expectSameIds(folder, file)
     expect(chatTemplateOf(file)).toBe('{{ messages[0].content }}')
+    const again = join(mkdtempSync(join(scratch, 'alone-')), 'again.gguf')
+    writeGgufModel(openSource(file), again, {
+      rules: f32,
+      name: 'x',
+      tokenizer: tokenizerMetadata(file, vocab_size),
+    })
+    await expectSameIds(folder, again)
     const back = join(scratch, 'bytes-back')
     mkdirSync(back)
     copyTokenizer(file, back)

@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import type { SpecialIds } from '../../data/index.ts'
 import { loadTokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
-import type { GgufMetadata } from '../../formats/index.ts'
+import { type GgufMetadata, readGgufHeader } from '../../formats/index.ts'
 import { chatTemplateOf } from '../chat-template.ts'
 import { readJson } from '../folder.ts'
+import { isGgufFile } from './open.ts'
 import { preTokenizerName } from './pre-tokenizers.ts'
 import { type TokenizerJson, tokenTypes } from './tokenizer-json.ts'
 
@@ -17,12 +18,22 @@ export const noTokenizer: GgufMetadata = new Map([
 ])
 
 /**
- * Metadata of the tokenizer in a model folder; noTokenizer where there is none.
+ * Metadata of the tokenizer of a model folder or GGUF file; noTokenizer where there is none.
  *
+ * @param path a GGUF file's own metadata are taken as they are
  * @param vocabSize rows of the model's embedding; tokens that the tokenizer does not have are unused
  * @throws ConfigError for a kind of tokenizer that GGUF has no name for
  */
-export function tokenizerMetadata(folder: string, vocabSize: number): GgufMetadata {
+export function tokenizerMetadata(path: string, vocabSize: number): GgufMetadata {
+  return isGgufFile(path) ? ownMetadata(path) : folderMetadata(path, vocabSize)
+}
+
+function ownMetadata(file: string): GgufMetadata {
+  const entries = [...readGgufHeader(file).metadata].filter(([key]) => key.startsWith('tokenizer.'))
+  return entries.length > 0 ? new Map(entries) : noTokenizer
+}
+
+function folderMetadata(folder: string, vocabSize: number): GgufMetadata {
   const file = join(folder, 'tokenizer.json')
   if (!existsSync(file)) return noTokenizer
   const json = readJson(file) as TokenizerJson
