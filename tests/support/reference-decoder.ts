@@ -1,8 +1,9 @@
 // Every decoder-only architecture written out in plain numbers, one token and one head at a time: slow, obvious, and with
 // nothing of ours in it but the config and the weights. What recorded logits do not exercise is held to this.
+// One thing is libtorch's: cosines and sines of angles in f32, which no rounding of exact ones gives to the last bit.
 import type { ModelConfig } from '../../src/models/index.ts'
 import type { RopeScaling } from '../../src/nn/index.ts'
-import type { Tensor } from '../../src/torch/index.ts'
+import { type Tensor, tensor } from '../../src/torch/index.ts'
 
 type Vector = number[]
 type Matrix = Vector[]
@@ -44,13 +45,13 @@ export function referenceLogits(
     return linear(hidden, `${name}.down_proj`)
   }
 
+  const rotated = Math.trunc(n('head_dim') * n('partial_rotary_factor', 1))
+  const { frequencies, scale: magnitude } = frequenciesOf(config, rotated, ids.length)
+  const turns = turnsOf(ids.length, frequencies, magnitude)
   const rotate = (x: Vector, position: number): Vector => {
-    const rotated = Math.trunc(n('head_dim') * n('partial_rotary_factor', 1))
-    const { frequencies, scale } = frequenciesOf(config, rotated, ids.length)
     const out = [...x]
     for (let i = 0; i < rotated / 2; i++) {
-      const angle = Math.fround(position * Math.fround(frequencies[i]!)) // models compute angles in f32
-      const [cos, sin] = [Math.cos(angle) * scale, Math.sin(angle) * scale]
+      const [cos, sin] = [turns.cos[position]![i]!, turns.sin[position]![i]!]
       const [a, b] = [x[i]!, x[i + rotated / 2]!]
       out[i] = a * cos - b * sin
       out[i + rotated / 2] = b * cos + a * sin
@@ -286,6 +287,15 @@ function erf(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * total
 }
 
+/** Cosines and sines times `scale` of every position's angles, all in f32 as in models of any type: [T][R / 2]. */
+function turnsOf(length: number, frequencies: Vector, scale: number): { cos: Matrix; sin: Matrix } {
+  const angles = Array.from({ length }, (_, t) => frequencies.map(f => t * Math.fround(f)))
+  const f32 = tensor(angles, { dtype: 'f32' })
+  const scaled = (turns: Tensor): Matrix =>
+    (turns.double().tolist() as Matrix).map(row => row.map(v => Math.fround(v * Math.fround(scale))))
+  return { cos: scaled(f32.cos()), sin: scaled(f32.sin()) }
+}
+
 /** The rotary rules that the tests use, as modeling_rope_utils.py has them. */
 function frequenciesOf(
   config: Fields,
@@ -296,13 +306,34 @@ function frequenciesOf(
   const plain = Array.from({ length: rotated / 2 }, (_, i) => theta ** (-(2 * i) / rotated))
   const scaling = config.rope_scaling as RopeScaling
   if (scaling.rope_type === 'default') return { frequencies: plain, scale: 1 }
+  if (scaling.rope_type === 'linear') return { frequencies: plain.map(f => f / scaling.factor), scale: 1 }
+  if (scaling.rope_type === 'dynamic') {
+    const longer = Math.max(length / scaling.original_max_position_embeddings, 1)
+    const base = theta * (scaling.factor * longer - (scaling.factor - 1)) ** (rotated / (rotated - 2))
+    return { frequencies: plain.map((_, i) => base ** (-(2 * i) / rotated)), scale: 1 }
+  }
+  if (scaling.rope_type === 'llama3') {
+    const { low_freq_factor: low, high_freq_factor: high, original_max_position_embeddings: of } = scaling
+    const kept = plain
+      .map(f => ((of * f) / (2 * Math.PI) - low) / (high - low))
+      .map(v => Math.min(Math.max(v, 0), 1))
+    return {
+      frequencies: plain.map((f, i) => f * kept[i]! + (f / scaling.factor) * (1 - kept[i]!)),
+      scale: 1,
+    }
+  }
   if (scaling.rope_type === 'longrope') {
     const isLong = length > scaling.original_max_position_embeddings
     const factors = isLong ? scaling.long_factor : scaling.short_factor
     const scale = isLong ? scaling.long_mscale : scaling.short_mscale
-    return { frequencies: plain.map((f, i) => f / factors[i]!), scale: scale ?? 1 }
+    const stretch = Math.sqrt(
+      1 + Math.log(scaling.factor) / Math.log(scaling.original_max_position_embeddings),
+    )
+    return {
+      frequencies: plain.map((f, i) => f / factors[i]!),
+      scale: scale ?? scaling.attention_factor ?? (scaling.factor > 1 ? stretch : 1),
+    }
   }
-  if (scaling.rope_type !== 'yarn') throw new Error(`no reference for ${scaling.rope_type}`)
   const { factor, original_max_position_embeddings: original, beta_fast, beta_slow, truncate } = scaling
   const place = (turns: number): number =>
     (rotated * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta))
@@ -315,9 +346,7 @@ function frequenciesOf(
     return (f / factor) * ramp + f * (1 - ramp)
   })
   const magnitude = (mscale: number): number => 0.1 * mscale * Math.log(factor) + 1
-  const { mscale, mscale_all_dim } = scaling
-  return {
-    frequencies,
-    scale: mscale && mscale_all_dim ? magnitude(mscale) / magnitude(mscale_all_dim) : magnitude(1),
-  }
+  const { attention_factor, mscale, mscale_all_dim } = scaling
+  const own = mscale && mscale_all_dim ? magnitude(mscale) / magnitude(mscale_all_dim) : magnitude(1)
+  return { frequencies, scale: attention_factor ?? own }
 }
