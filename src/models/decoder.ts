@@ -300,8 +300,8 @@ export class LanguageModel extends Module {
     for (const { mlp } of this.model.layers) mlp.discard?.()
   }
 
-  /** Whether the matrix at a path starts normal, as HF has all of them. */
-  protected startsNormal(_path: string): boolean {
+  /** Whether the matrix at a path starts normal, as HF has all of them, or as its layer has it. */
+  startsNormal(_path: string): boolean {
     return true
   }
 

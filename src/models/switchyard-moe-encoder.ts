@@ -25,7 +25,7 @@ export class SwitchyardMoeForMaskedLM extends MaskedLM {
     super(config, { feedForward: expertLayers(config, dispatch) })
   }
 
-  protected override startsNormal(path: string): boolean {
+  override startsNormal(path: string): boolean {
     return !startsByItself(path)
   }
 }

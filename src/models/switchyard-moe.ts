@@ -59,7 +59,7 @@ export class SwitchyardMoeForCausalLM extends CausalLM {
     super(config, { feedForward: expertLayers(config, dispatch) })
   }
 
-  protected override startsNormal(path: string): boolean {
+  override startsNormal(path: string): boolean {
     return !startsByItself(path)
   }
 }

@@ -1,6 +1,12 @@
 import { expect, test } from 'vitest'
 import { expectClose } from '../../../tests/support/tensors.ts'
-import { type CausalLM, MixtralForCausalLM, parseModelConfig } from '../../models/index.ts'
+import {
+  architectureOf,
+  type CausalLM,
+  type LanguageModel,
+  MixtralForCausalLM,
+  parseModelConfig,
+} from '../../models/index.ts'
 import { manualSeed } from '../../torch/index.ts'
 import { initialize, initSchema } from './initialize.ts'
 
@@ -25,7 +31,7 @@ function model(experts: number, seed = 5): CausalLM {
   return made
 }
 
-const weights = (made: CausalLM, path: string) => {
+const weights = (made: LanguageModel, path: string) => {
   const found = made.stateDict().get(path)
   if (!found) throw new Error(`no ${path}`)
   return found.detach()
@@ -73,4 +79,32 @@ test('the seed decides, whatever was drawn before; norms and the embedding are l
   ).toBeGreaterThan(0.01)
   expect(weights(one, embedding).sub(weights(other, embedding)).abs().max().item()).toBeGreaterThan(0.01)
   expect(weights(one, 'model.norm.weight').mean().item()).toBe(1)
+})
+
+test.each([
+  ['noisy-top-k', {}, ['weight', 'noise_weight']],
+  ['hierarchical', { groups: 2 }, ['weight', 'noise_weight', 'primary_weight', 'primary_noise_weight']],
+])('%s keeps the zeros that its rule starts with, its experts do not', (kind, options, zeros) => {
+  const config = parseModelConfig(
+    {
+      model_type: 'switchyard_moe',
+      vocab_size: 64,
+      hidden_size: 16,
+      intermediate_size: 8,
+      num_hidden_layers: 1,
+      num_attention_heads: 2,
+      num_key_value_heads: 2,
+      num_local_experts: 4,
+      moe_layers: [0],
+      router: { kind, ...options },
+    },
+    'init',
+  )
+  const made = architectureOf(config).create(config)
+  const before = weights(made, 'model.layers.0.mlp.experts.down_proj').clone()
+  initialize(made as LanguageModel, truncated, 5)
+  for (const zero of zeros)
+    expect(weights(made, `model.layers.0.mlp.gate.${zero}`).abs().max().item()).toBe(0)
+  const after = weights(made, 'model.layers.0.mlp.experts.down_proj')
+  expect(after.sub(before).abs().max().item()).toBeGreaterThan(0.01)
 })

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { kinds } from '../../kinds.ts'
-import type { Module } from '../../nn/index.ts'
+import type { LanguageModel } from '../../models/index.ts'
 import { noGrad, rand, type Tensor, tidy } from '../../torch/index.ts'
 
 export const initSchema = kinds(
@@ -22,13 +22,14 @@ export type Init = z.infer<typeof initSchema>
 const isTable = (path: string): boolean => path === 'model.embed_tokens.weight'
 
 /**
- * Draws the weights of all matrices anew. An expert's depend on the seed, its parameter and its number alone: with more
+ * Draws the weights of matrices anew; the routers of our own types, and PEER, keep the start that is part of their rule, as
+ * the zeros of noisy top-k are. An expert's depend on the seed, its parameter and its number alone: with more
  * experts the first ones start as before.
  */
-export function initialize(model: Module, init: Init, seed: number): void {
+export function initialize(model: LanguageModel, init: Init, seed: number): void {
   if (init.kind === 'normal') return
   for (const [path, parameter] of model.namedParameters()) {
-    if (parameter.ndim < 2 || isTable(path)) continue
+    if (parameter.ndim < 2 || isTable(path) || !model.startsNormal(path)) continue
     const matrices = parameter.ndim > 2 ? parameter.size(0) : 1
     for (let i = 0; i < matrices; i++) {
       const std = Math.sqrt(init.scale / parameter.size(-1))
