@@ -15,16 +15,20 @@ const ids = [5, 17, 3, 60, 42, 42, 9, 33, 81, 12]
 /** Rotary rules, where the ten positions are more than the original text where that matters. */
 const rules = [
   { rope_type: 'linear', factor: 3 },
-  { rope_type: 'dynamic', factor: 2, original_max_position_embeddings: 6 },
-  { rope_type: 'dynamic', factor: 2, original_max_position_embeddings: 64 },
   {
     rope_type: 'llama3',
     factor: 8,
     low_freq_factor: 1,
     high_freq_factor: 4,
-    original_max_position_embeddings: 256,
+    original_max_position_embeddings: 128, // one of the four frequencies is on the ramp
   },
-  { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 64, attention_factor: 1.3 },
+  {
+    rope_type: 'yarn',
+    factor: 4,
+    beta_fast: 2, // the ramp starts within the four frequencies
+    original_max_position_embeddings: 64,
+    attention_factor: 1.3,
+  },
   {
     rope_type: 'longrope',
     factor: 4,
@@ -34,7 +38,16 @@ const rules = [
   },
 ].map(rule => ({ rope_parameters: { rope_theta: 10_000, ...rule } }))
 
-const changed = { ...variants, mixtral: [{ sliding_window: 3, tie_word_embeddings: true }, ...rules] }
+/** The dynamic rule's original text is max_position_embeddings, as in transformers. */
+const dynamic = [6, 64].map(max_position_embeddings => ({
+  max_position_embeddings,
+  rope_parameters: { rope_theta: 10_000, rope_type: 'dynamic', factor: 2 },
+}))
+
+const changed = {
+  ...variants,
+  mixtral: [{ sliding_window: 3, tie_word_embeddings: true }, ...rules, ...dynamic],
+}
 
 describe.each(Object.entries(changed))('%s', (name, changes) => {
   const file = fileURLToPath(new URL(`../../tests/fixtures/${name}/config.json`, import.meta.url))
