@@ -141,6 +141,29 @@ test('dropped tokens contribute nothing, the others what they do without capacit
   })
 })
 
+describe('a fixed number of slots', () => {
+  const shape = { tokens: 6, hidden: 8, width: 4, numExperts: 2, topK: 1 }
+  const x = randn([3, 6, 8], { dtype: 'f64', seed: 3 })
+
+  test('of each sequence: it gets what it gets alone', () => {
+    using layer = makeLayer(shape, 'gated')
+    layer.dispatch = { kind: 'fixed-capacity', slots: 2, per: 'sequence' }
+    const { y, served } = layer.forward(x)
+    // 6 tokens choose once among 2 experts with 2 slots: two of each sequence at least are dropped.
+    expect(served.indices.eq(-1).sum().item()).toBeGreaterThanOrEqual(3 * 2)
+    for (let b = 0; b < 3; b++) expectClose(y.narrow(0, b, 1), layer.forward(x.narrow(0, b, 1)).y, 1e-12)
+  })
+
+  test('of the batch: each expert takes its earliest tokens', () => {
+    using layer = makeLayer(shape, 'gated')
+    layer.dispatch = { kind: 'fixed-capacity', slots: 2, per: 'batch' }
+    const { routing, served } = layer.forward(x)
+    const taken = [0, 0]
+    const wanted = (routing.indices.flatten().tolist() as number[]).map(e => (taken[e]!++ < 2 ? e : -1))
+    expect(served.indices.flatten().tolist()).toEqual(wanted)
+  })
+})
+
 test('a router and experts of different numbers are refused', () => {
   const gate = new TopKRouter({ hiddenSize: 4, numExperts: 8, topK: 2 })
   const experts = new GatedExperts({ numExperts: 4, hiddenSize: 4, intermediateSize: 4 })

@@ -197,6 +197,7 @@ test('property: groups of tokens compete with their own only, and get what each 
           { policy },
         )
         expect(together.indices.narrow(0, g * groupSize, groupSize).tolist()).toEqual(alone.indices.tolist())
+        expectClose(together.weights.narrow(0, g * groupSize, groupSize), alone.weights, 0)
       }
     }),
     { numRuns: 60 },
