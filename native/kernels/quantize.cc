@@ -11,17 +11,18 @@
 
 #include "dequantize.h"
 #include "parallel.h"
+#include "simd.h"
 
 namespace switchyard {
 namespace {
 
 /** As JavaScript rounds: halves go up. */
-inline double roundUp(double value) { return std::floor(value + 0.5); }
+SWITCHYARD_INLINE double roundUp(double value) { return std::floor(value + 0.5); }
 
-inline double level(double value, double low, double high) { return std::min(std::max(roundUp(value), low), high); }
+SWITCHYARD_INLINE double level(double value, double low, double high) { return std::min(std::max(roundUp(value), low), high); }
 
 /** Writes the nearest half, ties to even, at most the largest; returns the number that it is. */
-double putHalf(uint8_t* bytes, double value) {
+SWITCHYARD_INLINE double putHalf(uint8_t* bytes, double value) {
   const double size = std::min(std::abs(value), 65504.0);
   int exponent = -14;
   if (size > 0) exponent = std::max(std::ilogb(size), -14);
@@ -33,20 +34,20 @@ double putHalf(uint8_t* bytes, double value) {
 }
 
 /** The number of largest size, with its sign. */
-double extremeOf(const float* x, int count) {
+SWITCHYARD_INLINE double extremeOf(const float* x, int count) {
   double extreme = 0;
   for (int i = 0; i < count; i++)
     if (std::abs(x[i]) > std::abs(extreme)) extreme = x[i];
   return extreme;
 }
 
-void encodeQ8_0(const float* x, uint8_t* block) {
+SWITCHYARD_INLINE void encodeQ8_0(const float* x, uint8_t* block) {
   const double d = putHalf(block, std::abs(extremeOf(x, 32)) / 127);
   for (int i = 0; i < 32; i++)
     block[2 + i] = static_cast<uint8_t>(static_cast<int8_t>(d == 0 ? 0 : level(x[i] / d, -127, 127)));
 }
 
-void encodeQ4_0(const float* x, uint8_t* block) {
+SWITCHYARD_INLINE void encodeQ4_0(const float* x, uint8_t* block) {
   const double d = putHalf(block, extremeOf(x, 32) / -8);
   const auto code = [&](float value) { return static_cast<int>(d == 0 ? 8 : level(value / d, -8, 7) + 8); };
   for (int i = 0; i < 16; i++) block[2 + i] = static_cast<uint8_t>(code(x[i]) | (code(x[16 + i]) << 4));
@@ -57,7 +58,7 @@ struct ScaleAndMin {
   double min;
 };
 
-double errorOf(const float* x, int count, const ScaleAndMin& fit, double most) {
+SWITCHYARD_INLINE double errorOf(const float* x, int count, const ScaleAndMin& fit, double most) {
   double error = 0;
   for (int i = 0; i < count; i++) {
     const double q = level(fit.scale == 0 ? 0 : (x[i] + fit.min) / fit.scale, 0, most);
@@ -67,7 +68,7 @@ double errorOf(const float* x, int count, const ScaleAndMin& fit, double most) {
   return error;
 }
 
-ScaleAndMin regress(const float* x, int count, double lowest, double inverse, double most) {
+SWITCHYARD_INLINE ScaleAndMin regress(const float* x, int count, double lowest, double inverse, double most) {
   double q1 = 0, q2 = 0, x1 = 0, xq = 0;
   for (int i = 0; i < count; i++) {
     const double q = level((x[i] - lowest) * inverse, 0, most);
@@ -85,7 +86,7 @@ ScaleAndMin regress(const float* x, int count, double lowest, double inverse, do
 }
 
 /** fitScaleAndMin() of fit.ts. */
-ScaleAndMin fitScaleAndMin(const float* x, int count, double most) {
+SWITCHYARD_INLINE ScaleAndMin fitScaleAndMin(const float* x, int count, double most) {
   double lowest = 0;
   for (int i = 0; i < count; i++) lowest = std::min<double>(lowest, x[i]);
   double highest = lowest;
@@ -105,7 +106,7 @@ ScaleAndMin fitScaleAndMin(const float* x, int count, double most) {
 }
 
 /** fitScale() of fit.ts. */
-double fitScale(const float* x, int count, double low, double high) {
+SWITCHYARD_INLINE double fitScale(const float* x, int count, double low, double high) {
   const double extreme = extremeOf(x, count);
   if (extreme == 0) return 0;
   double best = extreme / low, least = std::numeric_limits<double>::infinity();
@@ -132,7 +133,7 @@ double fitScale(const float* x, int count, double low, double high) {
   return best;
 }
 
-void encodeQ4_K(const float* x, uint8_t* block) {
+SWITCHYARD_INLINE void encodeQ4_K(const float* x, uint8_t* block) {
   std::array<ScaleAndMin, 8> fits;
   double largestScale = -std::numeric_limits<double>::infinity(), largestMin = largestScale;
   for (int j = 0; j < 8; j++) {
@@ -161,7 +162,7 @@ void encodeQ4_K(const float* x, uint8_t* block) {
   }
 }
 
-void encodeQ6_K(const float* x, uint8_t* block) {
+SWITCHYARD_INLINE void encodeQ6_K(const float* x, uint8_t* block) {
   std::array<double, 16> fits;
   double largest = -std::numeric_limits<double>::infinity();
   for (int j = 0; j < 16; j++) {
@@ -183,7 +184,7 @@ void encodeQ6_K(const float* x, uint8_t* block) {
   }
 }
 
-void encodeMXFP4(const float* x, uint8_t* block) {
+SWITCHYARD_INLINE void encodeMXFP4(const float* x, uint8_t* block) {
   static constexpr double sizes[] = {0, 1, 2, 3, 4, 6, 8, 12};
   const double largest = std::abs(extremeOf(x, 32));
   const int e = largest == 0 ? 0 : std::min(std::max(std::ilogb(largest) - 2 + 127, 0), 254);
@@ -199,18 +200,31 @@ void encodeMXFP4(const float* x, uint8_t* block) {
   for (int i = 0; i < 16; i++) block[1 + i] = static_cast<uint8_t>(code(x[i]) | (code(x[16 + i]) << 4));
 }
 
+// A function of its own for each type, so that each is compiled for every processor.
+#define SWITCHYARD_ENCODER(TYPE, VALUES, BYTES)                                                    \
+  SWITCHYARD_VECTORIZED                                                                            \
+  void encodeAll##TYPE(const float* values, uint8_t* blocks, int64_t count) {                      \
+    for (int64_t i = 0; i < count; i++) encode##TYPE(values + i * (VALUES), blocks + i * (BYTES)); \
+  }
+
+SWITCHYARD_ENCODER(Q8_0, 32, 34)
+SWITCHYARD_ENCODER(Q4_0, 32, 18)
+SWITCHYARD_ENCODER(Q4_K, 256, 144)
+SWITCHYARD_ENCODER(Q6_K, 256, 210)
+SWITCHYARD_ENCODER(MXFP4, 32, 17)
+
 struct Encoder {
   const char* type;
   int64_t values;
   int64_t bytes;
-  void (*encode)(const float*, uint8_t*);
+  void (*encode)(const float*, uint8_t*, int64_t);
 };
 
-const Encoder encoders[] = {{"Q8_0", 32, 34, &encodeQ8_0},
-                            {"Q4_0", 32, 18, &encodeQ4_0},
-                            {"Q4_K", 256, 144, &encodeQ4_K},
-                            {"Q6_K", 256, 210, &encodeQ6_K},
-                            {"MXFP4", 32, 17, &encodeMXFP4}};
+const Encoder encoders[] = {{"Q8_0", 32, 34, &encodeAllQ8_0},
+                            {"Q4_0", 32, 18, &encodeAllQ4_0},
+                            {"Q4_K", 256, 144, &encodeAllQ4_K},
+                            {"Q6_K", 256, 210, &encodeAllQ6_K},
+                            {"MXFP4", 32, 17, &encodeAllMXFP4}};
 
 const Encoder& encoderOf(const std::string& type) {
   for (const Encoder& encoder : encoders)
@@ -230,7 +244,7 @@ at::Tensor quantize(const at::Tensor& values, const std::string& type) {
   const float* from = values.data_ptr<float>();
   uint8_t* to = bytes.data_ptr<uint8_t>();
   parallelRange(count, 4096 / encoder.values, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) encoder.encode(from + i * encoder.values, to + i * encoder.bytes);
+    encoder.encode(from + begin * encoder.values, to + begin * encoder.bytes, end - begin);
   });
   return bytes;
 }
