@@ -189,6 +189,29 @@ describe('loadTokenizer', () => {
     rmSync(config)
   })
 
+  test('byte tokens beyond a byte are text, not places in a table', () => {
+    const outside = ['<0x-1>', '<0x100>', '<0xFFFFFFFFFF>', '<0xZZ>', '<0x>']
+    const file = inFolder('outside.json')
+    const content = {
+      ...json(),
+      added_tokens: [],
+      pre_tokenizer: null,
+      post_processor: null,
+      decoder: { type: 'Sequence', decoders: [{ type: 'ByteFallback' }, { type: 'Fuse' }] },
+      model: {
+        type: 'BPE',
+        unk_token: null,
+        byte_fallback: true,
+        vocab: Object.fromEntries([...outside, '<0x41>'].map((token, id) => [token, id])),
+        merges: [],
+      },
+    }
+    writeFileSync(file, JSON.stringify(content))
+    const tokenizer = loadTokenizer(file)
+    for (const [id, token] of outside.entries()) expect(tokenizer.decode([id])).toBe(token)
+    expect(tokenizer.decode([outside.length])).toBe('A')
+  })
+
   test('tokens whose spaces depend on their neighbours stream as they decode', async () => {
     // As SentencePiece models are converted: U+2581 marks a space, unknown characters fall back to bytes.
     const bytes = Array.from(

@@ -13,7 +13,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, expect, test, vi } from 'vitest'
-import { cachedSnapshot, locateTensors, matchTensors, openSource } from './index.ts'
+import { FormatError } from '../errors.ts'
+import {
+  cachedSnapshot,
+  locateTensors,
+  matchTensors,
+  openSource,
+  parseTypeRules,
+  writeGgufModel,
+} from './index.ts'
 
 const fixture = fileURLToPath(new URL('../../tests/fixtures/mixtral', import.meta.url))
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
@@ -93,4 +101,54 @@ test('a config that promises more experts than there are tensors is refused befo
   const huge = { ...config, num_local_experts: 2 ** 20, num_hidden_layers: 10_000 }
   writeFileSync(join(model, 'config.json'), JSON.stringify(huge))
   expect(() => openSource(model)).toThrow('tensors do not fit config.json: it promises about')
+})
+
+test('blobs are followed from a download only: elsewhere a folder of that name is another folder', () => {
+  const model = folder('repository/snapshots/abc')
+  mkdirSync(join(scratch, 'repository', 'blobs'))
+  copyFileSync(join(fixture, 'model.safetensors'), join(scratch, 'repository', 'blobs', 'weights'))
+  symlinkSync('../../blobs/weights', join(model, 'model.safetensors'))
+  expect(() => locateTensors(model)).toThrow("is a link that leaves the model's folder")
+})
+
+test.each(['../link/model.safetensors', '/etc/passwd', 'sub/../../x', '', '.', 7, null])(
+  'a shard named %j is refused',
+  name => {
+    const model = folder('traversal')
+    writeFileSync(join(model, 'model.safetensors.index.json'), JSON.stringify({ weight_map: { x: name } }))
+    expect(() => locateTensors(model)).toThrow(FormatError)
+  },
+)
+
+/** A valid GGUF file with these numbers in its metadata in place of the true ones. */
+function ggufWith(numbers: Record<string, number>): string {
+  const model = folder('gguf')
+  copyFileSync(join(fixture, 'model.safetensors'), join(model, 'model.safetensors'))
+  const file = join(model, 'model.gguf')
+  writeGgufModel(openSource(model), file, {
+    rules: parseTypeRules('f32', ''),
+    name: 'x',
+    tokenizer: new Map(),
+  })
+  const bytes = readFileSync(file)
+  for (const [key, value] of Object.entries(numbers)) {
+    const at = bytes.indexOf(key)
+    expect(at).toBeGreaterThan(0)
+    bytes.writeUInt32LE(value, at + key.length + 4) // behind the key stands its type, u32
+  }
+  writeFileSync(file, bytes)
+  return file
+}
+
+// Others list the tensors of every layer and expert before they look for any: out of bounds, or out of memory.
+test.each([
+  ['blocks that are not there', { 'llama.block_count': 513 }, 'missing blk.2.'],
+  ['blocks beyond any model', { 'llama.block_count': 10_000 }, 'it promises about'],
+  ['blocks that no number holds', { 'llama.block_count': 0xffffffff }, 'num_hidden_layers: must be at most'],
+  ['no blocks', { 'llama.block_count': 0 }, 'num_hidden_layers'],
+  ['experts beyond any model', { 'llama.expert_count': 2 ** 20 }, 'it promises about'],
+  ['both', { 'llama.block_count': 10_000, 'llama.expert_count': 2 ** 20 }, 'it promises about'],
+])('a GGUF file that promises %s is refused', (_, numbers, message) => {
+  expect(() => openSource(ggufWith({}))).not.toThrow()
+  expect(() => matchTensors(openSource(ggufWith(numbers)))).toThrow(message)
 })

@@ -83,7 +83,9 @@ function shardPath(name: unknown, index: string): string {
 function inside(path: string, folder: string): string {
   const place = realPath(path)
   const home = realPath(folder)
-  const blobs = basename(dirname(home)) === 'snapshots' ? join(dirname(dirname(home)), 'blobs') : null
+  const repository = dirname(dirname(home))
+  const isDownload = basename(dirname(home)) === 'snapshots' && basename(repository).startsWith('models--')
+  const blobs = isDownload ? join(repository, 'blobs') : null
   if (dirname(place) === home || (blobs !== null && dirname(place) === blobs)) return path
   throw new FormatError(`is a link that leaves the model's folder, to ${place}`, { file: path })
 }

@@ -1,9 +1,9 @@
 // Where a model comes from: a folder as Hugging Face lays it out, or a GGUF file.
 
-import { FormatError } from '../errors.ts'
-import { type CheckpointPiece, type ParameterShapes, wholePieces } from './architecture.ts'
+import { type CheckpointPiece, wholePieces } from './architecture.ts'
 import { locateTensors, readAnyConfig } from './folder.ts'
 import { isGgufFile, openGguf } from './gguf/open.ts'
+import { refuseTooMany } from './promised.ts'
 import { type StoredTensor, storedTensors } from './stored-tensor.ts'
 import type { AnyModelConfig } from './table.ts'
 import { modelFileOf } from './table.ts'
@@ -35,7 +35,7 @@ function openFolder(path: string): ModelSource {
   const file = modelFileOf(config)
   const tensors = storedTensors(locateTensors(path))
   const shapes = file.parameterShapes(config)
-  refuseTooMany(shapes, tensors.size, path)
+  refuseTooMany(shapes, tensors.size, 'config.json', path)
   return {
     path,
     config,
@@ -48,17 +48,4 @@ function openFolder(path: string): ModelSource {
       name.endsWith('.rotary_emb.inv_freq') || // a buffer of old files
       (file.isIgnored?.(config, name) ?? false),
   }
-}
-
-/**
- * Throws FormatError when config.json promises far more tensors than there are, before a list of them all is made: each
- * stacked parameter may stand for as many as it has experts.
- */
-function refuseTooMany(shapes: ParameterShapes, found: number, path: string): void {
-  let promised = 0
-  for (const [parameter, [experts = 1]] of shapes) promised += parameter.includes('.experts.') ? experts : 1
-  if (promised <= 100_000 + 10 * found) return
-  throw new FormatError(`tensors do not fit config.json: it promises about ${promised}, there are ${found}`, {
-    file: path,
-  })
 }

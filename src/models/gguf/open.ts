@@ -4,9 +4,10 @@ import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { FormatError } from '../../errors.ts'
 import { type GgufHeader, readGgufHeader } from '../../formats/index.ts'
+import { refuseTooMany } from '../promised.ts'
 import type { ModelSource } from '../source.ts'
 import { ggufTensors } from '../stored-tensor.ts'
-import { type ModelConfig, parseModelConfig } from '../table.ts'
+import { architectureOf, type ModelConfig, parseModelConfig } from '../table.ts'
 import { decoderFields, MetadataReader } from './metadata.ts'
 import { ggufArchitectureNamed } from './table.ts'
 
@@ -40,12 +41,14 @@ export function openGguf(path: string): ModelSource {
     },
     path,
   )
+  const described = "the file's metadata"
+  refuseTooMany(architectureOf(config).parameterShapes(config), tensors.size, described, path)
   const layouts = architecture.layouts(config)
   const known = new Set(layouts.flat().map(piece => piece.name))
   return {
     path,
     config,
-    described: "the file's metadata",
+    described,
     tensors,
     layouts,
     isNeedless: name => known.has(name), // the same values in another layout
