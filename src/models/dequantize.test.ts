@@ -23,10 +23,6 @@ afterAll(() => rmSync(scratch, { recursive: true }))
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../../tests/fixtures/${name}`, import.meta.url))
 
-/** Bytes of which halves, wherever they stand in a block, are of a size between 2^-12 and 2^4: no NaN, no infinity. */
-const blockBytes = (count: number): fc.Arbitrary<Uint8Array> =>
-  fc.uint8Array({ minLength: count, maxLength: count })
-
 /** Where a type's half-precision scales stand in a block. */
 const halves: Partial<Record<GgmlTypeName, number[]>> = {
   Q8_0: [0],
@@ -44,20 +40,24 @@ const halves: Partial<Record<GgmlTypeName, number[]>> = {
   MXFP4: [],
 }
 
+/** Random bytes stand for any scales but these: halves of exponent 31, and E8M0's NaN. */
+function makeScalesFinite(bytes: Uint8Array, block: number, type: GgmlTypeName): void {
+  for (const at of halves[type] ?? []) {
+    const high = bytes[block + at + 1] ?? 0
+    if ((high & 0x7c) === 0x7c) bytes[block + at + 1] = high & 0xbf
+  }
+  if (type === 'MXFP4' && bytes[block] === 255) bytes[block] = 254
+}
+
 describe.each(Object.keys(codecs) as GgmlTypeName[])('%s', type => {
   const codec = codecs[type]
   if (!codec) throw new Error(`${type} has no codec`)
 
   test('decodes to the same bits as its twin', () => {
+    const length = codec.blockBytes * 3
     fc.assert(
-      fc.property(blockBytes(codec.blockBytes * 3), bytes => {
-        for (let block = 0; block < 3; block++)
-          for (const at of halves[type] ?? []) {
-            const high = block * codec.blockBytes + at + 1
-            bytes[high] = ((bytes[high] ?? 0) & 0x8f) | 0x30 // exponents of halves from 12 to 15
-          }
-        if (type === 'MXFP4')
-          for (let block = 0; block < 3; block++) bytes[block * 17] = 100 + ((bytes[block * 17] ?? 0) % 50)
+      fc.property(fc.uint8Array({ minLength: length, maxLength: length }), bytes => {
+        for (let at = 0; at < length; at += codec.blockBytes) makeScalesFinite(bytes, at, type)
         const expected = new Float32Array(codec.blockSize * 3)
         codec.decode(bytes, expected)
         expect(dequantize(tensor(bytes), type).toTypedArray<'f32'>()).toEqual(expected)
@@ -68,7 +68,8 @@ describe.each(Object.keys(codecs) as GgmlTypeName[])('%s', type => {
 
   if (!codec.encode) return
 
-  test.each([1, 1e-3, 50])('encodes numbers of size %d to the same bytes as its twin', size => {
+  // From scales below the least half to scales beyond the largest.
+  test.each([1, 1e-3, 50, 1e-8, 1e8])('encodes numbers of size %d to the same bytes as its twin', size => {
     const values = randn([codec.blockSize * 6], { seed: 3 }).mul(size)
     values.narrow(0, 0, codec.blockSize).zero_()
     const part = (i: number): Tensor => values.narrow(0, i * codec.blockSize, codec.blockSize)
@@ -78,35 +79,7 @@ describe.each(Object.keys(codecs) as GgmlTypeName[])('%s', type => {
     codec.encode?.(values.toTypedArray<'f32'>(), expected)
     expect(quantize(values, type).toTypedArray<'u8'>()).toEqual(expected)
   })
-
-  test('what was decoded encodes to what decodes alike: levels are kept', () => {
-    const first = dequantize(quantize(randn([codec.blockSize * 4], { seed: 5 }), type), type)
-    const again = dequantize(quantize(first, type), type)
-    // Scales are fitted anew and may land on another step of their own grid: half a level at most.
-    expect(again.sub(first).abs().max().item()).toBeLessThanOrEqual(levelOf[type] ?? 0)
-  })
-
-  test('numbers come back within half a level, and zeros as zeros', () => {
-    const values = randn([codec.blockSize * 64], { seed: 6 })
-    const error = dequantize(quantize(values, type), type).sub(values).abs()
-    expect(error.max().item()).toBeLessThanOrEqual(levelOf[type] ?? 0)
-    expect(dequantize(quantize(values.zero_(), type), type).abs().max().item()).toBe(0)
-  })
 })
-
-/**
- * The largest error of standard normal numbers, whose extreme among 64 blocks of 256 is below 4.5. Q8_0: half of
- * 4.5 / 127. Q6_K: half of 4.5 / 31, scales being 1/127 coarse. Q4_0: the end of the range that -8 does not reach, a whole
- * level of 4.5 / 8. Q4_K: half of 9 / 15, and scales and minima 1/63 coarse at 15 levels. MXFP4: between 8 and 12 (doubled)
- * levels are 4 apart, at most 2 of 12 off below the extreme, a quarter beyond it.
- */
-const levelOf: Partial<Record<GgmlTypeName, number>> = {
-  Q8_0: 0.02,
-  Q6_K: 0.1,
-  Q4_0: 0.57,
-  Q4_K: 0.45,
-  MXFP4: 1.2,
-}
 
 test("gpt-oss's MXFP4 decodes to the same bits as its twin", () => {
   const blocks = Uint8Array.from({ length: 48 }, (_, i) => (i * 37) % 256)

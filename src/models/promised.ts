@@ -13,10 +13,6 @@ export function refuseTooMany(shapes: ParameterShapes, found: number, described:
   let promised = 0
   for (const [parameter, [experts = 1]] of shapes) promised += parameter.includes('.experts.') ? experts : 1
   if (promised <= 100_000 + 10 * found) return
-  throw new FormatError(
-    `tensors do not fit ${described}: it promises about ${promised}, there are ${found}`,
-    {
-      file,
-    },
-  )
+  const problem = `tensors do not fit ${described}: it promises about ${promised}, there are ${found}`
+  throw new FormatError(problem, { file })
 }
