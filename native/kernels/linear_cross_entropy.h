@@ -22,4 +22,21 @@ struct LinearCrossEntropy {
 LinearCrossEntropy linearCrossEntropy(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                                       int64_t ignored, bool withGradients);
 
+struct ChunkedCrossEntropy {
+  at::Tensor loss;     // acc []
+  at::Tensor dHidden;  // gradients of the losses' sum; undefined unless asked for
+  at::Tensor dWeight;
+  at::Tensor share;  // acc []: 1 / counted targets
+};
+
+/**
+ * The same out of leaves, `rows` tokens at a time, in any floating type and on any device. Gradients are left unscaled: in
+ * half precision `1 / counted` would bring small ones below what it can hold.
+ */
+ChunkedCrossEntropy chunkedCrossEntropy(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
+                                        int64_t ignored, int64_t rows, bool withGradients);
+
+/** Tokens whose logits take half a gigabyte. */
+int64_t rowsOfChunk(const at::Tensor& weight);
+
 }  // namespace switchyard
