@@ -136,18 +136,28 @@ Napi::Value isContiguous(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), tensorArgument(info, 0).is_contiguous());
 }
 
-/** areAlikeOnCpu(handles): whether all are f32 or all f64, on the CPU: what kernels compute on. */
-Napi::Value areAlikeOnCpu(const Napi::CallbackInfo& info) {
+/** What our kernels compute on: on the CPU f32 and f64; on CUDA, where they were built for it, f32 and half precision. */
+bool isKnownToKernels(const at::Tensor& tensor) {
+  const c10::ScalarType type = tensor.scalar_type();
+  if (tensor.is_cpu()) return type == at::kFloat || type == at::kDouble;
+#ifdef SWITCHYARD_CUDA
+  return tensor.is_cuda() && (type == at::kFloat || type == at::kBFloat16 || type == at::kHalf);
+#else
+  return false;
+#endif
+}
+
+/** kernelsKnow(handles): whether kernels can compute on these: all of one type that they know, on one device. */
+Napi::Value kernelsKnow(const Napi::CallbackInfo& info) {
   const HandleTable& handles = Instance::of(info.Env()).handles;
-  c10::ScalarType dtype = c10::ScalarType::Undefined;
-  bool alike = true;
-  for (size_t i = 0; i < info.Length() && alike; i++) {
-    const at::Tensor& tensor = handles.get(info[i].As<Napi::Number>().DoubleValue());
-    if (i == 0) dtype = tensor.scalar_type();
-    alike = tensor.is_cpu() && tensor.scalar_type() == dtype &&
-            (dtype == c10::ScalarType::Float || dtype == c10::ScalarType::Double);
+  const auto argument = [&](size_t i) -> const at::Tensor& {
+    return handles.get(info[i].As<Napi::Number>().DoubleValue());
+  };
+  bool alike = info.Length() > 0 && isKnownToKernels(argument(0));
+  for (size_t i = 1; i < info.Length() && alike; i++) {
+    alike = argument(i).scalar_type() == argument(0).scalar_type() && argument(i).device() == argument(0).device();
   }
-  return Napi::Boolean::New(info.Env(), alike && info.Length() > 0);
+  return Napi::Boolean::New(info.Env(), alike);
 }
 
 /** An address that two tensors on the same storage share. */
@@ -210,7 +220,7 @@ void exportTensors(Napi::Env env, Napi::Object exports) {
   add("numel", guarded<numel>);
   add("describe", guarded<describeTensor>);
   add("isContiguous", guarded<isContiguous>);
-  add("areAlikeOnCpu", guarded<areAlikeOnCpu>);
+  add("kernelsKnow", guarded<kernelsKnow>);
   add("storageId", guarded<storageId>);
   add("release", guarded<release>);
   add("alive", guarded<alive>);

@@ -49,13 +49,13 @@ const parts: Record<string, () => void> = {
   },
   embedding: () => back(() => model.model.embed_tokens.forward(inputs)),
   'whole step': () => {
-    const options = { losses: lossesSchema.parse({ z: 0 }), learningRate: 1e-3, clip: 1, mixed: false }
+    const options = { losses: lossesSchema.parse({ z: 0 }), learningRate: 1e-3, clip: 1 }
     trainStep(model, optimizer, [{ inputs, targets }], { ...options, observe: false })
   },
   // Right after a step, whose gradients are still there.
   'clip and AdamW': () => {
     gradientNorm(model.parameters())
-    optimizer.update(1e-3, 0.5)
+    optimizer.update(1e-3, { lossScale: 2 })
   },
 }
 

@@ -15,7 +15,7 @@ const everything = { name: 'all', parameters: model.namedParameters(), scale: 1,
 const optimizer = new AdamW([everything], { betas: [0.9, 0.95], epsilon: 1e-8 })
 const ids = randint(0, sizes.vocab, [sizes.batch, sizes.length + 1], { seed: 2 })
 const batch = { inputs: ids.narrow(1, 0, sizes.length), targets: ids.narrow(1, 1, sizes.length) }
-const options = { losses: lossesSchema.parse({ z: 0 }), learningRate: 1e-3, clip: 1, mixed: false }
+const options = { losses: lossesSchema.parse({ z: 0 }), learningRate: 1e-3, clip: 1 }
 
 await serve(count => {
   let loss = 0

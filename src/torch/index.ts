@@ -21,11 +21,13 @@ export {
 } from './create.ts'
 export { type Device, type DType, isFloating, itemSize, type Scalar, type TensorData } from './dtype.ts'
 export {
+  attentionDecode,
   cat,
   crossEntropyLoss,
   dequantizeBlocks,
   dequantizeFloat8,
   dequantizePairs,
+  deviceNorm,
   dropout,
   einsum,
   embedding,
@@ -45,6 +47,7 @@ export {
   fusedRoute,
   layerNorm,
   linear,
+  mixedAdamw_,
   mseLoss,
   nllLoss,
   onesLike,

@@ -44,7 +44,10 @@ export function withKernels<T>(names: readonly KernelName[], body: () => T): T {
   }
 }
 
-/** Whether a part should run its kernel on these tensors: it is switched on, and they are all f32 or all f64, on the CPU. */
+/**
+ * Whether a part should run its kernel on these tensors: it is switched on, and they are of one type that kernels know, on
+ * one device: f32 or f64 on a CPU; f32, bf16 or f16 on CUDA.
+ */
 export function hasKernel(name: KernelName, ...tensors: readonly Tensor[]): boolean {
-  return enabled.has(name) && native().areAlikeOnCpu(...tensors.map(tensor => tensor.handle))
+  return enabled.has(name) && native().kernelsKnow(...tensors.map(tensor => tensor.handle))
 }

@@ -29,7 +29,7 @@ export interface Native {
   numel(tensor: Handle): number
   describe(tensor: Handle): string
   isContiguous(tensor: Handle): boolean
-  areAlikeOnCpu(...tensors: Handle[]): boolean
+  kernelsKnow(...tensors: Handle[]): boolean
   storageId(tensor: Handle): number
 
   release(tensor: Handle): void

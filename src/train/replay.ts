@@ -74,7 +74,7 @@ function backward(model: CausalLM, ids: Tensor, config: MixtralConfig): StepReco
   const aux = hfBalanceLoss(tokenRoutings(routings))
   const loss = shiftedLoss(logits, ids).add(aux, config.router_aux_loss_coef)
   loss.backward()
-  return { loss: loss.item(), aux: aux.item(), norm: gradientNorm(model.parameters()) }
+  return { loss: loss.item(), aux: aux.item(), norm: gradientNorm(model.parameters()).item() }
 }
 
 function compareGradients(model: CausalLM, recorded: ReadonlyMap<string, Tensor>): Check[] {

@@ -30,7 +30,7 @@ export class RunLog {
   /** Writes a step down if it was observed or skipped. */
   step(record: StepRecord): void {
     const { losses, routing, retrieval, ...rest } = record
-    if (!losses && record.updated) return
+    if (!losses && record.updated !== false) return
     this.#metrics.write({
       ...rest,
       ...(losses && { losses, routing, ...(retrieval?.length && { retrieval }) }),

@@ -6,7 +6,8 @@ import { expertUsage, type RoutingStats, routingStats, type UsageStats, usageSta
 import { autocast, type Parameter, tidy } from '../torch/index.ts'
 import { type Batch, computeObjective, type Losses, type Objective } from './objective.ts'
 import type { AdamW } from './optimizer/adamw.ts'
-import { clipFactor, gradientNorm } from './optimizer/clip.ts'
+import { gradientNorm } from './optimizer/clip.ts'
+import type { LossScaler } from './precision.ts'
 
 export interface StepOptions {
   losses: Losses
@@ -15,17 +16,19 @@ export interface StepOptions {
   pace?: number
   /** Largest gradient norm; null: any. */
   clip: number | null
-  /** Compute forward in bf16 on CUDA. */
-  mixed: boolean
-  /** Whether to look at losses and routing: each number that is read waits for the device. */
+  /** Compute forward in this type where weights are f32. Default: in theirs. */
+  autocast?: 'bf16' | 'f16' | null
+  /** For f16. Default: none. */
+  lossScaler?: LossScaler | null
+  /** Whether to look at losses, routing and the gradient's norm: each number that is read waits for the device. */
   observe: boolean
 }
 
 export interface StepResult {
-  /** Norm of the gradient before clipping. */
-  gradientNorm: number
-  /** Whether the parameters moved: a gradient with NaN or infinity is dropped. */
-  updated: boolean
+  /** Norm of the gradient before clipping; null when it stayed on the device. */
+  gradientNorm: number | null
+  /** Whether the parameters moved: a gradient with NaN or infinity is dropped. Null when only the device knows. */
+  updated: boolean | null
   /** Mean over micro-batches of `total` and of each loss by name, when observed. */
   losses?: Record<string, number>
   /** Of each layer with a router in the last micro-batch, when observed. */
@@ -39,31 +42,26 @@ export function trainStep(
   model: LanguageModel,
   optimizer: AdamW,
   batches: Iterable<Batch>,
-  { losses, learningRate, pace = 1, clip, mixed, observe }: StepOptions,
+  options: StepOptions,
 ): StepResult {
-  const parameters = model.parameters()
+  const { pace = 1, lossScaler = null, observe } = options
   model.zeroGrad()
-  const seen = [...batches].map((batch, _, all) => backward(model, batch, all.length, losses, mixed, observe))
-  const result = update(parameters, optimizer, learningRate, clip)
-  if (result.updated) model.adapt(pace)
-  else model.discard()
+  const seen = [...batches].map((batch, _, all) => backward(model, batch, all.length, options))
+  const result = tidy(() => update(model.parameters(), optimizer, options))
+  if (result.updated !== null) lossScaler?.note(result.updated)
+  if (result.updated === false) model.discard()
+  else model.adapt(pace)
   return observe ? { ...result, ...seen.at(-1), losses: meanLosses(seen) } : result
 }
 
 type Observed = Required<Pick<StepResult, 'losses' | 'routing' | 'retrieval'>>
 
-function backward(
-  model: LanguageModel,
-  batch: Batch,
-  batches: number,
-  losses: Losses,
-  mixed: boolean,
-  observe: boolean,
-): Observed {
+function backward(model: LanguageModel, batch: Batch, batches: number, options: StepOptions): Observed {
+  const { losses, autocast: narrow = null, lossScaler, observe } = options
   return tidy(() => {
     const compute = (): Objective => computeObjective(model, batch, losses)
-    const objective = mixed ? autocast(batch.inputs.device, 'bf16', compute) : compute()
-    objective.total.div(batches).backward()
+    const objective = narrow ? autocast(batch.inputs.device, narrow, compute) : compute()
+    objective.total.mul((lossScaler?.scale ?? 1) / batches).backward()
     return observe ? look(objective) : { losses: {}, routing: [], retrieval: [] }
   })
 }
@@ -81,16 +79,18 @@ function look({ total, terms, routings }: Objective): Observed {
   }
 }
 
+/** On a device the norm is read only when somebody looks, or when the loss scale depends on it. */
 function update(
   parameters: readonly Parameter[],
   optimizer: AdamW,
-  learningRate: number,
-  clip: number | null,
+  { learningRate, clip, lossScaler = null, observe }: StepOptions,
 ): Pick<StepResult, 'gradientNorm' | 'updated'> {
   const norm = gradientNorm(parameters)
-  if (!Number.isFinite(norm)) return { gradientNorm: norm, updated: false }
-  optimizer.update(learningRate, clip === null ? 1 : clipFactor(norm, clip))
-  return { gradientNorm: norm, updated: true }
+  const lossScale = lossScaler?.scale ?? 1
+  optimizer.update(learningRate, { norm, clip, lossScale })
+  if (norm.device !== 'cpu' && !observe && !lossScaler) return { gradientNorm: null, updated: null }
+  const size = norm.item() / lossScale
+  return { gradientNorm: size, updated: Number.isFinite(size) }
 }
 
 function meanLosses(seen: readonly Observed[]): Record<string, number> {

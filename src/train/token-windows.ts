@@ -2,10 +2,14 @@
 
 import { type CorpusSplit, WindowMap } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
-import { type Device, type DType, mapFile, stack, type Tensor, tensor, tidy } from '../torch/index.ts'
+import { type Device, type DType, empty, mapFile, stack, type Tensor, tensor, tidy } from '../torch/index.ts'
 import type { Batch } from './objective.ts'
 
 const dtypes: Record<'I16' | 'I32', DType> = { I16: 'i16', I32: 'i32' }
+
+/** A copy of narrow ids that the host does not wait for: it would first wait for the step before. */
+const onDevice = (ids: Tensor, device: Device): Tensor =>
+  device === 'cpu' ? ids : empty(ids.shape, { dtype: ids.dtype, device }).copy_(ids, true)
 
 export class TokenWindows {
   readonly split: CorpusSplit
@@ -47,7 +51,7 @@ export class TokenWindows {
         const { shard, offset } = this.#map.locate(window)
         return (this.#shards[shard] as Tensor).narrow(0, offset, this.sequenceLength + 1)
       })
-      const tokens = stack(rows).long().to(device) // [B, T + 1]
+      const tokens = onDevice(stack(rows), device).long() // [B, T + 1]
       return {
         inputs: tokens.narrow(1, 0, this.sequenceLength).contiguous(),
         targets: tokens.narrow(1, 1, this.sequenceLength).contiguous(),

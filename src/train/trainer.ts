@@ -21,6 +21,7 @@ import { trainingBatch } from './examples.ts'
 import { warmedUp } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { parameterGroups } from './optimizer/groups.ts'
+import { autocastType, convertWeights, halfOptions, type LossScaler, lossScalerFor } from './precision.ts'
 import { createModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { learningRateFactor } from './schedule.ts'
@@ -42,7 +43,8 @@ export class Trainer implements Trainee {
   /** Null when the corpus holds nothing out. */
   readonly validation: TokenWindows | null
   readonly #sampler: WindowSampler
-  #state: Omit<TrainingState, 'sampler' | 'corpus'> = {
+  readonly #lossScaler: LossScaler | null
+  #state: Omit<TrainingState, 'sampler' | 'corpus' | 'lossScale'> = {
     step: 0,
     tokens: 0,
     skipped: 0,
@@ -61,7 +63,7 @@ export class Trainer implements Trainee {
     this.config = modelConfigOf(this.recipe, vocabulary)
     this.device = usableDevice(recipe.device as Device)
     refuseTooLarge(this.recipe, this.config)
-    const { data, optimizer, seed } = this.recipe
+    const { data, optimizer, precision, seed } = this.recipe
     const tasks = tasksOfDomains(this.config, this.corpus.domains)
     this.training = new TokenWindows(this.corpus.train, data.sequenceLength, tasks)
     this.validation =
@@ -70,10 +72,13 @@ export class Trainer implements Trainee {
         : null
     this.#sampler = new WindowSampler({ windows: this.training.count, seed })
     manualSeed(seed)
-    this.model = createModel(this.recipe, this.config).to(this.device)
+    this.model = createModel(this.recipe, this.config)
+    convertWeights(this.model, precision, this.device)
+    this.model.to(this.device)
     this.#assignWords()
     const groups = parameterGroups(this.model.namedParameters(), optimizer.groups, optimizer.weightDecay)
-    this.optimizer = new AdamW(groups, optimizer)
+    this.optimizer = new AdamW(groups, { ...optimizer, ...halfOptions(precision) })
+    this.#lossScaler = lossScalerFor(precision)
   }
 
   /** Words of the tokenizer and their frequencies are the corpus's, which a model alone does not know. */
@@ -88,12 +93,19 @@ export class Trainer implements Trainee {
   }
 
   get state(): TrainingState {
-    return { ...this.#state, sampler: this.#sampler.state, corpus: this.corpusFingerprint }
+    const lossScale = this.#lossScaler?.state
+    return {
+      ...this.#state,
+      sampler: this.#sampler.state,
+      corpus: this.corpusFingerprint,
+      ...(lossScale && { lossScale }),
+    }
   }
 
   /** Goes on from a restored state. */
-  set state({ sampler, corpus: _, ...state }: TrainingState) {
+  set state({ sampler, corpus: _, lossScale, ...state }: TrainingState) {
     this.#state = state
+    if (lossScale && this.#lossScaler) this.#lossScaler.state = lossScale
     this.#sampler.restore(sampler)
   }
 
@@ -118,22 +130,22 @@ export class Trainer implements Trainee {
 
   /** One optimizer step on the next windows. */
   step(observe: boolean): StepResult {
-    const { data, gradientAccumulation, losses, clip, dtype } = this.recipe
+    const { data, gradientAccumulation, losses, clip, precision } = this.recipe
     const result = tidy(() => {
       const batches = Array.from({ length: gradientAccumulation }, () =>
         trainingBatch(this.model, this.training, this.#sampler.take(data.batchSize)),
       )
-      const mixed = dtype === 'bf16' && this.device !== 'cpu'
       return trainStep(this.model, this.optimizer, batches, {
         losses: warmedUp(losses, this.#state.step),
         learningRate: this.learningRate,
         pace: this.#pace,
         clip,
-        mixed,
+        autocast: autocastType(precision, this.device),
+        lossScaler: this.#lossScaler,
         observe,
       })
     })
-    const skipped = result.updated ? 0 : 1
+    const skipped = result.updated === false ? 1 : 0
     this.#state.step++
     this.#state.tokens += this.tokensPerStep
     this.#state.skipped += skipped

@@ -43,15 +43,7 @@ abstract class StackedExperts extends Module implements Experts {
   mixture(xTD: Tensor, { indices, weights }: TokenRouting): Tensor | null {
     const { up, down_proj, activation } = this
     if (this.#drops || this.stacks.length > 2 || !hasKernel('experts', xTD, up, down_proj)) return null
-    return fusedExperts(
-      xTD,
-      indices,
-      weights.to(xTD.dtype),
-      up,
-      down_proj,
-      activation,
-      up.size(1) !== down_proj.size(2),
-    )
+    return fusedExperts(xTD, indices, weights, up, down_proj, activation, up.size(1) !== down_proj.size(2))
   }
 
   forward(xND: Tensor, counts: readonly number[]): Tensor {

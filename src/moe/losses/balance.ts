@@ -2,8 +2,7 @@
 // Shapes: T tokens, E experts, K chosen per token, S tokens of one sequence.
 
 import { invariant } from '../../errors.ts'
-import { cat, noGrad, type Tensor, tensor, tidy } from '../../torch/index.ts'
-import { countPerExpert } from '../dispatch/count.ts'
+import { cat, full, noGrad, onesLike, type Tensor, tensor, tidy, zeros } from '../../torch/index.ts'
 import type { TokenRouting } from '../routing.ts'
 import { meanOverTokens } from './mean.ts'
 
@@ -71,7 +70,11 @@ export function balanceLoss(
  * @param counts slots of each expert over the whole batch
  */
 export function globalBalanceLoss({ probs, mask }: TokenRouting, counts: readonly number[]): Tensor {
-  return tidy(() => weighted(counts, sumOfCounts(counts), probs, mask))
+  const { dtype, device } = probs
+  return tidy(() => {
+    const all = tensor(counts, { dtype, device })
+    return weighted(all, all.sum(), probs, mask)
+  })
 }
 
 /** `E sum_i f_i P_i` of one layer, 1 when balanced whatever K: the `switch` preset. */
@@ -86,23 +89,31 @@ export function hfBalanceLoss(layers: readonly TokenRouting[]): Tensor {
 
 function ofOne(routing: TokenRouting, { choices, balanced }: BalanceConvention): Tensor {
   const counted = choices === 'first' ? { ...routing, indices: routing.indices.narrow(-1, 0, 1) } : routing
-  const counts = countPerExpert(counted)
-  const divisor = balanced === 'one' ? sumOfCounts(counts) : realTokens(routing)
+  const counts = servedCounts(counted)
+  const divisor = balanced === 'one' ? counts.sum() : realTokens(routing)
   return weighted(counts, divisor, routing.probs, routing.mask)
 }
 
-/** `E sum_i (counts_i / divisor) P_i` */
-function weighted(counts: readonly number[], divisor: number, probs: Tensor, mask: Tensor | null): Tensor {
+/** Filled slots of each expert, [E] in the type of the probabilities; they stay on the device. */
+function servedCounts({ indices, probs }: TokenRouting): Tensor {
   const { dtype, device } = probs
-  const share = tensor(
-    counts.map(count => count / Math.max(1, divisor)),
-    { dtype, device },
-  )
-  return share.mul(meanOverTokens(probs, mask)).sum().mul(counts.length)
+  return noGrad(() => {
+    const places = indices.reshape([-1]).add(1) // first the empty slots (-1)
+    const all = zeros([probs.size(-1) + 1], { dtype, device })
+    return all.scatterAdd_(0, places, onesLike(places, dtype)).narrow(0, 1, probs.size(-1))
+  })
 }
 
-function realTokens({ mask, probs }: TokenRouting): number {
-  return mask === null ? probs.size(0) : noGrad(() => mask.sum().item())
+/** `E sum_i (counts_i / divisor) P_i` */
+function weighted(counts: Tensor, divisor: Tensor, probs: Tensor, mask: Tensor | null): Tensor {
+  const share = counts.div(divisor.clamp(1))
+  return share.mul(meanOverTokens(probs, mask)).sum().mul(counts.numel)
+}
+
+/** A scalar. */
+function realTokens({ mask, probs }: TokenRouting): Tensor {
+  const real = mask === null ? full([], probs.size(0), { device: probs.device }) : mask.sum()
+  return real.to(probs.dtype)
 }
 
 /** All layers as one batch. */
@@ -136,6 +147,5 @@ function sequencesOf(routing: TokenRouting, length: number): TokenRouting[] {
   })
 }
 
-const sumOfCounts = (counts: readonly number[]): number => counts.reduce((sum, count) => sum + count, 0)
 const sumOf = (terms: readonly Tensor[]): Tensor => terms.reduce((total, term) => total.add(term))
 const meanOf = (terms: readonly Tensor[]): Tensor => sumOf(terms).div(terms.length)

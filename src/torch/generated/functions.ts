@@ -48,6 +48,9 @@ const switchyardCausalAttentionOp = new Operator('switchyard::causal_attention')
 const switchyardLinearCrossEntropyOp = new Operator('switchyard::linear_cross_entropy')
 const switchyardAdamw_Op = new Operator('switchyard::adamw_')
 const switchyardVectorNormOp = new Operator('switchyard::vector_norm')
+const switchyardAdamwMixed_Op = new Operator('switchyard::adamw_mixed_')
+const switchyardGradientNormOp = new Operator('switchyard::gradient_norm')
+const switchyardAttentionDecodeOp = new Operator('switchyard::attention_decode')
 const switchyardDequantizeOp = new Operator('switchyard::dequantize')
 const switchyardQuantizeOp = new Operator('switchyard::quantize')
 const switchyardDequantizePairsOp = new Operator('switchyard::dequantize_pairs')
@@ -263,6 +266,21 @@ export function fusedAdamw_(parameters: readonly Tensor[], gradients: readonly T
 /** `switchyard::vector_norm(Tensor[] tensors) -> float` */
 export function vectorNorm(tensors: readonly Tensor[]): number {
   return call(switchyardVectorNormOp.id, tensors.map(tensor => tensor.handle)) as number
+}
+
+/** `switchyard::adamw_mixed_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] means, Tensor(c!)[] squares, Tensor(d!)[] masters, Tensor settings, Tensor norm, float clip) -> ()` */
+export function mixedAdamw_(parameters: readonly Tensor[], gradients: readonly Tensor[], means: readonly Tensor[], squares: readonly Tensor[], masters: readonly Tensor[], settings: Tensor, norm: Tensor, clip: number): void {
+  return void call(switchyardAdamwMixed_Op.id, parameters.map(tensor => tensor.handle), gradients.map(tensor => tensor.handle), means.map(tensor => tensor.handle), squares.map(tensor => tensor.handle), masters.map(tensor => tensor.handle), (settings as Tensor).handle, (norm as Tensor).handle, clip)
+}
+
+/** `switchyard::gradient_norm(Tensor[] gradients) -> Tensor` */
+export function deviceNorm(gradients: readonly Tensor[]): Tensor {
+  return wrap(call(switchyardGradientNormOp.id, gradients.map(tensor => tensor.handle)) as Handle)
+}
+
+/** `switchyard::attention_decode(Tensor queries, Tensor keys, Tensor values, Tensor lengths, float scale, int window=0) -> Tensor` */
+export function attentionDecode(queries: Tensor, keys: Tensor, values: Tensor, lengths: Tensor, scale: number, window?: number): Tensor {
+  return wrap(call(switchyardAttentionDecodeOp.id, (queries as Tensor).handle, (keys as Tensor).handle, (values as Tensor).handle, (lengths as Tensor).handle, scale, window) as Handle)
 }
 
 /** `switchyard::dequantize(Tensor bytes, str type) -> Tensor` */

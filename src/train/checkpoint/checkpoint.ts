@@ -42,6 +42,8 @@ const stateSchema = z.strictObject({
   updates: z.int().nonnegative(),
   /** Where the order of windows stands. */
   sampler: z.strictObject({ epoch: z.int().nonnegative(), position: z.int().nonnegative() }),
+  /** Of f16 training alone. */
+  lossScale: z.strictObject({ scale: z.number().positive(), steps: z.int().nonnegative() }).optional(),
   /** Of the corpus's manifest and tokenizer: the same windows of another corpus would be another training. */
   corpus: z.string(),
   /** The best validation loss so far. */

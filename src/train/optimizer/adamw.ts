@@ -1,19 +1,22 @@
 // AdamW with decoupled weight decay (arXiv:1711.05101), a list of tensors at a time.
 
+import { ConfigError } from '../../errors.ts'
 import {
-  foreachAdd_,
-  foreachAddcdiv_,
-  foreachAddcmul_,
-  foreachMul_,
-  foreachSqrt,
+  type DType,
+  empty,
   fusedAdamw_,
   hasKernel,
+  mixedAdamw_,
   noGrad,
   type Parameter,
   type Tensor,
+  tensor,
   tidy,
+  zeros,
   zerosLike,
 } from '../../torch/index.ts'
+import { type Lists, type Rates, referenceStep } from './adamw-reference.ts'
+import { clipFactor } from './clip.ts'
 
 /** Parameters that share a learning rate and weight decay. */
 export interface ParameterGroup {
@@ -33,11 +36,33 @@ export interface AdamWOptions {
    * (arXiv:2202.08906 section 3). Default null.
    */
   updateClip?: number | null
+  /**
+   * Type of both moments of parameters in half precision; bf16 halves their memory. Default: f32. Parameters in f32 and f64
+   * have moments of their own type.
+   */
+  moments?: 'f32' | 'bf16'
+  /**
+   * Whether parameters in half precision have an f32 copy, which is what moves: the parameter is its rounding
+   * (arXiv:1710.03740). Without, bf16 parameters are rounded by chance, so that small updates add up on average. Default true.
+   */
+  master?: boolean
+}
+
+/** What becomes of gradients before they are used. */
+export interface GradientScaling {
+  /** Their Euclidean norm as they are, a scalar; when it is not finite nothing moves. Default: not looked at. */
+  norm?: Tensor | null
+  /** Largest norm; needs `norm`. Null: any. */
+  clip?: number | null
+  /** What the loss was multiplied by. Default 1. */
+  lossScale?: number
 }
 
 interface Moments {
   mean: Tensor
   square: Tensor
+  /** Null where the parameter itself moves. */
+  master: Tensor | null
 }
 
 /**
@@ -50,69 +75,161 @@ export class AdamW {
   /** Steps taken. */
   step = 0
   readonly #moments = new Map<Parameter, Moments>()
+  readonly #rates = new Map<ParameterGroup, Tensor>() // f32 [8] each, see #tellRates()
 
   constructor(groups: readonly ParameterGroup[], options: AdamWOptions) {
     this.groups = groups
     this.options = options
   }
 
-  /**
-   * Moves every parameter that has a gradient.
-   *
-   * @param gradientFactor multiplies every gradient, as clipping does (clipFactor())
-   */
-  update(learningRate: number, gradientFactor = 1): void {
+  /** Moves every parameter that has a gradient. On CUDA nothing waits for the device. */
+  update(learningRate: number, scaling: GradientScaling = {}): void {
+    if (this.#isOnDevice) {
+      this.prepare(learningRate, scaling.lossScale)
+      this.move(scaling)
+      return
+    }
+    const factor = knownFactor(scaling)
+    if (factor === null) return
     this.step++
-    noGrad(() => {
-      for (const group of this.groups)
-        tidy(() => this.#updateGroup(group, learningRate * group.scale, gradientFactor))
+    this.#eachGroup(group => this.#moveOnHost(group, learningRate * group.scale, factor))
+  }
+
+  /**
+   * The first half of update() where parameters are in half precision or on CUDA: writes the step's rates to the device.
+   * Nothing else of a step changes from one to the next, so that move() can be captured in a CUDA graph.
+   */
+  prepare(learningRate: number, lossScale = 1): void {
+    this.step++
+    this.#eachGroup(group => this.#tellRates(group, learningRate * group.scale, 1 / lossScale))
+  }
+
+  /** The second half: moves parameters by what prepare() wrote. */
+  move({ norm = null, clip = null }: GradientScaling = {}): void {
+    this.#eachGroup(group => {
+      const rates = this.#ratesOf(group)
+      const size = norm?.float() ?? zeros([], { device: rates.device })
+      for (const { values, gradients, means, squares, masters } of alike(this.#moving(group)))
+        mixedAdamw_(values, gradients, means, squares, masters, rates, size, norm && clip ? clip : 0)
     })
   }
 
-  #updateGroup({ parameters, weightDecay }: ParameterGroup, learningRate: number, factor: number): void {
-    const moving = [...parameters.values()].flatMap(parameter => {
-      const { grad } = parameter
-      return grad === null ? [] : [{ parameter, grad, ...this.#momentsOf(parameter) }]
+  #eachGroup(body: (group: ParameterGroup) => void): void {
+    noGrad(() => {
+      for (const group of this.groups) tidy(() => body(group))
     })
+  }
+
+  #moveOnHost(group: ParameterGroup, learningRate: number, factor: number): void {
+    const moving = this.#moving(group)
     if (moving.length === 0) return
-    const lists = {
-      values: moving.map(item => item.parameter),
-      gradients: moving.map(item => item.grad),
-      means: moving.map(item => item.mean),
-      squares: moving.map(item => item.square),
-    }
-    const rates = { ...this.options, learningRate, weightDecay, step: this.step, factor }
+    const lists = listsOf(moving)
+    const rates = { ...this.options, learningRate, weightDecay: group.weightDecay, step: this.step, factor }
     const isFused = !this.options.updateClip && hasKernel('adamw', ...lists.values, ...lists.gradients)
     if (isFused) fusedStep(lists, rates)
     else referenceStep(lists, rates)
   }
 
+  #moving({ parameters }: ParameterGroup): Moving[] {
+    return [...parameters.values()].flatMap(parameter => {
+      const { grad } = parameter
+      return grad === null ? [] : [{ parameter, grad, ...this.#momentsOf(parameter) }]
+    })
+  }
+
+  /** Whether adamw_mixed_ does the work: where any parameter is in half precision, and on CUDA. */
+  get #isOnDevice(): boolean {
+    const all = this.groups.flatMap(({ parameters }) => [...parameters.values()])
+    const half = all.find(({ dtype }) => isHalf(dtype))
+    if (half) return this.#allowHalf(half)
+    const [first] = all
+    return (
+      first !== undefined && first.device !== 'cpu' && !this.options.updateClip && hasKernel('adamw', first)
+    )
+  }
+
+  #allowHalf(parameter: Parameter): true {
+    if (this.options.updateClip) {
+      throw new ConfigError('is not known for weights in half precision: set it to null, or weights to f32', {
+        path: 'optimizer.updateClip',
+      })
+    }
+    if (parameter.dtype === 'f16' && this.options.master === false) {
+      throw new ConfigError('f16 weights need an f32 master copy: set it to true, or the type to bf16', {
+        path: 'precision.master',
+      })
+    }
+    return true
+  }
+
+  #ratesOf(group: ParameterGroup): Tensor {
+    const known = this.#rates.get(group)
+    if (known) return known
+    const [first] = group.parameters.values()
+    const made = empty([8], { device: first?.device ?? 'cpu' }).persist()
+    this.#rates.set(group, made)
+    return made
+  }
+
+  /** What `adamw_mixed_` reads: see native/kernels/mixed_optimizer.cc. */
+  #tellRates(group: ParameterGroup, learningRate: number, inverseScale: number): void {
+    const { betas, epsilon } = this.options
+    const rates = [
+      1 - learningRate * group.weightDecay,
+      ...betas,
+      learningRate / (1 - betas[0] ** this.step),
+      1 / Math.sqrt(1 - betas[1] ** this.step),
+      epsilon,
+      inverseScale,
+      this.step,
+    ]
+    this.#ratesOf(group).copy_(tensor(Float32Array.from(rates)), true)
+  }
+
   #momentsOf(parameter: Parameter): Moments {
     const known = this.#moments.get(parameter)
     if (known) return known
-    const made = { mean: zerosLike(parameter).persist(), square: zerosLike(parameter).persist() }
+    const made = noGrad(() => this.#freshMoments(parameter))
     this.#moments.set(parameter, made)
     return made
   }
 
-  /** Both moments of every parameter, as `exp_avg.<path>` and `exp_avg_sq.<path>`. */
+  #freshMoments(parameter: Parameter): Moments {
+    const { moments = 'f32', master = true } = this.options
+    const half = isHalf(parameter.dtype)
+    const nothing = (): Tensor =>
+      zerosLike(parameter, half ? moments : parameter.dtype)
+        .detach()
+        .persist()
+    return {
+      mean: nothing(),
+      square: nothing(),
+      master: half && master ? parameter.detach().to('f32').persist() : null,
+    }
+  }
+
+  /** Moments of every parameter, `exp_avg.<path>` and `exp_avg_sq.<path>`, and f32 copies as `master.<path>`. */
   state(): Map<string, Tensor> {
     const state = new Map<string, Tensor>()
     for (const { parameters } of this.groups) {
       for (const [path, parameter] of parameters) {
-        const { mean, square } = this.#momentsOf(parameter)
+        const { mean, square, master } = this.#momentsOf(parameter)
         state.set(`exp_avg.${path}`, mean).set(`exp_avg_sq.${path}`, square)
+        if (master) state.set(`master.${path}`, master)
       }
     }
     return state
   }
 
   dispose(): void {
-    for (const { mean, square } of this.#moments.values()) {
+    for (const { mean, square, master } of this.#moments.values()) {
       mean.dispose()
       square.dispose()
+      master?.dispose()
     }
+    for (const rates of this.#rates.values()) rates.dispose()
     this.#moments.clear()
+    this.#rates.clear()
   }
 
   [Symbol.dispose](): void {
@@ -120,51 +237,42 @@ export class AdamW {
   }
 }
 
-interface Lists {
-  values: Tensor[]
-  gradients: Tensor[]
-  means: Tensor[]
-  squares: Tensor[]
+type Moving = { parameter: Parameter; grad: Tensor } & Moments
+
+const isHalf = (dtype: DType): boolean => dtype === 'bf16' || dtype === 'f16'
+
+function listsOf(moving: readonly Moving[]): Lists & { masters: Tensor[] } {
+  return {
+    values: moving.map(item => item.parameter),
+    gradients: moving.map(item => item.grad),
+    means: moving.map(item => item.mean),
+    squares: moving.map(item => item.square),
+    masters: moving.flatMap(item => item.master ?? []),
+  }
 }
 
-interface Rates extends AdamWOptions {
-  learningRate: number
-  weightDecay: number
-  step: number
-  factor: number
+/** Lists within which types are the same: a model in half precision may have an f32 router. */
+function alike(moving: readonly Moving[]): (Lists & { masters: Tensor[] })[] {
+  const sorted = new Map<string, Moving[]>()
+  for (const item of moving) {
+    const key = `${item.parameter.dtype} ${item.grad.dtype}`
+    const others = sorted.get(key)
+    if (others) others.push(item)
+    else sorted.set(key, [item])
+  }
+  return [...sorted.values()].map(listsOf)
+}
+
+/** The factor of gradients, for which the host waits; null when they are not finite. */
+function knownFactor({ norm = null, clip = null, lossScale = 1 }: GradientScaling): number | null {
+  if (norm === null) return 1 / lossScale
+  const size = norm.item()
+  if (!Number.isFinite(size)) return null
+  return (clip === null ? 1 : clipFactor(size / lossScale, clip)) / lossScale
 }
 
 /** One pass over memory. */
 function fusedStep({ values, gradients, means, squares }: Lists, rates: Rates): void {
   const { learningRate, betas, epsilon, weightDecay, step, factor } = rates
   fusedAdamw_(values, gradients, means, squares, learningRate, ...betas, epsilon, weightDecay, step, factor)
-}
-
-function referenceStep({ values, gradients, means, squares }: Lists, rates: Rates): void {
-  const { learningRate, betas, epsilon, weightDecay, step, factor, updateClip } = rates
-  const scaled = factor === 1 ? gradients : gradients.map(gradient => gradient.mul(factor))
-  if (weightDecay !== 0) foreachMul_(values, 1 - learningRate * weightDecay)
-  foreachMul_(means, betas[0])
-  foreachAdd_(means, scaled, 1 - betas[0])
-  foreachMul_(squares, betas[1])
-  foreachAddcmul_(squares, scaled, scaled, 1 - betas[1])
-  const divisors = foreachSqrt(squares)
-  foreachMul_(divisors, 1 / Math.sqrt(1 - betas[1] ** step))
-  for (const divisor of divisors) divisor.add_(epsilon)
-  const unbiased = 1 - betas[0] ** step
-  if (updateClip) clippedMove({ values, means, divisors }, learningRate / unbiased, updateClip * unbiased)
-  else foreachAddcdiv_(values, means, divisors, -learningRate / unbiased)
-}
-
-/** `value -= rate mean / divisor`, the quotient scaled down to a root mean square of at most `clip`. */
-function clippedMove(
-  { values, means, divisors }: Record<'values' | 'means' | 'divisors', Tensor[]>,
-  rate: number,
-  clip: number,
-): void {
-  for (const [i, value] of values.entries()) {
-    const quotient = (means[i] as Tensor).div(divisors[i] as Tensor)
-    const rms = quotient.square().mean().sqrt()
-    value.sub_(quotient.div(rms.div(clip).clamp(1)), rate)
-  }
 }

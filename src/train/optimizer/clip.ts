@@ -1,4 +1,6 @@
+import { atLeastF32 } from '../../nn/index.ts'
 import {
+  deviceNorm,
   foreachMul_,
   foreachNorm,
   hasKernel,
@@ -6,22 +8,33 @@ import {
   type Parameter,
   stack,
   type Tensor,
+  tensor,
   tidy,
   vectorNorm,
 } from '../../torch/index.ts'
 
-/** Euclidean norm over all gradients as one vector; 0 without any. */
-export function gradientNorm(parameters: readonly Parameter[]): number {
+/** Euclidean norm over all gradients as one vector, a scalar that nobody waits for; 0 without any. */
+export function gradientNorm(parameters: readonly Parameter[]): Tensor {
   return noGrad(() =>
     tidy(() => {
       const gradients = gradientsOf(parameters)
-      if (gradients.length === 0) return 0
+      const [first] = gradients
+      if (!first) return tensor(0)
+      if (first.device !== 'cpu' && hasKernel('adamw', first)) return normOnDevice(gradients)
       return hasKernel('adamw', ...gradients)
-        ? vectorNorm(gradients)
-        : stack(foreachNorm(gradients)).norm().item()
+        ? tensor(vectorNorm(gradients), { dtype: 'f64' })
+        : normOf(foreachNorm(gradients))
     }),
   )
 }
+
+/** Types may differ: a model in half precision may have an f32 router. */
+function normOnDevice(gradients: readonly Tensor[]): Tensor {
+  const types = [...new Set(gradients.map(gradient => gradient.dtype))]
+  return normOf(types.map(type => deviceNorm(gradients.filter(({ dtype }) => dtype === type))))
+}
+
+const normOf = (norms: readonly Tensor[]): Tensor => stack(norms.map(atLeastF32)).norm()
 
 /** What brings a gradient of this norm down to `max`; 1 when it is below. As torch.nn.utils.clip_grad_norm_. */
 export function clipFactor(norm: number, max: number): number {

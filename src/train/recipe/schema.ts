@@ -6,6 +6,7 @@ import { expertsSchema } from '../../models/index.ts'
 import { routerSchema } from '../../moe/index.ts'
 import { lossesSchema } from '../objective.ts'
 import { groupsSchema } from '../optimizer/groups.ts'
+import { precisionSchema } from '../precision.ts'
 import { scheduleSchema } from '../schedule.ts'
 import { initSchema } from './initialize.ts'
 
@@ -112,8 +113,7 @@ export const recipeSchema = z.strictObject({
     .string()
     .regex(/^(cpu|cuda(:\d+)?)$/, 'must be cpu, cuda or cuda:N')
     .default('cpu'),
-  /** bf16: mixed precision on CUDA; a CPU computes in f32 all the same. */
-  dtype: z.enum(['f32', 'bf16']).default('f32'),
+  precision: precisionSchema.prefault({}),
   model: modelSchema,
   /** How weights start. */
   init: initSchema.prefault({}),
