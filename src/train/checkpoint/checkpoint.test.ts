@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
 import { expectClose } from '../../../tests/support/tensors.ts'
 import { type MistralConfig, MistralForCausalLM, parseModelConfig } from '../../models/index.ts'
-import { manualSeed, randn, tidy } from '../../torch/index.ts'
+import { type DType, manualSeed, randn, tidy } from '../../torch/index.ts'
 import { AdamW } from '../optimizer/adamw.ts'
 import {
   listCheckpoints,
@@ -33,9 +33,9 @@ const config = parseModelConfig(
   'test',
 ) as MistralConfig
 
-function trainee(seed: number): Trainee & { model: MistralForCausalLM } {
+function trainee(seed: number, dtype: DType = 'f32'): Trainee & { model: MistralForCausalLM } {
   manualSeed(seed)
-  const model = new MistralForCausalLM(config)
+  const model = new MistralForCausalLM(config).to(dtype)
   const all = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0 }
   const optimizer = new AdamW([all], { betas: [0.9, 0.95], epsilon: 1e-8 })
   return { model, optimizer, config, device: 'cpu', tokenizerFile, corpusFingerprint: 'a' }
@@ -43,7 +43,7 @@ function trainee(seed: number): Trainee & { model: MistralForCausalLM } {
 
 function step({ model, optimizer }: Trainee): void {
   tidy(() => {
-    for (const parameter of model.parameters()) parameter.grad = randn(parameter.shape)
+    for (const parameter of model.parameters()) parameter.grad = randn(parameter.shape).to(parameter.dtype)
     optimizer.update(0.1)
   })
 }
@@ -58,22 +58,25 @@ const state = (at: number): TrainingState => ({
   best: { step: 3, loss: 1.25 },
 })
 
-test('a restored trainee goes on exactly: weights, moments, their age, and random numbers', async () => {
-  const original = trainee(1)
-  for (let i = 0; i < 3; i++) step(original)
-  const saved = await saveCheckpoint(join(folder, 'exact'), original, state(3))
-  const other = trainee(2)
-  expect(await restoreCheckpoint(saved, other)).toEqual(state(3))
-  // What follows draws from libtorch's shared generator: it must stand where it stood.
-  await restoreCheckpoint(saved, original)
-  for (let i = 0; i < 2; i++) step(original)
-  await restoreCheckpoint(saved, other)
-  for (let i = 0; i < 2; i++) step(other)
-  for (const [name, tensor] of original.model.stateDict()) {
-    expectClose(other.model.stateDict().get(name) ?? tensor.neg(), tensor, 0)
-  }
-  expect(other.optimizer.step).toBe(5)
-})
+test.each(['f32', 'bf16'] as const)(
+  'a restored trainee in %s goes on exactly: weights, masters, moments, random numbers',
+  async dtype => {
+    const original = trainee(1, dtype)
+    for (let i = 0; i < 3; i++) step(original)
+    const saved = await saveCheckpoint(join(folder, `exact-${dtype}`), original, state(3))
+    const other = trainee(2, dtype)
+    expect(await restoreCheckpoint(saved, other)).toEqual(state(3))
+    // What follows draws from libtorch's shared generator: it must stand where it stood.
+    await restoreCheckpoint(saved, original)
+    for (let i = 0; i < 2; i++) step(original)
+    await restoreCheckpoint(saved, other)
+    for (let i = 0; i < 2; i++) step(other)
+    for (const [name, tensor] of original.model.stateDict()) {
+      expectClose(other.model.stateDict().get(name) ?? tensor.neg(), tensor, 0)
+    }
+    expect(other.optimizer.step).toBe(5)
+  },
+)
 
 test('a checkpoint of another corpus is refused before anything changes', async () => {
   const original = trainee(1)
