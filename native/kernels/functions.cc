@@ -200,14 +200,18 @@ struct RotateFunction : Function<RotateFunction> {
   }
 };
 
+at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  return RotateFunction::apply(x, cos, sin);
+}
+
 /** libtorch's attention (flash on CUDA), with positions turned by a leaf; all in [B, T, heads * D]. */
 at::Tensor sharedAttention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
                            const at::Tensor& cos, const at::Tensor& sin, int64_t headDim,
                            c10::optional<int64_t> window) {
 #if SWITCHYARD_TORCH_AT_LEAST(2, 5)
   const auto heads = [&](const at::Tensor& x) { return x.view({x.size(0), x.size(1), -1, headDim}); };
-  const at::Tensor q = RotateFunction::apply(heads(queries), cos, sin).transpose(1, 2);  // [B, H, T, D]
-  at::Tensor k = RotateFunction::apply(heads(keys), cos, sin).transpose(1, 2);           // [B, G, T, D]
+  const at::Tensor q = rotate(heads(queries), cos, sin).transpose(1, 2);  // [B, H, T, D]
+  at::Tensor k = rotate(heads(keys), cos, sin).transpose(1, 2);           // [B, G, T, D]
   at::Tensor v = heads(values).transpose(1, 2);
   const int64_t length = queries.size(1);
   c10::optional<at::Tensor> seen;
@@ -332,6 +336,7 @@ TORCH_LIBRARY(switchyard, library) {
       &groupedExperts);
   library.def("route(Tensor logits, int k, bool normalize) -> (Tensor weights, Tensor indices, Tensor probs)", &route);
   library.def("rms_norm(Tensor x, Tensor weight, float eps) -> Tensor", &rmsNorm);
+  library.def("rotate(Tensor x, Tensor cos, Tensor sin) -> Tensor", &rotate);
   library.def(
       "causal_attention(Tensor queries, Tensor keys, Tensor values, Tensor cos, Tensor sin, int head_dim, "
       "int? window=None) -> Tensor",

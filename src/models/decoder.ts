@@ -9,13 +9,16 @@ import {
   type AttentionMask,
   type AttentionOptions,
   type CacheShape,
+  Derived,
   Embedding,
+  frequencyTable,
   type KeyValueStore,
   type LayerNorm,
   Linear,
   Module,
   normal,
   RMSNorm,
+  type RotaryFrequencies,
   type Rotation,
   rotaryFrequencies,
   rotation,
@@ -55,6 +58,8 @@ export interface ForwardInput {
   cache?: KeyValueCache | undefined
   /** bool [B, S], false for padding, which in a decoder is left of the text. Default: no padding. */
   mask?: Tensor | null
+  /** i64 [B, T]: where the new positions are, for a cache that itself knows what each may see. Default: counted. */
+  positions?: Tensor | null
   /** i64 [B, T]: the task of each new position, for routers that go by it. */
   tasks?: Tensor | null
 }
@@ -122,6 +127,8 @@ export class Decoder extends Module {
   readonly embed_tokens: Embedding // [V, D]
   readonly layers: DecoderLayer[]
   readonly norm: RMSNorm | LayerNorm
+  /** f32 [R / 2]; null when they depend on the length of the text. */
+  readonly inv_freq: Derived | null
   readonly #config: DecoderConfig
   readonly #parts: Required<DecoderParts>
 
@@ -133,16 +140,16 @@ export class Decoder extends Module {
     this.norm = parts.norm()
     this.#config = config
     this.#parts = parts
+    const depends = ['dynamic', 'longrope'].includes(config.rope_scaling.rope_type)
+    this.inv_freq = depends ? null : new Derived(frequencyTable(this.#frequencies(0).frequencies))
   }
 
   /** ids i64 [B, T] -> hidden states [B, T, D] */
-  forward(
-    ids: Tensor,
-    { cache, mask = null, tasks = null }: ForwardInput,
-  ): { hidden: Tensor; routings: LayerRouting[] } {
+  forward(ids: Tensor, input: ForwardInput): { hidden: Tensor; routings: LayerRouting[] } {
+    const { cache, mask = null, tasks = null } = input
     const past = cache?.length ?? 0
-    const rotation = this.#rotation(ids, past, mask)
-    const maskOf = this.#masks(ids, past, mask)
+    const rotation = this.#rotation(ids, past, input)
+    const maskOf = this.#masks(ids, past, input)
     const real = mask === null ? null : mask.narrow(1, mask.size(1) - ids.size(1), ids.size(1)) // [B, T]
     const routings: LayerRouting[] = []
     let hidden = this.#embed(ids) // [B, T, D]
@@ -170,22 +177,30 @@ export class Decoder extends Module {
   }
 
   /** Angles, the same for every layer. */
-  #rotation(ids: Tensor, past: number, mask: Tensor | null): Rotation {
-    const { rope_theta: theta, rope_scaling: scaling } = this.#config
+  #rotation(ids: Tensor, past: number, { mask = null, positions = null }: ForwardInput): Rotation {
     const [length, device] = [ids.size(1), ids.device]
-    const spec = { dim: rotaryDimOf(this.#config), theta, scaling }
-    const { frequencies, scale } = rotaryFrequencies(spec, past + length)
+    const { frequencies, scale } = this.#frequencies(past + length)
     return noGrad(() =>
       tidy(() => {
-        const positions =
+        const counted = (): Tensor =>
           mask === null ? arange(past, past + length, 1, { device }) : paddedPositions(mask, length)
-        return rotation(positions, frequencies, scale)
+        return rotation(positions ?? counted(), this.inv_freq ?? frequencies, scale)
       }),
     )
   }
 
+  #frequencies(length: number): RotaryFrequencies {
+    const { rope_theta: theta, rope_scaling: scaling } = this.#config
+    return rotaryFrequencies({ dim: rotaryDimOf(this.#config), theta, scaling }, length)
+  }
+
   /** What each layer may see, by its window; layers of one window share a mask. */
-  #masks(ids: Tensor, past: number, mask: Tensor | null): (window: number | null) => AttentionMask {
+  #masks(
+    ids: Tensor,
+    past: number,
+    { mask = null, positions }: ForwardInput,
+  ): (window: number | null) => AttentionMask {
+    if (positions) return window => ({ kind: 'causal', window })
     const known = new Map<number | null, AttentionMask>()
     const windows = new Set(this.layers.map((_, i) => this.#parts.window(i)))
     const maskOf = (window: number | null): AttentionMask =>

@@ -42,6 +42,13 @@ export interface AttentionOptions {
 export interface KeyValueStore {
   /** Takes what attention keeps of the new positions [B, heads, T, width]; returns that of all positions. */
   append(keys: Tensor, values: Tensor): [keys: Tensor, values: Tensor]
+  /** Takes one new position and attends to all of it, by a store that knows where each text ends: [B, H, 1, D] -> the same. */
+  attend?(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    options: { scale: number; window: number | null },
+  ): Tensor
 }
 
 /** What attention keeps of each position. */
@@ -148,6 +155,10 @@ export class Attention extends Module {
     const queries = rotate(this.#heads(q), rotation) // [B, H, T, D]
     let keys = rotate(this.#heads(k), rotation) // [B, G, T, D]
     let values = this.#heads(v) // [B, G, T, D]
+    if (cache?.attend && mask.kind === 'causal') {
+      const { scale } = this
+      return cache.attend(queries, keys, values, { scale, window: mask.window }).transpose(1, 2).flatten(2)
+    }
     if (cache) [keys, values] = cache.append(keys, values) // [B, G, S, D]
     const { scale, sinks } = this
     const mixed = attend(queries, keys, values, { scale, blocked: blockedBy(mask, q), sinks }) // [B, H, T, D]

@@ -1,6 +1,6 @@
 // Neural network layers.
 
-export { Constant, Parameter } from '../torch/index.ts'
+export { Constant, Derived, Parameter } from '../torch/index.ts'
 export { type Activation, activate } from './activation.ts'
 export { type AttendOptions, attend } from './attend.ts'
 export {
@@ -30,7 +30,7 @@ export { Module } from './module.ts'
 export { LayerNorm, RMSNorm } from './norm.ts'
 export { atLeastF32 } from './precision.ts'
 export { RelativePositionBias, type RelativePositionOptions, relativeBucket } from './relative-position.ts'
-export { halvesOfPairs, type Rotation, rotate, rotation } from './rope.ts'
+export { frequencyTable, halvesOfPairs, type Rotation, rotate, rotation } from './rope.ts'
 export {
   plainFrequencies,
   type RopeScaling,

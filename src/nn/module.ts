@@ -1,7 +1,16 @@
 // Module: a tree of parameters, constants and other modules, addressed by the names of its properties.
 
 import { ConfigError } from '../errors.ts'
-import { Constant, type Device, type DType, noGrad, Parameter, type Tensor, tidy } from '../torch/index.ts'
+import {
+  Constant,
+  Derived,
+  type Device,
+  type DType,
+  noGrad,
+  Parameter,
+  type Tensor,
+  tidy,
+} from '../torch/index.ts'
 
 /**
  * Base of everything with parameters. A property that is a Parameter, a Constant, a Module or an array of Modules is
@@ -47,6 +56,11 @@ export abstract class Module {
     return new Map<string, Tensor>([...this.namedParameters(), ...this.namedConstants()])
   }
 
+  /** Everything that is memory of this module: the checkpoint's tensors, and what was derived from settings. */
+  #owned(): Map<string, Tensor> {
+    return new Map([...this.stateDict(), ...this.#tensors(value => value instanceof Derived)])
+  }
+
   /**
    * Copies tensors into this module's own, converting dtype and device. Nothing is changed unless names and shapes
    * all match.
@@ -70,7 +84,7 @@ export abstract class Module {
   to(target: DType | Device): this {
     const isDevice = target.startsWith('c')
     tidy(() => {
-      for (const tensor of (isDevice ? this.stateDict() : this.namedParameters()).values()) {
+      for (const tensor of (isDevice ? this.#owned() : this.namedParameters()).values()) {
         const converted = isDevice || tensor.isFloating ? tensor.detach().to(target) : tensor
         if (converted === tensor) continue
         tensor.grad = null // it would be of the old dtype, on the old device
@@ -90,9 +104,9 @@ export abstract class Module {
     return this.parameters().reduce((sum, parameter) => sum + parameter.numel, 0)
   }
 
-  /** Frees every parameter and constant. */
+  /** Frees every tensor of this module. */
   dispose(): void {
-    for (const tensor of this.stateDict().values()) tensor.dispose()
+    for (const tensor of this.#owned().values()) tensor.dispose()
   }
 
   [Symbol.dispose](): void {

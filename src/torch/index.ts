@@ -44,6 +44,7 @@ export {
   fusedExperts,
   fusedLinearCrossEntropy,
   fusedRmsNorm,
+  fusedRotate,
   fusedRoute,
   layerNorm,
   linear,
@@ -66,7 +67,7 @@ export { gradcheck } from './gradcheck.ts'
 export { hasKernel, type KernelName, kernelNames, withKernels } from './kernels.ts'
 export { MappedFile, mapFile } from './map-file.ts'
 export type { OperatorSchema, RuntimeInfo } from './native.ts'
-export { Constant, Parameter } from './parameter.ts'
+export { Constant, Derived, Parameter } from './parameter.ts'
 export {
   callOperator,
   emptyCache,

@@ -23,3 +23,12 @@ export class Constant extends Tensor {
     this.persist()
   }
 }
+
+/** What a module makes from its settings and keeps: it moves with the module and is not saved. Takes the data over. */
+export class Derived extends Tensor {
+  constructor(data: Tensor) {
+    super(data.newHandle())
+    data.dispose()
+    this.persist()
+  }
+}

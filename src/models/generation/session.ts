@@ -30,7 +30,10 @@ export interface SessionOptions {
 }
 
 /** Prompts of unequal length are padded on the left, and what pads them is seen by nobody. */
-export function decoderSession(model: CausalLM, { prompts, newTokens, task }: SessionOptions): Session {
+export function decoderSession(
+  model: CausalLM,
+  { prompts, newTokens, task }: SessionOptions,
+): Session & { cache: PreallocatedCache } {
   const longest = Math.max(...prompts.map(prompt => prompt.length))
   const cache = new PreallocatedCache(model, {
     batchSize: prompts.length,
@@ -47,7 +50,8 @@ export function decoderSession(model: CausalLM, { prompts, newTokens, task }: Se
     return model.forward(ids, { cache, mask, tasks }).logits
   }
   const first = prompts.map((prompt, row) => [...new Array<number>(missing[row] ?? 0).fill(0), ...prompt])
-  return { first, next: fresh => lastScores(() => score(fresh)), [Symbol.dispose]: () => cache.dispose() }
+  const next = (fresh: Rows): Float32Array[] => lastScores(() => score(fresh))
+  return { first, next, cache, [Symbol.dispose]: () => cache.dispose() }
 }
 
 /** Sources of unequal length are padded on the right; every target begins with the start token. */
@@ -85,7 +89,7 @@ export function encoderDecoderSession(
 }
 
 /** Logits [B, T, V] -> [V] of each text's last position. */
-function lastScores(score: () => Tensor): Float32Array[] {
+export function lastScores(score: () => Tensor): Float32Array[] {
   return inferenceMode(() =>
     tidy(() => {
       const last = score().select(1, -1).float() // [B, V]

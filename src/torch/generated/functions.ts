@@ -44,6 +44,7 @@ const foreachAddcdiv__ScalarOp = new Operator('aten::_foreach_addcdiv_', 'Scalar
 const switchyardExpertsOp = new Operator('switchyard::experts')
 const switchyardRouteOp = new Operator('switchyard::route')
 const switchyardRmsNormOp = new Operator('switchyard::rms_norm')
+const switchyardRotateOp = new Operator('switchyard::rotate')
 const switchyardCausalAttentionOp = new Operator('switchyard::causal_attention')
 const switchyardLinearCrossEntropyOp = new Operator('switchyard::linear_cross_entropy')
 const switchyardAdamw_Op = new Operator('switchyard::adamw_')
@@ -246,6 +247,11 @@ export function fusedRoute(logits: Tensor, k: number, normalize: boolean): [Tens
 /** `switchyard::rms_norm(Tensor x, Tensor weight, float eps) -> Tensor` */
 export function fusedRmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
   return wrap(call(switchyardRmsNormOp.id, (x as Tensor).handle, (weight as Tensor).handle, eps) as Handle)
+}
+
+/** `switchyard::rotate(Tensor x, Tensor cos, Tensor sin) -> Tensor` */
+export function fusedRotate(x: Tensor, cos: Tensor, sin: Tensor): Tensor {
+  return wrap(call(switchyardRotateOp.id, (x as Tensor).handle, (cos as Tensor).handle, (sin as Tensor).handle) as Handle)
 }
 
 /** `switchyard::causal_attention(Tensor queries, Tensor keys, Tensor values, Tensor cos, Tensor sin, int head_dim, int? window=None) -> Tensor` */
