@@ -7,6 +7,7 @@
 #include "errors.h"
 #include "instance.h"
 #include "memory.h"
+#include "profile.h"
 #include "runtime.h"
 #include "tensors.h"
 
@@ -35,6 +36,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exportTensors(env, exports);
   exportAutograd(env, exports);
   exportMemory(env, exports);
+  exportProfile(env, exports);
   exportRuntime(env, exports);
   return exports;
 }

@@ -66,8 +66,9 @@ export { type GradOptions, grad } from './grad.ts'
 export { gradcheck } from './gradcheck.ts'
 export { hasKernel, type KernelName, kernelNames, withKernels } from './kernels.ts'
 export { MappedFile, mapFile } from './map-file.ts'
-export type { OperatorSchema, RuntimeInfo } from './native.ts'
+export type { OperatorSchema, OperatorTime, RuntimeInfo } from './native.ts'
 export { Constant, Derived, Parameter } from './parameter.ts'
+export { profile } from './profile.ts'
 export {
   callOperator,
   emptyCache,

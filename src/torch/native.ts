@@ -62,6 +62,8 @@ export interface Native {
   resetPeak(): void
   emptyCache(): void
 
+  profile(callback: () => void, onDevice: boolean): OperatorTime[]
+
   info(): RuntimeInfo
   setThreads(operators: number, blas: number): void
   setDefaultThreads(operators: number, blas: number): void
@@ -79,6 +81,15 @@ export interface OperatorSchema {
   returnsSelf: boolean
   parameters: { name: string; type: string; required: boolean; keywordOnly: boolean }[]
   returns: string[]
+}
+
+/** What one operator took, without the operators that it called. */
+export interface OperatorTime {
+  name: string
+  calls: number
+  hostSeconds: number
+  /** 0 unless the device was watched. */
+  deviceSeconds: number
 }
 
 /** The libtorch that was found. */

@@ -1,7 +1,7 @@
 // How many slots each expert serves.
 
-import { type Tensor, tidy } from '../../torch/index.ts'
-import type { Routing } from '../routing.ts'
+import { noGrad, onesLike, type Tensor, tidy, zeros } from '../../torch/index.ts'
+import type { Routing, TokenRouting } from '../routing.ts'
 
 /** Filled slots of each expert. */
 export function countPerExpert(routing: Routing): number[] {
@@ -15,6 +15,18 @@ export function countPerExpert(routing: Routing): number[] {
       return new Array(experts).fill((slots * tokens) / routing.sequenceLength)
     }
   }
+}
+
+/** The same where the tokens are, which nobody waits for: [E] in the type of the probabilities, without a gradient. */
+export function expertCounts({ indices, probs }: Pick<TokenRouting, 'indices' | 'probs'>): Tensor {
+  const { dtype, device } = probs
+  return noGrad(() =>
+    tidy(() => {
+      const places = indices.reshape([-1]).add(1) // first the empty slots (-1)
+      const all = zeros([probs.size(-1) + 1], { dtype, device })
+      return all.scatterAdd_(0, places, onesLike(places, dtype)).narrow(0, 1, probs.size(-1))
+    }),
+  )
 }
 
 /** How often each of 0 .. count-1 occurs; -1 stands for none. */

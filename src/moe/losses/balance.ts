@@ -2,7 +2,8 @@
 // Shapes: T tokens, E experts, K chosen per token, S tokens of one sequence.
 
 import { invariant } from '../../errors.ts'
-import { cat, full, noGrad, onesLike, type Tensor, tensor, tidy, zeros } from '../../torch/index.ts'
+import { cat, full, type Tensor, tensor, tidy } from '../../torch/index.ts'
+import { expertCounts } from '../dispatch/count.ts'
 import type { TokenRouting } from '../routing.ts'
 import { meanOverTokens } from './mean.ts'
 
@@ -89,19 +90,9 @@ export function hfBalanceLoss(layers: readonly TokenRouting[]): Tensor {
 
 function ofOne(routing: TokenRouting, { choices, balanced }: BalanceConvention): Tensor {
   const counted = choices === 'first' ? { ...routing, indices: routing.indices.narrow(-1, 0, 1) } : routing
-  const counts = servedCounts(counted)
+  const counts = expertCounts(counted)
   const divisor = balanced === 'one' ? counts.sum() : realTokens(routing)
   return weighted(counts, divisor, routing.probs, routing.mask)
-}
-
-/** Filled slots of each expert, [E] in the type of the probabilities; they stay on the device. */
-function servedCounts({ indices, probs }: TokenRouting): Tensor {
-  const { dtype, device } = probs
-  return noGrad(() => {
-    const places = indices.reshape([-1]).add(1) // first the empty slots (-1)
-    const all = zeros([probs.size(-1) + 1], { dtype, device })
-    return all.scatterAdd_(0, places, onesLike(places, dtype)).narrow(0, 1, probs.size(-1))
-  })
 }
 
 /** `E sum_i (counts_i / divisor) P_i` */

@@ -1,9 +1,9 @@
 // Sigmoid scores, groups of experts, and a bias that balances the load without a loss (DeepSeek-V3).
 // Shapes: T tokens, E experts, K chosen per token.
 
-import { Constant } from '../../nn/index.ts'
-import { noGrad, type Tensor, tensor, tidy, zeros } from '../../torch/index.ts'
-import { countPerExpert } from '../dispatch/count.ts'
+import { Constant, Derived } from '../../nn/index.ts'
+import { noGrad, type Tensor, tidy, zeros } from '../../torch/index.ts'
+import { expertCounts } from '../dispatch/count.ts'
 import type { TokenContext, TokenRouting } from '../routing.ts'
 import { checkGroups, withinBestGroups } from './groups.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
@@ -42,7 +42,8 @@ export class BiasedTopKRouter extends LinearRouter {
   readonly scale: number
   /** May be changed in training: DeepSeek-V3 sets it to 0 for the last tokens. */
   biasRate: number
-  #counts: number[] | null = null
+  /** [E]: slots that each expert served since the bias last moved. */
+  readonly served: Derived
 
   constructor(options: BiasedTopKRouterOptions) {
     const { topK, score = 'sigmoid', groups = 1, topGroups = groups, ...rest } = options
@@ -52,6 +53,7 @@ export class BiasedTopKRouter extends LinearRouter {
     checkGroups(numExperts, groups, topGroups)
     checkTopK(topK, (numExperts / groups) * topGroups)
     this.e_score_correction_bias = new Constant(zeros([numExperts]))
+    this.served = new Derived(zeros([numExperts]))
     this.topK = topK
     this.score_function = score
     this.groups = groups
@@ -63,10 +65,7 @@ export class BiasedTopKRouter extends LinearRouter {
 
   override forward(xTD: Tensor, context: TokenContext = {}): TokenRouting {
     const routing = super.forward(xTD, context)
-    if (this.training && this.biasRate > 0) {
-      const counts = countPerExpert(routing)
-      this.#counts = counts.map((count, e) => count + (this.#counts?.[e] ?? 0))
-    }
+    if (this.training && this.biasRate > 0) tidy(() => void this.served.add_(expertCounts(routing)))
     return routing
   }
 
@@ -80,20 +79,17 @@ export class BiasedTopKRouter extends LinearRouter {
   }
 
   discard(): void {
-    this.#counts = null
+    this.served.zero_()
   }
 
   /** Moves the bias by the counts of all micro-batches since the last call. */
   adapt(pace = 1): void {
-    const counts = this.#counts
-    this.#counts = null
-    if (counts === null) return
-    const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length
-    const step = counts.map(count => pace * this.biasRate * Math.sign(mean - count))
     noGrad(() =>
-      tidy(
-        () => void this.e_score_correction_bias.add_(tensor(step).to(this.e_score_correction_bias.device)),
-      ),
+      tidy(() => {
+        const direction = this.served.mean().sub(this.served).sign() // [E]
+        this.e_score_correction_bias.add_(direction, pace * this.biasRate)
+        this.served.zero_()
+      }),
     )
   }
 }

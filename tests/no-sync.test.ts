@@ -1,0 +1,103 @@
+// On CUDA a training step and a decoding step must not make the host wait for the device, nor copy from the host: each would
+// leave the device idle, and could not be captured in a graph. Which operators do is known by name, so that it shows on a CPU:
+// there the kernels of native/kernels stand where CUDA's own stand.
+
+import { describe, expect, test } from 'vitest'
+import { StaticCache } from '../src/models/generation/static-cache.ts'
+import {
+  type CausalLM,
+  MixtralForCausalLM,
+  parseModelConfig,
+  type SwitchyardMoeConfig,
+  SwitchyardMoeForCausalLM,
+} from '../src/models/index.ts'
+import {
+  inferenceMode,
+  kernelNames,
+  manualSeed,
+  profile,
+  randint,
+  tidy,
+  withKernels,
+  zeros,
+} from '../src/torch/index.ts'
+import { AdamW, computeObjective, gradientNorm } from '../src/train/index.ts'
+import { lossesSchema } from '../src/train/objective.ts'
+
+/** Operators of libtorch whose result has a shape, or is a number, that the host must know. */
+const waiting =
+  /^aten::(_local_scalar_dense|item|nonzero|masked_select|bincount|unique\w*|_unique\w*|equal|is_nonzero|repeat_interleave\.Tensor|_to_copy_from_host)$/
+
+function waits(body: () => void): string[] {
+  const seen = profile(() => tidy(body))
+  expect(seen.length).toBeGreaterThan(3)
+  return seen.map(({ name }) => name).filter(name => waiting.test(name))
+}
+
+const sizes = {
+  vocab_size: 40,
+  hidden_size: 16,
+  intermediate_size: 16,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  num_local_experts: 4,
+}
+
+function mixtral(): CausalLM {
+  manualSeed(1)
+  const config = parseModelConfig({ model_type: 'mixtral', num_experts_per_tok: 2, ...sizes }, 'test')
+  return new MixtralForCausalLM(config as ConstructorParameters<typeof MixtralForCausalLM>[0])
+}
+
+const ids = randint(0, 40, [4, 17], { seed: 1 })
+const batch = { inputs: ids.narrow(1, 0, 16).contiguous(), targets: ids.narrow(1, 1, 16).contiguous() }
+
+describe('nothing waits for the device', () => {
+  // The CPU's head and loss read the factor of their gradient; by chunks, as on CUDA, they do not (tests/composed.test.ts).
+  const kernels = kernelNames.filter(name => name !== 'linearCrossEntropy')
+  const train = (model: CausalLM, losses: unknown): string[] =>
+    waits(() =>
+      withKernels(kernels, () => computeObjective(model, batch, lossesSchema.parse(losses)).total.backward()),
+    )
+
+  test('from a batch to its gradients, with balance and z losses', () => {
+    expect(train(mixtral(), {})).toEqual([])
+  })
+
+  test('in the update, half precision and clipping included', () => {
+    const model = mixtral().to('bf16')
+    const group = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0 }
+    using optimizer = new AdamW([group], { betas: [0.9, 0.95], epsilon: 1e-8 })
+    tidy(() => computeObjective(model, batch, lossesSchema.parse({})).total.backward())
+    optimizer.prepare(1e-3)
+    optimizer.move()
+    const kernel = 'aten::_local_scalar_dense' // the CPU's own adamw_mixed_ reads the norm; CUDA's leaves it where it is
+    const seen = waits(() => optimizer.move({ norm: gradientNorm(model.parameters()), clip: 1 }))
+    expect(seen.filter(name => name !== kernel && name !== 'aten::item')).toEqual([])
+  })
+
+  test('in a decoding step', () => {
+    const model = mixtral().eval()
+    inferenceMode(() => {
+      using cache = new StaticCache(model, { batchSize: 2, capacity: 8 })
+      const next = zeros([2, 1], { dtype: 'i64' })
+      const step = (): void =>
+        void cache.step(() => model.forward(next, { cache, positions: cache.positions }))
+      const cpuAttention = waits(step) // attention_decode of the CPU reads the lengths, CUDA's does not
+      expect(cpuAttention.filter(name => !/item|_local_scalar_dense/.test(name))).toEqual([])
+    })
+  })
+
+  test('with a router of our own: top-k over sigmoids with a bias', () => {
+    manualSeed(1)
+    const router = { kind: 'biased-top-k', k: 2 } as const
+    const config = parseModelConfig(
+      { model_type: 'switchyard_moe', router, ...sizes },
+      'test',
+    ) as SwitchyardMoeConfig
+    const model = new SwitchyardMoeForCausalLM(config)
+    expect(train(model, { balance: 'none' })).toEqual([])
+    expect(waits(() => model.adapt())).toEqual([])
+  })
+})
