@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { invariant } from '../errors.ts'
 import { writeSafetensors } from '../formats/index.ts'
 import { type Module, skipInit } from '../nn/index.ts'
-import { type Device, type DType, noGrad, type Tensor, tidy } from '../torch/index.ts'
+import { type Device, type DType, noGrad, type Tensor, placeParameters, tidy } from '../torch/index.ts'
 import type { CausalLM, LanguageModel } from './decoder.ts'
 import type { TextModel } from './generation/session.ts'
 import { type MatchedPiece, matchTensors } from './matching.ts'
@@ -86,8 +86,9 @@ export function loadLanguageModel(path: string, options: LoadOptions = {}): Load
 function create(source: ModelSource, options: LoadOptions): AnyModel {
   const { device = 'cpu', dtype = 'f32' } = options
   const pieces = matchTensors(source)
-  const model = skipInit(() => modelFileOf(source.config).create(source.config))
-  model.to(dtype).to(device)
+  const make = (): AnyModel => modelFileOf(source.config).create(source.config)
+  const model = placeParameters({ dtype, device }, () => skipInit(make))
+  model.to(device)
   fill(model, pieces, mapOrCopy)
   return model.eval()
 }

@@ -67,7 +67,7 @@ export { gradcheck } from './gradcheck.ts'
 export { hasKernel, type KernelName, kernelNames, withKernels } from './kernels.ts'
 export { MappedFile, mapFile } from './map-file.ts'
 export type { OperatorSchema, OperatorTime, RuntimeInfo } from './native.ts'
-export { Constant, Derived, Parameter } from './parameter.ts'
+export { Constant, Derived, Parameter, type Placement, placeParameters } from './parameter.ts'
 export { profile } from './profile.ts'
 export {
   callOperator,
