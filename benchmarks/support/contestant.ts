@@ -30,7 +30,10 @@ export class Contestant {
     env: NodeJS.ProcessEnv = {},
   ): Contestant {
     const script = fileURLToPath(new URL(`../contestants/${file}`, import.meta.url))
-    return new Contestant(name, process.execPath, ['--import', 'tsx', script, ...args], env)
+    // Compiled benchmarks (benchmarks/cuda/pack.sh) need no tsx.
+    const isCompiled = import.meta.url.endsWith('.js')
+    const command = isCompiled ? [script.replace(/\.ts$/, '.js')] : ['--import', 'tsx', script]
+    return new Contestant(name, process.execPath, [...command, ...args], env)
   }
 
   /** A contestant of `benchmarks/peers`, in Python, with threads that wait as ours do: the better way on few cores. */
