@@ -4,6 +4,7 @@
 #include "allocator.h"
 #include "autograd.h"
 #include "call.h"
+#include "cuda_runtime.h"
 #include "errors.h"
 #include "instance.h"
 #include "memory.h"
@@ -38,6 +39,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exportMemory(env, exports);
   exportProfile(env, exports);
   exportRuntime(env, exports);
+  exportCuda(env, exports);
   return exports;
 }
 

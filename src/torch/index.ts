@@ -19,6 +19,7 @@ export {
   tensor,
   zeros,
 } from './create.ts'
+export * from './cuda/index.ts'
 export { type Device, type DType, isFloating, itemSize, type Scalar, type TensorData } from './dtype.ts'
 export {
   attentionDecode,

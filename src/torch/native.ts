@@ -72,6 +72,37 @@ export interface Native {
   seedGenerator(generator: number, seed: number): void
   generatorState(generator: number): Handle
   setGeneratorState(generator: number, state: Handle): void
+
+  /** In a build with CUDA. */
+  cuda?: NativeCuda
+}
+
+/** Objects that only native code looks into. */
+export type NativeStream = object & { readonly __stream?: never }
+export type NativeEvent = object & { readonly __event?: never }
+export type NativeGraph = object & { readonly __graph?: never }
+
+/** The CUDA runtime; devices by number, null for the current stream. */
+export interface NativeCuda {
+  properties(device: number): { name: string; memory: number; multiprocessors: number; capability: string }
+  memory(device: number): { allocated: number; peak: number; reserved: number; free: number; total: number }
+  resetPeak(device: number): void
+  emptyCache(): void
+  limitMemory(fraction: number, device: number): void
+  synchronize(device: number): void
+  stream(device: number): NativeStream
+  onStream<T>(stream: NativeStream, callback: () => T): T
+  record(stream: NativeStream | null, timed: boolean): NativeEvent
+  block(event: NativeEvent, stream: NativeStream | null): void
+  isDone(event: NativeEvent): boolean
+  waitFor(event: NativeEvent): void
+  elapsed(first: NativeEvent, second: NativeEvent): number
+  usedOn(tensor: Handle, stream: NativeStream | null): void
+  graph(): NativeGraph
+  capture(graph: NativeGraph, callback: () => void): void
+  replay(graph: NativeGraph): void
+  resetGraph(graph: NativeGraph): void
+  pinned(sizes: readonly number[], dtype: string): Handle
 }
 
 /** An operator's schema as libtorch declares it. */

@@ -1,0 +1,17 @@
+// CUDA beside tensors: memory, streams, graphs, uploads.
+
+export { type CopyCounts, CopyLane, type CopyLaneOptions, type Upload } from './copy-lane.ts'
+export { type CopyMark, type CopyQueue, copyQueue } from './copy-queue.ts'
+export {
+  availableCudaMemory,
+  type CudaDevice,
+  type CudaMemory,
+  cudaDevice,
+  cudaMemory,
+  emptyCudaCache,
+  limitCudaMemory,
+  resetPeakCudaMemory,
+  synchronize,
+} from './device.ts'
+export { CudaGraph } from './graph.ts'
+export { CudaEvent, CudaStream } from './stream.ts'
