@@ -8,6 +8,7 @@
 #include "instance.h"
 #include "memory.h"
 #include "profile.h"
+#include "recompute.h"
 #include "runtime.h"
 #include "tensors.h"
 
@@ -24,6 +25,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   skipBacktraces();
   installAllocator();
   loadCuda();
+  runBackwardHere();
   auto* instance = new Instance();
   env.SetInstanceData<Instance>(instance);
   napi_value call;
@@ -37,6 +39,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exportAutograd(env, exports);
   exportMemory(env, exports);
   exportProfile(env, exports);
+  exportRecompute(env, exports);
   exportRuntime(env, exports);
   return exports;
 }
