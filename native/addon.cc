@@ -9,6 +9,7 @@
 #include "instance.h"
 #include "memory.h"
 #include "profile.h"
+#include "recompute.h"
 #include "runtime.h"
 #include "tensors.h"
 
@@ -25,6 +26,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   skipBacktraces();
   installAllocator();
   loadCuda();
+  runBackwardHere();
   auto* instance = new Instance();
   env.SetInstanceData<Instance>(instance);
   napi_value call;
@@ -38,6 +40,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exportAutograd(env, exports);
   exportMemory(env, exports);
   exportProfile(env, exports);
+  exportRecompute(env, exports);
   exportRuntime(env, exports);
   exportCuda(env, exports);
   return exports;

@@ -35,9 +35,22 @@ Failure describeCurrentException() {
   }
 }
 
+/** Whether the exception being handled is JavaScript's own, thrown by a function that libtorch called; it goes on as it is. */
+bool rethrowOwn() {
+  try {
+    throw;
+  } catch (const Napi::Error& error) {
+    error.ThrowAsJavaScriptException();
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 }  // namespace
 
 void throwToJs(napi_env env, const std::string& operatorName, const std::vector<std::string>& arguments) {
+  if (rethrowOwn()) return;
   const Failure failure = describeCurrentException();
   bool pending = false;
   napi_is_exception_pending(env, &pending);

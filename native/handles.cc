@@ -72,6 +72,20 @@ void HandleTable::release(double handle) {
   slot->tensor.reset();
 }
 
+void HandleTable::replace(double handle, at::Tensor tensor) {
+  Slot* slot = find(handle);
+  if (slot == nullptr) throw DisposedTensor{};
+  slot->tensor = std::move(tensor);
+  if (slot->scope != 0) return;
+  unscopedBytes_ -= slot->countedBytes;
+  countUnscoped(*slot);
+}
+
+bool HandleTable::isInnermost(double handle) const {
+  const Slot* slot = find(handle);
+  return slot != nullptr && !scopes_.empty() && slot->scope == scopes_.size();
+}
+
 void HandleTable::moveTo(Slot& slot, double handle, uint32_t scope) {
   if (slot.scope == scope) return;
   slot.scope = scope;

@@ -28,6 +28,12 @@ class HandleTable {
   /** Drops the reference. A second release does nothing. */
   void release(double handle);
 
+  /** Lets a handle stand for another tensor. Throws DisposedTensor. */
+  void replace(double handle, at::Tensor tensor);
+
+  /** Whether the innermost open scope owns it. */
+  bool isInnermost(double handle) const;
+
   /** Takes the tensor out of its scope: it lives until it is released. */
   void persist(double handle);
 

@@ -18,8 +18,8 @@
 namespace switchyard {
 
 /**
- * References to ArrayBuffers that back tensors. A storage may die on any thread (autograd drops some on its own),
- * but a napi_ref may only be deleted on the thread of its environment: the deleter queues it here.
+ * References to ArrayBuffers that back tensors, and to functions that graphs call. Both may die on any thread (autograd
+ * drops some on its own), but a napi_ref may only be deleted on the thread of its environment: it is queued here.
  */
 class BufferReleases {
  public:

@@ -24,7 +24,7 @@ import {
   rotation,
   type SelfAttention,
 } from '../nn/index.ts'
-import { arange, type Device, type DType, linear, noGrad, Tensor, tidy } from '../torch/index.ts'
+import { arange, type Device, type DType, linear, noGrad, recompute, Tensor, tidy } from '../torch/index.ts'
 import { causalAttention, openAttention, paddedPositions } from './attended.ts'
 import { type DecoderConfig, rotaryDimOf } from './config.ts'
 import type { CachingModel } from './generation/cache.ts'
@@ -122,11 +122,16 @@ export class DecoderLayer extends Module {
   }
 }
 
+/** Nothing, or each layer as a whole, of which backward keeps the input alone; see recompute(). */
+export type Recompute = 'none' | 'layers'
+
 /** Embedding, layers and final norm, under the checkpoint path `model`. */
 export class Decoder extends Module {
   readonly embed_tokens: Embedding // [V, D]
   readonly layers: DecoderLayer[]
   readonly norm: RMSNorm | LayerNorm
+  /** What training computes again in backward instead of keeping it. May be changed at any time. */
+  recompute: Recompute = 'none'
   /** f32 [R / 2]; null when they depend on the length of the text. */
   readonly inv_freq: Derived | null
   readonly #config: DecoderConfig
@@ -156,11 +161,11 @@ export class Decoder extends Module {
     for (const [i, layer] of this.layers.entries()) {
       // One scope per layer: the temporaries of all layers at once would be the peak of memory.
       const output = tidy(() =>
-        layer.forward(
+        this.#run(layer, [
           hidden,
           { rotation, mask: maskOf(this.#parts.window(i)), cache: cache?.layers[i] },
           { mask: real, ids, tasks },
-        ),
+        ]),
       )
       hidden.dispose()
       hidden = output.hidden
@@ -168,6 +173,13 @@ export class Decoder extends Module {
         routings.push({ layer: i, chosen: output.chosen, served: output.served ?? output.chosen })
     }
     return { hidden: this.norm.forward(hidden), routings }
+  }
+
+  /** A layer that appends to a cache cannot run twice. */
+  #run(layer: DecoderLayer, input: Parameters<DecoderLayer['forward']>): LayerOutput {
+    const forward = (...again: typeof input): LayerOutput => layer.forward(...again)
+    const isRepeatable = this.recompute === 'layers' && input[1].cache === undefined
+    return isRepeatable ? recompute(forward, input) : forward(...input)
   }
 
   #embed(ids: Tensor): Tensor {

@@ -6,6 +6,7 @@ import {
   Derived,
   type Device,
   type DType,
+  isSecondRun,
   noGrad,
   Parameter,
   type Tensor,
@@ -19,6 +20,11 @@ import {
 export abstract class Module {
   /** Whether dropout and the like are active. Set by train() and eval(). */
   training = true
+
+  /** Whether to count and remember what is seen: in training, unless recompute() shows it for the second time. */
+  protected get remembers(): boolean {
+    return this.training && !isSecondRun()
+  }
 
   train(training = true): this {
     for (const [, module] of this.namedModules()) module.training = training

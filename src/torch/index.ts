@@ -70,6 +70,7 @@ export { MappedFile, mapFile } from './map-file.ts'
 export type { OperatorSchema, OperatorTime, RuntimeInfo } from './native.ts'
 export { Constant, Derived, Parameter, type Placement, placeParameters } from './parameter.ts'
 export { profile } from './profile.ts'
+export { isSecondRun, recompute } from './recompute.ts'
 export {
   callOperator,
   emptyCache,

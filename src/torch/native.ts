@@ -55,6 +55,14 @@ export interface Native {
   setAutocast(device: string, dtype: string | null): void
   clearAutocastCache(): void
 
+  isRecording(tensors: readonly Handle[]): boolean
+  recomputed(
+    inputs: readonly Handle[],
+    outputs: readonly Handle[],
+    again: (inputs: Handle[], gradients: (Handle | null)[]) => void,
+  ): boolean[]
+  backwardFrom(outputs: readonly Handle[], gradients: readonly Handle[]): void
+
   mapFile(path: string): { id: number; size: number }
   mappedTensor(id: number, offset: number, sizes: readonly number[], dtype: string): Handle
   unmapFile(id: number): void

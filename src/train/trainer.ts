@@ -75,6 +75,7 @@ export class Trainer implements Trainee {
     this.model = createModel(this.recipe, this.config)
     convertWeights(this.model, precision, this.device)
     this.model.to(this.device)
+    this.model.model.recompute = this.recipe.recompute
     this.#assignWords()
     const groups = parameterGroups(this.model.namedParameters(), optimizer.groups, optimizer.weightDecay)
     this.optimizer = new AdamW(groups, { ...optimizer, ...halfOptions(precision) })

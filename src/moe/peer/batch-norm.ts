@@ -50,7 +50,7 @@ export class MaskedBatchNorm extends Module {
       mask === null ? values : values.maskedFill(mask.logicalNot().unsqueeze(-1), 0)
     const mean = real(x).sum(0).div(tokens) // [F]
     const variance = real(x.sub(mean)).square().sum(0).div(tokens) // [F]
-    this.#remember(mean, variance, tokens)
+    if (this.remembers) this.#remember(mean, variance, tokens)
     return [mean, variance]
   }
 

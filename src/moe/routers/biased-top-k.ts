@@ -65,7 +65,7 @@ export class BiasedTopKRouter extends LinearRouter {
 
   override forward(xTD: Tensor, context: TokenContext = {}): TokenRouting {
     const routing = super.forward(xTD, context)
-    if (this.training && this.biasRate > 0) tidy(() => void this.served.add_(expertCounts(routing)))
+    if (this.remembers && this.biasRate > 0) tidy(() => void this.served.add_(expertCounts(routing)))
     return routing
   }
 

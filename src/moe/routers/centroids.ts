@@ -78,7 +78,7 @@ export class CentroidRouter extends Module implements Router {
       }),
     )
     const served = withoutPadding(routing)
-    if (this.training) this.#see(xTD, served)
+    if (this.remembers) this.#see(xTD, served)
     return served
   }
 

@@ -115,6 +115,8 @@ export const recipeSchema = z.strictObject({
     .default('cpu'),
   precision: precisionSchema.prefault({}),
   model: modelSchema,
+  /** What backward computes again instead of keeping it: the activations within each layer. */
+  recompute: z.enum(['none', 'layers']).default('none'),
   /** How weights start. */
   init: initSchema.prefault({}),
   router: routerSchema.optional(),
