@@ -2,10 +2,11 @@
 //   usage: cuda-step.ts JSON: { kind, fields, batch, length, precision, recompute, graph }
 
 import { randint } from '../../src/torch/index.ts'
+import { GraphedStep } from '../../src/train/graphed-step.ts'
 import { lossesSchema } from '../../src/train/objective.ts'
 import { AdamW } from '../../src/train/optimizer/adamw.ts'
 import { autocastType, convertWeights, halfOptions, precisionSchema } from '../../src/train/precision.ts'
-import { trainStep } from '../../src/train/step.ts'
+import { type StepResult, trainStep } from '../../src/train/step.ts'
 import { serve } from '../support/contestant.ts'
 import { device } from '../support/cuda.ts'
 import { finish, peakBytes } from '../support/device.ts'
@@ -24,10 +25,15 @@ const data = { inputs: ids.narrow(1, 0, length).contiguous(), targets: ids.narro
 const losses = lossesSchema.parse({ balance: { kind: 'mixtral-hf', coefficient: 0.001 }, z: 0 })
 const options = { losses, learningRate: 1e-4, clip: 1, autocast: autocastType(precision, at) }
 
+model.model.recompute = rest.recompute ? 'layers' : 'none'
+const step = (observe: boolean): StepResult => trainStep(model, optimizer, [data], { ...options, observe })
+const graph = rest.graph ? new GraphedStep(model, optimizer, [data], { ...options, observe: false }) : null
+
 await serve(count => {
   let loss = 0
   for (let i = 0; i < count; i++) {
-    const result = trainStep(model, optimizer, [data], { ...options, observe: i === count - 1 })
+    const observe = i === count - 1
+    const result = graph?.run([data], { ...options, observe }) ?? step(observe)
     loss = result.losses?.total ?? 0
   }
   finish()

@@ -1,16 +1,13 @@
 // The device's clock and memory, for contestants.
 
-import { runtimeInfo } from '../../src/torch/index.ts'
+import { cudaMemory, memoryUse, synchronize } from '../../src/torch/index.ts'
+import { device, isTiny } from './cuda.ts'
 
 /** Waits until everything is computed. */
-export function finish(): void {}
+export const finish = (): void => synchronize(device as 'cuda')
 
 /** Most bytes that tensors took on the device. */
-export function peakBytes(): number {
-  return runtimeInfo().cuda ? 0 : 0
-}
+export const peakBytes = (): number => (isTiny ? memoryUse().peakBytes : cudaMemory().peak)
 
-/** Bytes that tensors hold on the device now. */
-export function allocatedBytes(): number {
-  return 0
-}
+/** Bytes that tensors take there now. */
+export const allocatedBytes = (): number => (isTiny ? memoryUse().bytes : cudaMemory().allocated)

@@ -30,6 +30,7 @@ import { type DecoderConfig, rotaryDimOf } from './config.ts'
 import type { CachingModel } from './generation/cache.ts'
 import { type GenerateOptions, generate, type StopReason } from './generation/generate.ts'
 import { decoderSession, type Session, type SessionOptions } from './generation/session.ts'
+import { decodesStatically, staticSession } from './generation/static-session.ts'
 import { headLoss, tokenLosses } from './loss.ts'
 
 /** The block after attention: a dense one returns its output alone, an MoE layer also its routing. */
@@ -350,7 +351,9 @@ export class CausalLM extends LanguageModel implements CachingModel {
   }
 
   startSession(options: SessionOptions): Session {
-    return decoderSession(this, options)
+    // To make a graph takes about as long as some steps.
+    const isWorthIt = this.device !== 'cpu' && options.newTokens > 8 && options.task === undefined
+    return isWorthIt && decodesStatically(this) ? staticSession(this, options) : decoderSession(this, options)
   }
 
   /** Continues a prompt, one id at a time; see generate(). */

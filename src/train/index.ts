@@ -3,9 +3,19 @@
 export { listCheckpoints } from './checkpoint/checkpoint.ts'
 export { verifyChecksums } from './checkpoint/checksums.ts'
 export { type DomainScore, type EvaluateOptions, type Evaluation, evaluate } from './evaluate.ts'
+export { GraphedStep } from './graphed-step.ts'
 export { type Batch, computeObjective, type Losses, type Objective } from './objective.ts'
-export { AdamW, type AdamWOptions, type ParameterGroup } from './optimizer/adamw.ts'
+export { AdamW, type AdamWOptions, type GradientScaling, type ParameterGroup } from './optimizer/adamw.ts'
 export { clipFactor, clipGradients, gradientNorm } from './optimizer/clip.ts'
+export {
+  autocastType,
+  convertWeights,
+  halfOptions,
+  LossScaler,
+  lossScalerFor,
+  type Precision,
+  precisionSchema,
+} from './precision.ts'
 export { checkRecipe } from './recipe/check.ts'
 export { loadRecipe } from './recipe/load.ts'
 export { type Recipe, recipeSchema } from './recipe/schema.ts'

@@ -46,24 +46,39 @@ export function trainStep(
 ): StepResult {
   const { pace = 1, lossScaler = null, observe } = options
   model.zeroGrad()
-  const seen = [...batches].map((batch, _, all) => backward(model, batch, all.length, options))
+  const seen = [...batches].map((batch, _, all) =>
+    tidy(() => {
+      const objective = backward(model, batch, all.length, options)
+      return observe ? look(objective) : null
+    }),
+  )
   const result = tidy(() => update(model.parameters(), optimizer, options))
   if (result.updated !== null) lossScaler?.note(result.updated)
   if (result.updated === false) model.discard()
   else model.adapt(pace)
-  return observe ? { ...result, ...seen.at(-1), losses: meanLosses(seen) } : result
+  return { ...result, ...merged(seen.flatMap(batch => batch ?? [])) }
 }
 
 type Observed = Required<Pick<StepResult, 'losses' | 'routing' | 'retrieval'>>
 
-function backward(model: LanguageModel, batch: Batch, batches: number, options: StepOptions): Observed {
-  const { losses, autocast: narrow = null, lossScaler, observe } = options
-  return tidy(() => {
-    const compute = (): Objective => computeObjective(model, batch, losses)
-    const objective = narrow ? autocast(batch.inputs.device, narrow, compute) : compute()
-    objective.total.mul((lossScaler?.scale ?? 1) / batches).backward()
-    return observe ? look(objective) : { losses: {}, routing: [], retrieval: [] }
-  })
+/** Adds the gradients of one of so many micro-batches to the parameters'. */
+export function backward(
+  model: LanguageModel,
+  batch: Batch,
+  batches: number,
+  options: StepOptions,
+): Objective {
+  const { losses, autocast: narrow = null, lossScaler } = options
+  const compute = (): Objective => computeObjective(model, batch, losses)
+  const objective = narrow ? autocast(batch.inputs.device, narrow, compute) : compute()
+  objective.total.mul((lossScaler?.scale ?? 1) / batches).backward()
+  return objective
+}
+
+/** What a step looked like, of its micro-batches and the norm of their gradients. */
+export function describeStep(objectives: readonly Objective[], norm: number): StepResult {
+  const seen = objectives.map(objective => tidy(() => look(objective)))
+  return { gradientNorm: norm, updated: Number.isFinite(norm), ...merged(seen) }
 }
 
 function look({ total, terms, routings }: Objective): Observed {
@@ -93,12 +108,11 @@ function update(
   return { gradientNorm: size, updated: Number.isFinite(size) }
 }
 
-function meanLosses(seen: readonly Observed[]): Record<string, number> {
-  const names = Object.keys(seen[0]?.losses ?? {})
-  return Object.fromEntries(
-    names.map(name => [
-      name,
-      seen.reduce((total, { losses }) => total + (losses[name] ?? 0), 0) / seen.length,
-    ]),
-  )
+/** Losses averaged, the rest of the last micro-batch; nothing when nobody looked. */
+function merged(seen: readonly Observed[]): Partial<Observed> {
+  const last = seen.at(-1)
+  if (!last) return {}
+  const mean = (name: string): number =>
+    seen.reduce((total, { losses }) => total + (losses[name] ?? 0), 0) / seen.length
+  return { ...last, losses: Object.fromEntries(Object.keys(last.losses).map(name => [name, mean(name)])) }
 }

@@ -18,14 +18,15 @@ import { WordRouter } from '../moe/index.ts'
 import { type Device, manualSeed, runtimeInfo, tidy } from '../torch/index.ts'
 import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
 import { trainingBatch } from './examples.ts'
-import { warmedUp } from './objective.ts'
+import { GraphedStep } from './graphed-step.ts'
+import { type Batch, warmedUp } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { parameterGroups } from './optimizer/groups.ts'
 import { autocastType, convertWeights, halfOptions, type LossScaler, lossScalerFor } from './precision.ts'
 import { createModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { learningRateFactor } from './schedule.ts'
-import { type StepResult, trainStep } from './step.ts'
+import { type StepOptions, type StepResult, trainStep } from './step.ts'
 import { tasksOfDomains } from './tasks.ts'
 import { TokenWindows } from './token-windows.ts'
 
@@ -44,6 +45,7 @@ export class Trainer implements Trainee {
   readonly validation: TokenWindows | null
   readonly #sampler: WindowSampler
   readonly #lossScaler: LossScaler | null
+  #graph: GraphedStep | null = null
   #state: Omit<TrainingState, 'sampler' | 'corpus' | 'lossScale'> = {
     step: 0,
     tokens: 0,
@@ -136,7 +138,7 @@ export class Trainer implements Trainee {
       const batches = Array.from({ length: gradientAccumulation }, () =>
         trainingBatch(this.model, this.training, this.#sampler.take(data.batchSize)),
       )
-      return trainStep(this.model, this.optimizer, batches, {
+      return this.#train(batches, {
         losses: warmedUp(losses, this.#state.step),
         learningRate: this.learningRate,
         pace: this.#pace,
@@ -154,6 +156,13 @@ export class Trainer implements Trainee {
     return result
   }
 
+  #train(batches: Batch[], options: StepOptions): StepResult {
+    if (!this.recipe.graph || this.device === 'cpu')
+      return trainStep(this.model, this.optimizer, batches, options)
+    this.#graph ??= new GraphedStep(this.model, this.optimizer, batches, options)
+    return this.#graph.run(batches, options)
+  }
+
   /** Takes note of a validation loss; true when it is the best so far. */
   noteLoss(loss: number): boolean {
     const { best, step } = this.#state
@@ -163,6 +172,7 @@ export class Trainer implements Trainee {
   }
 
   dispose(): void {
+    this.#graph?.dispose()
     this.model.dispose()
     this.optimizer.dispose()
     this.training.dispose()

@@ -12,7 +12,7 @@ import {
   parseModelConfig,
 } from '../index.ts'
 import { decoderSession, type Rows, type Session } from './session.ts'
-import { decodesStatically, staticSession, withoutGraph } from './static-session.ts'
+import { decodesStatically, staticSession } from './static-session.ts'
 
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
@@ -65,7 +65,7 @@ describe.each(['mixtral', 'olmoe', 'qwen3_moe', 'granitemoe', 'glm4_moe', 'phimo
       const options = { prompts, newTokens: written.length }
       expectNoLeak(() => {
         const wanted = scoresOf(decoderSession(model, options))
-        const got = scoresOf(staticSession(model, options, withoutGraph))
+        const got = scoresOf(staticSession(model, options))
         expect(got.length).toBe(wanted.length)
         for (const [i, row] of wanted.entries()) {
           // Sums in f64, given out in f32: scores of order ten may be rounded to either side, 2^-20 apart.

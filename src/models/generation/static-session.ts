@@ -2,21 +2,10 @@
 // Shapes: B texts, V vocabulary.
 
 import { Attention } from '../../nn/index.ts'
-import { type Tensor, tensor, zeros } from '../../torch/index.ts'
+import { type Replay, replayable, type Tensor, tensor, warmups, zeros } from '../../torch/index.ts'
 import type { CausalLM } from '../decoder.ts'
 import { decoderSession, lastScores, type Rows, type Session, type SessionOptions } from './session.ts'
 import { StaticCache } from './static-cache.ts'
-
-/** Something that computes the same from the same tensors each time, into a tensor of its own. */
-export interface Replayable extends Disposable {
-  run(): Tensor
-}
-
-/** Makes `body` replayable: a CUDA graph, or the body itself. */
-export type Capture = (body: () => Tensor) => Replayable
-
-/** No graph: the body runs anew each time. */
-export const withoutGraph: Capture = body => ({ run: body, [Symbol.dispose]: () => undefined })
 
 /** Whether a model can decode so: grouped-query attention without sinks, and angles that depend on the position alone. */
 export function decodesStatically({ model }: CausalLM): boolean {
@@ -25,16 +14,16 @@ export function decodesStatically({ model }: CausalLM): boolean {
 }
 
 /** As decoderSession(), whose cache takes the prompts; every token after them is one replay. */
-export function staticSession(model: CausalLM, options: SessionOptions, capture: Capture): Session {
+export function staticSession(model: CausalLM, options: SessionOptions): Session {
   const { prompts, newTokens } = options
   const lengths = prompts.map(prompt => prompt.length)
   const prefill = decoderSession(model, { ...options, newTokens: 0 })
   const cache = new StaticCache(model, {
     batchSize: prompts.length,
-    capacity: Math.max(...lengths) + newTokens,
+    capacity: Math.max(...lengths) + newTokens + warmups,
   })
   const ids = zeros([prompts.length, 1], { dtype: 'i64', device: model.device }).persist()
-  let step: Replayable | null = null
+  let step: Replay<Tensor> | null = null
 
   const first = (fresh: Rows): Float32Array[] => {
     const scores = prefill.next(fresh)
@@ -44,11 +33,17 @@ export function staticSession(model: CausalLM, options: SessionOptions, capture:
   }
   const body = (): Tensor =>
     cache.step(() => model.forward(ids, { cache, positions: cache.positions }).logits)
+  const captured = (): Replay<Tensor> => {
+    const before = cache.lengths.clone()
+    const made = replayable(body, model.device)
+    cache.lengths.copy_(before) // what was tried out lies beyond the texts' ends
+    return made
+  }
   const next = (fresh: Rows): Float32Array[] => {
     if (prefill.cache.isHeld) return first(fresh)
     return lastScores(() => {
       ids.copy_(tensor(fresh.map(([id = 0]) => [BigInt(id)])))
-      step ??= capture(body)
+      step ??= captured()
       return step.run()
     })
   }

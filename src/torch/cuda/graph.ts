@@ -3,27 +3,40 @@
 import { TorchError } from '../../errors.ts'
 import type { Device } from '../dtype.ts'
 import type { NativeGraph } from '../native.ts'
-import type { Tensor } from '../tensor.ts'
-import { tidy } from '../tidy.ts'
+import { tensorsIn, tidy } from '../tidy.ts'
 import { cuda } from './device.ts'
 import { CudaEvent, CudaStream } from './stream.ts'
+
+/** A computation that can be started again on the same memory. */
+export interface Replay<T> extends Disposable {
+  run(): T
+}
+
+/** How often a computation is run to try it out before it is recorded. */
+export const warmups = 2
+
+/** Makes `body` replayable on its device: a CUDA graph, or on a CPU the body itself, which is tried out all the same. */
+export function replayable<T>(body: () => T, device: Device): Replay<T> {
+  if (device !== 'cpu') return new CudaGraph(body, device)
+  for (let i = 0; i < warmups; i++) tidy(() => void body())
+  return { run: body, [Symbol.dispose]: () => undefined }
+}
 
 /**
  * A computation that run() starts again on the same memory: it reads what its input tensors hold then, and writes its result
  * and everything else that it wrote when it was recorded. It must not look at numbers on the host nor copy from it.
  */
-export class CudaGraph<T extends Tensor | readonly Tensor[]> {
-  /** Where run() leaves the result; it belongs to the graph. */
+export class CudaGraph<T> implements Replay<T> {
+  /** Where run() leaves the result, whose tensors belong to the graph. */
   readonly result: T
   readonly #graph: NativeGraph
 
   /**
-   * @param body run `warmups` times on a side stream first, in which libraries choose their ways and take their memory,
-   *   then once for the record, when nothing is computed. Its state changes only through tensors
-   * @param warmups at least 1; default 2
+   * @param body run twice on a side stream first, in which libraries choose their ways and take their memory, then once for
+   *   the record, when nothing is computed. Its state changes only through tensors
    * @throws TorchError saying so when the body waits for the device
    */
-  constructor(body: () => T, { device = 'cuda' as Device, warmups = 2 } = {}) {
+  constructor(body: () => T, device: Device = 'cuda') {
     const stream = new CudaStream(device)
     stream.follow()
     this.#graph = cuda().graph()
@@ -49,7 +62,7 @@ export class CudaGraph<T extends Tensor | readonly Tensor[]> {
       )
     }
     const result = made as unknown as T
-    for (const tensor of resultsOf(result)) tensor.persist()
+    for (const tensor of tensorsIn(result)) tensor.persist()
     return result
   }
 
@@ -61,7 +74,7 @@ export class CudaGraph<T extends Tensor | readonly Tensor[]> {
 
   /** Gives the graph's memory back. */
   dispose(): void {
-    for (const tensor of resultsOf(this.result)) tensor.dispose()
+    for (const tensor of tensorsIn(this.result)) tensor.dispose()
     cuda().resetGraph(this.#graph)
   }
 
@@ -69,6 +82,3 @@ export class CudaGraph<T extends Tensor | readonly Tensor[]> {
     this.dispose()
   }
 }
-
-const resultsOf = (result: Tensor | readonly Tensor[]): readonly Tensor[] =>
-  Array.isArray(result) ? (result as readonly Tensor[]) : [result as Tensor]

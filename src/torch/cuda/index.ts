@@ -13,5 +13,5 @@ export {
   resetPeakCudaMemory,
   synchronize,
 } from './device.ts'
-export { CudaGraph } from './graph.ts'
+export { CudaGraph, type Replay, replayable, warmups } from './graph.ts'
 export { CudaEvent, CudaStream } from './stream.ts'

@@ -11,7 +11,7 @@ import { hasExpertLayers, type Recipe, recipeSchema } from './schema.ts'
 export function checkRecipe(raw: unknown, source: string): Recipe {
   const result = recipeSchema.safeParse(raw)
   if (!result.success) throw toConfigError(result.error, raw, source)
-  for (const check of [checkRouting, checkSampling, checkHeads, checkSchedule, checkLengths])
+  for (const check of [checkRouting, checkSampling, checkHeads, checkSchedule, checkLengths, checkGraph])
     check(result.data)
   return result.data
 }
@@ -32,6 +32,20 @@ function toConfigError(error: z.ZodError, raw: unknown, source: string): ConfigE
 
 function refuse(path: string, message: string): never {
   throw new ConfigError(message, { path })
+}
+
+function checkGraph({ graph, losses, precision }: Recipe): void {
+  if (!graph) return
+  if (losses.balanceWarmup > 0)
+    refuse(
+      'losses.balanceWarmup',
+      'changes the losses from step to step, which a graph cannot: set it to 0, or graph to false',
+    )
+  if (precision.kind !== 'f32' && precision.dtype === 'f16')
+    refuse(
+      'precision.dtype',
+      'f16 looks at each step to scale the loss, which a graph cannot: use bf16, or set graph to false',
+    )
 }
 
 function checkRouting({ model, router, dispatch, losses }: Recipe): void {

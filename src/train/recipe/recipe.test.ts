@@ -109,6 +109,7 @@ describe('bad recipes name the path, the value and what is allowed', () => {
     ],
     ['precision.kind=f8', 'precision.kind: must be one of f32, autocast, half, got "f8"'],
     ['precision={kind: half, dtype: f8}', 'precision.dtype: must be one of bf16, f16, got "f8"'],
+    ['graph=maybe', 'graph: '],
     ['device=tpu', 'device: must be cpu, cuda or cuda:N, got "tpu"'],
     ['router={kind: top-k, k: 9}', 'router.k: 9 exceeds model.num_local_experts, 8'],
     ['model.num_attention_heads=5', 'model.hidden_size: 32 is not divisible by num_attention_heads, 5'],

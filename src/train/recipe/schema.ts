@@ -117,6 +117,8 @@ export const recipeSchema = z.strictObject({
   model: modelSchema,
   /** What backward computes again instead of keeping it: the activations within each layer. */
   recompute: z.enum(['none', 'layers']).default('none'),
+  /** On CUDA, steps are recorded once and replayed as a graph; on a CPU nothing changes. */
+  graph: z.boolean().default(false),
   /** How weights start. */
   init: initSchema.prefault({}),
   router: routerSchema.optional(),

@@ -1,0 +1,78 @@
+// A graphed step trains as trainStep() does. On a CPU the step is run in place of a replay, with all that is around it: what
+// is tried out first must leave no trace.
+
+import { expect, test } from 'vitest'
+import { expectNoLeak } from '../../tests/support/tensors.ts'
+import { parseModelConfig, type SwitchyardMoeConfig, SwitchyardMoeForCausalLM } from '../models/index.ts'
+import { manualSeed, randint, runtimeInfo, type Tensor, tidy } from '../torch/index.ts'
+import { GraphedStep } from './graphed-step.ts'
+import { type Batch, lossesSchema } from './objective.ts'
+import { AdamW } from './optimizer/adamw.ts'
+import { type StepOptions, trainStep } from './step.ts'
+
+const device = runtimeInfo().cuda ? 'cuda' : 'cpu'
+
+/** With a router that counts what it routes and moves a bias by it. */
+function trainee(): { model: SwitchyardMoeForCausalLM; optimizer: AdamW } {
+  manualSeed(1)
+  const config = parseModelConfig(
+    {
+      model_type: 'switchyard_moe',
+      router: { kind: 'biased-top-k', k: 2 },
+      vocab_size: 40,
+      hidden_size: 16,
+      intermediate_size: 16,
+      num_hidden_layers: 2,
+      num_attention_heads: 2,
+      num_key_value_heads: 1,
+      num_local_experts: 4,
+      initializer_range: 0.2,
+    },
+    'test',
+  ) as SwitchyardMoeConfig
+  const model = new SwitchyardMoeForCausalLM(config).to('bf16').to(device)
+  const group = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0.1 }
+  return { model, optimizer: new AdamW([group], { betas: [0.9, 0.95], epsilon: 1e-8 }) }
+}
+
+function batches(step: number): Batch[] {
+  return [1, 2].map(part => {
+    const ids = randint(0, 40, [3, 17], { seed: 10 * step + part }).to(device)
+    return { inputs: ids.narrow(1, 0, 16).contiguous(), targets: ids.narrow(1, 1, 16).contiguous() }
+  })
+}
+
+const optionsOf = (step: number): StepOptions => ({
+  losses: lossesSchema.parse({}),
+  learningRate: 0.01 / (step + 1),
+  pace: 1 / (step + 1),
+  clip: 0.5,
+  observe: step % 2 === 1,
+})
+
+test('step by step the same losses, norms, weights and biases', () => {
+  expectNoLeak(() => {
+    const [plain, graphed] = [trainee(), trainee()]
+    const graph = new GraphedStep(graphed.model, graphed.optimizer, batches(0), optionsOf(0))
+    for (let step = 0; step < 5; step++) {
+      const wanted = tidy(() => trainStep(plain.model, plain.optimizer, batches(step), optionsOf(step)))
+      const got = tidy(() => graph.run(batches(step), optionsOf(step)))
+      if (optionsOf(step).observe) expect(got).toEqual(wanted)
+    }
+    expect(graphed.optimizer.step).toBe(plain.optimizer.step)
+    for (const [name, tensor] of plain.model.stateDict())
+      expect(
+        graphed.model
+          .stateDict()
+          .get(name)
+          ?.equal(tensor as Tensor),
+        name,
+      ).toBe(true)
+    graph.dispose()
+    for (const { model, optimizer } of [plain, graphed]) {
+      model.zeroGrad()
+      model.dispose()
+      optimizer.dispose()
+    }
+  })
+})
