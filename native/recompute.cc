@@ -135,6 +135,19 @@ class Recomputation final : public torch::autograd::Node {
   bool isReleased_ = false;
 };
 
+/** How the graph holds its nodes: libtorch went from std::shared_ptr to a pointer that counts within the node. */
+using NodePointer = decltype(torch::autograd::Edge::function);
+
+template <typename Pointer>
+Pointer owned(torch::autograd::Node* node) {
+  if constexpr (std::is_same_v<Pointer, std::shared_ptr<torch::autograd::Node>>) {
+    // Found where it exists, as the argument's own namespace is searched; it takes long chains apart without recursion.
+    return Pointer(node, [](auto* each) { deleteNode(each); });
+  } else {
+    return Pointer::unsafe_steal_from_new(node);
+  }
+}
+
 /** isRecording(handles): whether something computed from these tensors would be part of a graph */
 Napi::Value isRecording(const Napi::CallbackInfo& info) {
   const variable_list tensors = toTensors(info[0], Instance::of(info.Env()).handles);
@@ -152,7 +165,7 @@ Napi::Value recomputed(const Napi::CallbackInfo& info) {
   const variable_list inputs = toTensors(info[0], handles);
   const Napi::Array outputs = info[1].As<Napi::Array>();
   auto again = std::make_unique<Callback>(info.Env(), info[2].As<Napi::Function>());
-  const std::shared_ptr<Recomputation> node(new Recomputation(inputs, std::move(again)), torch::autograd::deleteNode);
+  const auto node = owned<NodePointer>(new Recomputation(inputs, std::move(again)));
   node->set_next_edges(torch::autograd::collect_next_edges(inputs));
   Napi::Array result = Napi::Array::New(info.Env(), outputs.Length());
   for (uint32_t i = 0; i < outputs.Length(); i++) {

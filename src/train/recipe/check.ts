@@ -34,8 +34,10 @@ function refuse(path: string, message: string): never {
   throw new ConfigError(message, { path })
 }
 
-function checkGraph({ graph, losses, precision }: Recipe): void {
+function checkGraph({ graph, losses, precision, recompute }: Recipe): void {
   if (!graph) return
+  if (recompute !== 'none')
+    refuse('recompute', 'puts random numbers back, which a graph cannot: set it to none, or graph to false')
   if (losses.balanceWarmup > 0)
     refuse(
       'losses.balanceWarmup',
