@@ -20,11 +20,11 @@ struct Exponentials {
 };
 
 __device__ inline Exponentials shuffleXor(Exponentials value, int offset) {
-  return {shuffleXor(value.largest, offset), shuffleXor(value.sum, offset)};
+  return {cuda::shuffleXor(value.largest, offset), cuda::shuffleXor(value.sum, offset)};
 }
 
 __device__ inline Exponentials shuffleFrom(Exponentials value, int lane) {
-  return {shuffleFrom(value.largest, lane), shuffleFrom(value.sum, lane)};
+  return {cuda::shuffleFrom(value.largest, lane), cuda::shuffleFrom(value.sum, lane)};
 }
 
 __device__ inline Exponentials combine(Exponentials a, Exponentials b) {

@@ -91,6 +91,17 @@ __device__ inline unsigned char* sharedBytes() {
 #endif
 }
 
+/** N values that the block shares, for `Use`, a type that names them. */
+template <typename T, int N, typename Use>
+__device__ inline T* sharedArray() {
+  __shared__ T values[N];
+#if !defined(__CUDACC__)
+  static thread_local const bool noted = emulation::noteShared(values, sizeof values);
+  (void)noted;
+#endif
+  return values;
+}
+
 constexpr int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 #if defined(__CUDACC__)

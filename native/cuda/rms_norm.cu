@@ -96,16 +96,16 @@ __global__ void __launch_bounds__(256) normalizeRowsBackward(RmsNormBackward arg
 template <typename T>
 __global__ void __launch_bounds__(256) sumParts(const float* parts, int64_t count, int64_t width, T* to) {
   constexpr int kWarps = 8;
-  __shared__ float sums[kWarps][kWarp];
+  float* sums = sharedArray<float, kWarps * kWarp, struct SumsOfWarps>();  // [warps, columns]
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * kWarp + lane;
   float sum = 0;
 #pragma unroll 4
   for (int64_t part = warp; column < width && part < count; part += kWarps) sum += parts[part * width + column];
-  sums[warp][lane] = sum;
+  sums[threadIdx.x] = sum;
   __syncthreads();
   if (warp > 0 || column >= width) return;
-  for (int i = 1; i < kWarps; i++) sum += sums[i][lane];
+  for (int i = 1; i < kWarps; i++) sum += sums[i * kWarp + lane];
   to[column] = fromFloat<T>(sum);
 }
 

@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(256) rotateRows(Rotate args, uint32_t rows, in
 }
 
 template <typename T>
-bool isWide(const Rotate& args) {
+bool areAllWide(const Rotate& args) {
   const int64_t vector = kVector<T>;
   const bool aligned = isWide<T>(args.width, {args.x, args.y, args.cos, args.sin});
   return aligned && args.rotated % (2 * vector) == 0 && args.strides[0] % vector == 0 &&
@@ -57,7 +57,7 @@ void launchRotate(const Rotate& args, cudaStream_t stream) {
   const int64_t rows = args.batch * args.positions * args.heads;
   withElement(args.element, [&](auto zero) {
     using T = decltype(zero);
-    withVector<T>(isWide<T>(args), [&](auto vector) {
+    withVector<T>(areAllWide<T>(args), [&](auto vector) {
       const int64_t turned = args.rotated / 2, kept = args.width - args.rotated;
       const RowShape shape(rows, ceilDiv(turned > kept ? turned : kept, vector));
       launch(rotateRows<T, vector>, gridOf(ceilDiv(rows, shape.rowsPerBlock())), shape.threads, 0, stream, args,

@@ -67,7 +67,7 @@ __device__ inline V reduceRow(V value, int lanes, Combine combine) {
   const int warps = lanes / static_cast<int>(kWarp);
   value = reduceLanes(value, warps > 0 ? static_cast<int>(kWarp) : lanes, combine);
   if (warps <= 1) return value;
-  __shared__ V parts[kWarp];
+  V* parts = sharedArray<V, kWarp, struct PartsOfWarps>();
   const int warp = threadIdx.x / kWarp, first = warp - warp % warps;
   __syncthreads();  // an earlier call's parts may still be read
   if (threadIdx.x % kWarp == 0) parts[warp] = value;

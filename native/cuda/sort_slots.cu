@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kThreads) countTiles(SortSlots sort) {
 
 /** One block: counts become the row of the tile's first slot of each expert, and `ends` the end of each expert. */
 __global__ void __launch_bounds__(kMostExperts) scanTiles(SortSlots sort, int tiles) {
-  __shared__ int totals[kMostExperts];
+  int* totals = sharedArray<int, kMostExperts, struct Totals>();
   const int e = threadIdx.x;
   const bool inside = e < sort.experts;
   int total = 0;

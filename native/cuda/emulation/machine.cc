@@ -1,6 +1,8 @@
 #include "machine.h"
 
 #include <algorithm>
+#include <cstring>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -15,6 +17,8 @@ namespace emulation {
 thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace {
+
+constexpr int kNaN = 0xff;  // in every byte
 
 /** Opens when `expected` threads have come. */
 struct Barrier {
@@ -49,7 +53,8 @@ std::vector<unsigned> permutation(unsigned count, Order order) {
 class Machine {
  public:
   Order order = Order::Forward;
-  std::vector<uint64_t> shared;  // of 8 bytes, for their alignment
+  std::vector<uint64_t> shared;  // the launch's; of 8 bytes, for their alignment
+  std::map<void*, size_t> staticShared;
 
   void run(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void()>& body) {
     shared.resize(sharedBytes / sizeof(uint64_t) + 2);
@@ -91,7 +96,13 @@ class Machine {
     turns_ = permutation(threads, order);
   }
 
+  void spoilShared() {
+    std::memset(shared.data(), kNaN, shared.size() * sizeof(uint64_t));
+    for (const auto& [memory, bytes] : staticShared) std::memset(memory, kNaN, bytes);
+  }
+
   void runBlock(const std::function<void()>& body) {
+    spoilShared();
     for (const unsigned index : turns_) {
       threads_[index]->finished = false;
       threads_[index]->awaited = nullptr;
@@ -157,6 +168,12 @@ void run(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void()>&
 unsigned char* dynamicShared() {
   const auto start = reinterpret_cast<uintptr_t>(machine().shared.data());
   return reinterpret_cast<unsigned char*>((start + 15) / 16 * 16);
+}
+
+bool noteShared(void* memory, size_t bytes) {
+  machine().staticShared.emplace(memory, bytes);
+  std::memset(memory, kNaN, bytes);
+  return true;
 }
 
 void syncBlock() { machine().syncBlock(); }

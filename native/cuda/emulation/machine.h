@@ -2,7 +2,6 @@
 // is missing shows: in another order of threads the result is another.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -25,8 +24,11 @@ void setOrder(Order order);
 /** Runs `thread` once for each thread of each block. Throws std::logic_error when all wait for one that never comes. */
 void run(dim3 grid, dim3 block, size_t sharedBytes, const std::function<void()>& thread);
 
-/** Of the running block; not cleared between blocks. */
+/** Of the running block. Shared memory is filled with NaN before each block, so that nothing can rest on an earlier one. */
 unsigned char* dynamicShared();
+
+/** Makes a static array known as shared memory; returns true. */
+bool noteShared(void* memory, size_t bytes);
 
 /** Waits for every thread of the block. */
 void syncBlock();
@@ -37,15 +39,24 @@ void syncWarp(unsigned mask);
 /** Hands `bits` to the warp and waits; returns what its 32 threads handed over, valid until the next call but one. */
 const uint64_t* exchangeBits(unsigned mask, uint64_t bits);
 
+/** The values of a warp's threads. */
 template <typename T>
-std::array<T, 32> exchange(unsigned mask, T value) {
+struct Exchanged {
+  const uint64_t* bits;
+
+  T operator[](unsigned lane) const {
+    T value;
+    std::memcpy(&value, bits + lane, sizeof value);
+    return value;
+  }
+};
+
+template <typename T>
+Exchanged<T> exchange(unsigned mask, T value) {
   static_assert(sizeof(T) <= sizeof(uint64_t));
   uint64_t bits = 0;
   std::memcpy(&bits, &value, sizeof value);
-  const uint64_t* all = exchangeBits(mask, bits);
-  std::array<T, 32> values;
-  for (int lane = 0; lane < 32; lane++) std::memcpy(&values[lane], all + lane, sizeof(T));
-  return values;
+  return {exchangeBits(mask, bits)};
 }
 
 }  // namespace emulation
