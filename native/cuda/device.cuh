@@ -59,9 +59,17 @@ __device__ inline Pack<T, N> loadPack(const T* from) {
   return *reinterpret_cast<const Pack<T, N>*>(from);
 }
 
+/** To global memory. Words of 16 bytes are stored by name: left alone, nvcc takes some apart again. */
 template <typename T, int N>
 __device__ inline void storePack(T* to, const Pack<T, N>& pack) {
-  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+  if constexpr (sizeof pack % sizeof(uint4) == 0) {
+#pragma unroll
+    for (size_t i = 0; i < sizeof pack / sizeof(uint4); i++) {
+      __stwb(reinterpret_cast<uint4*>(to) + i, reinterpret_cast<const uint4*>(&pack)[i]);
+    }
+  } else {
+    *reinterpret_cast<Pack<T, N>*>(to) = pack;
+  }
 }
 
 template <int N, typename T>
@@ -77,6 +85,15 @@ __device__ inline void store(T* to, const float (&values)[N]) {
 #pragma unroll
   for (int i = 0; i < N; i++) pack.items[i] = fromFloat<T>(values[i]);
   storePack(to, pack);
+}
+
+/** To shared memory, as it is. */
+template <int N>
+__device__ inline void storeShared(float* to, const float (&values)[N]) {
+  Pack<float, N> pack;
+#pragma unroll
+  for (int i = 0; i < N; i++) pack.items[i] = values[i];
+  *reinterpret_cast<Pack<float, N>*>(to) = pack;
 }
 
 // --- launches -----------------------------------------------------------------------------------------------------

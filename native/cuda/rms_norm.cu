@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(256) normalizeRowsBackward(RmsNormBackward arg
         sums[i] += gradients[i] * values[i] * scale;
         values[i] = scale * (weights[i] * gradients[i] - values[i] * common);
       }
-      store(dWeight + column, sums);
+      storeShared(dWeight + column, sums);
       store(dX + column, values);
     }
   }

@@ -23,6 +23,13 @@ using emulation::dim3;
 using emulation::gridDim;
 using emulation::threadIdx;
 
+/** A word that any memory is moved by. */
+struct __attribute__((may_alias, aligned(16))) uint4 {
+  unsigned x, y, z, w;
+};
+
+inline void __stwb(uint4* to, uint4 word) { *to = word; }
+
 inline void __syncthreads() { emulation::syncBlock(); }
 inline void __syncwarp(unsigned mask = 0xffffffffu) { emulation::syncWarp(mask); }
 
