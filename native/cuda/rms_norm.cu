@@ -126,14 +126,15 @@ void launchRmsNorm(const RmsNorm& norm, cudaStream_t stream) {
 void launchRmsNormBackward(const RmsNormBackward& args, cudaStream_t stream) {
   withElement(args.element, [&](auto zero) {
     using T = decltype(zero);
-    const int64_t blocks = rmsNormParts(args.rows);
+    int64_t parts = 0;
     withVector<T>(isWide<T>(args.width, {args.dY, args.x, args.weight, args.dX}), [&](auto vector) {
       const RowShape shape(args.rows, ceilDiv(args.width, vector));
       const size_t shared = shape.rowsPerBlock() * args.width * sizeof(float);
-      launch(normalizeRowsBackward<T, vector>, gridOf(blocks), shape.threads, shared, stream, args, shape.lanes);
+      parts = rmsNormParts(ceilDiv(args.rows, shape.rowsPerBlock()));
+      launch(normalizeRowsBackward<T, vector>, gridOf(parts), shape.threads, shared, stream, args, shape.lanes);
     });
-    launch(sumParts<T>, gridOf(ceilDiv(args.width, kWarp)), 256, 0, stream, static_cast<const float*>(args.parts),
-           blocks, args.width, static_cast<T*>(args.dWeight));
+    launch(sumParts<T>, gridOf(ceilDiv(args.width, kWarp)), 256, 0, stream, static_cast<const float*>(args.parts), parts,
+           args.width, static_cast<T*>(args.dWeight));
   });
 }
 

@@ -29,12 +29,12 @@ struct RmsNormBackward {
   const float* scale;  // [N]
   void* dX;            // [N, D]
   void* dWeight;       // [D]
-  float* parts;        // [rmsNormParts(..), D], scratch
+  float* parts;        // [rmsNormParts(N), D], scratch
   int64_t rows;
   int64_t width;
 };
 
-/** Blocks that sum the weight's gradient apart. It depends on the shape alone, and so does the order of the sum. */
+/** At most so many blocks sum the weight's gradient apart. It depends on the shape alone, and so does the order of sums. */
 int64_t rmsNormParts(int64_t rows);
 
 void launchRmsNormBackward(const RmsNormBackward& backward, cudaStream_t stream);
