@@ -63,10 +63,13 @@ Parameter toParameter(const c10::Argument& argument) {
           fallback.has_value() ? *fallback : c10::IValue()};
 }
 
-bool writesFirstArgument(const c10::FunctionSchema& schema) {
-  if (schema.arguments().empty() || schema.returns().size() != 1) return false;
-  const c10::AliasInfo* alias = schema.arguments()[0].alias_info();
-  return schema.name().back() == '_' && alias != nullptr && alias->isWrite();
+/** In place, as in `add_(Tensor(a!) self, ...) -> Tensor(a!)`: what comes back is the first argument. */
+bool returnsFirstArgument(const c10::FunctionSchema& schema) {
+  if (schema.arguments().empty() || schema.returns().size() != 1 || schema.name().back() != '_') return false;
+  const auto writes = [](const c10::Argument& argument) {
+    return argument.alias_info() != nullptr && argument.alias_info()->isWrite();
+  };
+  return writes(schema.arguments()[0]) && writes(schema.returns()[0]);
 }
 
 }  // namespace
@@ -80,7 +83,7 @@ Operator findOperator(const std::string& name, const std::string& overload) {
   text << schema;
   std::vector<Parameter> parameters;
   for (const c10::Argument& argument : schema.arguments()) parameters.push_back(toParameter(argument));
-  return {full, text.str(), *handle, std::move(parameters), writesFirstArgument(schema)};
+  return {full, text.str(), *handle, std::move(parameters), returnsFirstArgument(schema)};
 }
 
 }  // namespace switchyard

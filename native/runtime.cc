@@ -53,6 +53,13 @@ Napi::Value setDefaultThreads(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+/** loadOperators(path): a shared library whose operators register themselves; it stays loaded. */
+Napi::Value loadOperators(const Napi::CallbackInfo& info) {
+  const std::string path = info[0].As<Napi::String>().Utf8Value();
+  if (dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) throw FileError(dlerror());
+  return info.Env().Undefined();
+}
+
 at::Generator defaultGenerator(const std::string& device) {
   return at::globalContext().defaultGenerator(c10::Device(device));
 }
@@ -121,6 +128,7 @@ void exportRuntime(Napi::Env env, Napi::Object exports) {
   add("info", guarded<runtimeInfo>);
   add("setThreads", guarded<setThreads>);
   add("setDefaultThreads", guarded<setDefaultThreads>);
+  add("loadOperators", guarded<loadOperators>);
   add("generator", guarded<generator>);
   add("releaseGenerator", guarded<releaseGenerator>);
   add("seedGenerator", guarded<seedGenerator>);

@@ -11,4 +11,4 @@ ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
 UBSAN_OPTIONS=print_stacktrace=1
 SWITCHYARD_ADDON=$PWD/build/asan/switchyard.node
 export LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS SWITCHYARD_ADDON
-exec npx --no-install vitest run --testTimeout=600000 src/torch src/formats src/nn src/moe src/models src/train tests/workers.test.ts "$@"
+exec npx --no-install vitest run --testTimeout=600000 src/torch src/formats src/nn src/moe src/models src/train tests/cuda tests/workers.test.ts "$@"

@@ -75,6 +75,7 @@ export {
   callOperator,
   emptyCache,
   hasOperator,
+  loadOperators,
   type MemoryUse,
   memoryUse,
   operatorNames,

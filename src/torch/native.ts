@@ -75,6 +75,7 @@ export interface Native {
   info(): RuntimeInfo
   setThreads(operators: number, blas: number): void
   setDefaultThreads(operators: number, blas: number): void
+  loadOperators(path: string): void
   generator(seed: number | null, device: string): number
   releaseGenerator(generator: number): void
   seedGenerator(generator: number, seed: number): void

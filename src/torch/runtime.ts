@@ -62,6 +62,11 @@ export function operatorNames(): string[] {
   return native().operatorNames()
 }
 
+/** Loads a shared library whose operators register themselves, for callOperator(). Throws SwitchyardError when it does not load. */
+export function loadOperators(path: string): void {
+  native().loadOperators(path)
+}
+
 /**
  * Calls any operator by name, with arguments in the order of its schema. Tensors go in and come out as Tensor; an
  * argument left out or undefined takes the schema's default; null is None.
