@@ -156,6 +156,16 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
     [['generate', model, '--prompt', 'x'], 1, 'tokenizer.json: cannot be read (ENOENT)'],
     [['generate', model], 2, "required option '--prompt <text>' not specified"],
     [
+      ['generate', model, '--prompt', 'x', '--device', 'tpu'],
+      2,
+      "--device: must be cpu, cuda or cuda:N, got 'tpu'",
+    ],
+    [
+      ['generate', model, '--prompt', 'x', '--dtype', 'f16'],
+      2,
+      '--dtype: f16 needs CUDA: a CPU has no products in it; use f32',
+    ],
+    [
       ['generate', model, '--prompt', 'x', '--temperature', 'hot'],
       2,
       "--temperature: must be a number of at least 0, got 'hot'",

@@ -5,7 +5,15 @@ import { join } from 'node:path'
 import { invariant } from '../errors.ts'
 import { writeSafetensors } from '../formats/index.ts'
 import { type Module, skipInit } from '../nn/index.ts'
-import { type Device, type DType, noGrad, placeParameters, type Tensor, tidy } from '../torch/index.ts'
+import {
+  type Device,
+  type DType,
+  noGrad,
+  placeParameters,
+  requireDevice,
+  type Tensor,
+  tidy,
+} from '../torch/index.ts'
 import type { CausalLM, LanguageModel } from './decoder.ts'
 import type { TextModel } from './generation/session.ts'
 import { type MatchedPiece, matchTensors } from './matching.ts'
@@ -84,7 +92,8 @@ export function loadLanguageModel(path: string, options: LoadOptions = {}): Load
 }
 
 function create(source: ModelSource, options: LoadOptions): AnyModel {
-  const { device = 'cpu', dtype = 'f32' } = options
+  const { dtype = 'f32' } = options
+  const device = requireDevice(options.device ?? 'cpu')
   const pieces = matchTensors(source)
   const make = (): AnyModel => modelFileOf(source.config).create(source.config)
   const model = placeParameters({ dtype, device }, () => skipInit(make))

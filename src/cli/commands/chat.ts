@@ -6,11 +6,12 @@ import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { ChatMessage, GenerateTextOptions, TextModel } from '../../models/index.ts'
 import { findModel } from '../model-folder.ts'
+import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
 import { withSamplingOptions } from '../sampling-options.ts'
 import { bold, dim } from '../terminal.ts'
 import { wholeNumberOf } from '../values.ts'
 
-type Flags = GenerateTextOptions & { system?: string; json?: boolean; quiet?: boolean }
+type Flags = GenerateTextOptions & PlacementFlags & { system?: string; json?: boolean; quiet?: boolean }
 
 const help = `
 Type a message and press Enter. /reset starts anew, /exit or Ctrl-D ends, Ctrl-C
@@ -26,14 +27,18 @@ export function chatCommand(): Command {
     .argument('<model>', 'model folder, .gguf file or downloaded org/name')
     .option('--system <text>', 'what the model is told before the conversation')
     .option('--max-new-tokens <n>', 'most tokens of an answer', wholeNumberOf('--max-new-tokens', 1), 512)
-  return withSamplingOptions(command)
+  return withPlacementOptions(withSamplingOptions(command))
     .option('--json', 'print each answer as a line of JSON')
     .option('--quiet', 'print nothing but the answers')
     .addHelpText('after', help)
     .action(chat)
 }
 
-async function chat(path: string, { system, json, quiet = false, ...options }: Flags): Promise<void> {
+async function chat(
+  path: string,
+  { system, json, quiet = false, device, dtype, ...options }: Flags,
+): Promise<void> {
+  const placement = placementOf({ device, dtype })
   const { chatTemplateOf, loadModelTokenizer, loadTextModel } = await import('../../models/index.ts')
   const folder = await findModel(path, { quiet })
   const template = chatTemplateOf(folder)
@@ -44,7 +49,7 @@ async function chat(path: string, { system, json, quiet = false, ...options }: F
     )
   }
   const tokenizer = loadModelTokenizer(folder)
-  const { model } = loadTextModel(folder)
+  const { model } = loadTextModel(folder, placement)
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY
   const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: isTerminal })
   const conversation = new Conversation({ model, tokenizer, template, folder, options }, system)

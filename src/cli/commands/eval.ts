@@ -8,10 +8,11 @@ import { ConfigError } from '../../errors.ts'
 import type { ModelConfig } from '../../models/index.ts'
 import { evaluationTable, expertTables } from '../evaluation-tables.ts'
 import { findModel } from '../model-folder.ts'
+import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
 import { Progress } from '../progress.ts'
 import { wholeNumberOf } from '../values.ts'
 
-interface Flags {
+interface Flags extends PlacementFlags {
   data: string
   split: 'train' | 'validation'
   batches?: number
@@ -29,7 +30,7 @@ Example:
   switchyard eval runs/tiny-moe --data data/corpus`
 
 export function evalCommand(): Command {
-  return new Command('eval')
+  const command = new Command('eval')
     .description('loss, perplexity and bits per byte on a corpus, per domain')
     .argument('<model>', 'model folder or run folder')
     .requiredOption('--data <dir>', "corpus made by 'switchyard data prepare'")
@@ -49,6 +50,7 @@ export function evalCommand(): Command {
       "tokens per sequence (default: the model's positions, at most 1024)",
       wholeNumberOf('--sequence-length', 1),
     )
+  return withPlacementOptions(command)
     .option('--json', 'print JSON')
     .option('--quiet', 'print nothing but the result')
     .addHelpText('after', help)
@@ -56,13 +58,14 @@ export function evalCommand(): Command {
 }
 
 async function run(path: string, flags: Flags): Promise<void> {
+  const placement = placementOf(flags)
   const { loadLanguageModel } = await import('../../models/index.ts')
   const { openCorpus } = await import('../../data/index.ts')
   const { evaluate, tasksOfDomains, TokenWindows } = await import('../../train/index.ts')
   const folder = await findModel(path, flags)
   const corpus = openCorpus(flags.data)
   refuseOtherTokenizer(folder, corpus.tokenizerFile)
-  const { model, config } = loadLanguageModel(folder)
+  const { model, config } = loadLanguageModel(folder, placement)
   if (corpus.vocabSize > config.vocab_size) {
     throw new ConfigError(`${corpus.vocabSize} tokens, but the model knows only ${config.vocab_size}`, {
       path: flags.data,

@@ -4,17 +4,19 @@ import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { AnyModelConfig, GenerateTextOptions } from '../../models/index.ts'
 import { findModel } from '../model-folder.ts'
+import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
 import { withSamplingOptions } from '../sampling-options.ts'
 import { bold, yellow } from '../terminal.ts'
 import { wholeNumberOf } from '../values.ts'
 
-type Flags = Omit<GenerateTextOptions, 'task'> & {
-  samples: number
-  prompt: string
-  task?: string
-  json?: boolean
-  quiet?: boolean
-}
+type Flags = Omit<GenerateTextOptions, 'task'> &
+  PlacementFlags & {
+    samples: number
+    prompt: string
+    task?: string
+    json?: boolean
+    quiet?: boolean
+  }
 
 const help = `
 Examples:
@@ -27,7 +29,7 @@ export function generateCommand(): Command {
     .argument('<model>', 'model folder, run folder, .gguf file or downloaded org/name')
     .requiredOption('--prompt <text>', 'text to continue; for an encoder-decoder to answer')
     .option('--max-new-tokens <n>', 'most tokens to add', wholeNumberOf('--max-new-tokens', 1), 128)
-  return withSamplingOptions(command)
+  return withPlacementOptions(withSamplingOptions(command))
     .option('--samples <n>', 'so many texts, written together', wholeNumberOf('--samples', 1), 1)
     .option(
       '--logprobs <n>',
@@ -44,12 +46,13 @@ export function generateCommand(): Command {
 
 async function run(
   path: string,
-  { prompt, samples, task, json, quiet = false, ...options }: Flags,
+  { prompt, samples, task, json, quiet = false, device, dtype, ...options }: Flags,
 ): Promise<void> {
+  const placement = placementOf({ device, dtype })
   const { generateTexts, loadModelTokenizer, loadTextModel } = await import('../../models/index.ts')
   const folder = await findModel(path, { quiet })
   const tokenizer = loadModelTokenizer(folder)
-  const { model, config } = loadTextModel(folder)
+  const { model, config } = loadTextModel(folder, placement)
   const number = await taskNumber(config, task)
   const pieces = generateTexts(model, tokenizer, new Array<string>(samples).fill(prompt), {
     ...options,

@@ -17,6 +17,15 @@ export function cuda(): NativeCuda {
   return runtime
 }
 
+/** @throws ConfigError when libtorch cannot compute there */
+export function requireDevice(device: Device): Device {
+  if (device === 'cpu' || native().info().cuda) return device
+  throw new ConfigError(
+    `${device} is not available: this libtorch finds no CUDA device; set device to cpu, or LIBTORCH to one with CUDA`,
+    { path: 'device' },
+  )
+}
+
 /** `cuda` is device 0. */
 export function deviceNumber(device: Device): number {
   return device.includes(':') ? Number(device.split(':')[1]) : 0

@@ -10,6 +10,7 @@ export {
   cudaMemory,
   emptyCudaCache,
   limitCudaMemory,
+  requireDevice,
   resetPeakCudaMemory,
   synchronize,
 } from './device.ts'

@@ -159,6 +159,14 @@ export class AdamW {
         path: 'precision.master',
       })
     }
+    if (parameter.device !== 'cpu' && !hasKernel('adamw', parameter)) {
+      throw new ConfigError(
+        'half needs the CUDA kernels: build the addon where nvcc is, or use f32 or autocast',
+        {
+          path: 'precision.kind',
+        },
+      )
+    }
     return true
   }
 
