@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kThreads) placeSlots(SortSlots sort) {
     const int row = expert < 0 ? -1 : mine[expert] + rank;
     __syncwarp();
     if (expert >= 0 && rank == 0) mine[expert] += __popc(same);
-    __syncwarp();
+    __syncwarp();  // as far as memory goes: the next match waits too, but orders no accesses
     if (slot >= sort.slots) continue;
     sort.rowOfSlot[slot] = row;
     if (row >= 0) sort.slotOfRow[row] = static_cast<int32_t>(slot);

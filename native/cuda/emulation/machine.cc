@@ -93,7 +93,10 @@ class Machine {
     for (Warp& warp : warps_) warp.barrier.expected = 32;
     block_ = Barrier();
     block_.expected = threads;
-    turns_ = permutation(threads, order);
+    turns_.clear();
+    for (const unsigned warp : permutation(threads / 32, order)) {
+      for (const unsigned lane : permutation(32, order)) turns_.push_back(warp * 32 + lane);
+    }
   }
 
   void spoilShared() {
@@ -107,15 +110,25 @@ class Machine {
       threads_[index]->finished = false;
       threads_[index]->awaited = nullptr;
     }
-    for (size_t unfinished = turns_.size(); unfinished > 0;) {
-      bool any = false;
-      for (const unsigned index : turns_) {
-        if (!threads_[index]->canRun()) continue;
-        any = true;
-        unfinished -= resume(index, body);
+    for (size_t left = turns_.size(); left > 0;) {
+      size_t ran = 0;
+      for (size_t warp = 0; warp < turns_.size(); warp += 32) {
+        // A warp goes on as long as it can, so that it is far ahead of others wherever that may be.
+        for (size_t turns = 1; turns > 0; ran += turns) turns = runWarp(warp, body, &left);
       }
-      if (!any) giveUp();
+      if (ran == 0) giveUp();
     }
+  }
+
+  /** Gives each thread of a warp that can run one turn; returns how many could. */
+  size_t runWarp(size_t firstTurn, const std::function<void()>& body, size_t* left) {
+    size_t ran = 0;
+    for (size_t turn = firstTurn; turn < firstTurn + 32; turn++) {
+      if (!threads_[turns_[turn]]->canRun()) continue;
+      ran++;
+      *left -= resume(turns_[turn], body);
+    }
+    return ran;
   }
 
   /** Runs a thread until it waits or ends; returns whether it ended. */
@@ -147,7 +160,7 @@ class Machine {
 
   std::vector<std::unique_ptr<Thread>> threads_;  // kept from launch to launch
   std::vector<Warp> warps_;
-  std::vector<unsigned> turns_;
+  std::vector<unsigned> turns_;  // threads in order, warp by warp
   Barrier block_;
   Thread* running_ = nullptr;
 };
