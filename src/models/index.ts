@@ -42,6 +42,7 @@ export {
   type KeyValueCache,
   LanguageModel,
   type LayerRouting,
+  type Recompute,
   tokenRoutings,
 } from './decoder.ts'
 export { type EncoderConfig, MaskedLM } from './encoder.ts'

@@ -14,6 +14,7 @@ const changeable = [
   'checkpoint',
   'logging',
   'maxBadSteps',
+  'recompute',
   'optimizer.learningRate',
   'data.path',
 ]
