@@ -10,6 +10,7 @@
 #include "errors.h"
 #include "instance.h"
 #include "values.h"
+#include "version.h"
 
 namespace switchyard {
 namespace {
@@ -140,7 +141,7 @@ Napi::Value isContiguous(const Napi::CallbackInfo& info) {
 bool isKnownToKernels(const at::Tensor& tensor) {
   const c10::ScalarType type = tensor.scalar_type();
   if (tensor.is_cpu()) return type == at::kFloat || type == at::kDouble;
-#ifdef SWITCHYARD_CUDA
+#if defined(SWITCHYARD_CUDA) && SWITCHYARD_TORCH_AT_LEAST(2, 5)
   return tensor.is_cuda() && (type == at::kFloat || type == at::kBFloat16 || type == at::kHalf);
 #else
   return false;
