@@ -3,6 +3,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
+
 #include "activation.h"
 #include "experts_gemv.h"
 #include "operators.h"
@@ -33,17 +35,18 @@ Three sortSlots(const at::Tensor& indices, int64_t numExperts) {
   return {rowOfSlot, slotOfRow, ends};
 }
 
-at::Tensor gatherRows(const at::Tensor& x, const at::Tensor& rowOfSlot) {
+at::Tensor gatherRows(const at::Tensor& x, const at::Tensor& rowOfSlot, const at::Tensor& ends) {
   requireDimensions(x, 2, "x");
   requireDimensions(rowOfSlot, 2, "row_of_slot");
   const int64_t tokens = x.size(0), choices = rowOfSlot.size(1), width = x.size(1);
   require(rowOfSlot, x, {"row_of_slot", at::kInt, {tokens, choices}});
+  requireDimensions(ends, 1, "ends");
+  require(ends, x, {"ends", at::kInt, {std::max<int64_t>(1, ends.numel())}});
   const OnDevice device(x);
-  const at::Tensor from = x.contiguous(), places = rowOfSlot.contiguous();
+  const at::Tensor from = x.contiguous(), places = rowOfSlot.contiguous(), packed = ends.contiguous();
   at::Tensor rows = at::empty({tokens * choices, width}, x.options());
-  at::Tensor filled = at::empty({1}, optionsOf(x, at::kInt));
-  launchGatherRows({elementOf(x, "x"), from.data_ptr(), places.data_ptr<int32_t>(), rows.data_ptr(),
-                    filled.data_ptr<int32_t>(), tokens, choices, width},
+  launchGatherRows({elementOf(x, "x"), from.data_ptr(), places.data_ptr<int32_t>(),
+                    packed.data_ptr<int32_t>() + ends.numel() - 1, rows.data_ptr(), tokens, choices, width},
                    device.stream());
   return rows;
 }

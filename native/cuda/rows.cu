@@ -7,21 +7,6 @@
 namespace switchyard::cuda {
 namespace {
 
-/** `filled = 1 + max rowOfSlot`: rows are numbered without gaps. */
-__global__ void __launch_bounds__(256) countFilled(const int32_t* rowOfSlot, int64_t slots, int32_t* filled) {
-  int most = 0;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t slot = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; slot < slots; slot += step) {
-    most = rowOfSlot[slot] + 1 > most ? rowOfSlot[slot] + 1 : most;
-  }
-  most = reduceLanes(most, kWarp, [](int a, int b) { return a > b ? a : b; });
-  if (threadIdx.x % kWarp == 0) atomicMax(filled, most);
-}
-
-__global__ void clearFilled(int32_t* filled) {
-  if (threadIdx.x == 0) *filled = 0;
-}
-
 /** A token is read once and written K times. Its slots' numbers, taken as rows, tell which rows it has to zero. */
 template <typename T, int V>
 __global__ void __launch_bounds__(256) gatherRows(GatherRows gather, int lanes) {
@@ -83,9 +68,6 @@ int64_t atMost(int64_t value, int64_t most) { return value < most ? value : most
 }  // namespace
 
 void launchGatherRows(const GatherRows& gather, cudaStream_t stream) {
-  const int64_t slots = gather.tokens * gather.choices;
-  launch(clearFilled, gridOf(1), kWarp, 0, stream, gather.filled);
-  launch(countFilled, gridOf(atMost(ceilDiv(slots, 256), 512)), 256, 0, stream, gather.rowOfSlot, slots, gather.filled);
   withElement(gather.element, [&](auto zero) {
     using T = decltype(zero);
     withVector<T>(isWide<T>(gather.width, {gather.x, gather.rows}), [&](auto vector) {

@@ -9,8 +9,8 @@ struct GatherRows {
   Element element;
   const void* x;             // [T, D]
   const int32_t* rowOfSlot;  // [T, K]
+  const int32_t* filled;     // [1]: how many rows belong to a slot
   void* rows;                // [T * K, D]
-  int32_t* filled;           // [1], scratch: how many rows belong to a slot
   int64_t tokens;
   int64_t choices;
   int64_t width;

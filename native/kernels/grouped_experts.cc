@@ -12,7 +12,7 @@ GroupedOutput groupedExpertsForward(const at::Tensor& x, const at::Tensor& indic
                                     const ExpertWeights& experts) {
   const leaf::Sorted sorted = leaf::sortSlots(indices, experts.up.size(0));
   Groups groups(sorted.ends);
-  const at::Tensor rows = leaf::gatherRows(x, sorted.rowOfSlot);                             // [N, D]
+  const at::Tensor rows = leaf::gatherRows(x, sorted.rowOfSlot, sorted.ends);                // [N, D]
   const at::Tensor hidden = groupedProduct(rows, experts.up.transpose(1, 2), groups);        // [N, W]
   const at::Tensor a = leaf::activate(hidden, sorted.ends, experts.activation, experts.gated);  // [N, F]
   const at::Tensor outputs = groupedProduct(a, experts.down.transpose(1, 2), groups);        // [N, D]
@@ -27,12 +27,13 @@ ExpertsGradients groupedExpertsBackward(const at::Tensor& dY, const at::Tensor& 
                                         const at::Tensor& hidden, const leaf::Sorted& sorted,
                                         const ExpertWeights& experts) {
   Groups groups(sorted.ends);
-  const at::Tensor dOutputs = leaf::gatherRows(dY, sorted.rowOfSlot);            // [N, D], not yet weighted
+  const at::Tensor dOutputs = leaf::gatherRows(dY, sorted.rowOfSlot, sorted.ends);  // [N, D], not yet weighted
   const at::Tensor dActivated = groupedProduct(dOutputs, experts.down, groups);  // [N, F]
   const leaf::ActivationGradients d = leaf::activateBackward(dActivated, hidden, weights, sorted.slotOfRow, sorted.ends,
                                                              experts.activation, experts.gated);
   const at::Tensor dDown = groupedOuterProduct(dOutputs, d.weighted, groups);                    // [E, D, F]
-  const at::Tensor dUp = groupedOuterProduct(d.hidden, leaf::gatherRows(x, sorted.rowOfSlot), groups);  // [E, W, D]
+  const at::Tensor rows = leaf::gatherRows(x, sorted.rowOfSlot, sorted.ends);
+  const at::Tensor dUp = groupedOuterProduct(d.hidden, rows, groups);                            // [E, W, D]
   const at::Tensor dRows = groupedProduct(d.hidden, experts.up, groups);                         // [N, D]
   return {leaf::combineRows(dRows, sorted.rowOfSlot, at::Tensor()), d.weights, dUp, dDown};
 }

@@ -31,9 +31,10 @@ Sorted sortSlots(const at::Tensor& indices, int64_t numExperts) {
   return {rowOfSlot, slotOfRow, ends};
 }
 
-at::Tensor gatherRows(const at::Tensor& x, const at::Tensor& rowOfSlot) {
-  static const auto op = find<at::Tensor(const at::Tensor&, const at::Tensor&)>("switchyard::gather_rows");
-  return op.call(x, rowOfSlot);
+at::Tensor gatherRows(const at::Tensor& x, const at::Tensor& rowOfSlot, const at::Tensor& ends) {
+  static const auto op =
+      find<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&)>("switchyard::gather_rows");
+  return op.call(x, rowOfSlot, ends);
 }
 
 at::Tensor combineRows(const at::Tensor& rows, const at::Tensor& rowOfSlot, const at::Tensor& weights) {
@@ -113,7 +114,7 @@ at::Tensor crossEntropy(const at::Tensor& logits, const at::Tensor& targets, int
 
 TORCH_LIBRARY_FRAGMENT(switchyard, library) {
   library.def("sort_slots(Tensor indices, int num_experts) -> (Tensor row_of_slot, Tensor slot_of_row, Tensor ends)");
-  library.def("gather_rows(Tensor x, Tensor row_of_slot) -> Tensor");
+  library.def("gather_rows(Tensor x, Tensor row_of_slot, Tensor ends) -> Tensor");
   library.def("combine_rows(Tensor rows, Tensor row_of_slot, Tensor? weights=None) -> Tensor");
   library.def("activate(Tensor hidden, Tensor ends, str activation, bool gated) -> Tensor");
   library.def(

@@ -30,8 +30,8 @@ struct Sorted {
 /** @param indices i64 [T, K], -1 for an empty slot */
 Sorted sortSlots(const at::Tensor& indices, int64_t numExperts);
 
-/** x [T, D] -> [N, D]: row `rowOfSlot[t, k]` is x[t]; rows of no slot are zero. */
-at::Tensor gatherRows(const at::Tensor& x, const at::Tensor& rowOfSlot);
+/** x [T, D] -> [N, D]: row `rowOfSlot[t, k]` is x[t]; zero beyond the filled rows. */
+at::Tensor gatherRows(const at::Tensor& x, const at::Tensor& rowOfSlot, const at::Tensor& ends);
 
 /** [N, D] -> [T, D]: `sum_k weights[t, k] rows[rowOfSlot[t, k]]`; undefined weights are 1. */
 at::Tensor combineRows(const at::Tensor& rows, const at::Tensor& rowOfSlot, const at::Tensor& weights);

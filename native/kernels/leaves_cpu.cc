@@ -74,7 +74,7 @@ Three sortSlotsCpu(const at::Tensor& indices, int64_t numExperts) {
   return {rowOfSlot, slotOfRow, ends};
 }
 
-at::Tensor gatherRowsCpu(const at::Tensor& x, const at::Tensor& rowOfSlot) {
+at::Tensor gatherRowsCpu(const at::Tensor& x, const at::Tensor& rowOfSlot, const at::Tensor& ends) {
   const int64_t choices = rowOfSlot.size(1);
   const at::Tensor rows = rowOfSlot.flatten().to(at::kLong);
   const at::Tensor slots = rows.ge(0).nonzero().flatten();

@@ -69,10 +69,10 @@ describe('rows', () => {
     dtype: (typeof dtypes)[number],
   ): void => {
     const [tokens, topK] = indices.shape as [number, number]
-    const [places] = sorted(indices, numExperts) as [Tensor]
+    const [places, , ends] = sorted(indices, numExperts) as [Tensor, Tensor, Tensor]
     const x = randn([tokens, width]).to(dtype)
-    const rows = onDevice('gather_rows', x, places).returned[0]!
-    expectEqual(rows, onCpu('gather_rows', [x, places], false).returned[0]!)
+    const rows = onDevice('gather_rows', x, places, ends).returned[0]!
+    expectEqual(rows, onCpu('gather_rows', [x, places, ends], false).returned[0]!)
     const values = randn([tokens * topK, width]).to(dtype)
     for (const weights of [null, randn([tokens, topK])]) {
       const args = [values, places, weights]
