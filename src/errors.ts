@@ -49,27 +49,39 @@ export class TorchError extends SwitchyardError {
   }
 }
 
-/** Memory ran out. `bytes` is what was asked for last, when libtorch says it; its own words are the `cause`. */
+/** Memory ran out. Sizes in bytes are what libtorch says of them; its own words are the `cause`. */
 export class OutOfMemoryError extends TorchError {
   override readonly name = 'OutOfMemoryError'
+  /** What was asked for last. */
   readonly bytes: number | undefined
+  /** Free on the CUDA device. */
+  readonly free: number | undefined
+  /** Kept by libtorch's allocator for tensors of other sizes. */
+  readonly unused: number | undefined
 
   constructor(message: string, context: { operator?: string; args?: readonly string[] }) {
-    const bytes = wantedBytes(message)
-    const wanted =
-      bytes === undefined ? 'more memory than there is' : `${(bytes / 2 ** 30).toFixed(2)} GiB more`
+    const bytes = sizeIn(message, /tried to allocate ([\d.]+) (bytes|KiB|MiB|GiB)/i)
+    const free = sizeIn(message, /of which ([\d.]+) (bytes|KiB|MiB|GiB) is free/)
+    const unused = sizeIn(message, /([\d.]+) (bytes|KiB|MiB|GiB) is reserved by PyTorch but unallocated/)
+    const wanted = bytes === undefined ? 'more memory than there is' : `${gib(bytes)} more`
+    const device = free === undefined ? '' : `, ${gib(free)} are free and ${gib(unused ?? 0)} kept unused`
     super(
-      `out of memory: wanted ${wanted}; lower the batch size, the sequence length or the model's width`,
+      `out of memory: wanted ${wanted}${device}; lower the batch size, the sequence length or the model's width` +
+        (device === '' ? '' : ', or in training set recompute: layers or precision: half'),
       context,
     )
     this.bytes = bytes
+    this.free = free
+    this.unused = unused
     this.cause = new Error(message)
   }
 }
 
+const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`
+
 /** "tried to allocate 1024 bytes" on a CPU, "Tried to allocate 2.00 GiB" on CUDA. */
-function wantedBytes(message: string): number | undefined {
-  const [, amount, unit = ''] = /tried to allocate ([\d.]+) (bytes|KiB|MiB|GiB)/i.exec(message) ?? []
+function sizeIn(message: string, pattern: RegExp): number | undefined {
+  const [, amount, unit = ''] = pattern.exec(message) ?? []
   const scale = { bytes: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }[unit]
   return amount === undefined || scale === undefined ? undefined : Number(amount) * scale
 }

@@ -443,7 +443,7 @@ describe('what cannot work is refused and changes nothing', () => {
     )
     expect(code).toBe(2)
     expect(stderr).toMatch(
-      /^error: model: training takes at least [\d.]+ GiB of memory .* are free: lower model\.hidden_size/,
+      /^error: model: training takes about [\d.]+ GiB of memory \(.* for the optimizer, .*\), .* are free: lower model\.hidden_size/,
     )
     expect(existsSync(path('huge'))).toBe(false)
   })

@@ -5,7 +5,18 @@ import type { Recipe, StepRecord, TrainEvent } from '../train/index.ts'
 import { evaluationTable, expertTables } from './evaluation-tables.ts'
 import { Pace } from './pace.ts'
 import { Progress } from './progress.ts'
-import { bold, count, cyan, dim, green, shortCount, shortTime, wrapList, yellow } from './terminal.ts'
+import {
+  bold,
+  count,
+  cyan,
+  dim,
+  green,
+  shortBytes,
+  shortCount,
+  shortTime,
+  wrapList,
+  yellow,
+} from './terminal.ts'
 
 export interface ReporterOptions {
   json?: boolean
@@ -70,7 +81,12 @@ export class TrainReporter {
     )
     const text = `${shortCount(corpus.train.tokens)} tokens of `
     this.#progress.line(dim(text + wrapList(corpus.domains, text.length, this.#progress.width)))
-    this.#progress.line(dim(`${count(recipe.steps)} steps of ${count(tokensPerStep)} tokens, in ${run}`))
+    const memory = shortBytes(trainer.memory)
+    this.#progress.line(
+      dim(
+        `${count(recipe.steps)} steps of ${count(tokensPerStep)} tokens, with about ${memory} of memory, in ${run}`,
+      ),
+    )
     if (resumedFrom !== null) this.#progress.line(dim(`going on from step ${count(resumedFrom)}`))
   }
 

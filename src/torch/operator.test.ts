@@ -133,6 +133,21 @@ test('running out of memory says how much was wanted and what to lower', () => {
   expect(error.message).toContain('wanted 131072.00 GiB more; lower the batch size')
 })
 
+test('on CUDA it says what is free and what is kept, too', () => {
+  // The words of CUDACachingAllocator.cpp in libtorch 2.1 and later.
+  const error = new OutOfMemoryError(
+    'CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79.11 GiB of which 512.00 MiB is free. ' +
+      'Process 1 has 78.60 GiB memory in use. Of the allocated memory 76.00 GiB is allocated by PyTorch, and 768.00 MiB is ' +
+      'reserved by PyTorch but unallocated.',
+    {},
+  )
+  expect([error.bytes, error.free, error.unused]).toEqual([2.5 * 2 ** 30, 512 * 2 ** 20, 768 * 2 ** 20])
+  expect(error.message).toBe(
+    'out of memory: wanted 2.50 GiB more, 0.50 GiB are free and 0.75 GiB kept unused; lower the batch size, the sequence ' +
+      "length or the model's width, or in training set recompute: layers or precision: half",
+  )
+})
+
 test.skipIf(!runtimeInfo().version.startsWith('1.13'))('regenerating the signatures changes nothing', () => {
   for (const [name, source] of Object.entries(generate())) {
     expect(readFileSync(new URL(`generated/${name}`, import.meta.url), 'utf8')).toBe(source)

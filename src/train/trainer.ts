@@ -2,7 +2,6 @@
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { freemem } from 'node:os'
 import { join } from 'node:path'
 import {
   type Corpus,
@@ -13,12 +12,13 @@ import {
   wordsOfTokens,
 } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
-import { architectureOf, elementCount, type LanguageModel, type ModelConfig } from '../models/index.ts'
+import { architectureOf, type LanguageModel, type ModelConfig } from '../models/index.ts'
 import { WordRouter } from '../moe/index.ts'
 import { type Device, manualSeed, requireDevice, tidy } from '../torch/index.ts'
 import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
 import { trainingBatch } from './examples.ts'
 import { GraphedStep } from './graphed-step.ts'
+import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { type Batch, warmedUp } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { parameterGroups } from './optimizer/groups.ts'
@@ -34,6 +34,8 @@ export class Trainer implements Trainee {
   readonly recipe: Recipe
   readonly config: ModelConfig
   readonly device: Device
+  /** Bytes that a step takes at most, as planned. */
+  readonly memory: number
   readonly corpus: Corpus
   readonly tokenizer: Tokenizer
   readonly tokenizerFile: string
@@ -64,7 +66,9 @@ export class Trainer implements Trainee {
     this.recipe = resolveRecipe(recipe, vocabulary)
     this.config = modelConfigOf(this.recipe, vocabulary)
     this.device = requireDevice(this.recipe.device as Device)
-    refuseTooLarge(this.recipe, this.config)
+    const plan = memoryPlan(this.recipe, this.config)
+    refuseTooLarge(plan, this.recipe, availableMemory(this.device))
+    this.memory = totalBytes(plan)
     const { data, optimizer, precision, seed } = this.recipe
     const tasks = tasksOfDomains(this.config, this.corpus.domains)
     this.training = new TokenWindows(this.corpus.train, data.sequenceLength, tasks)
@@ -194,25 +198,4 @@ function vocabularyOf(corpus: Corpus, tokenizer: Tokenizer): Vocabulary {
     )
   }
   return { size: corpus.vocabSize, domains: corpus.domains, ...tokenizer.specialIds }
-}
-
-/**
- * Refuses what cannot fit: parameters with gradient and two moments, and the logits with their softmax and gradient.
- * Activations come on top, so this is a lower bound.
- */
-function refuseTooLarge({ device, data }: Recipe, config: ModelConfig): void {
-  if (device !== 'cpu') return
-  const shapes = architectureOf(config).parameterShapes(config)
-  const parameters = [...shapes.values()].reduce((sum, shape) => sum + elementCount(shape), 0)
-  const weights = 4 * 4 * parameters
-  const logits = 3 * 4 * data.batchSize * data.sequenceLength * config.vocab_size
-  const available = Math.min(freemem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
-  if (weights + logits <= available) return
-  const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`
-  const remedy =
-    weights > logits ? 'model.hidden_size, num_hidden_layers or num_local_experts' : 'data.batchSize'
-  throw new ConfigError(
-    `training takes at least ${gib(weights + logits)} of memory (${gib(weights)} for weights and optimizer, ${gib(logits)} for logits), ${gib(available)} are free: lower ${remedy}`,
-    { path: 'model' },
-  )
 }

@@ -1,0 +1,283 @@
+// What memory training takes, known from the recipe before any is taken.
+// Shapes: B sequences of a micro-batch, S positions, T = B*S tokens, D model, V vocabulary, Q and G widths of queries and of
+// keys, H heads, E experts, K choices per token, N = T*K rows, F expert width, W = 2F.
+
+import { freemem } from 'node:os'
+import { ConfigError } from '../errors.ts'
+import { architectureOf, elementCount, type ModelConfig, type ParameterShapes } from '../models/index.ts'
+import { activeExperts } from '../moe/index.ts'
+import { availableCudaMemory, type Device, itemSize } from '../torch/index.ts'
+import { groupOf } from './optimizer/groups.ts'
+import type { Precision } from './precision.ts'
+import { hasExpertLayers, type Recipe } from './recipe/schema.ts'
+
+/** Bytes at the moment of a step at which there are most. */
+export interface MemoryPlan {
+  weights: number
+  /** Moments, and f32 copies of weights in half precision. */
+  optimizer: number
+  gradients: number
+  /** What backward needs of forward. */
+  activations: number
+  /** What is needed for a moment: logits of some tokens, and gradients on their way through a layer. */
+  working: number
+}
+
+export const totalBytes = (plan: MemoryPlan): number => Object.values(plan).reduce((sum, part) => sum + part)
+
+/** Bytes of one layer. */
+interface LayerMemory {
+  gradients: number
+  /** The layer's input, and as much again its output. */
+  input: number
+  /** Beside the input, what backward needs within the layer. */
+  activations: number
+  /** What the router decided, on which losses are and which is looked at after the step. */
+  routing: number
+  working: number
+}
+
+/** Bytes of embedding, head and loss. */
+interface OutsideMemory {
+  gradients: number
+  activations: number
+  /** Hidden states, to the end of the step. */
+  held: number
+  working: number
+}
+
+/** The size of a micro-batch and of numbers. */
+interface Sizes {
+  positions: number
+  tokens: number
+  model: number
+  heads: number
+  isCausal: boolean
+  /** K. */
+  choices: number
+  /** Neurons that PEER retrieves for a token. */
+  neurons: number
+  /** Bytes of an activation. */
+  size: number
+  onDevice: boolean
+}
+
+/**
+ * The memory of a step with this recipe, as its kernels take it (see the save_for_backward of native/kernels/functions.cc).
+ * An estimate: parts without a kernel, as experts with dropout, take more.
+ */
+export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {
+  const { precision, gradientAccumulation, recompute } = recipe
+  const shapes = architectureOf(config).parameterShapes(config)
+  const bytes = (of: ParameterShapes): number =>
+    sum([...of].map(([path, shape]) => elementCount(shape) * weightBytes(precision, path)))
+  const sizes = sizesOf(recipe, config)
+  const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => {
+    const own = shapesOfLayer(shapes, layer)
+    return { gradients: bytes(own), ...layerMemory(own, sizes) }
+  })
+  const weights = bytes(shapes)
+  const optimizer = sum(
+    [...shapes].map(([path, shape]) => elementCount(shape) * optimizerBytes(precision, path)),
+  )
+  const narrowed = precision.kind === 'autocast' && sizes.onDevice ? weights / 2 : 0 // copies that the graph keeps
+  const outside = {
+    ...headMemory(config, sizes),
+    gradients: weights - sum(layers.map(each => each.gradients)),
+  }
+  const moments = stepMoments(layers, outside, { recompute, accumulates: gradientAccumulation > 1 })
+  const { gradients, activations, working } = largest(moments)
+  return { weights, optimizer, gradients, activations: activations + narrowed, working }
+}
+
+type Moment = Pick<MemoryPlan, 'gradients' | 'activations' | 'working'>
+
+/**
+ * The loss, and then backward of each layer, the last one first: activations go as gradients come. Where micro-batches are
+ * added up, all gradients are there from the second on, and those of a layer once more while they are added. Where layers
+ * are computed again, one layer's activations are there, with another output and routing. The objective holds the hidden
+ * states and routings to the end.
+ */
+function stepMoments(
+  layers: readonly LayerMemory[],
+  outside: OutsideMemory,
+  { recompute, accumulates }: { recompute: Recipe['recompute']; accumulates: boolean },
+): Moment[] {
+  const again = recompute === 'layers'
+  const all = outside.gradients + sum(layers.map(layer => layer.gradients))
+  const held = outside.held + sum(layers.map(layer => layer.routing))
+  const kept = layers.map(({ input, activations }) => (again ? input : input + activations))
+  const moments = layers.map(({ gradients, input, activations, routing, working }, i): Moment => {
+    const before = sum(kept.slice(0, i))
+    const arrived = outside.gradients + sum(layers.slice(i + 1).map(layer => layer.gradients))
+    return {
+      gradients: (accumulates ? all : arrived) + gradients,
+      activations: held + before + input + activations + (again ? input + routing : 0),
+      working,
+    }
+  })
+  const loss = { activations: held + sum(kept) + outside.activations, working: outside.working }
+  return [...moments, { ...loss, gradients: accumulates ? all : 0 }]
+}
+
+function largest(moments: readonly Moment[]): Moment {
+  const size = ({ gradients, activations, working }: Moment): number => gradients + activations + working
+  return moments.reduce((most, moment) => (size(moment) > size(most) ? moment : most))
+}
+
+function sizesOf({ data, router, model, precision, device }: Recipe, config: ModelConfig): Sizes {
+  const peer = hasExpertLayers(model) && model.experts.kind === 'peer' ? model.experts : null
+  const routed = model.type !== 'mistral' && !peer ? router : undefined
+  const experts = 'num_local_experts' in config ? config.num_local_experts : 0
+  const routerSizes = { hiddenSize: config.hidden_size, numExperts: experts, vocabSize: config.vocab_size }
+  return {
+    positions: data.sequenceLength,
+    tokens: data.batchSize * data.sequenceLength,
+    model: config.hidden_size,
+    heads: config.num_attention_heads,
+    isCausal: architectureOf(config).isCausal !== false,
+    choices: routed ? activeExperts(routed, routerSizes) : 0,
+    neurons: peer ? peer.heads * peer.k : 0,
+    size: precision.kind === 'half' ? itemSize[precision.dtype] : itemSize.f32,
+    onDevice: device !== 'cpu',
+  }
+}
+
+const isHalf = (precision: Precision, path: string): precision is Extract<Precision, { kind: 'half' }> =>
+  precision.kind === 'half' && !(precision.router === 'f32' && groupOf(path) === 'router')
+
+/** Bytes of a weight, and of its gradient. */
+const weightBytes = (precision: Precision, path: string): number =>
+  isHalf(precision, path) ? itemSize[precision.dtype] : itemSize.f32
+
+/** Bytes of a weight's two moments and its master. */
+function optimizerBytes(precision: Precision, path: string): number {
+  if (!isHalf(precision, path)) return 2 * itemSize.f32
+  return 2 * itemSize[precision.moments] + (precision.master ? itemSize.f32 : 0)
+}
+
+function shapesOfLayer(shapes: ParameterShapes, layer: number): ParameterShapes {
+  const prefix = `model.layers.${layer}.`
+  return new Map(
+    [...shapes].flatMap(([path, shape]) =>
+      path.startsWith(prefix) ? [[path.slice(prefix.length), shape] as const] : [],
+    ),
+  )
+}
+
+function layerMemory(shapes: ParameterShapes, sizes: Sizes): Omit<LayerMemory, 'gradients'> {
+  const { tokens, model, size } = sizes
+  const attention = attentionMemory(shapes, sizes)
+  const forward = feedForwardMemory(shapes, sizes)
+  const input = tokens * model * size
+  return {
+    input,
+    // Both norms' results, and the sum between attention and feed-forward.
+    activations: 3 * input + attention.activations + forward.activations,
+    routing: forward.routing,
+    working: 2 * input + Math.max(attention.working, forward.working), // gradients of the sum and of a branch
+  }
+}
+
+type Part = Pick<LayerMemory, 'activations' | 'working'>
+
+/** Queries, keys, values and the mixture; an encoder's scores as well, for which there is no kernel. */
+function attentionMemory(shapes: ParameterShapes, sizes: Sizes): Part {
+  const { tokens, positions, heads, size, isCausal } = sizes
+  const [queries, keys] = [
+    rowsOf(shapes, 'self_attn.q_proj.weight'),
+    rowsOf(shapes, 'self_attn.k_proj.weight'),
+  ]
+  const scores = isCausal ? 0 : tokens * heads * positions * size
+  const elements = tokens * (2 * queries + 2 * keys)
+  const logSums = tokens * heads * itemSize.f32
+  return {
+    activations: elements * size + logSums + scores,
+    working: tokens * (2 * queries + 2 * keys) * size + 2 * scores,
+  }
+}
+
+/** Experts that are routed to, dense or shared feed-forwards, and PEER's rows. */
+function feedForwardMemory(shapes: ParameterShapes, sizes: Sizes): Part & { routing: number } {
+  const { tokens, model, choices, neurons, size, onDevice } = sizes
+  const [experts = 0, hidden = 0] = shapes.get('mlp.experts.gate_up_proj') ?? []
+  const rows = experts > 0 ? tokens * choices : 0
+  const width = hidden / 2
+  // Logits, probabilities and what losses make of them; weights in f32 and indices in i64.
+  const routing = experts > 0 ? tokens * itemSize.f32 * (3 * experts + 3 * choices) : 0
+  const dense =
+    tokens *
+    sum(['mlp.gate_proj.weight', 'mlp.shared_expert.gate_proj.weight'].map(path => rowsOf(shapes, path)))
+  const retrieved = shapes.has('mlp.input_weights') ? 2 * tokens * neurons * model : 0
+  const queries = 3 * tokens * rowsOf(shapes, 'mlp.query.weight') // before, in and after their norm
+  const gathered = onDevice ? 2 * rows * model : 0
+  return {
+    routing,
+    activations: (rows * hidden + 4 * dense + retrieved + queries) * size, // gate, up, act(gate) and the product, where no kernel fuses them
+    working: (rows * (model + hidden + width) + gathered + 2 * dense + retrieved) * size,
+  }
+}
+
+/** The final norm, the head and the loss, and the input's embedding. */
+function headMemory(
+  config: ModelConfig,
+  { tokens, model, size, onDevice }: Sizes,
+): Omit<OutsideMemory, 'gradients'> {
+  const vocabulary = config.vocab_size
+  // As kChunkBytes has it in native/kernels/linear_cross_entropy.cc, and in chunked_cross_entropy.cc for devices.
+  const chunk = onDevice
+    ? Math.max(1, Math.floor(2 ** 29 / (vocabulary * size)))
+    : Math.min(1024, Math.max(16, Math.floor(2 ** 23 / (vocabulary * size))))
+  const product = onDevice ? vocabulary * model * size : 0
+  return {
+    held: tokens * model * size,
+    activations: 2 * tokens * model * size, // what the norm took, and the gradient of what it gave
+    working: Math.min(chunk, tokens) * vocabulary * size + vocabulary * model * itemSize.f32 + product,
+  }
+}
+
+/** The first dimension of a matrix that a layer may have; 0 where it does not. */
+const rowsOf = (shapes: ParameterShapes, path: string): number => shapes.get(path)?.[0] ?? 0
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
+
+/** Bytes that can be had on a device. */
+export function availableMemory(device: Device): number {
+  if (device !== 'cpu') return availableCudaMemory(device)
+  return Math.min(freemem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
+}
+
+/** @throws ConfigError when a plan is larger than what there is */
+export function refuseTooLarge(plan: MemoryPlan, recipe: Recipe, available: number): void {
+  const total = totalBytes(plan)
+  if (total <= available) return
+  const parts = Object.entries(plan).map(
+    ([name, bytes]) => `${gib(bytes)} ${partNames[name as keyof MemoryPlan]}`,
+  )
+  throw new ConfigError(
+    `training takes about ${gib(total)} GiB of memory (${parts.join(', ')}), ${gib(available)} GiB are free: ${remedyFor(plan, recipe)}`,
+    { path: 'model' },
+  )
+}
+
+const partNames: Record<keyof MemoryPlan, string> = {
+  weights: 'for weights',
+  optimizer: 'for the optimizer',
+  gradients: 'for gradients',
+  activations: 'for activations',
+  working: 'to work with',
+}
+
+/** What helps most. */
+function remedyFor(
+  { weights, optimizer, gradients, activations, working }: MemoryPlan,
+  recipe: Recipe,
+): string {
+  const ofParameters = weights + optimizer + gradients
+  if (ofParameters > activations + working)
+    return 'lower model.hidden_size, num_hidden_layers or num_local_experts'
+  const isKept = recipe.recompute === 'none' && activations > working
+  return isKept ? 'set recompute: layers, or lower data.batchSize' : 'lower data.batchSize'
+}
+
+const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(1)
