@@ -28,6 +28,7 @@ export class TrainReporter {
   readonly #quiet: boolean
   readonly #progress: Progress
   readonly #pace = new Pace()
+  #tokensPerStep = 0
   #recipe: Recipe | undefined
   #run = ''
   /** What to do with the finished model. */
@@ -66,6 +67,7 @@ export class TrainReporter {
   #start({ trainer, run, resumedFrom }: Extract<TrainEvent, { type: 'start' }>): void {
     const { recipe, config, corpus, tokensPerStep, device } = trainer
     this.#recipe = recipe
+    this.#tokensPerStep = tokensPerStep
     this.#run = run
     this.#use =
       config.model_type === 'switchyard_moe_encoder'
@@ -94,8 +96,8 @@ export class TrainReporter {
     const { step, losses, updated } = event
     const steps = this.#recipe?.steps ?? 1
     if (losses) this.#seen = event
-    if (!updated) this.note(`step ${step} skipped: its gradient holds NaN or infinity`)
-    this.#pace.add(event)
+    if (updated === false) this.note(`step ${step} skipped: its gradient holds NaN or infinity`)
+    this.#pace.add(event.seconds)
     if (losses && this.#isTimeForLine(step)) {
       this.#lastLine = step
       this.#progress.line(`step ${count(step)}`, ...this.#describe(step))
@@ -119,7 +121,7 @@ export class TrainReporter {
     const loss = losses && `loss ${(losses.crossEntropy ?? 0).toFixed(4)}`
     return [
       loss && (seen === step ? loss : `${loss} (step ${count(seen)})`),
-      `${shortCount(Math.round(this.#pace.tokensPerSecond))} tok/s`,
+      `${shortCount(Math.round(this.#tokensPerStep / this.#pace.secondsPerStep))} tok/s`,
       retrieval.length > 0 && retrievalText(retrieval),
       routing.length > 0 && `busiest expert ${busiest.toFixed(2)}x mean${idle > 0 ? `, ${idle} idle` : ''}`,
     ].filter(part => typeof part === 'string')

@@ -124,6 +124,6 @@ describe('what does not fit is refused, naming what helps most', () => {
     const plan = memoryPlan(recipe, modelConfigOf(recipe, vocabulary))
     const total = totalBytes(plan)
     expect(() => refuseTooLarge(plan, recipe, total)).not.toThrow()
-    expect(() => refuseTooLarge(plan, recipe, total - 1)).toThrow(message)
+    expect(() => refuseTooLarge(plan, recipe, total / 1.06)).toThrow(message)
   })
 })

@@ -14,6 +14,8 @@ export interface StepRecord extends StepResult {
   learningRate: number
   seconds: number
   tokensPerSecond: number
+  /** Most bytes that tensors took on the device so far, all of the process. */
+  peakMemory: number
 }
 
 export class RunLog {
@@ -67,6 +69,7 @@ function scalarsOf({
   gradientNorm,
   learningRate,
   tokensPerSecond,
+  peakMemory,
   routing = [],
   retrieval = [],
 }: StepRecord): Record<string, number> {
@@ -76,5 +79,5 @@ function scalarsOf({
   const retrievals = retrieval.map(({ layer, used, unevenness }) =>
     named(`retrieval/layer${layer}`, { used, unevenness }),
   )
-  return Object.assign({ gradientNorm, learningRate, tokensPerSecond }, ...layers, ...retrievals)
+  return Object.assign({ gradientNorm, learningRate, tokensPerSecond, peakMemory }, ...layers, ...retrievals)
 }

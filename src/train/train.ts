@@ -155,11 +155,12 @@ async function* steps(
   const { recipe } = trainer
   const log = new RunLog(run, resumedFrom)
   const watch = new TrainingWatch()
+  const clock = new StepClock()
   const due = (every: number): boolean => (every > 0 && trainer.state.step % every === 0) || isDone()
   const isDone = (): boolean => trainer.state.step >= recipe.steps
   try {
     while (!isDone() && !signal?.aborted) {
-      const record = takeStep(trainer)
+      const record = takeStep(trainer, clock)
       log.step(record)
       yield { type: 'step', ...record }
       for (const message of watch.observe(record)) yield { type: 'warning', message }
@@ -176,14 +177,41 @@ async function* steps(
   }
 }
 
+/**
+ * Time of steps. A device computes on when a step returns, and whoever looks at one waits for those before it: only their mean
+ * since the last look says how fast they are.
+ */
+class StepClock {
+  /** Seconds that the host spent in the last step. */
+  last = 0
+  #seconds = 0
+  #steps = 0
+
+  time<T>(step: () => T): T {
+    const start = performance.now()
+    const result = step()
+    this.last = (performance.now() - start) / 1000
+    this.#seconds += this.last
+    this.#steps++
+    return result
+  }
+
+  get secondsPerStep(): number {
+    return this.#seconds / this.#steps
+  }
+
+  restart(): void {
+    this.#seconds = 0
+    this.#steps = 0
+  }
+}
+
 /** One step, and an end to the run when too many in a row had no usable gradient. */
-function takeStep(trainer: Trainer): StepRecord {
+function takeStep(trainer: Trainer, clock: StepClock): StepRecord {
   const { recipe, learningRate, tokensPerStep } = trainer
   const next = trainer.state.step + 1
   const observe = next === 1 || next % recipe.logging.every === 0 || next === recipe.steps
-  const start = performance.now()
-  const result = trainer.step(observe)
-  const seconds = (performance.now() - start) / 1000
+  const result = clock.time(() => trainer.step(observe))
   const { step, tokens, skippedInRow } = trainer.state
   if (skippedInRow >= recipe.maxBadSteps) {
     throw new SwitchyardError(
@@ -191,7 +219,10 @@ function takeStep(trainer: Trainer): StepRecord {
         'go on from the last checkpoint with --resume --set optimizer.learningRate=..., lower than before',
     )
   }
-  return { step, tokens, learningRate, seconds, tokensPerSecond: tokensPerStep / seconds, ...result }
+  const tokensPerSecond = tokensPerStep / clock.secondsPerStep
+  if (observe) clock.restart()
+  const { peakMemory } = trainer
+  return { step, tokens, learningRate, seconds: clock.last, tokensPerSecond, peakMemory, ...result }
 }
 
 /** Returns whether the loss is the best so far. */

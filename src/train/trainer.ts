@@ -14,7 +14,15 @@ import {
 import { ConfigError } from '../errors.ts'
 import { architectureOf, type LanguageModel, type ModelConfig } from '../models/index.ts'
 import { WordRouter } from '../moe/index.ts'
-import { type Device, manualSeed, requireDevice, tidy } from '../torch/index.ts'
+import {
+  cudaMemory,
+  type Device,
+  hasCudaRuntime,
+  manualSeed,
+  memoryUse,
+  requireDevice,
+  tidy,
+} from '../torch/index.ts'
 import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
 import { trainingBatch } from './examples.ts'
 import { GraphedStep } from './graphed-step.ts'
@@ -119,6 +127,12 @@ export class Trainer implements Trainee {
   /** The model's feed-forwards in a few words. */
   get feedForward(): string {
     return architectureOf(this.config).feedForward(this.config)
+  }
+
+  /** Most bytes that tensors took so far, where the model is. */
+  get peakMemory(): number {
+    if (this.device === 'cpu') return memoryUse().peakBytes
+    return hasCudaRuntime() ? cudaMemory(this.device).peak : 0
   }
 
   get tokensPerStep(): number {

@@ -17,6 +17,9 @@ export function cuda(): NativeCuda {
   return runtime
 }
 
+/** Whether the addon was built with CUDA, beside a libtorch that has it. */
+export const hasCudaRuntime = (): boolean => native().cuda !== undefined
+
 /** @throws ConfigError when libtorch cannot compute there */
 export function requireDevice(device: Device): Device {
   if (device === 'cpu' || native().info().cuda) return device

@@ -9,6 +9,7 @@ export {
   cudaDevice,
   cudaMemory,
   emptyCudaCache,
+  hasCudaRuntime,
   limitCudaMemory,
   requireDevice,
   resetPeakCudaMemory,
