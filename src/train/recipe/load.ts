@@ -48,7 +48,9 @@ function applyOverride(raw: Record<string, unknown>, override: string): void {
   const last = keys.pop() as string
   let at = raw
   for (const key of keys) {
-    const next = Object.hasOwn(at, key) ? at[key] : undefined
+    const value = Object.hasOwn(at, key) ? at[key] : undefined
+    // A kind alone, as in `precision: half`, stands for its defaults: settings may follow it.
+    const next = typeof value === 'string' ? { kind: value } : value
     if (next !== undefined && (typeof next !== 'object' || next === null)) {
       throw new ConfigError(`${key} is ${JSON.stringify(next)}, not a group of settings`, {
         path: `--set ${path}`,

@@ -53,6 +53,14 @@ test('defaults fill what is left out', () => {
   expect(optimizer.groups.norms.weightDecay).toBe(0)
 })
 
+test('settings may follow a kind that stood alone', () => {
+  expect(recipe(['precision=half', 'precision.master=false']).precision).toMatchObject({
+    kind: 'half',
+    dtype: 'bf16',
+    master: false,
+  })
+})
+
 test('overrides reach into groups and make new ones', () => {
   const changed = recipe([
     'optimizer.learningRate=3e-4',
@@ -125,6 +133,7 @@ describe('bad recipes name the path, the value and what is allowed', () => {
     ],
     ['router.k=1', 'router.k: 1 gives the chosen expert the constant weight 1'],
     ['sampling.every=10', 'sampling.prompts: is empty, though sampling.every is 10'],
+    ['name.x=1', 'name: must be'],
     ['steps.x=1', '--set steps.x: steps is 100, not a group of settings'],
     ['steps', "--set: 'steps' is not PATH=VALUE, as in optimizer.learningRate=1e-3"],
     ['__proto__.polluted=1', '__proto__: unknown key'],
