@@ -10,8 +10,8 @@ void exportCuda(Napi::Env, Napi::Object) {}
 
 #else
 
-#include <ATen/cuda/CUDAContext.h>
-#include <ATen/cuda/CUDAEvent.h>
+#include <cuda_runtime_api.h> // first: not all of libtorch's headers that need it include it
+
 #include <ATen/cuda/CUDAGraph.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDACachingAllocator.h>
@@ -19,6 +19,7 @@ void exportCuda(Napi::Env, Napi::Object) {}
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include "cuda_event.h"
 #include "errors.h"
 #include "instance.h"
 #include "values.h"
@@ -53,7 +54,8 @@ CUDAStream streamArgument(const Napi::CallbackInfo& info, size_t index) {
 
 /** properties(device) -> { name, memory, multiprocessors, capability } */
 Napi::Value properties(const Napi::CallbackInfo& info) {
-  const cudaDeviceProp& device = *at::cuda::getDeviceProperties(deviceArgument(info));
+  cudaDeviceProp device;
+  C10_CUDA_CHECK(cudaGetDeviceProperties(&device, deviceArgument(info)));
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("name", std::string(device.name));
   result.Set("memory", static_cast<double>(device.totalGlobalMem));
@@ -116,31 +118,29 @@ Napi::Value onStream(const Napi::CallbackInfo& info) {
 
 /** record(stream or null, timed) -> an event behind what was started there so far */
 Napi::Value record(const Napi::CallbackInfo& info) {
-  auto event = std::make_unique<at::cuda::CUDAEvent>(info[1].ToBoolean() ? cudaEventDefault : cudaEventDisableTiming);
+  auto event = std::make_unique<CudaEvent>(info[1].ToBoolean());
   event->record(streamArgument(info, 0));
   return hold(info, event.release());
 }
 
 /** block(event, stream or null): what is started on the stream from now on waits for the event; the host does not. */
 Napi::Value block(const Napi::CallbackInfo& info) {
-  held<at::cuda::CUDAEvent>(info, 0).block(streamArgument(info, 1));
+  held<CudaEvent>(info, 0).block(streamArgument(info, 1));
   return info.Env().Undefined();
 }
 
 Napi::Value isDone(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), held<at::cuda::CUDAEvent>(info, 0).query());
+  return Napi::Boolean::New(info.Env(), held<CudaEvent>(info, 0).isDone());
 }
 
 Napi::Value waitFor(const Napi::CallbackInfo& info) {
-  held<at::cuda::CUDAEvent>(info, 0).synchronize();
+  held<CudaEvent>(info, 0).wait();
   return info.Env().Undefined();
 }
 
 /** elapsed(first, second) -> milliseconds between two timed events */
 Napi::Value elapsed(const Napi::CallbackInfo& info) {
-  auto& second = held<at::cuda::CUDAEvent>(info, 1);
-  second.synchronize();
-  return number(info, held<at::cuda::CUDAEvent>(info, 0).elapsed_time(second));
+  return number(info, held<CudaEvent>(info, 1).millisecondsSince(held<CudaEvent>(info, 0)));
 }
 
 /** usedOn(handle, stream): the tensor's memory is given to others only when the stream has done with it. */

@@ -11,7 +11,7 @@
 #include <vector>
 
 #ifdef SWITCHYARD_CUDA
-#include <ATen/cuda/CUDAEvent.h>
+#include "cuda_event.h"
 #endif
 
 #include "errors.h"
@@ -27,7 +27,7 @@ struct Call {
   double hostSeconds = 0;  // its own, without the operators that it called
   ssize_t caller = -1;     // index of the call that it is part of
 #ifdef SWITCHYARD_CUDA
-  at::cuda::CUDAEvent begin{cudaEventDefault}, end{cudaEventDefault};
+  CudaEvent begin{true}, end{true};
 #endif
 };
 
@@ -42,7 +42,7 @@ struct Recorder {
     call->name = name;
     call->caller = open.empty() ? -1 : static_cast<ssize_t>(open.back().first);
 #ifdef SWITCHYARD_CUDA
-    if (onDevice) call->begin.record();
+    if (onDevice) call->begin.record(c10::cuda::getCurrentCUDAStream());
 #endif
     calls.push_back(std::move(call));
     open.emplace_back(calls.size() - 1, Clock::now());
@@ -55,7 +55,7 @@ struct Recorder {
     calls[index]->hostSeconds += seconds;
     if (!open.empty()) calls[open.back().first]->hostSeconds -= seconds;
 #ifdef SWITCHYARD_CUDA
-    if (onDevice) calls[index]->end.record();
+    if (onDevice) calls[index]->end.record(c10::cuda::getCurrentCUDAStream());
 #endif
   }
 };
@@ -109,8 +109,7 @@ std::map<std::string, Total> totals(const Recorder& recorded) {
 #ifdef SWITCHYARD_CUDA
   if (recorded.onDevice) {
     for (const auto& call : recorded.calls) {
-      call->end.synchronize();
-      const double seconds = call->begin.elapsed_time(call->end) / 1e3;
+      const double seconds = call->end.millisecondsSince(call->begin) / 1e3;
       byName[call->name].deviceSeconds += seconds;
       if (call->caller >= 0) byName[recorded.calls[call->caller]->name].deviceSeconds -= seconds;
     }

@@ -11,6 +11,8 @@
 #if defined(SWITCHYARD_EMULATED)
 #define SWITCHYARD_DEVICE_OPERATORS(library) TORCH_LIBRARY_IMPL(switchyard_emulated, CPU, library)
 #else
+#include <cuda_runtime_api.h> // first: not all of libtorch's headers that need it include it
+
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #define SWITCHYARD_DEVICE_OPERATORS(library) TORCH_LIBRARY_IMPL(switchyard, CUDA, library)
