@@ -172,6 +172,17 @@ Napi::Value capture(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+/** refuseWaits(callback): what waits for the device in it throws "called a synchronizing CUDA operation". For all threads. */
+Napi::Value refuseWaits(const Napi::CallbackInfo& info) {
+  struct Mode {
+    using Kind = c10::cuda::SyncDebugMode;
+    const Kind before = c10::cuda::warning_state().get_sync_debug_mode();
+    Mode() { c10::cuda::warning_state().set_sync_debug_mode(Kind::L_ERROR); }
+    ~Mode() { c10::cuda::warning_state().set_sync_debug_mode(before); }
+  } mode;
+  return info[0].As<Napi::Function>().Call({});
+}
+
 Napi::Value replay(const Napi::CallbackInfo& info) {
   held<at::cuda::CUDAGraph>(info, 0).replay();
   return info.Env().Undefined();
@@ -212,6 +223,7 @@ void exportCuda(Napi::Env env, Napi::Object exports) {
   add("usedOn", guarded<usedOn>);
   add("graph", guarded<graph>);
   add("capture", guarded<capture>);
+  add("refuseWaits", guarded<refuseWaits>);
   add("replay", guarded<replay>);
   add("resetGraph", guarded<resetGraph>);
   add("pinned", guarded<pinned>);

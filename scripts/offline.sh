@@ -1,6 +1,6 @@
 #!/bin/sh
 # On a machine with CUDA and a Python torch but without network, beside what scripts/pack-offline.sh packed:
-#   scripts/offline.sh test              kernels and composed operators on the device
+#   scripts/offline.sh test              kernels, composed operators, streams and graphs on the device
 #   scripts/offline.sh sanitize          the kernels' tests under compute-sanitizer
 #   scripts/offline.sh bench NAME...     benchmarks/cuda-NAME.ts
 # Builds the addon first, against $LIBTORCH or the torch of python3. With $OUT, results are copied there.
@@ -23,7 +23,8 @@ what=$1
 shift
 case $what in
 test)
-  SWITCHYARD_TEST_DEVICE=cuda node node_modules/vitest/vitest.mjs run tests/cuda tests/composed.test.ts "$@"
+  SWITCHYARD_TEST_DEVICE=cuda node node_modules/vitest/vitest.mjs run tests/cuda tests/composed.test.ts \
+    src/torch/cuda src/train/graphed-step.test.ts src/models/generation/static-session.test.ts "$@"
   ;;
 sanitize)
   for tool in memcheck racecheck; do

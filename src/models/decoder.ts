@@ -24,7 +24,17 @@ import {
   rotation,
   type SelfAttention,
 } from '../nn/index.ts'
-import { arange, type Device, type DType, linear, noGrad, recompute, Tensor, tidy } from '../torch/index.ts'
+import {
+  arange,
+  type Device,
+  type DType,
+  hasKernel,
+  linear,
+  noGrad,
+  recompute,
+  Tensor,
+  tidy,
+} from '../torch/index.ts'
 import { causalAttention, openAttention, paddedPositions } from './attended.ts'
 import { type DecoderConfig, rotaryDimOf } from './config.ts'
 import type { CachingModel } from './generation/cache.ts'
@@ -353,7 +363,10 @@ export class CausalLM extends LanguageModel implements CachingModel {
   startSession(options: SessionOptions): Session {
     // To make a graph takes about as long as some steps.
     const isWorthIt = this.device !== 'cpu' && options.newTokens > 8 && options.task === undefined
-    return isWorthIt && decodesStatically(this) ? staticSession(this, options) : decoderSession(this, options)
+    const hasKernels = hasKernel('attention', this.model.norm.weight)
+    return isWorthIt && hasKernels && decodesStatically(this)
+      ? staticSession(this, options)
+      : decoderSession(this, options)
   }
 
   /** Continues a prompt, one id at a time; see generate(). */

@@ -109,6 +109,7 @@ export interface NativeCuda {
   usedOn(tensor: Handle, stream: NativeStream | null): void
   graph(): NativeGraph
   capture(graph: NativeGraph, callback: () => void): void
+  refuseWaits(callback: () => void): void
   replay(graph: NativeGraph): void
   resetGraph(graph: NativeGraph): void
   pinned(sizes: readonly number[], dtype: string): Handle

@@ -93,7 +93,9 @@ export function lastScores(score: () => Tensor): Float32Array[] {
   return inferenceMode(() =>
     tidy(() => {
       const last = score().select(1, -1).float() // [B, V]
-      return last.unbind().map(row => row.toTypedArray<'f32'>())
+      const [texts, width] = last.shape as [number, number]
+      const all = last.toTypedArray<'f32'>() // from a device in one copy
+      return Array.from({ length: texts }, (_, i) => all.subarray(i * width, (i + 1) * width))
     }),
   )
 }

@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { expectNoLeak } from '../../../tests/support/tensors.ts'
-import { manualSeed } from '../../torch/index.ts'
+import { kernelNames, manualSeed, runtimeInfo, withKernels } from '../../torch/index.ts'
 import {
   type CausalLM,
   loadModel,
@@ -82,4 +82,24 @@ test.each(['gpt_oss', 'deepseek_v3'])('%s decodes by an ordinary cache', name =>
   const { model } = loadModel(fixture(name))
   expect(decodesStatically(model)).toBe(false)
   model.dispose()
+})
+
+describe.skipIf(!runtimeInfo().cuda)('on CUDA', () => {
+  test.each([
+    ['as a graph', kernelNames],
+    ['step by step, where experts wait for their counts', kernelNames.filter(name => name !== 'experts')],
+  ])('%s', (_, kernels) => {
+    const { model } = loadModel(fixture('mixtral'), { device: 'cuda' })
+    const options = { prompts, newTokens: written.length }
+    withKernels(kernels, () => {
+      const wanted = scoresOf(decoderSession(model as CausalLM, options))
+      const got = scoresOf(staticSession(model as CausalLM, options))
+      for (const [i, row] of wanted.entries()) {
+        // f32 scores of order ten after some hundred roundings of 2^-24 each.
+        for (const [j, score] of row.entries())
+          expect(Math.abs((got[i]?.[j] ?? 9e9) - score)).toBeLessThan(1e-4)
+      }
+    })
+    model.dispose()
+  })
 })

@@ -2,7 +2,15 @@
 // Shapes: B texts, V vocabulary.
 
 import { Attention } from '../../nn/index.ts'
-import { type Replay, replayable, type Tensor, tensor, warmups, zeros } from '../../torch/index.ts'
+import {
+  NotReplayable,
+  type Replay,
+  replayable,
+  type Tensor,
+  tensor,
+  warmups,
+  zeros,
+} from '../../torch/index.ts'
 import type { CausalLM } from '../decoder.ts'
 import { decoderSession, lastScores, type Rows, type Session, type SessionOptions } from './session.ts'
 import { StaticCache } from './static-cache.ts'
@@ -35,9 +43,14 @@ export function staticSession(model: CausalLM, options: SessionOptions): Session
     cache.step(() => model.forward(ids, { cache, positions: cache.positions }).logits)
   const captured = (): Replay<Tensor> => {
     const before = cache.lengths.clone()
-    const made = replayable(body, model.device)
-    cache.lengths.copy_(before) // what was tried out lies beyond the texts' ends
-    return made
+    try {
+      return replayable(body, model.device)
+    } catch (error) {
+      if (!(error instanceof NotReplayable)) throw error
+      return { run: body, [Symbol.dispose]: () => undefined } // some routers and experts wait for the device
+    } finally {
+      cache.lengths.copy_(before) // what was tried out lies beyond the texts' ends
+    }
   }
   const next = (fresh: Rows): Float32Array[] => {
     if (prefill.cache.isHeld) return first(fresh)

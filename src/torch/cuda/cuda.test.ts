@@ -48,6 +48,9 @@ describe.skipIf(!isThere)('with CUDA', () => {
     expect(() => new CudaGraph(() => x.mul(x.sum().item()))).toThrow(
       'a graph cannot hold what waits for the device',
     )
+    expect(randn([4], { device }).numel).toBe(4) // random numbers are none the worse for it
+    using graph = new CudaGraph(() => x.mul(2))
+    expect(graph.run().sum().item()).toBe(8)
   })
 
   test('uploads arrive, beside a computation', () => {

@@ -7,6 +7,25 @@ import { tensorsIn, tidy } from '../tidy.ts'
 import { cuda } from './device.ts'
 import { CudaEvent, CudaStream } from './stream.ts'
 
+/** A computation that cannot be a graph: it waits for the device, or copies from the host. */
+export class NotReplayable extends TorchError {
+  override readonly name = 'NotReplayable'
+}
+
+/** Says what a graph refuses. */
+function refusing<T>(body: () => T): T {
+  try {
+    return body()
+  } catch (cause) {
+    const [reason = ''] = (cause as Error).message.split('\n')
+    if (!/captur|synchronizing/i.test(reason)) throw cause
+    throw new NotReplayable(
+      `a graph cannot hold what waits for the device or copies from the host: ${reason}`,
+      {},
+    )
+  }
+}
+
 /** A computation that can be started again on the same memory. */
 export interface Replay<T> extends Disposable {
   run(): T
@@ -34,33 +53,31 @@ export class CudaGraph<T> implements Replay<T> {
   /**
    * @param body run twice on a side stream first, in which libraries choose their ways and take their memory, then once for
    *   the record, when nothing is computed. Its state changes only through tensors
-   * @throws TorchError saying so when the body waits for the device
+   * @throws NotReplayable when the body waits for the device
    */
   constructor(body: () => T, device: Device = 'cuda') {
     const stream = new CudaStream(device)
     stream.follow()
     this.#graph = cuda().graph()
-    this.result = stream.run(() => {
-      for (let i = 0; i < warmups; i++) tidy(() => void body())
-      return this.#record(body)
-    })
-    new CudaEvent(stream).block()
+    try {
+      this.result = stream.run(() => {
+        for (let i = 1; i < warmups; i++) tidy(() => void body())
+        return refusing(() => {
+          // A capture that breaks leaves the generator of random numbers unusable: what would break it is to show before.
+          cuda().refuseWaits(() => tidy(() => void body()))
+          return this.#record(body)
+        })
+      })
+    } finally {
+      new CudaEvent(stream).block()
+    }
   }
 
   #record(body: () => T): T {
     let made: T | null = null
-    try {
-      cuda().capture(this.#graph, () => {
-        made = tidy(body)
-      })
-    } catch (cause) {
-      if (!/captur/i.test((cause as Error).message)) throw cause
-      const reason = (cause as Error).message.split('\n')[0]
-      throw new TorchError(
-        `a graph cannot hold what waits for the device or copies from the host: ${reason}`,
-        {},
-      )
-    }
+    cuda().capture(this.#graph, () => {
+      made = tidy(body)
+    })
     const result = made as unknown as T
     for (const tensor of tensorsIn(result)) tensor.persist()
     return result

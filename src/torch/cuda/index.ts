@@ -15,5 +15,5 @@ export {
   resetPeakCudaMemory,
   synchronize,
 } from './device.ts'
-export { CudaGraph, type Replay, replayable, warmups } from './graph.ts'
+export { CudaGraph, NotReplayable, type Replay, replayable, warmups } from './graph.ts'
 export { CudaEvent, CudaStream } from './stream.ts'
