@@ -2,14 +2,27 @@
 
 import { type CorpusSplit, WindowMap } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
-import { type Device, type DType, empty, mapFile, stack, type Tensor, tensor, tidy } from '../torch/index.ts'
+import {
+  callOperator,
+  type Device,
+  type DType,
+  empty,
+  mapFile,
+  stack,
+  type Tensor,
+  tensor,
+  tidy,
+} from '../torch/index.ts'
 import type { Batch } from './objective.ts'
 
 const dtypes: Record<'I16' | 'I32', DType> = { I16: 'i16', I32: 'i32' }
 
-/** A copy of narrow ids that the host does not wait for: it would first wait for the step before. */
-const onDevice = (ids: Tensor, device: Device): Tensor =>
-  device === 'cpu' ? ids : empty(ids.shape, { dtype: ids.dtype, device }).copy_(ids, true)
+/** A copy of narrow ids that the host does not wait for: from memory not pinned it would first wait for the step before. */
+function onDevice(ids: Tensor, device: Device): Tensor {
+  if (device === 'cpu') return ids
+  const pinned = callOperator('aten::pin_memory', ids) as Tensor
+  return empty(ids.shape, { dtype: ids.dtype, device }).copy_(pinned, true)
+}
 
 export class TokenWindows {
   readonly split: CorpusSplit
