@@ -1,5 +1,6 @@
 // The kernels as libtorch operators with autograd: torch.ops.switchyard in Python, callOperator() in TypeScript.
 
+#include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -204,7 +205,21 @@ at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& 
   return RotateFunction::apply(x, cos, sin);
 }
 
-/** libtorch's attention (flash on CUDA), with positions turned by a leaf; all in [B, T, heads * D]. */
+#if SWITCHYARD_TORCH_AT_LEAST(2, 5)
+/** While it lives cuDNN is not chosen: with a mask its backward gives NaN at some lengths (pytorch/pytorch#196678). */
+class WithoutCudnn {
+ public:
+  WithoutCudnn() { at::globalContext().setSDPUseCuDNN(false); }
+  ~WithoutCudnn() { at::globalContext().setSDPUseCuDNN(before_); }
+  WithoutCudnn(const WithoutCudnn&) = delete;
+  WithoutCudnn& operator=(const WithoutCudnn&) = delete;
+
+ private:
+  const bool before_ = at::globalContext().userEnabledCuDNNSDP();
+};
+#endif
+
+/** libtorch's attention (cuDNN's or flash on CUDA), with positions turned by a leaf; all in [B, T, heads * D]. */
 at::Tensor sharedAttention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
                            const at::Tensor& cos, const at::Tensor& sin, int64_t headDim,
                            c10::optional<int64_t> window) {
@@ -222,6 +237,8 @@ at::Tensor sharedAttention(const at::Tensor& queries, const at::Tensor& keys, co
     v = v.repeat_interleave(q.size(1) / v.size(1), 1);
   }
   const bool shared = k.size(1) != q.size(1);
+  c10::optional<WithoutCudnn> masked;
+  if (seen.has_value()) masked.emplace();
   return at::scaled_dot_product_attention(q, k, v, seen, 0.0, !seen.has_value(), c10::nullopt, shared)
       .transpose(1, 2)
       .flatten(2);
@@ -271,8 +288,9 @@ struct ChunkedCrossEntropyFunction : Function<ChunkedCrossEntropyFunction> {
     refuseSecondDerivative();
     const variable_list saved = context->get_saved_variables();
     const auto type = static_cast<at::ScalarType>(context->saved_data["hidden"].toInt());
-    const at::Tensor factor = gradients[0].mul(saved[2]);
-    return {saved[0].mul(factor).to(type), saved[1].mul(factor).to(type), {}, {}, {}, {}};
+    const at::Tensor factor = gradients[0].mul(saved[2]);  // 1 / N and the loss scale: half precision would round it
+    const at::Tensor dHidden = saved[0].to(factor.scalar_type()).mul(factor).to(type);
+    return {dHidden, saved[1].mul(factor).to(type), {}, {}, {}, {}};
   }
 };
 
