@@ -32,7 +32,9 @@ using c10::cuda::CUDAStream;
 
 Napi::Value number(const Napi::CallbackInfo& info, double value) { return Napi::Number::New(info.Env(), value); }
 
+/** A device that libtorch knows: its allocator refuses all questions until something was made on CUDA. */
 c10::DeviceIndex deviceArgument(const Napi::CallbackInfo& info, size_t index = 0) {
+  at::empty({0}, at::TensorOptions(at::kCUDA));
   return static_cast<c10::DeviceIndex>(info[index].As<Napi::Number>().Int32Value());
 }
 

@@ -232,7 +232,9 @@ at::Tensor sharedAttention(const at::Tensor& queries, const at::Tensor& keys, co
   c10::optional<at::Tensor> seen;
   if (window.value_or(length) < length) {
     seen = at::ones({length, length}, queries.options().dtype(at::kBool)).tril().triu(1 - *window);
-    // With a mask, heads that share keys are known only to the slowest way.
+  }
+  // With a mask or in f32, heads that share keys are known only to the slowest way.
+  if (seen.has_value() || queries.scalar_type() == at::kFloat) {
     k = k.repeat_interleave(q.size(1) / k.size(1), 1);
     v = v.repeat_interleave(q.size(1) / v.size(1), 1);
   }

@@ -5,6 +5,8 @@
 #include <ATen/Functions.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include <limits>
+
 #include "leaves.h"
 
 namespace switchyard {
@@ -23,12 +25,16 @@ const c10::TypedOperatorHandle<GroupedMm>* groupedMm() {
   return op ? &*op : nullptr;
 }
 
+/** Rows of more numbers than 32 bits count lead it astray (pytorch/torchtitan#1932). */
+constexpr int64_t kMostNumbers = std::numeric_limits<int32_t>::max();
+
 /** Both operands in bf16, with rows at multiples of 16 bytes: what it computes without waiting for the device. */
 bool isGroupable(const at::Tensor& a, const at::Tensor& b) {
   const auto fits = [](const at::Tensor& tensor) {
     bool aligned = reinterpret_cast<uintptr_t>(tensor.data_ptr()) % 16 == 0;
     for (const int64_t stride : tensor.strides()) aligned = aligned && (stride == 1 || stride % 8 == 0);
-    return aligned && tensor.scalar_type() == at::kBFloat16 && tensor.numel() > 0;
+    const bool addressable = tensor.dim() == 3 || tensor.numel() <= kMostNumbers;
+    return aligned && addressable && tensor.scalar_type() == at::kBFloat16 && tensor.numel() > 0;
   };
   return groupedMm() != nullptr && fits(a) && fits(b);
 }
@@ -45,7 +51,8 @@ const std::vector<int64_t>& Groups::offsets() {
 }
 
 at::Tensor groupedProduct(const at::Tensor& x, const at::Tensor& matrices, Groups& groups) {
-  if (isGroupable(x, matrices)) return groupedMm()->call(x, matrices, groups.ends(), c10::nullopt, c10::nullopt);
+  if (isGroupable(x, matrices) && x.size(0) * matrices.size(2) <= kMostNumbers)
+    return groupedMm()->call(x, matrices, groups.ends(), c10::nullopt, c10::nullopt);
   const std::vector<int64_t>& offsets = groups.offsets();
   at::Tensor y = at::empty({x.size(0), matrices.size(2)}, x.options());
   for (int64_t e = 0; e < matrices.size(0); e++) {

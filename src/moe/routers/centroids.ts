@@ -167,7 +167,8 @@ export function sphericalKMeans(
       for (let round = 0; round < rounds; round++) {
         const [nearest, expert] = x.matmul(centroids.t()).max(-1)
         objective.push(nearest.mean().item())
-        const onehot = zeros([x.size(0), numExperts], { dtype: x.dtype }).scatter_(1, expert.unsqueeze(-1), 1)
+        const { dtype, device } = x
+        const onehot = zeros([x.size(0), numExperts], { dtype, device }).scatter_(1, expert.unsqueeze(-1), 1)
         const used = onehot.sum(0).gt(0).unsqueeze(-1)
         centroids = where(used, unit(onehot.t().matmul(x)), centroids)
       }
@@ -178,13 +179,14 @@ export function sphericalKMeans(
 
 /** A start whose centres lie apart: each next one is the point that the ones before serve worst. */
 function farthestFirst(x: Tensor, numExperts: number, seed: number): Tensor {
-  const start = randn([x.size(1)], { seed, dtype: x.dtype })
+  const { dtype, device } = x
+  const start = randn([x.size(1)], { seed, dtype }).to(device) // the same on every device
   const chosen = [x.matmul(start).argmax().item()]
-  const nearest = ones([x.size(0)], { dtype: x.dtype }).mul(-Infinity)
+  const nearest = ones([x.size(0)], { dtype, device }).mul(-Infinity)
   while (chosen.length < numExperts) {
     const last = x.select(0, chosen.at(-1) ?? 0)
     nearest.copy_(nearest.maximum(x.matmul(last)))
     chosen.push(nearest.argmin().item())
   }
-  return x.index([tensor(chosen.map(BigInt))])
+  return x.indexSelect(0, tensor(chosen.map(BigInt)).to(device))
 }

@@ -26,6 +26,15 @@ function refusing<T>(body: () => T): T {
   }
 }
 
+/** Of each device one for all graphs: libraries keep memory for every stream that they have seen. */
+const streams = new Map<Device, CudaStream>()
+
+function streamOf(device: Device): CudaStream {
+  const stream = streams.get(device) ?? new CudaStream(device)
+  streams.set(device, stream)
+  return stream
+}
+
 /** A computation that can be started again on the same memory. */
 export interface Replay<T> extends Disposable {
   run(): T
@@ -56,7 +65,7 @@ export class CudaGraph<T> implements Replay<T> {
    * @throws NotReplayable when the body waits for the device
    */
   constructor(body: () => T, device: Device = 'cuda') {
-    const stream = new CudaStream(device)
+    const stream = streamOf(device)
     stream.follow()
     this.#graph = cuda().graph()
     try {
