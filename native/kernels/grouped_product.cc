@@ -28,15 +28,18 @@ const c10::TypedOperatorHandle<GroupedMm>* groupedMm() {
 /** Rows of more numbers than 32 bits count lead it astray (pytorch/torchtitan#1932). */
 constexpr int64_t kMostNumbers = std::numeric_limits<int32_t>::max();
 
+/** What a kernel of one block prepares. */
+constexpr int64_t kMostGroups = 1023;
+
 /** Both operands in bf16, with rows at multiples of 16 bytes: what it computes without waiting for the device. */
-bool isGroupable(const at::Tensor& a, const at::Tensor& b) {
+bool isGroupable(const at::Tensor& a, const at::Tensor& b, const Groups& groups) {
   const auto fits = [](const at::Tensor& tensor) {
     bool aligned = reinterpret_cast<uintptr_t>(tensor.data_ptr()) % 16 == 0;
     for (const int64_t stride : tensor.strides()) aligned = aligned && (stride == 1 || stride % 8 == 0);
     const bool addressable = tensor.dim() == 3 || tensor.numel() <= kMostNumbers;
     return aligned && addressable && tensor.scalar_type() == at::kBFloat16 && tensor.numel() > 0;
   };
-  return groupedMm() != nullptr && fits(a) && fits(b);
+  return groupedMm() != nullptr && groups.ends().numel() <= kMostGroups && fits(a) && fits(b);
 }
 
 }  // namespace
@@ -51,7 +54,7 @@ const std::vector<int64_t>& Groups::offsets() {
 }
 
 at::Tensor groupedProduct(const at::Tensor& x, const at::Tensor& matrices, Groups& groups) {
-  if (isGroupable(x, matrices) && x.size(0) * matrices.size(2) <= kMostNumbers)
+  if (isGroupable(x, matrices, groups) && x.size(0) * matrices.size(2) <= kMostNumbers)
     return groupedMm()->call(x, matrices, groups.ends(), c10::nullopt, c10::nullopt);
   const std::vector<int64_t>& offsets = groups.offsets();
   at::Tensor y = at::empty({x.size(0), matrices.size(2)}, x.options());
@@ -65,7 +68,7 @@ at::Tensor groupedProduct(const at::Tensor& x, const at::Tensor& matrices, Group
 }
 
 at::Tensor groupedOuterProduct(const at::Tensor& a, const at::Tensor& b, Groups& groups) {
-  if (isGroupable(a, b)) {
+  if (isGroupable(a, b, groups)) {
     const at::Tensor products = groupedMm()->call(a.t(), b, groups.ends(), c10::nullopt, c10::nullopt);
     leaf::zeroEmptyGroups(products, groups.ends());
     return products;
