@@ -13,6 +13,7 @@ import {
   randn,
   runtimeInfo,
   type Tensor,
+  tensor,
   tidy,
 } from '../src/torch/index.ts'
 import { expectClose, expectNoLeak } from './support/tensors.ts'
@@ -184,6 +185,23 @@ describe('head and loss by chunks', () => {
         call('linear_cross_entropy_chunked', hidden, weight, targets.to(device), -100, rows).mul(3),
       ([hidden, weight]) => fusedLinearCrossEntropy(hidden!, weight!, targets).mul(3),
     )
+  })
+
+  test('in bf16 their gradient is not scaled by a rounded number', () => {
+    tidy(() => {
+      const [hidden, weight] = [3, 40].map((rows, seed) =>
+        randn([rows, 256], { dtype: 'f64', seed }).to('bf16').to(device),
+      ) as [Tensor, Tensor]
+      const gradient = (scale: number): Tensor => {
+        const leaf = hidden.detach().requiresGrad_()
+        const three = tensor([1n, 2n, 3n]).to(device)
+        call('linear_cross_entropy_chunked', leaf, weight, three, -100, 3).mul(scale).backward()
+        return (leaf.grad as Tensor).double()
+      }
+      // Scaled by 1/3 each is rounded by 2^-8 of itself at most, to either side; bf16's third is 2^-9 of itself too large.
+      const excess = gradient(1).mul(3).div(gradient(3)).sub(1)
+      expect(Math.abs(excess.mean().item())).toBeLessThan(2 ** -11)
+    })
   })
 
   test('in bf16', () => {
