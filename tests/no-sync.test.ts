@@ -23,6 +23,7 @@ import {
 } from '../src/torch/index.ts'
 import { AdamW, computeObjective, gradientNorm } from '../src/train/index.ts'
 import { lossesSchema } from '../src/train/objective.ts'
+import { tinySizes } from './support/tiny-sizes.ts'
 
 /** Operators of libtorch whose result has a shape, or is a number, that the host must know. */
 const waiting =
@@ -34,19 +35,9 @@ function waits(body: () => void): string[] {
   return seen.map(({ name }) => name).filter(name => waiting.test(name))
 }
 
-const sizes = {
-  vocab_size: 40,
-  hidden_size: 16,
-  intermediate_size: 16,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  num_key_value_heads: 1,
-  num_local_experts: 4,
-}
-
 function mixtral(): CausalLM {
   manualSeed(1)
-  const config = parseModelConfig({ model_type: 'mixtral', num_experts_per_tok: 2, ...sizes }, 'test')
+  const config = parseModelConfig({ model_type: 'mixtral', num_experts_per_tok: 2, ...tinySizes }, 'test')
   return new MixtralForCausalLM(config as ConstructorParameters<typeof MixtralForCausalLM>[0])
 }
 
@@ -93,7 +84,7 @@ describe('nothing waits for the device', () => {
     manualSeed(1)
     const router = { kind: 'biased-top-k', k: 2 } as const
     const config = parseModelConfig(
-      { model_type: 'switchyard_moe', router, ...sizes },
+      { model_type: 'switchyard_moe', router, ...tinySizes },
       'test',
     ) as SwitchyardMoeConfig
     const model = new SwitchyardMoeForCausalLM(config)

@@ -3,6 +3,7 @@
 
 import { expect, test } from 'vitest'
 import { expectNoLeak } from '../../tests/support/tensors.ts'
+import { tinySizes } from '../../tests/support/tiny-sizes.ts'
 import { parseModelConfig, type SwitchyardMoeConfig, SwitchyardMoeForCausalLM } from '../models/index.ts'
 import { manualSeed, randint, runtimeInfo, type Tensor, tidy } from '../torch/index.ts'
 import { GraphedStep } from './graphed-step.ts'
@@ -19,14 +20,7 @@ function trainee(): { model: SwitchyardMoeForCausalLM; optimizer: AdamW } {
     {
       model_type: 'switchyard_moe',
       router: { kind: 'biased-top-k', k: 2 },
-      vocab_size: 40,
-      hidden_size: 16,
-      intermediate_size: 16,
-      num_hidden_layers: 2,
-      num_attention_heads: 2,
-      num_key_value_heads: 1,
-      num_local_experts: 4,
-      initializer_range: 0.2,
+      ...tinySizes,
     },
     'test',
   ) as SwitchyardMoeConfig

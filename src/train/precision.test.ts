@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { expectClose, expectNoLeak } from '../../tests/support/tensors.ts'
+import { tinySizes } from '../../tests/support/tiny-sizes.ts'
 import { MixtralForCausalLM, parseModelConfig } from '../models/index.ts'
 import { full, manualSeed, Parameter, randint, randn, type Tensor, tensor, tidy } from '../torch/index.ts'
 import { type Batch, lossesSchema } from './objective.ts'
@@ -130,15 +131,8 @@ describe('a model', () => {
   const config = parseModelConfig(
     {
       model_type: 'mixtral',
-      vocab_size: 40,
-      hidden_size: 16,
-      intermediate_size: 16,
-      num_hidden_layers: 2,
-      num_attention_heads: 2,
-      num_key_value_heads: 1,
-      num_local_experts: 4,
+      ...tinySizes,
       num_experts_per_tok: 2,
-      initializer_range: 0.2,
     },
     'test',
   ) as ConstructorParameters<typeof MixtralForCausalLM>[0]

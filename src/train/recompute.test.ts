@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { expectNoLeak } from '../../tests/support/tensors.ts'
+import { tinySizes } from '../../tests/support/tiny-sizes.ts'
 import {
   type LanguageModel,
   parseModelConfig,
@@ -30,20 +31,9 @@ import { type Batch, lossesSchema } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { trainStep } from './step.ts'
 
-const sizes = {
-  vocab_size: 40,
-  hidden_size: 16,
-  intermediate_size: 16,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  num_key_value_heads: 1,
-  num_local_experts: 4,
-  initializer_range: 0.2,
-}
-
 function modelOf(router: RouterConfig | null, fields: object = {}): LanguageModel {
   manualSeed(1)
-  const json = { ...sizes, ...(router && { router }), moe_layers: [0, 1], ...fields }
+  const json = { ...tinySizes, ...(router && { router }), moe_layers: [0, 1], ...fields }
   const config = parseModelConfig({ model_type: 'switchyard_moe', ...json }, 'test')
   return config.model_type === 'switchyard_moe_encoder'
     ? new SwitchyardMoeForMaskedLM(config as SwitchyardMoeEncoderConfig)
@@ -138,11 +128,11 @@ test('a cache, which a second run would fill twice, is not computed again', () =
     const cache = { length: 0, layers } as never
     model.forward(batch(1).inputs, { cache }).logits.sum().backward()
   })
-  expect(appended).toBe(sizes.num_hidden_layers)
+  expect(appended).toBe(tinySizes.num_hidden_layers)
 })
 
 test('a layer more takes its input and its routing, not its activations', () => {
-  const [rows, length, width, experts, k] = [4, 32, sizes.hidden_size, sizes.num_local_experts, 2]
+  const [rows, length, width, experts, k] = [4, 32, tinySizes.hidden_size, tinySizes.num_local_experts, 2]
   const peak = (recompute: Recompute, layers: number): number => {
     const moe_layers = Array.from({ length: layers }, (_, i) => i)
     using model = modelOf(routerSchema.parse({ k }), { num_hidden_layers: layers, moe_layers })
