@@ -1,6 +1,6 @@
 #!/bin/sh
 # Packs into .gpu/ what a machine with CUDA but without network lacks: Node with its headers, and node_modules. There,
-# scripts/offline.sh unpacks, builds and runs. Under 50 MB; git ignores it.
+# scripts/offline.sh unpacks, builds and runs. About 50 MB; git ignores it.
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p .gpu
@@ -14,8 +14,8 @@ headers=$(dirname "$(dirname "$node")")/include/node
 stamp=$(sha256sum package-lock.json | cut -c1-16)
 if [ ! -s ".gpu/modules-$stamp.tar.xz" ]; then
   rm -f .gpu/modules-*.tar.xz
-  # What only checks and publishes the source stays here, and so do libraries for other systems.
-  tar cf - --exclude='node_modules/@biomejs' --exclude='node_modules/typescript' --exclude='node_modules/dependency-cruiser' \
+  # What only checks the source stays here, and so do libraries for other systems.
+  tar cf - --exclude='node_modules/@biomejs' --exclude='node_modules/dependency-cruiser' \
     --exclude='*musl*' --exclude='*darwin*' --exclude='*win32*' --exclude='*.map' node_modules |
     xz -T0 -6 >".gpu/modules-$stamp.tar.xz"
 fi

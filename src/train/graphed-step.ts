@@ -31,9 +31,7 @@ export class GraphedStep {
     this.#model = model
     this.#optimizer = optimizer
     this.#batches = batches.map(copyOf)
-    optimizer.prepare(0)
-    optimizer.step--
-    optimizer.state() // moments are memory of the optimizer's, not of the graph
+    optimizer.reserve() // memory of the optimizer's, not of the graph
     this.#gate = zeros([], { device }).fill_(Number.POSITIVE_INFINITY).persist()
     this.#graph = replayable(() => this.#step(options), device)
     this.#gate.zero_()

@@ -63,7 +63,8 @@ interface Sizes {
 }
 
 /**
- * The memory of a step with this recipe, as its kernels take it (see the save_for_backward of native/kernels/expert_functions.cc and its like).
+ * The memory of a step with this recipe, as its kernels take it: see the save_for_backward in expert_functions.cc and others
+ * of native/kernels.
  * An estimate: parts without a kernel, as experts with dropout, take more.
  */
 export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {

@@ -108,11 +108,10 @@ describe('AdamW on weights in half precision', () => {
 
   test('what has no meaning is refused', () => {
     using parameter = new Parameter(tensor([1]).to('f16'))
-    parameter.grad = tensor([1]).to('f16')
-    expect(() => optimizerOf(one(parameter), { master: false }).update(0.1)).toThrow(
+    expect(() => optimizerOf(one(parameter), { master: false })).toThrow(
       'precision.master: f16 weights need an f32 master copy',
     )
-    expect(() => optimizerOf(one(parameter), { updateClip: 1 }).update(0.1)).toThrow(
+    expect(() => optimizerOf(one(parameter), { updateClip: 1 })).toThrow(
       'optimizer.updateClip: is not known for weights in half precision',
     )
   })
@@ -182,6 +181,18 @@ describe('a model', () => {
     expect(scaled.norm).toBeCloseTo(plain.norm ?? 0, 12)
     for (const [name, parameter] of plain.model.namedParameters())
       expectClose(scaled.model.namedParameters().get(name) as Tensor, parameter, 1e-12)
+  })
+
+  test('a bad step makes the optimizer no older: the next is its first', () => {
+    using model = fresh().to('bf16')
+    using optimizer = optimizerOf(model.namedParameters())
+    const good = model.model.norm.weight.detach().clone()
+    model.model.norm.weight.detach().fill_(Number.NaN)
+    expect(tidy(() => trainStep(model, optimizer, [batch(1)], options).updated)).toBe(false)
+    expect(optimizer.step).toBe(0)
+    model.model.norm.weight.detach().copy_(good)
+    expect(tidy(() => trainStep(model, optimizer, [batch(1)], options).updated)).toBe(true)
+    expect(optimizer.step).toBe(1)
   })
 
   test('f16 weights are refused on a CPU', () => {

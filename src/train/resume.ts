@@ -15,6 +15,7 @@ const changeable = [
   'logging',
   'maxBadSteps',
   'recompute',
+  'graph',
   'optimizer.learningRate',
   'data.path',
 ]

@@ -14,8 +14,8 @@ export interface StepRecord extends StepResult {
   learningRate: number
   seconds: number
   tokensPerSecond: number
-  /** Most bytes that tensors took on the device so far, all of the process. */
-  peakMemory: number
+  /** Most bytes that tensors took on the device so far, all of the process; when observed. */
+  peakMemory?: number
 }
 
 export class RunLog {
@@ -69,7 +69,7 @@ function scalarsOf({
   gradientNorm,
   learningRate,
   tokensPerSecond,
-  peakMemory,
+  peakMemory = 0,
   routing = [],
   retrieval = [],
 }: StepRecord): Record<string, number> {

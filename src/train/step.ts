@@ -94,7 +94,10 @@ function look({ total, terms, routings }: Objective): Observed {
   }
 }
 
-/** On a device the norm is read only when somebody looks, or when the loss scale depends on it. */
+/**
+ * On a device the norm is read only when somebody looks, or when the loss scale depends on it; a bad step that is not seen moves
+ * nothing all the same.
+ */
 function update(
   parameters: readonly Parameter[],
   optimizer: AdamW,
@@ -102,10 +105,11 @@ function update(
 ): Pick<StepResult, 'gradientNorm' | 'updated'> {
   const norm = gradientNorm(parameters)
   const lossScale = lossScaler?.scale ?? 1
-  optimizer.update(learningRate, { norm, clip, lossScale })
-  if (norm.device !== 'cpu' && !observe && !lossScaler) return { gradientNorm: null, updated: null }
-  const size = norm.item() / lossScale
-  return { gradientNorm: size, updated: Number.isFinite(size) }
+  const isSeen = norm.device === 'cpu' || observe || lossScaler !== null
+  const size = isSeen ? norm.item() / lossScale : null
+  const isBad = size !== null && !Number.isFinite(size)
+  if (!isBad) optimizer.update(learningRate, { norm, clip, lossScale })
+  return { gradientNorm: size, updated: isSeen ? !isBad : null }
 }
 
 /** Losses averaged, the rest of the last micro-batch; nothing when nobody looked. */

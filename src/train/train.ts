@@ -221,8 +221,15 @@ function takeStep(trainer: Trainer, clock: StepClock): StepRecord {
   }
   const tokensPerSecond = tokensPerStep / clock.secondsPerStep
   if (observe) clock.restart()
-  const { peakMemory } = trainer
-  return { step, tokens, learningRate, seconds: clock.last, tokensPerSecond, peakMemory, ...result }
+  const speed = { seconds: clock.last, tokensPerSecond }
+  return {
+    step,
+    tokens,
+    learningRate,
+    ...speed,
+    ...(observe && { peakMemory: trainer.peakMemory }),
+    ...result,
+  }
 }
 
 /** Returns whether the loss is the best so far. */

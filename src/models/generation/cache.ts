@@ -47,8 +47,6 @@ export interface CachingModel {
 export class PreallocatedCache implements KeyValueCache {
   readonly layers: LayerStore[]
   readonly capacity: number
-  /** Whether it has its memory. */
-  isHeld = true
 
   constructor(model: CachingModel, { batchSize = 1, capacity }: CacheOptions) {
     if (!Number.isInteger(capacity) || capacity < 1) {
@@ -68,7 +66,6 @@ export class PreallocatedCache implements KeyValueCache {
   }
 
   dispose(): void {
-    this.isHeld = false
     for (const { keys, values } of this.layers) {
       keys.dispose()
       values.dispose()

@@ -2,6 +2,7 @@
 // positions each text has is known to the device alone.
 // Shapes: B batch, H heads, G heads that are kept, D width of what is kept of each.
 
+import { ConfigError } from '../../errors.ts'
 import type { CacheShape, KeyValueStore } from '../../nn/index.ts'
 import { attentionDecode, noGrad, type Tensor, tidy, zeros } from '../../torch/index.ts'
 import type { KeyValueCache } from '../decoder.ts'
@@ -24,7 +25,7 @@ class StaticStore implements KeyValueStore {
   }
 
   append(): never {
-    throw new Error('a static cache attends itself')
+    throw new ConfigError('attends itself: only grouped-query attention can use it', { path: 'cache' })
   }
 
   attend(

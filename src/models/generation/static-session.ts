@@ -31,12 +31,14 @@ export function staticSession(model: CausalLM, options: SessionOptions): Session
     capacity: Math.max(...lengths) + newTokens + warmups,
   })
   const ids = zeros([prompts.length, 1], { dtype: 'i64', device: model.device }).persist()
+  let isPrefilled = false
   let step: Replay<Tensor> | null = null
 
   const first = (fresh: Rows): Float32Array[] => {
     const scores = prefill.next(fresh)
     cache.fill(prefill.cache, lengths)
     prefill[Symbol.dispose]()
+    isPrefilled = true
     return scores
   }
   const body = (): Tensor =>
@@ -53,7 +55,7 @@ export function staticSession(model: CausalLM, options: SessionOptions): Session
     }
   }
   const next = (fresh: Rows): Float32Array[] => {
-    if (prefill.cache.isHeld) return first(fresh)
+    if (!isPrefilled) return first(fresh)
     return lastScores(() => {
       ids.copy_(tensor(fresh.map(([id = 0]) => [BigInt(id)])))
       step ??= captured()

@@ -3,7 +3,6 @@
 import { ConfigError } from '../../errors.ts'
 import {
   type DType,
-  empty,
   fusedAdamw_,
   hasKernel,
   mixedAdamw_,
@@ -80,6 +79,20 @@ export class AdamW {
   constructor(groups: readonly ParameterGroup[], options: AdamWOptions) {
     this.groups = groups
     this.options = options
+    const half = this.#parameters.find(({ dtype }) => isHalf(dtype))
+    if (half) checkHalf(half, options)
+  }
+
+  get #parameters(): Parameter[] {
+    return this.groups.flatMap(({ parameters }) => [...parameters.values()])
+  }
+
+  /** Takes the memory that steps need, which is otherwise taken in the first. */
+  reserve(): void {
+    for (const group of this.groups) {
+      this.#ratesOf(group)
+      for (const parameter of group.parameters.values()) this.#momentsOf(parameter)
+    }
   }
 
   /** Moves every parameter that has a gradient. On CUDA nothing waits for the device. */
@@ -139,42 +152,19 @@ export class AdamW {
 
   /** Whether adamw_mixed_ does the work: where any parameter is in half precision, and on CUDA. */
   get #isOnDevice(): boolean {
-    const all = this.groups.flatMap(({ parameters }) => [...parameters.values()])
-    const half = all.find(({ dtype }) => isHalf(dtype))
-    if (half) return this.#allowHalf(half)
+    const all = this.#parameters
+    if (all.some(({ dtype }) => isHalf(dtype))) return true
     const [first] = all
     return (
       first !== undefined && first.device !== 'cpu' && !this.options.updateClip && hasKernel('adamw', first)
     )
   }
 
-  #allowHalf(parameter: Parameter): true {
-    if (this.options.updateClip) {
-      throw new ConfigError('is not known for weights in half precision: set it to null, or weights to f32', {
-        path: 'optimizer.updateClip',
-      })
-    }
-    if (parameter.dtype === 'f16' && this.options.master === false) {
-      throw new ConfigError('f16 weights need an f32 master copy: set it to true, or the type to bf16', {
-        path: 'precision.master',
-      })
-    }
-    if (parameter.device !== 'cpu' && !hasKernel('adamw', parameter)) {
-      throw new ConfigError(
-        'half needs the CUDA kernels: build the addon where nvcc is, or use f32 or autocast',
-        {
-          path: 'precision.kind',
-        },
-      )
-    }
-    return true
-  }
-
   #ratesOf(group: ParameterGroup): Tensor {
     const known = this.#rates.get(group)
     if (known) return known
     const [first] = group.parameters.values()
-    const made = empty([8], { device: first?.device ?? 'cpu' }).persist()
+    const made = zeros([8], { device: first?.device ?? 'cpu' }).persist()
     this.#rates.set(group, made)
     return made
   }
@@ -248,6 +238,25 @@ export class AdamW {
 type Moving = { parameter: Parameter; grad: Tensor } & Moments
 
 const isHalf = (dtype: DType): boolean => dtype === 'bf16' || dtype === 'f16'
+
+/** @throws ConfigError for what half precision cannot be combined with */
+function checkHalf(parameter: Parameter, { updateClip, master }: AdamWOptions): void {
+  const refuse = (path: string, message: string): never => {
+    throw new ConfigError(message, { path })
+  }
+  if (updateClip)
+    refuse(
+      'optimizer.updateClip',
+      'is not known for weights in half precision: set it to null, or weights to f32',
+    )
+  if (parameter.dtype === 'f16' && master === false)
+    refuse('precision.master', 'f16 weights need an f32 master copy: set it to true, or the type to bf16')
+  if (parameter.device !== 'cpu' && !hasKernel('adamw', parameter))
+    refuse(
+      'precision.kind',
+      'half needs the CUDA kernels: build the addon where nvcc is, or use f32 or autocast',
+    )
+}
 
 function listsOf(moving: readonly Moving[]): Lists & { masters: Tensor[] } {
   return {
