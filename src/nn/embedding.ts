@@ -1,10 +1,13 @@
-import { embedding, empty, Parameter, type Tensor } from '../torch/index.ts'
+import { embedding, type Tensor } from '../torch/index.ts'
 import { normal } from './init.ts'
 import { Module } from './module.ts'
+import { Parameter, type Role } from './parameter.ts'
 
 export interface EmbeddingOptions {
   /** A token whose row gets no gradient. */
   paddingIndex?: number
+  /** Default embedding. */
+  role?: Role
 }
 
 /** Rows of a table by index: i64 [...] -> [..., dim]. Initial rows are standard normal. */
@@ -12,9 +15,9 @@ export class Embedding extends Module {
   readonly weight: Parameter // [count, dim]
   readonly #paddingIndex: number
 
-  constructor(count: number, dim: number, { paddingIndex = -1 }: EmbeddingOptions = {}) {
+  constructor(count: number, dim: number, { paddingIndex = -1, role = 'embedding' }: EmbeddingOptions = {}) {
     super()
-    this.weight = new Parameter(normal(empty([count, dim]), 1))
+    this.weight = new Parameter({ shape: [count, dim], role, init: normal(1) })
     this.#paddingIndex = paddingIndex
   }
 

@@ -1,35 +1,46 @@
 // Neural network layers.
 
-export { Constant, Derived, Parameter } from '../torch/index.ts'
 export { type Activation, activate } from './activation.ts'
-export { type AttendOptions, attend } from './attend.ts'
+export { attend } from './attention/attend.ts'
+export { type CacheOptions, ContiguousCache } from './attention/contiguous-cache.ts'
+export { Attention, type AttentionOptions } from './attention/grouped.ts'
 export {
-  Attention,
-  type AttentionInput,
-  type AttentionMask,
-  type AttentionOptions,
+  type AttendOptions,
   type CacheShape,
-  type CausalMaskOptions,
-  causalMask,
-  type KeyValueStore,
-  type SelfAttention,
-} from './attention.ts'
+  type CachingModel,
+  eachSequence,
+  type KvCache,
+  type KvStore,
+  type LatentForm,
+} from './attention/kv-store.ts'
+export { LatentAttention, type LatentAttentionOptions } from './attention/latent.ts'
+export { type CausalMaskOptions, causalMask } from './attention/mask.ts'
+export { MemoryAttention, type MemoryAttentionOptions, SourceStore } from './attention/memory.ts'
+export {
+  RelativePositionBias,
+  type RelativePositionOptions,
+  relativeBucket,
+} from './attention/relative-position.ts'
+export type { AttentionInput, SelfAttention } from './attention/self-attention.ts'
+export { StaticCache } from './attention/static-cache.ts'
+export { withinTokens } from './attention/within-tokens.ts'
 export { Dropout } from './dropout.ts'
 export { Embedding, type EmbeddingOptions } from './embedding.ts'
-export { constant, normal, skipInit, truncatedNormal, uniform } from './init.ts'
-export { LatentAttention, type LatentAttentionOptions } from './latent-attention.ts'
-export { Linear } from './linear.ts'
-export {
-  type KeysValues,
-  MemoryAttention,
-  type MemoryAttentionInput,
-  type MemoryAttentionOptions,
-} from './memory-attention.ts'
+export { constant, fill, type Init, normal, ownInit, uniform } from './init.ts'
+export { Linear, type LinearOptions } from './linear.ts'
 export { GatedMlp } from './mlp.ts'
 export { Module } from './module.ts'
 export { LayerNorm, RMSNorm } from './norm.ts'
+export {
+  Buffer,
+  type BufferOptions,
+  type Declaration,
+  declared,
+  Parameter,
+  type Role,
+  undrawn,
+} from './parameter.ts'
 export { atLeastF32 } from './precision.ts'
-export { RelativePositionBias, type RelativePositionOptions, relativeBucket } from './relative-position.ts'
 export { frequencyTable, halvesOfPairs, type Rotation, rotate, rotation } from './rope.ts'
 export {
   plainFrequencies,

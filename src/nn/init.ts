@@ -2,49 +2,34 @@
 
 import { noGrad, type Tensor } from '../torch/index.ts'
 
-let skipping = false
+/** How a tensor starts, by name. */
+export type Init =
+  | { readonly kind: 'constant'; readonly value: number }
+  /** Uniform on `+-bound`. */
+  | { readonly kind: 'uniform'; readonly bound: number }
+  /** Normal with mean 0. */
+  | { readonly kind: 'normal'; readonly std: number }
+  /** A rule of the part's own, which stands beside it. */
+  | { readonly kind: 'own'; readonly name: string; readonly fill: (tensor: Tensor) => void }
 
-/** Makes modules without drawing initial values, for weights that are about to be loaded. Memory stays untouched. */
-export function skipInit<T>(make: () => T): T {
-  const before = skipping
-  skipping = true
-  try {
-    return make()
-  } finally {
-    skipping = before
-  }
-}
+export const constant = (value: number): Init => ({ kind: 'constant', value })
+export const uniform = (bound: number): Init => ({ kind: 'uniform', bound })
+export const normal = (std: number): Init => ({ kind: 'normal', std })
+export const ownInit = (name: string, fill: (tensor: Tensor) => void): Init => ({ kind: 'own', name, fill })
 
-function initialize(tensor: Tensor, draw: () => void): Tensor {
-  if (!skipping) noGrad(draw)
+/** Fills a tensor in place, and returns it. */
+export function fill(tensor: Tensor, init: Init): Tensor {
+  noGrad(() => {
+    switch (init.kind) {
+      case 'constant':
+        return void tensor.fill_(init.value)
+      case 'uniform':
+        return void tensor.uniform_(-init.bound, init.bound)
+      case 'normal':
+        return void tensor.normal_(0, init.std)
+      case 'own':
+        return init.fill(tensor)
+    }
+  })
   return tensor
-}
-
-/** Normal with mean 0. */
-export function normal(tensor: Tensor, std: number): Tensor {
-  return initialize(tensor, () => tensor.normal_(0, std))
-}
-
-/**
- * Normal with mean 0, redrawn beyond two standard deviations: uniform quantiles through the inverse normal
- * distribution function, `x = std sqrt(2) erfinv(u)`, `u` uniform on `+-erf(sqrt 2)`.
- */
-export function truncatedNormal(tensor: Tensor, std: number): Tensor {
-  const bound = 0.9544997361036416 // erf(sqrt(2)): the mass within two standard deviations
-  return initialize(tensor, () =>
-    tensor
-      .uniform_(-bound, bound)
-      .erfinv_()
-      .mul_(std * Math.SQRT2),
-  )
-}
-
-/** Uniform on `+-bound`. */
-export function uniform(tensor: Tensor, bound: number): Tensor {
-  return initialize(tensor, () => tensor.uniform_(-bound, bound))
-}
-
-/** Every element one value. */
-export function constant(tensor: Tensor, value: number): Tensor {
-  return initialize(tensor, () => tensor.fill_(value))
 }

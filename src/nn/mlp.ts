@@ -2,6 +2,7 @@ import type { Tensor } from '../torch/index.ts'
 import { type Activation, activate } from './activation.ts'
 import { Linear } from './linear.ts'
 import { Module } from './module.ts'
+import type { Role } from './parameter.ts'
 
 /** `down(act(gate(x)) * up(x))`: [..., hidden] -> [..., hidden]. With silu, the default, this is SwiGLU. */
 export class GatedMlp extends Module {
@@ -10,11 +11,16 @@ export class GatedMlp extends Module {
   readonly down_proj: Linear
   readonly activation: Activation
 
-  constructor(hiddenSize: number, intermediateSize: number, activation: Activation = 'silu') {
+  constructor(
+    hiddenSize: number,
+    intermediateSize: number,
+    activation: Activation = 'silu',
+    role: Role = 'dense',
+  ) {
     super()
-    this.gate_proj = new Linear(hiddenSize, intermediateSize, { bias: false })
-    this.up_proj = new Linear(hiddenSize, intermediateSize, { bias: false })
-    this.down_proj = new Linear(intermediateSize, hiddenSize, { bias: false })
+    this.gate_proj = new Linear(hiddenSize, intermediateSize, { bias: false, role })
+    this.up_proj = new Linear(hiddenSize, intermediateSize, { bias: false, role })
+    this.down_proj = new Linear(intermediateSize, hiddenSize, { bias: false, role })
     this.activation = activation
   }
 

@@ -1,20 +1,11 @@
-// Module: a tree of parameters, constants and other modules, addressed by the names of its properties.
+// Module: a tree of parameters, buffers and other modules, addressed by the names of its properties.
 
 import { ConfigError } from '../errors.ts'
-import {
-  Constant,
-  Derived,
-  type Device,
-  type DType,
-  isSecondRun,
-  noGrad,
-  Parameter,
-  type Tensor,
-  tidy,
-} from '../torch/index.ts'
+import { type Device, type DType, isSecondRun, noGrad, type Tensor, tidy } from '../torch/index.ts'
+import { Buffer, type Declaration, Parameter } from './parameter.ts'
 
 /**
- * Base of everything with parameters. A property that is a Parameter, a Constant, a Module or an array of Modules is
+ * Base of everything with parameters. A property that is a Parameter, a Buffer, a Module or an array of Modules is
  * part of the tree, and its path (`layers.0.self_attn.q_proj.weight`) is its name in checkpoints.
  */
 export abstract class Module {
@@ -48,23 +39,29 @@ export abstract class Module {
     return this.#tensors(value => value instanceof Parameter) as Map<string, Parameter>
   }
 
-  /** Saved but untrained tensors by path. */
-  namedConstants(): Map<string, Constant> {
-    return this.#tensors(value => value instanceof Constant) as Map<string, Constant>
+  /** Untrained tensors by path. */
+  namedBuffers(): Map<string, Buffer> {
+    return this.#tensors(value => value instanceof Buffer) as Map<string, Buffer>
   }
 
   parameters(): Parameter[] {
     return [...this.namedParameters().values()]
   }
 
-  /** Everything a checkpoint holds: parameters and constants by path. */
-  stateDict(): Map<string, Tensor> {
-    return new Map<string, Tensor>([...this.namedParameters(), ...this.namedConstants()])
+  /** Everything a checkpoint holds: parameters and persistent buffers by path. */
+  stateDict(): Map<string, Parameter | Buffer> {
+    const buffers = [...this.namedBuffers()].filter(([, buffer]) => buffer.persistent)
+    return new Map<string, Parameter | Buffer>([...this.namedParameters(), ...buffers])
   }
 
-  /** Everything that is memory of this module: the checkpoint's tensors, and what was derived from settings. */
+  /** What is known of stateDict() without memory. */
+  declarations(): Map<string, Declaration> {
+    return new Map([...this.stateDict()].map(([path, { declaration }]) => [path, declaration]))
+  }
+
+  /** Everything that is memory of this module: the checkpoint's tensors and all other buffers. */
   #owned(): Map<string, Tensor> {
-    return new Map([...this.stateDict(), ...this.#tensors(value => value instanceof Derived)])
+    return new Map<string, Tensor>([...this.namedParameters(), ...this.namedBuffers()])
   }
 
   /**
@@ -84,7 +81,7 @@ export abstract class Module {
   }
 
   /**
-   * Converts floating-point parameters to a dtype, or everything to a device; gradients are dropped. Constants keep
+   * Converts floating-point parameters to a dtype, or everything to a device; gradients are dropped. Buffers keep
    * their dtype: they move by small steps, which half precision would round away. Returns this.
    */
   to(target: DType | Device): this {

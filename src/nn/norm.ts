@@ -1,8 +1,9 @@
 // Normalisations over the last dimension.
 
-import { empty, fusedRmsNorm, hasKernel, layerNorm, Parameter, type Tensor } from '../torch/index.ts'
+import { fusedRmsNorm, hasKernel, layerNorm, type Tensor } from '../torch/index.ts'
 import { constant } from './init.ts'
 import { Module } from './module.ts'
+import { Parameter } from './parameter.ts'
 import { atLeastF32 } from './precision.ts'
 
 /** `y = w * x / sqrt(mean(x^2) + eps)`, computed in f32 (arXiv:1910.07467). */
@@ -12,7 +13,7 @@ export class RMSNorm extends Module {
 
   constructor(dim: number, eps = 1e-6) {
     super()
-    this.weight = new Parameter(constant(empty([dim]), 1))
+    this.weight = new Parameter({ shape: [dim], role: 'norm', init: constant(1) })
     this.eps = eps
   }
 
@@ -32,8 +33,8 @@ export class LayerNorm extends Module {
 
   constructor(dim: number, eps = 1e-5) {
     super()
-    this.weight = new Parameter(constant(empty([dim]), 1))
-    this.bias = new Parameter(constant(empty([dim]), 0))
+    this.weight = new Parameter({ shape: [dim], role: 'norm', init: constant(1) })
+    this.bias = new Parameter({ shape: [dim], role: 'norm', init: constant(0) })
     this.eps = eps
   }
 

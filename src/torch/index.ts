@@ -68,7 +68,6 @@ export { gradcheck } from './gradcheck.ts'
 export { hasKernel, type KernelName, kernelNames, withKernels } from './kernels.ts'
 export { MappedFile, mapFile } from './map-file.ts'
 export type { OperatorSchema, OperatorTime, RuntimeInfo } from './native.ts'
-export { Constant, Derived, Parameter, type Placement, placeParameters } from './parameter.ts'
 export { profile } from './profile.ts'
 export { isSecondRun, recompute } from './recompute.ts'
 export {
@@ -83,5 +82,5 @@ export {
   runtimeInfo,
   setThreads,
 } from './runtime.ts'
-export { type NestedNumbers, Tensor } from './tensor.ts'
+export { type NestedNumbers, Tensor, unmade } from './tensor.ts'
 export { autocast, enableGrad, fullPrecision, inferenceMode, noGrad, tensorsIn, tidy } from './tidy.ts'

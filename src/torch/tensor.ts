@@ -28,6 +28,9 @@ export interface BackwardOptions {
 /** Nested numbers, as `tolist()` gives them. */
 export type NestedNumbers = number | NestedNumbers[]
 
+/** The handle of a tensor that has no memory yet. */
+export const unmade: Handle = -1
+
 /**
  * An n-dimensional array on a device, recorded for backward when one of its sources requires a gradient.
  *
@@ -35,13 +38,13 @@ export type NestedNumbers = number | NestedNumbers[]
  * in, by `dispose()`, or by the garbage collector.
  */
 export class Tensor extends TensorMethods {
-  /** The native reference. */
-  readonly handle: Handle
+  /** The native reference; it changes only when a tensor without memory gets it. */
+  handle: Handle
 
   constructor(handle: Handle) {
     super()
     this.handle = handle
-    if (scopeDepth === 0) leaveToCollector(this, handle)
+    if (scopeDepth === 0 && handle !== unmade) leaveToCollector(this, handle)
   }
 
   protected override wrap(handle: Handle): Tensor {

@@ -1,13 +1,13 @@
 // Scaled dot-product attention, written out: what every kind of attention here comes down to.
 // Shapes: B batch, T queries, S positions attended to, H heads, G key/value heads, D key width, E value width.
 
-import { cat, type Tensor } from '../torch/index.ts'
-import { atLeastF32 } from './precision.ts'
+import { cat, type Tensor } from '../../torch/index.ts'
+import { atLeastF32 } from '../precision.ts'
 
 /** Below every score, above -inf: a row that may attend to nothing stays finite. */
 const blockedScore = -1e30
 
-export interface AttendOptions {
+export interface ScoreOptions {
   /** Multiplies the scores. */
   scale: number
   /** bool, true where a query may not look: [T, S] or [B, 1, T, S]; null blocks nothing. */
@@ -26,7 +26,7 @@ export interface AttendOptions {
  * @param values [B, G, S, E]
  * @returns [B, H, T, E]
  */
-export function attend(queries: Tensor, keys: Tensor, values: Tensor, options: AttendOptions): Tensor {
+export function attend(queries: Tensor, keys: Tensor, values: Tensor, options: ScoreOptions): Tensor {
   const [batch, heads, length, width] = queries.shape as [number, number, number, number]
   const groups = keys.size(1)
   const perGroup = (heads / groups) * length
@@ -39,7 +39,7 @@ export function attend(queries: Tensor, keys: Tensor, values: Tensor, options: A
 }
 
 /** [B, H, T, S] -> [B, H, T, S] */
-function shares(scores: Tensor, { blocked, bias = null, sinks = null }: AttendOptions): Tensor {
+function shares(scores: Tensor, { blocked, bias = null, sinks = null }: ScoreOptions): Tensor {
   const biased = bias === null ? scores : scores.add(bias)
   const seen = blocked === null ? biased : biased.maskedFill_(blocked, blockedScore)
   if (sinks === null) return seen.softmax(-1)

@@ -1,9 +1,9 @@
 // T5's relative position bias (arXiv:1910.10683 section 2.1): a learnt number per head and bucket of distances.
 // Shapes: T queries, S positions attended to, H heads.
 
-import { arange, noGrad, type Tensor, tensor } from '../torch/index.ts'
-import { Embedding } from './embedding.ts'
-import { Module } from './module.ts'
+import { arange, noGrad, type Tensor, tensor } from '../../torch/index.ts'
+import { Embedding } from '../embedding.ts'
+import { Module } from '../module.ts'
 
 export interface RelativePositionOptions {
   numHeads: number
@@ -22,7 +22,7 @@ export class RelativePositionBias extends Module {
 
   constructor({ numHeads, numBuckets = 32, maxDistance = 128, bidirectional }: RelativePositionOptions) {
     super()
-    this.#embedding = new Embedding(numBuckets, numHeads)
+    this.#embedding = new Embedding(numBuckets, numHeads, { role: 'attention' })
     this.weight = this.#embedding.weight
     this.#options = { numHeads, numBuckets, maxDistance, bidirectional }
   }

@@ -1,0 +1,190 @@
+// Keys and values of earlier tokens in memory taken once, a row per token, so that each new token costs one position.
+// Shapes: B sequences, C capacity of each, N new tokens, G heads that are kept, D and E widths of what is kept of each.
+
+import { ConfigError } from '../../errors.ts'
+import {
+  attentionCached,
+  cat,
+  empty,
+  hasKernel,
+  noGrad,
+  type Tensor,
+  tensor,
+  tidy,
+} from '../../torch/index.ts'
+import { attend } from './attend.ts'
+import {
+  type AttendOptions,
+  type CacheShape,
+  type CachingModel,
+  eachSequence,
+  headsOf,
+  type KvCache,
+  type KvStore,
+  rowsOf,
+  rowsOfHeads,
+} from './kv-store.ts'
+import { causalMask } from './mask.ts'
+import { rotateRows, withinTokens } from './within-tokens.ts'
+
+export interface CacheOptions {
+  /** Default 1. */
+  sequences?: number
+  /** Most tokens of a sequence, prompt included. */
+  capacity: number
+}
+
+/**
+ * A cache for every layer of a model, of its dtype and on its device. Not for training: what is stored carries no
+ * gradient.
+ */
+export class ContiguousCache implements KvCache {
+  readonly layers: readonly KvStore[]
+  readonly capacity: number
+  /** Earlier tokens of each sequence. */
+  readonly lengths: number[]
+  #slots: { starts: readonly number[]; places: Tensor } | null = null
+
+  constructor(model: CachingModel, { sequences = 1, capacity }: CacheOptions) {
+    if (!Number.isInteger(capacity) || capacity < 1) {
+      throw new ConfigError(`must be a positive number of positions, got ${capacity}`, {
+        path: 'cache.capacity',
+      })
+    }
+    this.capacity = capacity
+    this.lengths = new Array<number>(sequences).fill(0)
+    this.layers = model.cacheShapes.map(shape => new LayerStore(shape, this, model))
+  }
+
+  /** What a layer keeps, [B * C, ...]: the rows of sequence b begin at b C. */
+  rowsOfLayer(layer: number): { keys: Tensor; values: Tensor } {
+    const { keys, values } = this.layers[layer] as LayerStore
+    return { keys, values: values as Tensor }
+  }
+
+  /** i64 [N]: the rows that new tokens take. The same for all layers. */
+  slotsOf(starts: readonly number[]): Tensor {
+    if (this.#slots?.starts === starts) return this.#slots.places
+    this.#forgetSlots()
+    const places = eachSequence(starts).flatMap(({ sequence, length }) => {
+      const past = this.lengths[sequence] ?? 0
+      if (past + length > this.capacity)
+        throw new ConfigError(`${past + length} tokens, but the cache has room for ${this.capacity}`, {
+          path: 'cache.capacity',
+        })
+      return Array.from({ length }, (_, i) => sequence * this.capacity + past + i)
+    })
+    const [first] = this.layers as LayerStore[]
+    const device = first?.keys.device ?? 'cpu'
+    this.#slots = { starts, places: tidy(() => tensor(Int32Array.from(places)).long().to(device)).persist() }
+    return this.#slots.places
+  }
+
+  advance(starts: readonly number[]): void {
+    for (const { sequence, length } of eachSequence(starts))
+      this.lengths[sequence] = (this.lengths[sequence] ?? 0) + length
+    this.#forgetSlots()
+  }
+
+  #forgetSlots(): void {
+    this.#slots?.places.dispose()
+    this.#slots = null
+  }
+
+  dispose(): void {
+    this.#forgetSlots()
+    for (const { keys, values } of this.layers as LayerStore[]) {
+      keys.dispose()
+      values?.dispose()
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+/** One layer's rows. */
+class LayerStore implements KvStore {
+  readonly keys: Tensor // [B * C, G * D]
+  readonly values: Tensor | null // [B * C, G * E]
+  readonly #cache: ContiguousCache
+
+  constructor(shape: CacheShape, cache: ContiguousCache, { dtype, device }: CachingModel) {
+    const rows = cache.lengths.length * cache.capacity
+    const take = ([heads, width]: readonly [number, number]): Tensor =>
+      empty([rows, heads * width], { dtype, device }).persist()
+    this.keys = take(shape.keys)
+    this.values = shape.values && take(shape.values)
+    this.#cache = cache
+  }
+
+  attend(queries: Tensor, keys: Tensor, values: Tensor | null, options: AttendOptions): Tensor {
+    const { rotation, headDim, latent } = options
+    const turn = (x: Tensor): Tensor => (latent ? x : rotateRows(x, rotation, headDim))
+    const turned = turn(keys)
+    noGrad(() => this.#append(turned, values, options.starts))
+    const isFirst = this.#cache.lengths.every(length => length === 0)
+    const hasKernel = this.#hasKernel(queries, options)
+    // Heads written out are cheapest where nothing is cached; so is the kernel of training where there is no other.
+    if (isFirst && (latent || !hasKernel)) return withinTokens.attend(queries, keys, values, options)
+    const asked = latent ? latent.absorb(queries) : turn(queries)
+    const mixed = hasKernel ? this.#fused(asked, options) : this.#reference(asked, options)
+    return latent ? latent.release(mixed) : mixed
+  }
+
+  #append(keys: Tensor, values: Tensor | null, starts: readonly number[]): void {
+    const slots = this.#cache.slotsOf(starts)
+    this.keys.indexCopy_(0, slots, keys.to(this.keys.dtype))
+    if (values) this.values?.indexCopy_(0, slots, values.to(this.keys.dtype))
+  }
+
+  #hasKernel(queries: Tensor, { isCausal, bias }: AttendOptions): boolean {
+    return isCausal && !bias && queries.device === 'cpu' && hasKernel('attention', queries, this.keys)
+  }
+
+  /** Cached rows as heads, [B, C, G, width]: those of values follow from the keys where they are latent. */
+  #heads({ headDim, latent }: AttendOptions): [keys: Tensor, values: Tensor] {
+    const { capacity, lengths } = this.#cache
+    const shape = [lengths.length, capacity]
+    if (latent) {
+      const rows = this.keys.view([...shape, 1, -1])
+      return [rows, rows.narrow(-1, 0, latent.valueWidth)]
+    }
+    const keys = this.keys.view([...shape, -1, headDim])
+    return [keys, (this.values as Tensor).view([...shape, keys.size(2), -1])]
+  }
+
+  #fused(queries: Tensor, options: AttendOptions): Tensor {
+    const { starts, scale, window, sinks } = options
+    const [keys, values] = this.#heads(options)
+    const heads = queries.view([queries.size(0), -1, keys.size(-1)]) // [N, H, D]
+    const lengths = eachSequence(starts).map(
+      ({ sequence, length }) => (this.#cache.lengths[sequence] ?? 0) + length,
+    )
+    const [k, v] = [keys.transpose(1, 2), values.transpose(1, 2)] // [B, G, C, width]
+    return attentionCached(heads, k, v, starts, lengths, scale, window ?? 0, sinks).flatten(1)
+  }
+
+  #reference(queries: Tensor, options: AttendOptions): Tensor {
+    const { starts, scale, isCausal, window, sinks, bias } = options
+    const { lengths } = this.#cache
+    const [keys, values] = this.#heads(options)
+    const isEven = lengths.every(length => length === lengths[0])
+    const groups = isEven ? rowsOf(starts) : eachSequence(starts)
+    const mixed = groups.map(rows => {
+      const past = lengths[rows.sequence] ?? 0
+      const seen = (x: Tensor): Tensor =>
+        x
+          .narrow(0, rows.sequence, rows.sequences)
+          .narrow(1, 0, past + rows.length)
+          .transpose(1, 2) // [B, G, S, width]
+      const { device } = queries
+      const blocked = isCausal ? causalMask(rows.length, { past, window, device }) : null
+      const heads = headsOf(queries, rows, keys.size(-1))
+      const extra = { scale, blocked, sinks, bias: bias?.(past, rows.length) ?? null }
+      return rowsOfHeads(attend(heads, seen(keys), seen(values), extra))
+    })
+    return mixed.length === 1 ? (mixed[0] as Tensor) : cat(mixed)
+  }
+}
