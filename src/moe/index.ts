@@ -56,7 +56,7 @@ export {
   varianceLoss,
 } from './losses/router.ts'
 export { MaskedBatchNorm } from './peer/batch-norm.ts'
-export { checkPeerSizes, type PeerGate, PeerLayer, type PeerOptions, peerShapes } from './peer/peer.ts'
+export { checkPeerSizes, type PeerGate, PeerLayer, type PeerOptions } from './peer/peer.ts'
 export { type KeyMatches, matchProductKeys } from './peer/product-keys.ts'
 export { referencePeer } from './peer/reference.ts'
 export {

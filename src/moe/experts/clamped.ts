@@ -2,7 +2,7 @@
 // Shapes: E experts, D model, F expert width, N rows grouped by expert.
 
 import { Module, Parameter, uniform } from '../../nn/index.ts'
-import { empty, type Tensor } from '../../torch/index.ts'
+import type { Tensor } from '../../torch/index.ts'
 import type { Experts } from './experts.ts'
 import { sliceOf, throughGroups } from './groups.ts'
 
@@ -34,7 +34,7 @@ export class ClampedExperts extends Module implements Experts {
   constructor({ numExperts, hiddenSize, intermediateSize: width, limit = 7 }: ClampedExpertsOptions) {
     super()
     const stack = (shape: number[], inputs: number): Parameter =>
-      new Parameter(uniform(empty([numExperts, ...shape]), inputs ** -0.5))
+      new Parameter({ shape: [numExperts, ...shape], role: 'experts', init: uniform(inputs ** -0.5) })
     this.numExperts = numExperts
     this.limit = limit
     this.gate_up_proj = stack([hiddenSize, 2 * width], hiddenSize)

@@ -1,7 +1,7 @@
 // E linear maps of one shape that share some of their parameters, and gated experts made of three such families.
 // Shapes: E experts, D model, F expert width.
 
-import { type Activation, type Module, skipInit } from '../../nn/index.ts'
+import { type Activation, type Module, undrawn } from '../../nn/index.ts'
 import { cat, noGrad, stack, type Tensor, tidy } from '../../torch/index.ts'
 import { GatedExperts } from './stacked.ts'
 
@@ -43,7 +43,7 @@ export function writeOutExperts(experts: FamilyExperts): GatedExperts {
       const gateUp = cat([all(gate_proj), all(up_proj)], 1) // [E, 2F, D]
       const down = all(down_proj) // [E, D, F]
       const [, hiddenSize, intermediateSize] = down.shape as [number, number, number]
-      const whole = skipInit(() => new GatedExperts({ numExperts, hiddenSize, intermediateSize, activation }))
+      const whole = undrawn(() => new GatedExperts({ numExperts, hiddenSize, intermediateSize, activation }))
       whole.to(down.dtype).to(down.device)
       whole.loadStateDict(
         new Map([

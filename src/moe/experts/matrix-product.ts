@@ -3,7 +3,7 @@
 
 import { ConfigError } from '../../errors.ts'
 import { type Activation, activate, Module, normal, Parameter, uniform } from '../../nn/index.ts'
-import { einsum, empty, linear, type Tensor } from '../../torch/index.ts'
+import { einsum, linear, type Tensor } from '../../torch/index.ts'
 import { checkWhole } from './checks.ts'
 import type { Experts } from './experts.ts'
 import { throughGroups } from './groups.ts'
@@ -39,11 +39,12 @@ export class MatrixProductLinear extends Module implements LinearFamily {
     { outer, bond }: { outer: number; bond: number },
   ) {
     super()
+    const role = 'experts'
     const [p, q] = [out / outer ** 2, into / outer ** 2]
     // Each element of W_e sums b^2 products: variance b^2 * 1/b * var(C) * 1/b = var(C).
-    this.central = new Parameter(uniform(empty([bond, p, q, bond]), 1 / Math.sqrt(into)))
-    this.left = new Parameter(normal(empty([numExperts, outer, outer, bond]), bond ** -0.5))
-    this.right = new Parameter(normal(empty([numExperts, bond, outer, outer]), bond ** -0.5))
+    this.central = new Parameter({ shape: [bond, p, q, bond], role, init: uniform(1 / Math.sqrt(into)) })
+    this.left = new Parameter({ shape: [numExperts, outer, outer, bond], role, init: normal(bond ** -0.5) })
+    this.right = new Parameter({ shape: [numExperts, bond, outer, outer], role, init: normal(bond ** -0.5) })
   }
 
   weightOf(expert: number): Tensor {

@@ -2,7 +2,7 @@
 // Shapes: T tokens, E experts, D model, F expert width, N rows grouped by expert, r rank.
 
 import { type Activation, activate, constant, Module, Parameter, uniform } from '../../nn/index.ts'
-import { cat, empty, linear, type Tensor } from '../../torch/index.ts'
+import { cat, linear, type Tensor } from '../../torch/index.ts'
 import { sortedDispatch } from '../dispatch/sorted.ts'
 import type { TokenRouting } from '../routing.ts'
 import { checkWhole } from './checks.ts'
@@ -26,10 +26,10 @@ export class SharedBaseLinear extends Module implements LinearFamily {
 
   constructor(numExperts: number, into: number, out: number, rank: number) {
     super()
-    const bound = 1 / Math.sqrt(into)
-    this.weight = new Parameter(uniform(empty([out, into]), bound))
-    this.a = new Parameter(uniform(empty([numExperts, rank, into]), bound))
-    this.b = new Parameter(constant(empty([numExperts, out, rank]), 0))
+    const [role, init] = ['experts', uniform(1 / Math.sqrt(into))] as const
+    this.weight = new Parameter({ shape: [out, into], role, init })
+    this.a = new Parameter({ shape: [numExperts, rank, into], role, init })
+    this.b = new Parameter({ shape: [numExperts, out, rank], role, init: constant(0) })
   }
 
   /** The product all experts share: [..., in] -> [..., out]. */

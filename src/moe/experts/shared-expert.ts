@@ -34,8 +34,8 @@ export class SharedExpertMoe<
     super(layer.gate, layer.experts, layer.dispatch)
     const { hiddenSize, intermediateSize, activation, gated = false } = options
     checkWhole(intermediateSize, 1, 'sharedExpert.intermediateSize')
-    this.shared_expert = new GatedMlp(hiddenSize, intermediateSize, activation)
-    this.shared_expert_gate = gated ? new Linear(hiddenSize, 1, { bias: false }) : null
+    this.shared_expert = new GatedMlp(hiddenSize, intermediateSize, activation, 'shared')
+    this.shared_expert_gate = gated ? new Linear(hiddenSize, 1, { bias: false, role: 'shared' }) : null
   }
 
   override forward(x: Tensor, context: LayerContext = {}): MoeOutput<RoutingOf<R>> {

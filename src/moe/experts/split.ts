@@ -2,7 +2,7 @@
 // Shapes: E experts, D model, F expert width, m pieces.
 
 import { ConfigError } from '../../errors.ts'
-import { skipInit } from '../../nn/index.ts'
+import { undrawn } from '../../nn/index.ts'
 import { noGrad, tidy } from '../../torch/index.ts'
 import { GatedExperts } from './stacked.ts'
 
@@ -21,7 +21,7 @@ export function splitExperts(experts: GatedExperts, pieces: number): GatedExpert
     throw new ConfigError(`must divide the experts' width ${width}, got ${pieces}`, { path: 'pieces' })
   }
   const part = width / pieces
-  const narrow = skipInit(
+  const narrow = undrawn(
     () =>
       new GatedExperts({
         numExperts: numExperts * pieces,

@@ -2,7 +2,7 @@
 // Shapes: E experts, D model, F expert width, N rows grouped by expert.
 
 import { type Activation, activate, Module, Parameter, uniform } from '../../nn/index.ts'
-import { dropout, empty, fusedExperts, hasKernel, linear, type Tensor } from '../../torch/index.ts'
+import { dropout, fusedExperts, hasKernel, linear, type Tensor } from '../../torch/index.ts'
 import type { TokenRouting } from '../routing.ts'
 import { checkRate } from './checks.ts'
 import type { Experts } from './experts.ts'
@@ -155,10 +155,14 @@ export class PlainExperts extends StackedExperts {
 
 /** E linear maps `in` -> `out`, initially uniform on `+-1/sqrt(in)`. */
 function stack(numExperts: number, out: number, into: number): Parameter {
-  return new Parameter(uniform(empty([numExperts, out, into]), 1 / Math.sqrt(into)))
+  return new Parameter({
+    shape: [numExperts, out, into],
+    role: 'experts',
+    init: uniform(1 / Math.sqrt(into)),
+  })
 }
 
 /** E biases, initially as their maps. */
 function biases(numExperts: number, out: number, into: number): Parameter {
-  return new Parameter(uniform(empty([numExperts, out]), 1 / Math.sqrt(into)))
+  return new Parameter({ shape: [numExperts, out], role: 'experts', init: uniform(1 / Math.sqrt(into)) })
 }

@@ -1,8 +1,8 @@
 // Batch normalisation whose statistics leave padding out.
 // Shapes: T tokens, F features.
 
-import { atLeastF32, Constant, constant, Module, Parameter } from '../../nn/index.ts'
-import { empty, noGrad, type Tensor, tidy } from '../../torch/index.ts'
+import { atLeastF32, Buffer, constant, Module, Parameter } from '../../nn/index.ts'
+import { noGrad, ones, type Tensor, tidy } from '../../torch/index.ts'
 
 /**
  * `y = w (x - mean) / sqrt(var + eps) + b`, mean and variance of each feature over the batch's real tokens while
@@ -14,17 +14,17 @@ import { empty, noGrad, type Tensor, tidy } from '../../torch/index.ts'
 export class MaskedBatchNorm extends Module {
   readonly weight: Parameter // [F]
   readonly bias: Parameter // [F]
-  readonly running_mean: Constant // [F]
-  readonly running_var: Constant // [F]
+  readonly running_mean: Buffer // [F]
+  readonly running_var: Buffer // [F]
   readonly eps: number
   readonly momentum: number
 
   constructor(features: number, { eps = 1e-5, momentum = 0.1 } = {}) {
     super()
-    this.weight = new Parameter(constant(empty([features]), 1))
-    this.bias = new Parameter(constant(empty([features]), 0))
-    this.running_mean = new Constant(constant(empty([features]), 0))
-    this.running_var = new Constant(constant(empty([features]), 1))
+    this.weight = new Parameter({ shape: [features], role: 'norm', init: constant(1) })
+    this.bias = new Parameter({ shape: [features], role: 'norm', init: constant(0) })
+    this.running_mean = new Buffer([features], { role: 'norm' })
+    this.running_var = new Buffer([features], { role: 'norm', value: () => ones([features]) })
     this.eps = eps
     this.momentum = momentum
   }

@@ -12,7 +12,7 @@ import {
   Parameter,
   uniform,
 } from '../../nn/index.ts'
-import { embedding, empty, fullPrecision, linear, type Tensor, tidy } from '../../torch/index.ts'
+import { embedding, fullPrecision, linear, type Tensor, tidy } from '../../torch/index.ts'
 import { checkWhole } from '../experts/checks.ts'
 import type { LayerContext, MoeOutput } from '../layer.ts'
 import type { PeerRouting } from '../routing.ts'
@@ -64,12 +64,17 @@ export class PeerLayer extends Module {
     const { hiddenSize, numExperts, heads, topK, querySize, gate, activation, queryNorm } =
       withDefaults(options)
     checkPeerSizes({ numExperts, heads, topK, querySize })
-    this.query = new Linear(hiddenSize, heads * querySize, { bias: false })
+    this.query = new Linear(hiddenSize, heads * querySize, { bias: false, role: 'router' })
     this.query_norm = queryNorm ? new MaskedBatchNorm(heads * querySize) : null
-    this.sub_keys = new Parameter(normal(empty([2, Math.sqrt(numExperts), querySize / 2]), 0.02))
+    this.sub_keys = new Parameter({
+      shape: [2, Math.sqrt(numExperts), querySize / 2],
+      role: 'router',
+      init: normal(0.02),
+    })
     // As the two matrices of a network with one hidden neuron for each head.
-    this.input_weights = new Parameter(uniform(empty([numExperts, hiddenSize]), 1 / Math.sqrt(hiddenSize)))
-    this.output_weights = new Parameter(uniform(empty([numExperts, hiddenSize]), 1 / Math.sqrt(heads)))
+    const neurons = { shape: [numExperts, hiddenSize], role: 'experts' } as const
+    this.input_weights = new Parameter({ ...neurons, init: uniform(1 / Math.sqrt(hiddenSize)) })
+    this.output_weights = new Parameter({ ...neurons, init: uniform(1 / Math.sqrt(heads)) })
     this.numExperts = numExperts
     this.heads = heads
     this.topK = topK
@@ -130,23 +135,6 @@ export function gateScores(scores: Tensor, gate: PeerGate): Tensor {
       return scores.relu()
     default:
       throw new ConfigError(`'${gate satisfies never}' is none of softmax, relu`, { path: 'peer.gate' })
-  }
-}
-
-/** Shapes of a layer's parameters and buffers by path, known without making it. */
-export function peerShapes(options: PeerOptions): Record<string, number[]> {
-  const { hiddenSize, numExperts, heads, querySize, queryNorm } = withDefaults(options)
-  const [queries, perHalf] = [heads * querySize, Math.sqrt(numExperts)]
-  const norms = ['weight', 'bias', 'running_mean', 'running_var'].map(name => [
-    `query_norm.${name}`,
-    [queries],
-  ])
-  return {
-    'query.weight': [queries, hiddenSize],
-    ...(queryNorm && Object.fromEntries(norms)),
-    sub_keys: [2, perHalf, querySize / 2],
-    input_weights: [numExperts, hiddenSize],
-    output_weights: [numExperts, hiddenSize],
   }
 }
 

@@ -1,7 +1,8 @@
 // BASE: in training a balanced assignment, in evaluation the best expert (arXiv:2103.16716).
 // Shapes: T tokens, D model, E experts.
 
-import { noGrad, type Tensor, tensor } from '../../torch/index.ts'
+import { ownInit } from '../../nn/index.ts'
+import { type Tensor, tensor } from '../../torch/index.ts'
 import type { TokenContext } from '../routing.ts'
 import { auctionAssignment } from './assignment.ts'
 import { type Choice, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
@@ -14,8 +15,7 @@ import { type Choice, LinearRouter, type LinearRouterOptions, largest } from './
  */
 export class BaseRouter extends LinearRouter {
   constructor(options: LinearRouterOptions) {
-    super(options)
-    noGrad(() => orthogonal_(this.weight, 0.1))
+    super({ ...options, init: ownInit('orthogonal rows', weight => orthogonal_(weight, 0.1)) })
   }
 
   protected override choose(logitsTE: Tensor, { mask = null }: TokenContext): Choice {

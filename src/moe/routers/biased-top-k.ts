@@ -1,8 +1,8 @@
 // Sigmoid scores, groups of experts, and a bias that balances the load without a loss (DeepSeek-V3).
 // Shapes: T tokens, E experts, K chosen per token.
 
-import { Constant, Derived } from '../../nn/index.ts'
-import { noGrad, type Tensor, tidy, zeros } from '../../torch/index.ts'
+import { Buffer } from '../../nn/index.ts'
+import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
 import { expertCounts } from '../dispatch/count.ts'
 import type { TokenContext, TokenRouting } from '../routing.ts'
 import { checkGroups, withinBestGroups } from './groups.ts'
@@ -33,7 +33,7 @@ export interface BiasedTopKRouterOptions extends LinearRouterOptions {
  */
 export class BiasedTopKRouter extends LinearRouter {
   /** [E], f32: in checkpoints, without a gradient. */
-  readonly e_score_correction_bias: Constant
+  readonly e_score_correction_bias: Buffer
   readonly topK: number
   readonly score_function: 'sigmoid' | 'softmax'
   readonly groups: number
@@ -43,7 +43,7 @@ export class BiasedTopKRouter extends LinearRouter {
   /** May be changed in training: DeepSeek-V3 sets it to 0 for the last tokens. */
   biasRate: number
   /** [E]: slots that each expert served since the bias last moved. */
-  readonly served: Derived
+  readonly served: Buffer
 
   constructor(options: BiasedTopKRouterOptions) {
     const { topK, score = 'sigmoid', groups = 1, topGroups = groups, ...rest } = options
@@ -52,8 +52,8 @@ export class BiasedTopKRouter extends LinearRouter {
     const { normalize = topK > 1, scale = 1, biasRate = 0.001, numExperts } = options
     checkGroups(numExperts, groups, topGroups)
     checkTopK(topK, (numExperts / groups) * topGroups)
-    this.e_score_correction_bias = new Constant(zeros([numExperts]))
-    this.served = new Derived(zeros([numExperts]))
+    this.e_score_correction_bias = new Buffer([numExperts])
+    this.served = new Buffer([numExperts], { persistent: false })
     this.topK = topK
     this.score_function = score
     this.groups = groups

@@ -2,7 +2,7 @@
 // Shapes: T tokens, D model, E experts.
 
 import { ConfigError } from '../../errors.ts'
-import { atLeastF32, Constant, Module } from '../../nn/index.ts'
+import { atLeastF32, Buffer, Module } from '../../nn/index.ts'
 import {
   arange,
   cat,
@@ -37,8 +37,8 @@ export interface CentroidRouterOptions {
  * they move once per optimizer step; one that stays idle is sown anew where a token is served worst.
  */
 export class CentroidRouter extends Module implements Router {
-  readonly centroids: Constant // [E, D], rows of length one
-  readonly idle: Constant // i64 [E]: steps since the last token
+  readonly centroids: Buffer // [E, D], rows of length one
+  readonly idle: Buffer // i64 [E]: steps since the last token
   readonly numExperts: number
   readonly momentum: number
   readonly patience: number
@@ -58,8 +58,10 @@ export class CentroidRouter extends Module implements Router {
     if (!(momentum >= 0 && momentum <= 1)) {
       throw new ConfigError(`must be between 0 and 1, got ${momentum}`, { path: 'router.momentum' })
     }
-    this.centroids = new Constant(tidy(() => unit(randn([numExperts, hiddenSize]))))
-    this.idle = new Constant(zeros([numExperts], { dtype: 'i64' }))
+    this.centroids = new Buffer([numExperts, hiddenSize], {
+      value: () => unit(randn([numExperts, hiddenSize])),
+    })
+    this.idle = new Buffer([numExperts], { dtype: 'i64' })
     this.numExperts = numExperts
     this.momentum = momentum
     this.patience = patience

@@ -2,8 +2,8 @@
 // Shapes: T tokens, D model, E experts, d routing width, K chosen per token.
 
 import { ConfigError } from '../../errors.ts'
-import { Parameter } from '../../nn/index.ts'
-import { full, randn, type Tensor } from '../../torch/index.ts'
+import { constant, normal, Parameter } from '../../nn/index.ts'
+import type { Tensor } from '../../torch/index.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
 
 export interface CosineRouterOptions extends LinearRouterOptions {
@@ -30,8 +30,12 @@ export class CosineRouter extends LinearRouter {
     if (!(temperature > 0))
       throw new ConfigError(`must be above 0, got ${temperature}`, { path: 'router.temperature' })
     this.topK = topK
-    this.expert_embeddings = new Parameter(randn([options.numExperts, size]))
-    this.log_temperature = new Parameter(full([], Math.log(temperature)))
+    this.expert_embeddings = new Parameter({
+      shape: [options.numExperts, size],
+      role: 'router',
+      init: normal(1),
+    })
+    this.log_temperature = new Parameter({ shape: [], role: 'router', init: constant(Math.log(temperature)) })
   }
 
   protected override score(xTD: Tensor): Tensor {

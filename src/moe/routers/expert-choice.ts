@@ -3,7 +3,7 @@
 // Shapes: T tokens, D model, E experts, C tokens per expert.
 
 import { ConfigError } from '../../errors.ts'
-import { atLeastF32, Linear, Module } from '../../nn/index.ts'
+import { atLeastF32, Module, Parameter, uniform } from '../../nn/index.ts'
 import { fullPrecision, noGrad, type Tensor, tensor, tidy, zerosLike } from '../../torch/index.ts'
 import type { ExpertRouting, Router, TokenContext } from '../routing.ts'
 import { largest, onRealRows } from './linear.ts'
@@ -19,7 +19,7 @@ export interface ExpertChoiceRouterOptions {
 
 /** `S = softmax_E(x W^T)`; each expert takes the C tokens with the highest scores, weighed by them. */
 export class ExpertChoiceRouter extends Module implements Router<ExpertRouting> {
-  readonly weight: Linear['weight'] // [E, D]
+  readonly weight: Parameter // [E, D]
   readonly numExperts: number
   readonly capacity: number
   readonly maxExperts: number
@@ -43,7 +43,11 @@ export class ExpertChoiceRouter extends Module implements Router<ExpertRouting> 
         },
       )
     }
-    this.weight = new Linear(hiddenSize, numExperts, { bias: false }).weight
+    this.weight = new Parameter({
+      shape: [numExperts, hiddenSize],
+      role: 'router',
+      init: uniform(1 / Math.sqrt(hiddenSize)),
+    })
     this.numExperts = numExperts
     this.capacity = capacity
     this.maxExperts = maxExperts

@@ -37,7 +37,7 @@ export class TaskRouter extends Module implements Router {
 
   constructor({ numTasks, ...options }: TaskRouterOptions) {
     super()
-    this.task_embedding = new Embedding(numTasks, options.hiddenSize)
+    this.task_embedding = new Embedding(numTasks, options.hiddenSize, { role: 'router' })
     this.gate = new TopKRouter(options)
     this.numExperts = options.numExperts
   }

@@ -2,7 +2,7 @@
 // Shapes: T tokens, V vocabulary, E experts, K hash functions.
 
 import { ConfigError } from '../../errors.ts'
-import { Constant, Module } from '../../nn/index.ts'
+import { Buffer, Module } from '../../nn/index.ts'
 import { noGrad, onesLike, randint, type Tensor, tensor, tidy, zeros } from '../../torch/index.ts'
 import { type Router, type TokenContext, type TokenRouting, withoutPadding } from '../routing.ts'
 
@@ -23,7 +23,7 @@ export interface HashRouterOptions {
 
 /** `expert = h(id)`, weight 1. Nothing is learnt, nothing can collapse; the table is in checkpoints. */
 export class HashRouter extends Module implements Router {
-  readonly table: Constant // i64 [K, V]
+  readonly table: Buffer // i64 [K, V]
   readonly numExperts: number
   readonly isCausal = true
 
@@ -42,13 +42,13 @@ export class HashRouter extends Module implements Router {
     }
     this.numExperts = numExperts
     const bins = numExperts / hashes
-    this.table = new Constant(
-      tidy(() =>
+    this.table = new Buffer([hashes, vocabSize], {
+      dtype: 'i64',
+      value: () =>
         frequencies
           ? tensor(Array.from({ length: hashes }, (_, hash) => balancedTable(frequencies, bins, hash))).long()
           : randint(0, bins, [hashes, vocabSize], { seed }),
-      ),
-    )
+    })
   }
 
   forward(xTD: Tensor, { ids, mask = null }: TokenContext = {}): TokenRouting {

@@ -2,8 +2,8 @@
 // Shapes: T tokens, G groups, M experts per group, E = G M experts, A groups and B experts chosen.
 
 import { ConfigError } from '../../errors.ts'
-import { atLeastF32, Module, Parameter } from '../../nn/index.ts'
-import { fullPrecision, type Tensor, tidy, zeros, zerosLike } from '../../torch/index.ts'
+import { atLeastF32, constant, Module, Parameter } from '../../nn/index.ts'
+import { fullPrecision, type Tensor, tidy, zerosLike } from '../../torch/index.ts'
 import { type Router, type TokenContext, type TokenRouting, withoutPadding } from '../routing.ts'
 import { checkTopK, largest } from './linear.ts'
 import { smoothLoad, squaredVariation, sumOverTokens, withNoise } from './noisy-top-k.ts'
@@ -45,7 +45,8 @@ export class HierarchicalRouter extends Module implements Router {
     checkTopK(topGroups, groups, 'router.topGroups', 'the number of groups')
     checkTopK(topK, numExperts / groups, 'router.k', 'the experts of a group')
     // No signal, some noise, as the flat router starts.
-    const zero = (rows: number): Parameter => new Parameter(zeros([rows, hiddenSize]))
+    const zero = (rows: number): Parameter =>
+      new Parameter({ shape: [rows, hiddenSize], role: 'router', init: constant(0) })
     this.primary_weight = zero(groups)
     this.primary_noise_weight = zero(groups)
     this.weight = zero(numExperts)

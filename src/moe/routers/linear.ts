@@ -2,13 +2,15 @@
 // Shapes: T tokens, D model, E experts, K slots per token.
 
 import { ConfigError } from '../../errors.ts'
-import { atLeastF32, Linear, Module } from '../../nn/index.ts'
+import { atLeastF32, type Init, Module, Parameter, uniform } from '../../nn/index.ts'
 import { fullPrecision, noGrad, rand, type Tensor, tidy } from '../../torch/index.ts'
 import { type Router, type TokenContext, type TokenRouting, withoutPadding } from '../routing.ts'
 
 export interface LinearRouterOptions {
   hiddenSize: number
   numExperts: number
+  /** How the map starts. Default: as a Linear. */
+  init?: Init
   /**
    * In training, the router's input is multiplied by uniform noise from `1 - jitter` to `1 + jitter` (Switch, 0.01;
    * arXiv:2101.03961). The experts see no noise. Default 0.
@@ -23,24 +25,24 @@ export type Choice = Omit<TokenRouting, 'kind' | 'logits' | 'mask'> & { logits?:
 
 /** `z = x W^T + b` in f32 or wider, from which `choose()` picks. */
 export abstract class LinearRouter extends Module implements Router {
-  readonly weight: Linear['weight'] // [E, D]
-  readonly bias: Linear['bias'] // [E]; null: none
+  readonly weight: Parameter // [E, D]
+  readonly bias: Parameter | null // [E]
   readonly numExperts: number
   readonly jitter: number
   readonly isCausal: boolean = true
 
   /** @param outputs rows of the map, when there are more than experts */
   constructor(
-    { hiddenSize, numExperts, jitter = 0, bias = false }: LinearRouterOptions,
+    { hiddenSize, numExperts, jitter = 0, bias = false, init }: LinearRouterOptions,
     outputs = numExperts,
   ) {
     super()
     if (!(jitter >= 0 && jitter < 1)) {
       throw new ConfigError(`must be at least 0 and below 1, got ${jitter}`, { path: 'router.jitter' })
     }
-    const map = new Linear(hiddenSize, outputs, { bias })
-    this.weight = map.weight
-    this.bias = map.bias
+    const start = uniform(1 / Math.sqrt(hiddenSize))
+    this.weight = new Parameter({ shape: [outputs, hiddenSize], role: 'router', init: init ?? start })
+    this.bias = bias ? new Parameter({ shape: [outputs], role: 'router', init: start }) : null
     this.numExperts = numExperts
     this.jitter = jitter
   }

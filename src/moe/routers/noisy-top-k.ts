@@ -1,8 +1,8 @@
 // Noisy top-k gating with importance and load losses (arXiv:1701.06538).
 // Shapes: T tokens, D model, E experts, K chosen per token.
 
-import { Parameter } from '../../nn/index.ts'
-import { noGrad, onesLike, randn, type Tensor, where, zeros, zerosLike } from '../../torch/index.ts'
+import { constant, Parameter } from '../../nn/index.ts'
+import { onesLike, randn, type Tensor, where, zerosLike } from '../../torch/index.ts'
 import type { TokenContext } from '../routing.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
 
@@ -21,11 +21,10 @@ export class NoisyTopKRouter extends LinearRouter {
   readonly topK: number
 
   constructor({ topK, ...options }: NoisyTopKRouterOptions) {
-    super(options)
+    super({ ...options, init: constant(0) })
     checkTopK(topK, options.numExperts)
     this.topK = topK
-    noGrad(() => this.weight.zero_())
-    this.noise_weight = new Parameter(zeros(this.weight.shape))
+    this.noise_weight = new Parameter(this.weight.declaration)
   }
 
   protected override choose(logitsTE: Tensor, { mask = null }: TokenContext, xTD: Tensor): Choice {

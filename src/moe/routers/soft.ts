@@ -3,8 +3,8 @@
 // Shapes: B sequences of S tokens, T = B S tokens, D model, E experts, P slots per expert.
 
 import { ConfigError } from '../../errors.ts'
-import { atLeastF32, Module, Parameter } from '../../nn/index.ts'
-import { fullPrecision, ones, randn, type Tensor, tidy } from '../../torch/index.ts'
+import { atLeastF32, constant, Module, normal, Parameter } from '../../nn/index.ts'
+import { fullPrecision, type Tensor, tidy } from '../../torch/index.ts'
 import type { Router, SoftRouting, TokenContext } from '../routing.ts'
 import { unit } from './cosine.ts'
 
@@ -31,8 +31,12 @@ export class SoftRouter extends Module implements Router<SoftRouting> {
     if (!Number.isInteger(slots) || slots < 1) {
       throw new ConfigError(`must be a whole number above 0, got ${slots}`, { path: 'router.slots' })
     }
-    this.phi = new Parameter(tidy(() => randn([numExperts * slots, hiddenSize]).div(Math.sqrt(hiddenSize))))
-    this.scale = new Parameter(ones([]))
+    this.phi = new Parameter({
+      shape: [numExperts * slots, hiddenSize],
+      role: 'router',
+      init: normal(1 / Math.sqrt(hiddenSize)),
+    })
+    this.scale = new Parameter({ shape: [], role: 'router', init: constant(1) })
     this.numExperts = numExperts
     this.slots = slots
   }
