@@ -1,0 +1,195 @@
+// An encoder-decoder transformer: what Switch and NLLB share.
+// Shapes: N tokens of B sequences, D model, V vocabulary, H heads, T new tokens of a sequence, S with the earlier ones.
+
+import type { LayerContext } from '../../moe/index.ts'
+import {
+  type AttentionInput,
+  type CacheShape,
+  Embedding,
+  type KvCache,
+  Linear,
+  type MemoryAttention,
+  Module,
+  type SourceStore,
+} from '../../nn/index.ts'
+import { type Device, type DType, linear, type Tensor, tidy } from '../../torch/index.ts'
+import type { EncoderDecoderConfig } from './config.ts'
+import type { ForwardOptions, ForwardOutput } from './language-model.ts'
+import { addFeedForward, type FeedForward, type LayerOutput, type LayerRouting, runLayers } from './layers.ts'
+import type { EncoderDecoderParts, Norm, PositionBias, Side } from './parts.ts'
+import { rowsAt, type Tokens } from './tokens.ts'
+
+/** A source text as the decoder sees it. */
+export interface EncodedSource extends Disposable {
+  /** Of each decoder layer. */
+  stores: SourceStore[]
+  routings: LayerRouting[]
+}
+
+/** `h = x + attention(norm(x))`, in a decoder `h + attention(norm(h), source)`, then `h + feedForward(norm(h))`. */
+class Layer extends Module {
+  readonly self_attn: MemoryAttention
+  readonly self_attn_layer_norm: Norm
+  readonly cross_attention: MemoryAttention | null
+  readonly cross_attention_layer_norm: Norm | null
+  readonly ffn: FeedForward
+  readonly ff_layer_norm: Norm
+
+  constructor(side: Side, layer: number, parts: EncoderDecoderParts) {
+    super()
+    this.self_attn = parts.attention()
+    this.self_attn_layer_norm = parts.norm()
+    this.cross_attention = side === 'decoder' ? parts.attention() : null
+    this.cross_attention_layer_norm = side === 'decoder' ? parts.norm() : null
+    this.ffn = parts.feedForward(side, layer)
+    this.ff_layer_norm = parts.norm()
+  }
+
+  /** x [N, D] -> [N, D] */
+  forward(x: Tensor, attention: AttentionInput, tokens: LayerContext, source?: SourceStore): LayerOutput {
+    let h = x.add(this.self_attn.forward(this.self_attn_layer_norm.forward(x), attention))
+    if (source && this.cross_attention && this.cross_attention_layer_norm) {
+      const asked = this.cross_attention_layer_norm.forward(h)
+      h = h.add(this.cross_attention.across(asked, source, attention.starts))
+    }
+    return addFeedForward(h, this.ffn, this.ff_layer_norm.forward(h), tokens)
+  }
+}
+
+/** One side: layers, and a norm of what they give. */
+class Stack extends Module {
+  readonly layers: Layer[]
+  readonly layer_norm: Norm
+  readonly position_bias: PositionBias | null
+  readonly #side: Side
+  readonly #firstLayer: number
+
+  constructor(side: Side, parts: EncoderDecoderParts) {
+    super()
+    this.#side = side
+    this.#firstLayer = side === 'encoder' ? 0 : parts.layers.encoder
+    this.layers = Array.from({ length: parts.layers[side] }, (_, layer) => new Layer(side, layer, parts))
+    this.layer_norm = parts.norm()
+    this.position_bias = parts.positionBias?.(side) ?? null
+  }
+
+  /** Runs the layers on x [N, D], which is given up. */
+  forward(
+    x: Tensor,
+    { ids, starts }: Tokens,
+    { cache, source }: { cache?: KvCache | undefined; source?: EncodedSource } = {},
+  ): { hidden: Tensor; routings: LayerRouting[] } {
+    using biases = new Biases(this.position_bias)
+    const input = {
+      ...{ starts, rotation: null, window: null, isCausal: this.#side === 'decoder' },
+      bias: this.position_bias && ((past: number, length: number) => biases.of(past, length)),
+    }
+    const run = (layer: Layer, hidden: Tensor, i: number): LayerOutput =>
+      layer.forward(hidden, { ...input, store: cache?.layers[i] }, { ids, starts }, source?.stores[i])
+    const { hidden, routings } = runLayers(this.layers, x, run, this.#firstLayer)
+    cache?.advance(starts)
+    return { hidden: this.layer_norm.forward(hidden), routings }
+  }
+}
+
+/** Biases of a side's scores, made once for all layers. */
+class Biases {
+  readonly #bias: PositionBias | null
+  readonly #made = new Map<string, Tensor>()
+
+  constructor(bias: PositionBias | null) {
+    this.#bias = bias
+  }
+
+  /** [1, H, T, S] */
+  of(past: number, length: number): Tensor {
+    const key = `${past} ${length}`
+    const made = this.#made.get(key) ?? (this.#bias as PositionBias).forward(length, past + length, past)
+    if (!this.#made.has(key)) this.#made.set(key, made.persist())
+    return made
+  }
+
+  [Symbol.dispose](): void {
+    for (const tensor of this.#made.values()) tensor.dispose()
+  }
+}
+
+/** An encoder-decoder with a head that scores the target's next token. */
+export class EncoderDecoderLM extends Module {
+  readonly shared: Embedding // [V, D]
+  readonly encoder: Stack
+  readonly decoder: Stack
+  /** [V, D]; null when the embedding is used for both. */
+  readonly lm_head: Linear | null
+  readonly config: EncoderDecoderConfig
+  readonly initializerRange: number
+  readonly #parts: EncoderDecoderParts
+
+  constructor(config: EncoderDecoderConfig, parts: EncoderDecoderParts) {
+    super()
+    this.config = config
+    this.initializerRange = parts.initializerRange
+    this.#parts = parts
+    this.shared = new Embedding(config.vocab_size, config.d_model, { paddingIndex: config.pad_token_id })
+    this.encoder = new Stack('encoder', parts)
+    this.decoder = new Stack('decoder', parts)
+    this.lm_head = config.tie_word_embeddings
+      ? null
+      : new Linear(config.d_model, config.vocab_size, { bias: false, role: 'head' })
+  }
+
+  /** What attention keeps of each position of the target, by layer. */
+  get cacheShapes(): CacheShape[] {
+    return this.decoder.layers.map(layer => layer.self_attn.cacheShape)
+  }
+
+  get dtype(): DType {
+    return this.shared.weight.dtype
+  }
+
+  get device(): Device {
+    return this.shared.weight.device
+  }
+
+  /** What decode() reads of the sources. Its memory is the caller's. */
+  encode(tokens: Tokens): EncodedSource {
+    const { hidden, routings } = tidy(() => this.encoder.forward(this.#embed(tokens), tokens))
+    const stores = this.decoder.layers.map(({ cross_attention }) =>
+      (cross_attention as MemoryAttention).remember(hidden, tokens.starts),
+    )
+    const held = stores.flatMap(({ keys, values }) => [keys, values])
+    return { stores, routings, [Symbol.dispose]: () => held.forEach(tensor => tensor.dispose()) }
+  }
+
+  /** New tokens of the targets, which begin with decoder_start_token_id; sequence b reads source b. */
+  decode(
+    tokens: Tokens,
+    source: EncodedSource,
+    { cache, logitsAt = 'all' }: ForwardOptions = {},
+  ): ForwardOutput {
+    return tidy(() => {
+      const { hidden, routings } = this.decoder.forward(this.#embed(tokens), tokens, { cache, source })
+      return { logits: this.#score(rowsAt(hidden, tokens, logitsAt)), routings }
+    })
+  }
+
+  /** Both at once; routings of the encoder come first. */
+  forward(source: Tokens, target: Tokens): ForwardOutput {
+    return tidy(() => {
+      const encoded = this.encode(source)
+      const { logits, routings } = this.decode(target, encoded)
+      return { logits, routings: [...encoded.routings, ...routings] }
+    })
+  }
+
+  #embed(tokens: Tokens): Tensor {
+    const vectors = this.shared.forward(tokens.ids)
+    return this.#parts.embed?.(vectors, tokens) ?? vectors
+  }
+
+  #score(hidden: Tensor): Tensor {
+    if (this.lm_head) return this.lm_head.forward(hidden)
+    const { headScale = 1 } = this.#parts
+    return linear(headScale === 1 ? hidden : hidden.mul(headScale), this.shared.weight)
+  }
+}

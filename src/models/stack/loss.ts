@@ -1,0 +1,56 @@
+// The training objective of a language model.
+// Shapes: N tokens, D model, V vocabulary, B sequences of T tokens.
+
+import { atLeastF32 } from '../../nn/index.ts'
+import {
+  crossEntropyLoss,
+  fusedLinearCrossEntropy,
+  hasKernel,
+  linear,
+  type Tensor,
+  tidy,
+} from '../../torch/index.ts'
+
+/**
+ * Mean cross-entropy in nats of each target.
+ *
+ * @param logits [N, V]
+ * @param targets i64 [N]: what each token is to predict; -100 where none counts
+ */
+export function meanLoss(logits: Tensor, targets: Tensor): Tensor {
+  return tidy(() => crossEntropyLoss(atLeastF32(logits), targets))
+}
+
+/** The same, one loss per token: [N]. */
+export function tokenLosses(logits: Tensor, targets: Tensor): Tensor {
+  const none = 0 // reduction
+  return tidy(() => crossEntropyLoss(atLeastF32(logits), targets, null, none))
+}
+
+/**
+ * meanLoss() of `hidden head^T`, without the logits of all tokens in memory where a kernel helps.
+ *
+ * @param hidden [N, D]
+ * @param head [V, D]
+ * @param targets i64 [N]
+ * @param bias [V]; default: none
+ */
+export function headLoss(hidden: Tensor, head: Tensor, targets: Tensor, bias?: Tensor | null): Tensor {
+  if (bias || !hasKernel('linearCrossEntropy', hidden, head))
+    return tidy(() => meanLoss(linear(hidden, head, bias), targets))
+  return tidy(() => fusedLinearCrossEntropy(hidden, head, targets))
+}
+
+/**
+ * Labels as HF has them, equal to the inputs: position t is scored on the id at t + 1, the last on nothing.
+ *
+ * @param logits [B * T, V]
+ * @param labels i64 [B, T]
+ */
+export function shiftedLoss(logits: Tensor, labels: Tensor): Tensor {
+  return tidy(() => {
+    const [sequences, length] = labels.shape as [number, number]
+    const scores = logits.view([sequences, length, -1]).narrow(1, 0, length - 1)
+    return meanLoss(scores.flatten(0, 1), labels.narrow(1, 1, length - 1).reshape([-1]))
+  })
+}
