@@ -2,6 +2,7 @@
 
 export { type CapacityOptions, expertCapacity } from './dispatch/capacity.ts'
 export { countPerExpert } from './dispatch/count.ts'
+export * from './shim.ts'
 export type { Dispatched } from './dispatch/dispatcher.ts'
 export { type DropOptions, type DropPolicy, dropBeyondCapacity } from './dispatch/drop.ts'
 export { medianRatio, skipWeak } from './dispatch/skip.ts'
@@ -37,7 +38,7 @@ export {
   type PlainExpertsOptions,
   type StackedExpertsOptions,
 } from './experts/stacked.ts'
-export { type DispatchOptions, type LayerContext, MoeLayer, type MoeOutput } from './layer.ts'
+export { type LayerContext, MoeLayer, type MoeOutput } from './layer.ts'
 export {
   type BalanceConvention,
   type BalancePreset,

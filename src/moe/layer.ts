@@ -34,7 +34,7 @@ export interface MoeOutput<R extends AnyRouting = TokenRouting> {
 }
 
 /** What a layer may be told about its tokens; each tensor is shaped [...] like the input without D. */
-export type LayerContext = Pick<TokenContext, 'mask' | 'ids' | 'tasks'>
+export type LayerContext = Pick<TokenContext, 'mask' | 'ids' | 'tasks'> & { starts?: readonly number[] }
 
 /** The shape of what a router decides. */
 export type RoutingOf<G> = G extends Router<infer R> ? R : never
@@ -63,15 +63,21 @@ export class MoeLayer<
   }
 
   /** @param x [..., S, D] or [T, D] */
-  forward(x: Tensor, { mask, ids, tasks }: LayerContext = {}): MoeOutput<RoutingOf<G>> {
+  get inactiveParameters(): number {
+    const all = [...this.experts.declarations().values()].reduce((s, d) => s + d.shape.reduce((a, b) => a * b, 1), 0)
+    return (all * (this.gate.numExperts - this.gate.active)) / this.gate.numExperts
+  }
+
+  forward(x: Tensor, { mask, ids, tasks, starts }: LayerContext = {}): MoeOutput<RoutingOf<G>> {
+    const S = starts ? (starts[1] ?? 0) : x.size(-2)
     const xTD = x.reshape([-1, x.size(-1)])
     const routing = this.gate.forward(xTD, {
       mask: mask?.reshape([-1]) ?? null,
       ids: ids?.reshape([-1]) ?? null,
       tasks: tasks?.reshape([-1]) ?? null,
-      sequenceLength: x.size(-2),
+      sequenceLength: S,
     }) as RoutingOf<G> & Routing
-    const served = this.#withinCapacity(routing, x.size(-2)) as RoutingOf<G> & Routing
+    const served = this.#withinCapacity(routing, S) as RoutingOf<G> & Routing
     return { y: this.#compute(xTD, served).view(x.shape), routing, served }
   }
 

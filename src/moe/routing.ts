@@ -78,6 +78,7 @@ export interface TokenContext {
 /** Chooses experts for tokens. */
 export interface Router<R extends Routing = TokenRouting> {
   readonly numExperts: number
+  readonly active: number
   /** Whether a token's routing in evaluation depends on no later token, as decoders need. */
   readonly isCausal: boolean
   /** @param x [T, D] */

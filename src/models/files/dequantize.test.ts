@@ -6,15 +6,15 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
-import { expectClose } from '../../tests/support/tensors.ts'
 import {
   codecs,
   decodeMxfp4Pairs,
   float8E4M3,
   type GgmlTypeName,
   writeSafetensors,
-} from '../formats/index.ts'
-import { dequantizeFloat8, dequantizePairs, randn, type Tensor, tensor } from '../torch/index.ts'
+} from '../../formats/index.ts'
+import { expectClose } from '../../tests/support/tensors.ts'
+import { dequantizeFloat8, dequantizePairs, randn, type Tensor, tensor } from '../../torch/index.ts'
 import { dequantize, quantize } from './dequantize.ts'
 import { loadModel, openTensors, wholeTensorSource } from './index.ts'
 

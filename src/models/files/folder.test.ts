@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, expect, test, vi } from 'vitest'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../../errors.ts'
 import {
   cachedSnapshot,
   locateTensors,

@@ -4,7 +4,7 @@ import { ConfigError } from '../../errors.ts'
 import { type TokenProbabilities, tokenProbabilities } from './probabilities.ts'
 import { uniformSource } from './random.ts'
 import { checkSampling, type SamplingOptions, sampleToken } from './sampling.ts'
-import type { Rows, Session, TextModel } from './session.ts'
+import { type Rows, type Session, startSession, type TextModel } from './session.ts'
 
 export interface GenerateOptions extends SamplingOptions {
   /** Default 128, or what is left of the model's positions. */
@@ -59,12 +59,20 @@ export async function* generateBatch(
   options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedToken, StopReason[]> {
   using generation = new Generation(model, prompts, options)
+  yield* drive(generation, options.signal)
+  return generation.reasons
+}
+
+/** Steps to the end. The event loop turns between them; whoever listens may end texts. */
+export async function* drive(
+  generation: Generation,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<GeneratedToken, void> {
   while (!generation.isOver) {
     yield* generation.step()
     await new Promise(setImmediate)
-    if (options.signal?.aborted) generation.endAll('aborted')
+    if (signal?.aborted) generation.endAll('aborted')
   }
-  return generation.reasons
 }
 
 /** One of the texts. */
@@ -100,7 +108,7 @@ export class Generation implements Disposable {
       reason: null,
     }))
     const newTokens = Math.max(...this.#texts.map(text => text.limit))
-    this.#session = model.startSession({ prompts, newTokens, task })
+    this.#session = startSession(model, { prompts, newTokens, task })
     this.#fresh = this.#session.first
   }
 

@@ -43,6 +43,7 @@ export class CentroidRouter extends Module implements Router {
   readonly momentum: number
   readonly patience: number
   readonly gated: boolean
+  readonly active: number = 1
   readonly isCausal = true
   /** Sums and counts of tokens per expert since the last adapt(), and the tokens farthest from their centres. */
   #seen: Seen | null = null

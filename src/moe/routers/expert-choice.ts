@@ -23,6 +23,7 @@ export class ExpertChoiceRouter extends Module implements Router<ExpertRouting> 
   readonly numExperts: number
   readonly capacity: number
   readonly maxExperts: number
+  readonly active: number = 1
   readonly isCausal = false
 
   constructor({ hiddenSize, numExperts, capacity = 2, maxExperts = numExperts }: ExpertChoiceRouterOptions) {

@@ -33,6 +33,7 @@ export class TaskRouter extends Module implements Router {
   readonly task_embedding: Embedding // [N, D]
   readonly gate: TopKRouter
   readonly numExperts: number
+  readonly active: number = 1
   readonly isCausal = true
 
   constructor({ numTasks, ...options }: TaskRouterOptions) {
@@ -55,6 +56,7 @@ export class TaskRouter extends Module implements Router {
 export class SequenceRouter extends Module implements Router {
   readonly gate: TopKRouter
   readonly numExperts: number
+  readonly active: number = 1
   readonly isCausal = false
 
   constructor(options: TopKRouterOptions) {

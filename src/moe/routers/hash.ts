@@ -25,6 +25,7 @@ export interface HashRouterOptions {
 export class HashRouter extends Module implements Router {
   readonly table: Buffer // i64 [K, V]
   readonly numExperts: number
+  readonly active: number = 1
   readonly isCausal = true
 
   constructor({ numExperts, vocabSize, hashes = 1, seed = 0, frequencies }: HashRouterOptions) {

@@ -35,6 +35,7 @@ export class HierarchicalRouter extends Module implements Router {
   readonly groups: number
   readonly topGroups: number
   readonly topK: number
+  readonly active: number = 1
   readonly isCausal = true
 
   constructor({ hiddenSize, numExperts, groups, topGroups = 2, topK = 2 }: HierarchicalRouterOptions) {

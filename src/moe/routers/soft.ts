@@ -24,6 +24,7 @@ export class SoftRouter extends Module implements Router<SoftRouting> {
   readonly scale: Parameter // []
   readonly numExperts: number
   readonly slots: number
+  readonly active: number = 1
   readonly isCausal = false
 
   constructor({ hiddenSize, numExperts, slots = 1 }: SoftRouterOptions) {
