@@ -65,6 +65,7 @@ export {
   type GeneratedToken,
   type GenerateOptions,
   Generation,
+  type GenerationTimings,
   generate,
   generateBatch,
   type StopReason,
@@ -72,13 +73,8 @@ export {
 export type { TokenProbabilities } from './generation/probabilities.ts'
 export { uniformSource } from './generation/random.ts'
 export { checkSampling, type SamplingOptions, sampleToken } from './generation/sampling.ts'
-export {
-  type Rows,
-  type Session,
-  type SessionOptions,
-  startSession,
-  type TextModel,
-} from './generation/session.ts'
+export type { Rows, Session, SessionOptions, TextModel } from './generation/session.ts'
+export { startSession } from './generation/start-session.ts'
 export { StopTexts } from './generation/stop-texts.ts'
 export {
   type GenerateTextOptions,

@@ -2,7 +2,6 @@
 
 export { type CapacityOptions, expertCapacity } from './dispatch/capacity.ts'
 export { countPerExpert } from './dispatch/count.ts'
-export * from './shim.ts'
 export type { Dispatched } from './dispatch/dispatcher.ts'
 export { type DropOptions, type DropPolicy, dropBeyondCapacity } from './dispatch/drop.ts'
 export { medianRatio, skipWeak } from './dispatch/skip.ts'
@@ -118,4 +117,5 @@ export type {
   TokenContext,
   TokenRouting,
 } from './routing.ts'
+export * from './shim.ts'
 export { loadStats, type RoutingStats, routingStats } from './stats.ts'

@@ -64,7 +64,10 @@ export class MoeLayer<
 
   /** @param x [..., S, D] or [T, D] */
   get inactiveParameters(): number {
-    const all = [...this.experts.declarations().values()].reduce((s, d) => s + d.shape.reduce((a, b) => a * b, 1), 0)
+    const all = [...this.experts.declarations().values()].reduce(
+      (s, d) => s + d.shape.reduce((a, b) => a * b, 1),
+      0,
+    )
     return (all * (this.gate.numExperts - this.gate.active)) / this.gate.numExperts
   }
 

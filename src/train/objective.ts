@@ -2,9 +2,16 @@
 
 import { z } from 'zod'
 import { kinds } from '../kinds.ts'
-import { type LanguageModel, type LayerRouting, tokenRoutings } from '../models/index.ts'
+import {
+  type LanguageModel,
+  type LayerRouting,
+  type Tokens,
+  tokenRoutings,
+  tokensOf,
+} from '../models/index.ts'
 import { balanceLoss, balancePresets, reinforceLoss, routerZLoss, type TokenRouting } from '../moe/index.ts'
 import type { Tensor } from '../torch/index.ts'
+import type { TextRows } from './token-windows.ts'
 
 const coefficient = z.number().nonnegative()
 /** Whether the load is to be balanced over a micro-batch, or within each of its sequences. */
@@ -45,13 +52,15 @@ export function warmedUp(losses: Losses, step: number): Losses {
   return { ...losses, balance: { ...balance, coefficient: (balance.coefficient * step) / balanceWarmup } }
 }
 
-/**
- * Token ids i64 [B, T], what is to be predicted at each (-100: nothing), and if the model asks for it the task of each.
- */
+/** Tokens, and what is to be predicted at each: i64 [N], -100 for nothing. */
 export interface Batch {
-  inputs: Tensor
+  inputs: Tokens
   targets: Tensor
-  tasks?: Tensor | null
+}
+
+/** Rows of one length, i64 [B, T] each, as a batch. */
+export function batchOf({ inputs, targets, tasks = null }: TextRows): Batch {
+  return { inputs: tokensOf(inputs, { tasks }), targets: targets.reshape([-1]) }
 }
 
 export interface Objective {
@@ -65,15 +74,15 @@ export interface Objective {
 /** Balance and routers' own losses are of layers in which tokens choose; the z-loss of all that score experts. */
 export function computeObjective(
   model: LanguageModel,
-  { inputs, targets, tasks = null }: Batch,
+  { inputs, targets }: Batch,
   losses: Losses,
 ): Objective {
-  const { loss: crossEntropy, hidden, routings } = model.loss(inputs, targets, { tasks })
+  const { loss: crossEntropy, hidden, routings } = model.loss(inputs, targets)
   const terms: Record<string, Tensor> = { crossEntropy }
   let total = crossEntropy
   const chosen = tokenRoutings(routings)
   if (chosen.length > 0 && losses.balance.kind !== 'none') {
-    terms.balance = balance(chosen, losses.balance, inputs.size(1))
+    terms.balance = balance(chosen, losses.balance, inputs.starts[1] ?? 0)
     total = total.add(terms.balance, losses.balance.coefficient)
   }
   const scored = routings.flatMap(({ chosen: any }) => ('logits' in any ? any : []))

@@ -3,7 +3,8 @@
 
 import type { LanguageModel } from '../models/index.ts'
 import { expertUsage, type RoutingStats, routingStats, type UsageStats, usageStats } from '../moe/index.ts'
-import { autocast, type Parameter, tidy } from '../torch/index.ts'
+import type { Parameter } from '../nn/index.ts'
+import { autocast, tidy } from '../torch/index.ts'
 import { type Batch, computeObjective, type Losses, type Objective } from './objective.ts'
 import type { AdamW } from './optimizer/adamw.ts'
 import { gradientNorm } from './optimizer/clip.ts'
@@ -70,7 +71,7 @@ export function backward(
 ): Objective {
   const { losses, autocast: narrow = null, lossScaler } = options
   const compute = (): Objective => computeObjective(model, batch, losses)
-  const objective = narrow ? autocast(batch.inputs.device, narrow, compute) : compute()
+  const objective = narrow ? autocast(batch.targets.device, narrow, compute) : compute()
   objective.total.mul((lossScaler?.scale ?? 1) / batches).backward()
   return objective
 }

@@ -13,15 +13,15 @@ import {
   type GgmlTypeName,
   writeSafetensors,
 } from '../../formats/index.ts'
-import { expectClose } from '../../tests/support/tensors.ts'
+import { expectClose } from '../../../tests/support/tensors.ts'
 import { dequantizeFloat8, dequantizePairs, randn, type Tensor, tensor } from '../../torch/index.ts'
 import { dequantize, quantize } from './dequantize.ts'
-import { loadModel, openTensors, wholeTensorSource } from './index.ts'
+import { loadModel, openTensors, wholeTensorSource } from '../index.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
 const fixture = (name: string): string =>
-  fileURLToPath(new URL(`../../tests/fixtures/${name}`, import.meta.url))
+  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
 
 /** Where a type's half-precision scales stand in a block. */
 const halves: Partial<Record<GgmlTypeName, number[]>> = {

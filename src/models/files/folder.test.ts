@@ -21,9 +21,9 @@ import {
   openSource,
   parseTypeRules,
   writeGgufModel,
-} from './index.ts'
+} from '../index.ts'
 
-const fixture = fileURLToPath(new URL('../../tests/fixtures/mixtral', import.meta.url))
+const fixture = fileURLToPath(new URL('../../../tests/fixtures/mixtral', import.meta.url))
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
 afterEach(() => vi.unstubAllEnvs())

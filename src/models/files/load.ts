@@ -110,8 +110,10 @@ function fillDeclaration(
   if (!tensor) return
   const wanted = tensor instanceof Buffer ? tensor.declaredDType : dtype
   if (!tensor.isMade) {
-    if (device === 'cpu' && piece.stored.dtype === wanted && isWhole(piece))
-      return tensor.make(piece.stored.read(files))
+    if (device === 'cpu' && piece.stored.dtype === wanted && isWhole(piece)) {
+      tensor.make(piece.stored.read(files))
+      return
+    }
     tensor.make(empty(tensor.shape, { dtype: wanted, device }))
   }
   copyPiece(tensors, piece, files)

@@ -12,7 +12,8 @@ import {
   zeros,
 } from '../../torch/index.ts'
 import type { CausalLM } from '../stack/language-model.ts'
-import { decoderSession, lastScores, type Rows, type Session, type SessionOptions } from './session.ts'
+import { decoderSession } from './decoder-session.ts'
+import { lastScores, type Rows, type Session, type SessionOptions } from './session.ts'
 
 /** As decoderSession(), whose cache takes the prompts; every token after them is one replay. */
 export function staticSession(model: CausalLM, options: SessionOptions): Session {

@@ -2,7 +2,13 @@
 
 import { StreamDecoder, type Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
-import { drive, type GenerateOptions, Generation, type StopReason } from './generate.ts'
+import {
+  drive,
+  type GenerateOptions,
+  Generation,
+  type GenerationTimings,
+  type StopReason,
+} from './generate.ts'
 import type { TokenProbabilities } from './probabilities.ts'
 import type { TextModel } from './session.ts'
 import { StopTexts } from './stop-texts.ts'
@@ -18,6 +24,8 @@ export interface GenerationEnd {
   /** New tokens, of which a stop text may have cut some off the text. */
   tokens: number
   reason: StopReason
+  /** Of all texts that were written together. */
+  timings: GenerationTimings
   /** Of each token, when `logprobs` asks for it. */
   probabilities?: (TokenProbabilities & { id: number })[]
 }
@@ -69,9 +77,10 @@ export async function* generateTexts(
     const piece = writer.flush()
     if (piece !== '') yield { text, piece }
   }
-  const { reasons } = generation
+  const { reasons, timings } = generation
   return writers.map((writer, text) => ({
     tokens: writer.tokens,
+    timings,
     // A stop text within the last token counts for more than the limit that the token reached.
     reason: writer.stopped ? 'stop-text' : (reasons[text] ?? 'aborted'),
     ...(options.logprobs !== undefined && { probabilities: writer.probabilities }),

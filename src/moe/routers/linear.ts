@@ -29,7 +29,9 @@ export abstract class LinearRouter extends Module implements Router {
   readonly bias: Parameter | null // [E]
   readonly numExperts: number
   readonly jitter: number
-  get active(): number { return (this as unknown as { topK?: number }).topK ?? 2 }
+  get active(): number {
+    return (this as unknown as { topK?: number }).topK ?? 2
+  }
   readonly isCausal: boolean = true
 
   /** @param outputs rows of the map, when there are more than experts */

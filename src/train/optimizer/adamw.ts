@@ -1,13 +1,13 @@
 // AdamW with decoupled weight decay (arXiv:1711.05101), a list of tensors at a time.
 
 import { ConfigError } from '../../errors.ts'
+import type { Parameter } from '../../nn/index.ts'
 import {
   type DType,
   fusedAdamw_,
   hasKernel,
   mixedAdamw_,
   noGrad,
-  type Parameter,
   type Tensor,
   tensor,
   tidy,

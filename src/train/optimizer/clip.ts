@@ -1,3 +1,4 @@
+import type { Parameter } from '../../nn/index.ts'
 import { atLeastF32 } from '../../nn/index.ts'
 import {
   deviceNorm,
@@ -5,7 +6,6 @@ import {
   foreachNorm,
   hasKernel,
   noGrad,
-  type Parameter,
   stack,
   type Tensor,
   tensor,

@@ -1,7 +1,7 @@
 // Which parameters are trained how: router, experts, norms, embeddings, and the rest.
 
 import { z } from 'zod'
-import type { Parameter } from '../../torch/index.ts'
+import type { Parameter } from '../../nn/index.ts'
 import type { ParameterGroup } from './adamw.ts'
 
 export const groupNames = ['router', 'experts', 'norms', 'embeddings', 'other'] as const

@@ -67,7 +67,7 @@ function typeNamed(text: string, path: string): GgmlTypeName {
  * to F16; vectors, also those of each expert, are F32.
  */
 export function typeFor(
-  { role, stacked = false }: Declaration,
+  { role, stacked }: Declaration,
   shape: readonly number[],
   rules: TypeRules,
 ): GgmlTypeName {
