@@ -171,6 +171,35 @@ export function runRouterTests({ make, sum, fewest = 1, learns = true, perToken 
     }
   })
 
+  test('real tokens are routed as if the padding between them were not there', () => {
+    for (const mode of ['train', 'eval'] as const) {
+      const router = fresh()[mode]() as TokenRouter
+      const x = tokens(9)
+      const seeded = (seed: number): unknown => {
+        manualSeed(seed)
+        const { indices, weights } = route(router, x)
+        return [indices.tolist(), weights.tolist()]
+      }
+      if (JSON.stringify(seeded(1)) !== JSON.stringify(seeded(2))) continue // its noise is of other tokens
+      const isReal = [false, true, true, false, false, true, true, false, true]
+      const places = tensor([1n, 2n, 5n, 6n, 8n])
+      const mask = tensor(isReal)
+      const padding = mask.logicalNot().unsqueeze(-1).double()
+      const padded = route(router, x.add(x.mul(padding), 50), mask) // padding is loud
+      const { ids, tasks } = contextOf(9)
+      const alone = router.forward(x.indexSelect(0, places), {
+        ids: ids?.indexSelect(0, places) ?? null,
+        tasks: tasks?.indexSelect(0, places) ?? null,
+        sequenceLength: 5,
+      })
+      expect(padded.indices.indexSelect(0, places).tolist()).toEqual(alone.indices.tolist())
+      expectClose(padded.weights.indexSelect(0, places), alone.weights, 1e-12)
+      expect(Object.keys(padded.losses ?? {})).toEqual(Object.keys(alone.losses ?? {}))
+      for (const [name, loss] of Object.entries(padded.losses ?? {}))
+        expect(loss.item()).toBeCloseTo(alone.losses?.[name]?.item() ?? Number.NaN, 9)
+    }
+  })
+
   test('all padding, and no token at all', () => {
     const router = fresh().train() as TokenRouter
     const nothing = route(router, tokens(3), tensor([false, false, false]))
