@@ -3,9 +3,12 @@
 import { expect, test } from 'vitest'
 import {
   countPerExpert,
+  type Dispatch,
+  dropless,
   GatedExperts,
   MoeLayer,
   type Router,
+  referenceDispatch,
   type TokenContext,
   type TokenRouting,
 } from '../../src/moe/index.ts'
@@ -59,7 +62,7 @@ export function runRouterTests({ make, sum, fewest = 1, learns = true, perToken 
     mask,
     ids: randint(0, 20, [count], { seed: 3 }),
     tasks: randint(0, 3, [count], { seed: 4 }),
-    sequenceLength: count,
+    starts: [0, count],
   })
   const route = (router: TokenRouter, x: Tensor, mask: Tensor | null = null): TokenRouting =>
     router.forward(x, contextOf(x.size(0), mask))
@@ -104,8 +107,8 @@ export function runRouterTests({ make, sum, fewest = 1, learns = true, perToken 
     expectNoLeak(() => {
       using router = fresh().eval() as TokenRouter
       using layer = layerOf(router)
-      const run = (kind: 'dropless' | 'reference'): Tensor[] => {
-        layer.dispatch = { kind }
+      const run = (dispatch: Dispatch): Tensor[] => {
+        layer.dispatch = dispatch
         layer.zeroGrad()
         const x = tokens(9).requiresGrad_()
         const context = contextOf(9)
@@ -113,8 +116,8 @@ export function runRouterTests({ make, sum, fewest = 1, learns = true, perToken 
         y.mul(tokens(9, 8)).sum().backward()
         return [y, ...[x, ...layer.parameters()].map(leaf => leaf.grad ?? zeros([1], { dtype: 'f64' }))]
       }
-      const fast = run('dropless')
-      for (const [i, slow] of run('reference').entries()) expectClose(fast[i] ?? slow.neg(), slow, 1e-9)
+      const fast = run(dropless)
+      for (const [i, slow] of run(referenceDispatch).entries()) expectClose(fast[i] ?? slow.neg(), slow, 1e-9)
     })
   })
 
@@ -190,7 +193,7 @@ export function runRouterTests({ make, sum, fewest = 1, learns = true, perToken 
       const alone = router.forward(x.indexSelect(0, places), {
         ids: ids?.indexSelect(0, places) ?? null,
         tasks: tasks?.indexSelect(0, places) ?? null,
-        sequenceLength: 5,
+        starts: [0, 5],
       })
       expect(padded.indices.indexSelect(0, places).tolist()).toEqual(alone.indices.tolist())
       expectClose(padded.weights.indexSelect(0, places), alone.weights, 1e-12)

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { four, identity, rounded, z } from '../../../tests/support/router-examples.ts'
 import { expectClose } from '../../../tests/support/tensors.ts'
-import { gradcheck, noGrad, ones, randn, type Tensor, tensor, zeros } from '../../torch/index.ts'
+import { gradcheck, noGrad, randn, type Tensor, tensor, zeros } from '../../torch/index.ts'
 import {
   balanceLoss,
   balancePresets,
@@ -9,7 +9,6 @@ import {
   deviceBalanceLoss,
   entropyLoss,
   globalBalanceLoss,
-  orthogonalityLoss,
   squaredBalanceLoss,
   switchBalanceLoss,
   type TokenRouting,
@@ -88,7 +87,7 @@ describe('scope', () => {
     )
     const routing = { ...fixed([[0], [0], [1], [1]], 2), probs } // each sequence of two uses one expert
     expect(balanceLoss([routing], balancePresets.switch).item()).toBeCloseTo(1, 12)
-    const perSequence = { scope: 'sequence' as const, sequenceLength: 2 }
+    const perSequence = { scope: 'sequence' as const, starts: [0, 2, 4] }
     expect(balanceLoss([routing], balancePresets.switch, perSequence).item()).toBeCloseTo(1.8, 12)
   })
 
@@ -105,7 +104,7 @@ describe('scope', () => {
     const mask = tensor([true, false, true, true])
     const routing = { ...fixed([[0], [-1], [0], [1]], 2), probs, mask }
     const of = (preset: 'switch' | 'mixtral-hf'): number =>
-      balanceLoss([routing], balancePresets[preset], { scope: 'sequence', sequenceLength: 2 }).item()
+      balanceLoss([routing], balancePresets[preset], { scope: 'sequence', starts: [0, 2, 4] }).item()
     // The first: 2 (1 * 0.9 + 0 * 0.1) = 1.8. The second: 2 (0.5 * 0.6 + 0.5 * 0.4) = 1.
     expect(of('switch')).toBeCloseTo((1.8 + 1) / 2, 12)
     expect(of('mixtral-hf')).toBeCloseTo((1.8 + 1) / 2, 12) // the same for one choice per token
@@ -116,7 +115,7 @@ describe('scope', () => {
     const left = { ...fixed([[0], [1]], 2), probs: rows([0.9, 0.1], [0.3, 0.7]) }
     const right = { ...fixed([[1], [1]], 2), probs: rows([0.2, 0.8], [0.4, 0.6]) }
     const of = (preset: 'switch' | 'olmoe' | 'mixtral-hf'): number =>
-      balanceLoss([left, right], balancePresets[preset], { scope: 'sequence', sequenceLength: 1 }).item()
+      balanceLoss([left, right], balancePresets[preset], { scope: 'sequence', starts: [0, 1, 2] }).item()
     // A sequence of one token has 2 p of its expert: 1.8 and 1.4 in one layer, 1.6 and 1.2 in the other.
     expect(of('switch')).toBeCloseTo(1.6 + 1.4, 12)
     expect(of('olmoe')).toBeCloseTo((1.6 + 1.4) / 2, 12)
@@ -196,20 +195,6 @@ describe('others', () => {
     expect(deviceBalanceLoss(routing, 6).item()).toBeCloseTo(switchBalanceLoss(routing).item(), 12)
   })
 
-  test('orthogonality: 0 for outputs at right angles, 1 for equal ones', () => {
-    const right = tensor(
-      [
-        [
-          [1, 0, 0],
-          [0, 2, 0],
-        ],
-      ],
-      { dtype: 'f64' },
-    )
-    expect(orthogonalityLoss(right).item()).toBeCloseTo(0, 12)
-    expect(orthogonalityLoss(ones([5, 3, 4], { dtype: 'f64' })).item()).toBeCloseTo(1, 9)
-  })
-
   test('variance: lower, the more tokens differ', () => {
     expect(varianceLoss(route(zeros([3, 4], { dtype: 'f64' }))).item()).toBeCloseTo(0, 12)
     expect(varianceLoss(route(z.mul(10))).item()).toBeLessThan(varianceLoss(route(z)).item())
@@ -229,8 +214,6 @@ describe('others', () => {
           .reduce((sum, loss) => sum.add(loss)),
       [x],
     )
-    const outputs = randn([3, 2, 4], { dtype: 'f64', seed: 4, requiresGrad: true })
-    gradcheck(orthogonalityLoss, [outputs])
   })
 
   test('padding counts in none of them', () => {
