@@ -1,6 +1,7 @@
 // Settings of several kinds, as in `router: { kind: top-k, k: 2 }`.
 
 import { z } from 'zod'
+import { invariant } from './errors.ts'
 
 type Kind = z.ZodObject<{ kind: z.ZodLiteral<string> }>
 
@@ -11,6 +12,16 @@ type Kind = z.ZodObject<{ kind: z.ZodLiteral<string> }>
 export function kinds<First extends Kind, Rest extends readonly Kind[]>(first: First, ...rest: Rest) {
   const union = z.discriminatedUnion('kind', [first, ...rest])
   return z.preprocess(value => withKind(value, first.shape.kind.value), union)
+}
+
+type KindsOf<T> = { readonly [K in keyof T]: { schema: z.ZodObject<{ kind: z.ZodLiteral<K & string> }> } }
+
+/** The same of a table whose rows have a schema each, under the name of its kind. */
+export function kindsOf<const T extends KindsOf<T>>(table: T) {
+  type Schema = T[keyof T]['schema']
+  const [first, ...rest] = Object.values<{ schema: Schema }>(table).map(({ schema }) => schema)
+  invariant(first, 'a table of kinds has rows')
+  return kinds<Schema, Schema[]>(first, ...rest)
 }
 
 function withKind(value: unknown, standard: string): unknown {

@@ -22,7 +22,6 @@ export {
   type ModelOf,
   publishedPiecesOf,
 } from './architectures/create.ts'
-export { expertsSchema } from './architectures/expert-block.ts'
 export type { MistralConfig } from './architectures/mistral.ts'
 export { denseTwin, type MixtralConfig } from './architectures/mixtral.ts'
 export type { SwitchyardMoeConfig } from './architectures/switchyard-moe.ts'

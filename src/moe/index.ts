@@ -1,14 +1,17 @@
 // Mixture-of-Experts layers: routers, dispatch, experts, losses, statistics.
 
-export { type CapacityOptions, expertCapacity } from './dispatch/capacity.ts'
-export { countPerExpert } from './dispatch/count.ts'
-export type { Dispatched } from './dispatch/dispatcher.ts'
+export { type CapacityOptions, capacityDispatch, expertCapacity } from './dispatch/capacity.ts'
+export type { Dispatch, DispatchContext } from './dispatch/dispatch.ts'
 export { type DropOptions, type DropPolicy, dropBeyondCapacity } from './dispatch/drop.ts'
+export { dropless } from './dispatch/dropless.ts'
+export { type FixedCapacityOptions, fixedCapacityDispatch } from './dispatch/fixed-capacity.ts'
+export { referenceDispatch, referenceMoe } from './dispatch/reference.ts'
 export { medianRatio, skipWeak } from './dispatch/skip.ts'
-export { sortedDispatch } from './dispatch/sorted.ts'
+export { type Dispatched, sortedDispatch } from './dispatch/sorted.ts'
+export { createDispatch, type DispatchConfig, dispatchSchema } from './dispatch/table.ts'
 export { ClampedExperts, type ClampedExpertsOptions } from './experts/clamped.ts'
-export { type DropExpertsOptions, dropExperts } from './experts/expert-masking.ts'
-export type { Experts } from './experts/experts.ts'
+export { type ExpertSizes, type Experts, mixGrouped } from './experts/experts.ts'
+export { GatedExperts } from './experts/gated.ts'
 export {
   type HeterogeneousExpertOptions,
   HeterogeneousExperts,
@@ -26,17 +29,13 @@ export {
   MatrixProductLinear,
 } from './experts/matrix-product.ts'
 export { type ExpertModule, ModuleExperts } from './experts/module-experts.ts'
-export { chosenWidths, parameterPenalty } from './experts/parameter-penalty.ts'
+export { PlainExperts, type PlainExpertsOptions } from './experts/plain.ts'
 export { PlainMlp, type PlainMlpOptions } from './experts/plain-mlp.ts'
 export { SharedBaseExperts, type SharedBaseExpertsOptions, SharedBaseLinear } from './experts/shared-base.ts'
 export { SharedExpertMoe, type SharedExpertOptions, withSharedExpert } from './experts/shared-expert.ts'
 export { splitExperts } from './experts/split.ts'
-export {
-  GatedExperts,
-  PlainExperts,
-  type PlainExpertsOptions,
-  type StackedExpertsOptions,
-} from './experts/stacked.ts'
+export type { StackedExpertsOptions } from './experts/stacked.ts'
+export { type ExpertsConfig, type ExpertsOptions, expertsSchema, makeExperts } from './experts/table.ts'
 export { type LayerContext, MoeLayer, type MoeOutput } from './layer.ts'
 export {
   type BalanceConvention,
@@ -47,14 +46,11 @@ export {
   hfBalanceLoss,
   switchBalanceLoss,
 } from './losses/balance.ts'
-export {
-  deviceBalanceLoss,
-  entropyLoss,
-  orthogonalityLoss,
-  routerZLoss,
-  squaredBalanceLoss,
-  varianceLoss,
-} from './losses/router.ts'
+export { chosenWidths, parameterPenalty } from './losses/parameter-penalty.ts'
+export { entropyLoss, routerZLoss, varianceLoss } from './losses/router.ts'
+export type { Decisions, LossTerm } from './losses/row.ts'
+export { deviceBalanceLoss, squaredBalanceLoss } from './losses/shares.ts'
+export { type LossSettings, lossFields, lossTerms } from './losses/table.ts'
 export { MaskedBatchNorm } from './peer/batch-norm.ts'
 export { checkPeerSizes, type PeerGate, PeerLayer, type PeerOptions } from './peer/peer.ts'
 export { type KeyMatches, matchProductKeys } from './peer/product-keys.ts'
@@ -67,7 +63,6 @@ export {
   usageStats,
   usedShare,
 } from './peer/usage.ts'
-export { referenceMoe } from './reference.ts'
 export {
   type AssignmentProblem,
   assignmentScore,
@@ -79,6 +74,7 @@ export { BiasedTopKRouter, type BiasedTopKRouterOptions } from './routers/biased
 export { CentroidRouter, type CentroidRouterOptions, sphericalKMeans } from './routers/centroids.ts'
 export { CosineRouter, type CosineRouterOptions } from './routers/cosine.ts'
 export { capped, ExpertChoiceRouter, type ExpertChoiceRouterOptions } from './routers/expert-choice.ts'
+export { type DropExpertsOptions, dropExperts } from './routers/expert-dropout.ts'
 export { GroupLimitedRouter, type GroupLimitedRouterOptions } from './routers/group-limited.ts'
 export { SequenceRouter, TaskRouter, type TaskRouterOptions } from './routers/grouped-tokens.ts'
 export { balancedTable, HashRouter, type HashRouterOptions } from './routers/hash.ts'
@@ -87,6 +83,8 @@ export { LinearRouter, type LinearRouterOptions } from './routers/linear.ts'
 export { NoisyTopKRouter, type NoisyTopKRouterOptions, smoothLoad } from './routers/noisy-top-k.ts'
 export { NullExpertRouter, type NullExpertRouterOptions } from './routers/null-experts.ts'
 export { type ReinforceOptions, ReinforceRouter, reinforceLoss } from './routers/reinforce.ts'
+export type { Router, TokenContext } from './routers/router.ts'
+export type { RouterSizes } from './routers/row.ts'
 export { SinkhornRouter, type SinkhornRouterOptions, sinkhorn } from './routers/sinkhorn.ts'
 export { SoftRouter, type SoftRouterOptions } from './routers/soft.ts'
 export { SparseMixerRouter, type SparseMixerRouterOptions } from './routers/sparse-mixer.ts'
@@ -97,25 +95,18 @@ export {
   ownLossCoefficients,
   type RouterConfig,
   type RouterKind,
-  type RouterSizes,
   requireCausal,
   routerSchema,
-  routerShapes,
   tokensChoose,
 } from './routers/table.ts'
 export { type SecondExpertPolicy, Top2Router, type Top2RouterOptions } from './routers/top-2.ts'
 export { TopKRouter, type TopKRouterOptions } from './routers/top-k.ts'
 export { TopPRouter, type TopPRouterOptions } from './routers/top-p.ts'
 export { WordRouter } from './routers/words.ts'
-export type {
-  AnyRouting,
-  ExpertRouting,
-  PeerRouting,
-  Router,
-  Routing,
-  SoftRouting,
-  TokenContext,
-  TokenRouting,
-} from './routing.ts'
-export * from './shim.ts'
+export type { ExpertRouting } from './routing/expert.ts'
+export type { PeerRouting } from './routing/peer.ts'
+export type { SoftRouting } from './routing/soft.ts'
+export { type AnyRouting, countPerExpert, loadByDomain, type Routing } from './routing/table.ts'
+export type { TokenRouting } from './routing/token.ts'
+export { equalStarts, type Starts } from './sequences.ts'
 export { loadStats, type RoutingStats, routingStats } from './stats.ts'

@@ -3,7 +3,16 @@ import { describe, expect, test } from 'vitest'
 import { expectClose, expectNoLeak } from '../../tests/support/tensors.ts'
 import type { Module } from '../nn/index.ts'
 import { gradcheck, manualSeed, ones, randn, type Tensor, tensor, tidy } from '../torch/index.ts'
-import { type Experts, GatedExperts, MoeLayer, PlainExperts, TopKRouter } from './index.ts'
+import {
+  capacityDispatch,
+  type Experts,
+  fixedCapacityDispatch,
+  GatedExperts,
+  MoeLayer,
+  PlainExperts,
+  referenceDispatch,
+  TopKRouter,
+} from './index.ts'
 
 interface Shape {
   tokens: number
@@ -38,7 +47,7 @@ function expectEqualToReference(shape: Shape, kind: keyof typeof kinds): void {
     using layer = makeLayer(shape, kind)
     const x = randn([shape.tokens, shape.hidden], { dtype: 'f64', seed: 3, requiresGrad: true })
     const fast = run(layer, x)
-    layer.dispatch = { kind: 'reference' }
+    layer.dispatch = referenceDispatch
     const slow = run(layer, x)
     // f64 sums of a few hundred terms of order one: 1e-9 leaves six digits above rounding.
     expectClose(fast.y, slow.y, 1e-9)
@@ -128,9 +137,9 @@ test('dropped tokens contribute nothing, the others what they do without capacit
   tidy(() => {
     using layer = makeLayer({ tokens: 32, hidden: 8, width: 8, numExperts: 4, topK: 2 }, 'gated')
     const x = randn([32, 8], { dtype: 'f64', seed: 4 })
-    layer.dispatch = { kind: 'capacity', factor: 0.5, minimum: 1 }
+    layer.dispatch = capacityDispatch({ factor: 0.5, minimum: 1 })
     const { y, served } = layer.forward(x)
-    layer.dispatch = { kind: 'reference' }
+    layer.dispatch = referenceDispatch
     const full = layer.forward(x).y
     const lost = served.indices.eq(-1).sum(-1).tolist() as number[]
     expect(new Set(lost)).toEqual(new Set([0, 1, 2])) // the case has tokens that lost none, one and both slots
@@ -147,7 +156,7 @@ describe('a fixed number of slots', () => {
 
   test('of each sequence: it gets what it gets alone', () => {
     using layer = makeLayer(shape, 'gated')
-    layer.dispatch = { kind: 'fixed-capacity', slots: 2, per: 'sequence' }
+    layer.dispatch = fixedCapacityDispatch({ slots: 2, per: 'sequence' })
     const { y, served } = layer.forward(x)
     // 6 tokens choose once among 2 experts with 2 slots: two of each sequence at least are dropped.
     expect(served.indices.eq(-1).sum().item()).toBeGreaterThanOrEqual(3 * 2)
@@ -156,7 +165,7 @@ describe('a fixed number of slots', () => {
 
   test('of the batch: each expert takes its earliest tokens', () => {
     using layer = makeLayer(shape, 'gated')
-    layer.dispatch = { kind: 'fixed-capacity', slots: 2, per: 'batch' }
+    layer.dispatch = fixedCapacityDispatch({ slots: 2, per: 'batch' })
     const { routing, served } = layer.forward(x)
     const taken = [0, 0]
     const wanted = (routing.indices.flatten().tolist() as number[]).map(e => (taken[e]!++ < 2 ? e : -1))

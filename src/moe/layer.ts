@@ -1,28 +1,16 @@
 // The MoE layer: Router -> Dispatch -> Experts -> Combine.
-// Shapes: B batch, S sequence, T = B*S tokens, D model.
+// Shapes: B batch, S sequence, T tokens in all, D model.
 
 import { ConfigError } from '../errors.ts'
 import { Module } from '../nn/index.ts'
 import type { Tensor } from '../torch/index.ts'
-import { type CapacityOptions, expertCapacity } from './dispatch/capacity.ts'
-import { dropBeyondCapacity } from './dispatch/drop.ts'
-import { mixExpertChoice } from './dispatch/expert-choice.ts'
-import { mixSoft } from './dispatch/soft.ts'
-import { sortedDispatch } from './dispatch/sorted.ts'
+import type { Dispatch } from './dispatch/dispatch.ts'
+import { dropless } from './dispatch/dropless.ts'
 import type { Experts } from './experts/experts.ts'
-import { referenceMoe } from './reference.ts'
-import type { AnyRouting, Router, Routing, TokenContext, TokenRouting } from './routing.ts'
-
-/** How tokens reach their experts. */
-export type DispatchOptions =
-  /** No token is dropped. */
-  | { kind: 'dropless' }
-  /** Experts take a bounded number of tokens; see CapacityOptions. */
-  | ({ kind: 'capacity' } & CapacityOptions)
-  /** Experts take `slots` tokens of each sequence or of the batch; earlier tokens come first. */
-  | { kind: 'fixed-capacity'; slots: number; per: 'sequence' | 'batch' }
-  /** A loop over all experts and tokens: slow, for comparison. */
-  | { kind: 'reference' }
+import type { Router, TokenContext } from './routers/router.ts'
+import { type AnyRouting, kindOf, type Routing } from './routing/table.ts'
+import type { TokenRouting } from './routing/token.ts'
+import { startsOf } from './sequences.ts'
 
 export interface MoeOutput<R extends AnyRouting = TokenRouting> {
   /** [..., D], shaped as the input. */
@@ -34,7 +22,7 @@ export interface MoeOutput<R extends AnyRouting = TokenRouting> {
 }
 
 /** What a layer may be told about its tokens; each tensor is shaped [...] like the input without D. */
-export type LayerContext = Pick<TokenContext, 'mask' | 'ids' | 'tasks'> & { starts?: readonly number[] }
+export type LayerContext = TokenContext
 
 /** The shape of what a router decides. */
 export type RoutingOf<G> = G extends Router<infer R> ? R : never
@@ -47,9 +35,9 @@ export class MoeLayer<
   readonly gate: G
   readonly experts: X
   /** May be changed at any time, as for evaluation with another capacity. Only token routing has a use for it. */
-  dispatch: DispatchOptions
+  dispatch: Dispatch
 
-  constructor(gate: G, experts: X, dispatch: DispatchOptions = { kind: 'dropless' }) {
+  constructor(gate: G, experts: X, dispatch: Dispatch = dropless) {
     super()
     if (gate.numExperts !== experts.numExperts) {
       throw new ConfigError(
@@ -63,25 +51,27 @@ export class MoeLayer<
   }
 
   /** @param x [..., S, D] or [T, D] */
-  get inactiveParameters(): number {
-    const all = [...this.experts.declarations().values()].reduce(
-      (s, d) => s + d.shape.reduce((a, b) => a * b, 1),
-      0,
-    )
-    return (all * (this.gate.numExperts - this.gate.active)) / this.gate.numExperts
-  }
-
-  forward(x: Tensor, { mask, ids, tasks, starts }: LayerContext = {}): MoeOutput<RoutingOf<G>> {
-    const S = starts ? (starts[1] ?? 0) : x.size(-2)
+  forward(x: Tensor, { mask, ids, tasks, starts = startsOf(x) }: LayerContext = {}): MoeOutput<RoutingOf<G>> {
+    const { dispatch, experts, training } = this
     const xTD = x.reshape([-1, x.size(-1)])
     const routing = this.gate.forward(xTD, {
       mask: mask?.reshape([-1]) ?? null,
       ids: ids?.reshape([-1]) ?? null,
       tasks: tasks?.reshape([-1]) ?? null,
-      sequenceLength: S,
+      starts,
     }) as RoutingOf<G> & Routing
-    const served = this.#withinCapacity(routing, S) as RoutingOf<G> & Routing
-    return { y: this.#compute(xTD, served).view(x.shape), routing, served }
+    const { y, served } = kindOf(routing).mix(xTD, routing, { dispatch, experts, training, starts })
+    return { y: y.view(x.shape), routing, served }
+  }
+
+  /** Elements that one token does not use: of experts beyond its own, what each has for itself. */
+  get inactiveParameters(): number {
+    const all = this.experts.parameters()
+    const stacked = all.filter(({ declaration }) => declaration.stacked)
+    const own = stacked.length > 0 ? stacked : all // of modules, each is one expert's
+    const elements = own.reduce((sum, { numel }) => sum + numel, 0)
+    const { numExperts, active } = this.gate
+    return Math.round((elements * (numExperts - active)) / numExperts)
   }
 
   /** See Router.adapt(). */
@@ -92,37 +82,5 @@ export class MoeLayer<
   /** See Router.discard(). */
   discard(): void {
     this.gate.discard?.()
-  }
-
-  #withinCapacity(routing: Routing, sequenceLength: number): Routing {
-    const { dispatch } = this
-    if (routing.kind !== 'token') return routing
-    if (dispatch.kind === 'fixed-capacity') {
-      const group = dispatch.per === 'sequence' ? { groupSize: sequenceLength } : {}
-      return dropBeyondCapacity(routing, dispatch.slots, group)
-    }
-    if (dispatch.kind !== 'capacity') return routing
-    const [tokens, topK] = routing.indices.shape as [number, number]
-    const sizes = { tokens, numExperts: this.gate.numExperts, topK }
-    return dropBeyondCapacity(routing, expertCapacity(sizes, dispatch, this.training), dispatch)
-  }
-
-  #compute(xTD: Tensor, routing: Routing): Tensor {
-    switch (routing.kind) {
-      case 'token':
-        return this.#mixTokens(xTD, routing)
-      case 'expert':
-        return mixExpertChoice(xTD, routing, this.experts)
-      case 'soft':
-        return mixSoft(xTD, routing, this.experts)
-    }
-  }
-
-  #mixTokens(xTD: Tensor, routing: TokenRouting): Tensor {
-    if (this.dispatch.kind === 'reference') return referenceMoe(xTD, routing, this.experts)
-    const mixed = this.experts.mixture?.(xTD, routing)
-    if (mixed) return mixed
-    const { x, counts, combine } = sortedDispatch(xTD, routing)
-    return combine(this.experts.forward(x, counts))
   }
 }

@@ -1,8 +1,7 @@
 // RoutingStats: what a routing step did, in numbers.
 
-import { noGrad, type Tensor, tidy } from '../torch/index.ts'
-import { countPerExpert } from './dispatch/count.ts'
-import type { ExpertRouting, Routing, SoftRouting } from './routing.ts'
+import { sum } from './routing/counts.ts'
+import { kindOf, type Routing } from './routing/table.ts'
 
 export interface RoutingStats {
   /** Slots each expert served. */
@@ -29,12 +28,12 @@ export interface RoutingStats {
  * @param chosen the router's decision
  * @param served what is left of it after capacity; default: all
  */
-export function routingStats(chosen: Routing, served: Routing = chosen): RoutingStats {
-  const load = countPerExpert(served)
+export function routingStats<R extends Routing>(chosen: R, served: R = chosen): RoutingStats {
+  const kind = kindOf(chosen)
   return {
-    ...loadStats(load),
-    dropped: chosen.kind === 'expert' ? passedOver(chosen) : unserved(sum(countPerExpert(chosen)), sum(load)),
-    entropy: chosen.kind === 'soft' ? meanEntropy(softProbs(chosen)) : meanEntropy(chosen),
+    ...loadStats(kind.load(served)),
+    dropped: kind.dropped(chosen, served),
+    entropy: kind.entropy(chosen),
   }
 }
 
@@ -57,37 +56,4 @@ export function loadStats(load: number[]): Omit<RoutingStats, 'dropped' | 'entro
   }
 }
 
-const unserved = (wanted: number, served: number): number => (wanted === 0 ? 0 : 1 - served / wanted)
-
-/** Share of real tokens that no expert took. */
-function passedOver({ tokens, probs, mask }: ExpertRouting): number {
-  return noGrad(() =>
-    tidy(() => {
-      const real = mask === null ? probs.size(0) : mask.sum().item()
-      const takenT = tokens
-        .reshape([-1])
-        .add(1)
-        .bincount(null, probs.size(0) + 1)
-        .narrow(0, 1, probs.size(0)) // without -1
-      return unserved(real, takenT.ne(0).sum().item())
-    }),
-  )
-}
-
-/** What of each token comes from each expert. */
-function softProbs({ combine, mask }: SoftRouting): { probs: Tensor; mask: Tensor | null } {
-  return { probs: combine.sum(-1), mask }
-}
-
-function meanEntropy({ probs, mask }: { probs: Tensor; mask: Tensor | null }): number {
-  return noGrad(() =>
-    tidy(() => {
-      const perToken = probs.mul(probs.clamp(1e-30).log()).sum(-1).neg() // [T]
-      const real = mask === null ? perToken : perToken.maskedSelect(mask)
-      return real.numel === 0 ? 0 : real.mean().item()
-    }),
-  )
-}
-
 const entropyTerm = (p: number): number => (p === 0 ? 0 : -p * Math.log(p))
-const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)

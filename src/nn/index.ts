@@ -12,6 +12,8 @@ export {
   type KvCache,
   type KvStore,
   type LatentForm,
+  type Rows,
+  rowsOf,
 } from './attention/kv-store.ts'
 export { LatentAttention, type LatentAttentionOptions } from './attention/latent.ts'
 export { type CausalMaskOptions, causalMask } from './attention/mask.ts'

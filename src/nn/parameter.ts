@@ -12,7 +12,7 @@ export interface Declaration {
   readonly shape: readonly number[]
   readonly role: Role
   readonly init: Init
-  /** Whether the first dimension counts experts: each slice is one expert's. */
+  /** Whether the first dimension counts experts, so that each slice is one expert's. Default: no. */
   readonly stacked?: true
 }
 

@@ -3,9 +3,17 @@ import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { temporaryFolder } from '../../tests/support/cli.ts'
 import { type Corpus, fileSource, loadTokenizer, openCorpus, prepareCorpus } from '../data/index.ts'
-import { type MixtralConfig, MixtralForCausalLM, parseModelConfig, tokenRoutings } from '../models/index.ts'
+import {
+  type MixtralConfig,
+  MixtralForCausalLM,
+  parseModelConfig,
+  type SwitchyardMoeEncoderConfig,
+  SwitchyardMoeForMaskedLM,
+  tokenRoutings,
+} from '../models/index.ts'
 import { manualSeed, tidy } from '../torch/index.ts'
 import { evaluate } from './evaluate.ts'
+import { evaluationBatch } from './examples.ts'
 import { checkRecipe } from './recipe/check.ts'
 import { tasksOfDomains } from './tasks.ts'
 import { TokenWindows } from './token-windows.ts'
@@ -106,6 +114,48 @@ test('scores, bits per byte and expert load per domain are those of a loop over 
   }
   expect(moeLayers).toEqual([0, 1])
   expect(expertLoad[1]).toEqual(sums.load)
+})
+
+test('of masked text only the positions that are to be predicted are scored', async () => {
+  manualSeed(1)
+  const config = parseModelConfig(
+    {
+      model_type: 'switchyard_moe_encoder',
+      vocab_size: corpus.vocabSize + 1,
+      mask_token_id: corpus.vocabSize,
+      hidden_size: 16,
+      intermediate_size: 16,
+      num_hidden_layers: 1,
+      num_attention_heads: 2,
+      num_key_value_heads: 2,
+      num_local_experts: 4,
+      router: { kind: 'top-k', k: 1 },
+      initializer_range: 0.3,
+    },
+    'test',
+  ) as SwitchyardMoeEncoderConfig
+  using lm = new SwitchyardMoeForMaskedLM(config)
+  const windows = new TokenWindows(corpus.validation, length)
+  const whole = await evaluate(lm, windows, { domains: corpus.domains, batchSize: 3, batches: null })
+  const sums = { loss: [0, 0], tokens: [0, 0] }
+  for (let window = 0; window < windows.count; window++) {
+    tidy(() => {
+      const { inputs, targets, domains } = evaluationBatch(lm, windows, [window])
+      const losses = lm.eval().forward(inputs).logits.select(0, 0).logSoftmax(-1).tolist() as number[][]
+      for (const [t, target] of (targets.tolist() as number[][])[0]!.entries()) {
+        if (target < 0) continue
+        sums.loss[Number(domains[t])]! -= losses[t]![target]!
+        sums.tokens[Number(domains[t])]! += 1
+      }
+    })
+  }
+  expect(whole.tokens).toBe(windows.count * 2) // 15% of 16 positions are 2.4
+  expect(whole.domains.map(({ tokens }) => tokens)).toEqual(sums.tokens)
+  for (const [d, { loss }] of whole.domains.entries())
+    expect(loss).toBeCloseTo(sums.loss[d]! / sums.tokens[d]!, 5)
+  expect(whole.loss).toBeCloseTo((sums.loss[0]! + sums.loss[1]!) / (windows.count * 2), 5)
+  // All the same every token is routed.
+  expect(whole.expertLoad.flat(2).reduce((sum, count) => sum + count, 0)).toBe(windows.count * length)
 })
 
 test('the last token of a document is in its domain, the first of the next in the next', () => {

@@ -70,3 +70,29 @@ test('step by step the same losses, norms, weights and biases', () => {
     }
   })
 })
+
+test('a bad step that is seen moves no bias, and is forgotten', () => {
+  const [plain, graphed] = [trainee(), trainee()]
+  const seen = (step: number): StepOptions => ({ ...optionsOf(step), observe: true })
+  const graph = new GraphedStep(graphed.model, graphed.optimizer, batches(0), seen(0))
+  const biases = ({ model }: typeof plain): unknown[] =>
+    [...model.stateDict()].flatMap(([name, tensor]) => (name.endsWith('bias') ? [tensor.tolist()] : []))
+  expect(biases(plain).length).toBeGreaterThan(0)
+  for (let step = 0; step < 4; step++) {
+    const results = [plain, graphed].map(one => {
+      const { weight } = one.model.model.norm
+      const before = weight.detach().clone()
+      if (step === 1) weight.detach().fill_(Number.NaN)
+      const result = tidy(() =>
+        one === plain
+          ? trainStep(one.model, one.optimizer, batches(step), seen(step))
+          : graph.run(batches(step), seen(step)),
+      )
+      if (step === 1) weight.detach().copy_(before)
+      return result.updated
+    })
+    expect(results).toEqual([step !== 1, step !== 1])
+    expect(biases(graphed)).toEqual(biases(plain))
+  }
+  graph.dispose()
+})

@@ -54,8 +54,10 @@ export class GraphedStep {
     })
     return tidy(() => {
       const { objectives, norm } = this.#graph.run()
-      this.#model.adapt(pace)
-      return observe ? describeStep(objectives, norm.item()) : { gradientNorm: null, updated: null }
+      const result = observe ? describeStep(objectives, norm.item()) : { gradientNorm: null, updated: null }
+      if (result.updated === false) this.#model.discard()
+      else this.#model.adapt(pace)
+      return result
     })
   }
 

@@ -82,7 +82,7 @@ export function computeObjective(
   let total = crossEntropy
   const chosen = tokenRoutings(routings)
   if (chosen.length > 0 && losses.balance.kind !== 'none') {
-    terms.balance = balance(chosen, losses.balance, inputs.starts[1] ?? 0)
+    terms.balance = balance(chosen, losses.balance, inputs.starts)
     total = total.add(terms.balance, losses.balance.coefficient)
   }
   const scored = routings.flatMap(({ chosen: any }) => ('logits' in any ? any : []))
@@ -113,11 +113,11 @@ function policyLosses(layers: readonly TokenRouting[], tokenLosses: Tensor): Ten
 function balance(
   layers: readonly TokenRouting[],
   loss: Exclude<Losses['balance'], { kind: 'none' }>,
-  sequenceLength: number,
+  starts: readonly number[],
 ): Tensor {
   const preset = balancePresets[loss.kind]
   const convention = loss.kind === 'switch' ? { ...preset, layers: loss.layers } : preset
-  return balanceLoss(layers, convention, { scope: loss.scope, sequenceLength })
+  return balanceLoss(layers, convention, { scope: loss.scope, starts })
 }
 
 const sum = (terms: readonly Tensor[]): Tensor => terms.reduce((total, term) => total.add(term))

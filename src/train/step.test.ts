@@ -10,6 +10,7 @@ import {
 } from '../models/index.ts'
 import {
   type AnyRouting,
+  BiasedTopKRouter,
   ownLossCoefficients,
   routerSchema,
   routerZLoss,
@@ -21,6 +22,7 @@ import { type Batch, computeObjective, type Losses, lossesSchema, warmedUp } fro
 import { AdamW } from './optimizer/adamw.ts'
 import { gradientNorm } from './optimizer/clip.ts'
 import { groupsSchema, parameterGroups } from './optimizer/groups.ts'
+import { LossScaler } from './precision.ts'
 import { checkRecipe } from './recipe/check.ts'
 import { createModel } from './recipe/model-config.ts'
 import { type StepOptions, trainStep } from './step.ts'
@@ -60,7 +62,7 @@ const options: StepOptions = {
   observe: true,
 }
 
-function optimizerOf(model: MixtralForCausalLM, weightDecay = 0): AdamW {
+function optimizerOf(model: MixtralForCausalLM | SwitchyardMoeForCausalLM, weightDecay = 0): AdamW {
   return new AdamW([{ name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay }], {
     betas: [0.9, 0.95],
     epsilon: 1e-8,
@@ -122,6 +124,70 @@ describe('trainStep', () => {
       [0, 32],
       [1, 32],
     ])
+  })
+})
+
+describe('routers that adapt without a gradient', () => {
+  const biasRate = 0.125
+  const biased = (): SwitchyardMoeForCausalLM => {
+    manualSeed(1)
+    const router = { kind: 'biased-top-k', k: 1, biasRate }
+    const json = { ...config, model_type: 'switchyard_moe', router }
+    return new SwitchyardMoeForCausalLM(parseModelConfig(json, 'test') as SwitchyardMoeConfig)
+  }
+  const biases = (model: SwitchyardMoeForCausalLM): unknown[] =>
+    [...model.namedModules()].flatMap(([, module]) =>
+      module instanceof BiasedTopKRouter ? [module.e_score_correction_bias.tolist()] : [],
+    )
+  /** A step in whose gradients there is NaN, the model as it was before. */
+  const badStep = (model: SwitchyardMoeForCausalLM, optimizer: AdamW, more: Partial<StepOptions> = {}) => {
+    const { weight } = model.model.norm
+    const before = weight.detach().clone()
+    weight.detach().fill_(Number.NaN)
+    expect(trainStep(model, optimizer, [batch(5), batch(6)], { ...options, ...more }).updated).toBe(false)
+    weight.detach().copy_(before)
+  }
+
+  test('adapt after a step, and not after one that was dropped', () => {
+    const model = biased()
+    const optimizer = optimizerOf(model)
+    const still = [
+      [0, 0, 0, 0],
+      [0, 0, 0, 0],
+    ]
+    badStep(model, optimizer)
+    expect(biases(model)).toEqual(still)
+    trainStep(model, optimizer, [batch(1)], options)
+    expect(biases(model)).not.toEqual(still)
+  })
+
+  test('forget what a dropped step routed', () => {
+    const [one, other] = [biased(), biased()]
+    const [optimizer, otherOptimizer] = [optimizerOf(one), optimizerOf(other)]
+    badStep(one, optimizer)
+    for (let seed = 1; seed <= 3; seed++) {
+      trainStep(one, optimizer, [batch(seed)], options)
+      trainStep(other, otherOptimizer, [batch(seed)], options)
+      expect(biases(one)).toEqual(biases(other))
+    }
+  })
+
+  test('adapt at the pace of the learning rate', () => {
+    const model = biased()
+    trainStep(model, optimizerOf(model), [batch(1)], { ...options, pace: 0.25 })
+    const moved = (biases(model) as number[][]).flat().filter(bias => bias !== 0)
+    expect(moved.length).toBeGreaterThan(0)
+    for (const bias of moved) expect(Math.abs(bias)).toBe(biasRate / 4)
+  })
+
+  test('the loss scale takes note of each step: half after a bad one, double after a good one', () => {
+    const model = biased()
+    const optimizer = optimizerOf(model)
+    const lossScaler = new LossScaler({ initial: 8, growthInterval: 1 })
+    badStep(model, optimizer, { lossScaler })
+    expect(lossScaler.scale).toBe(4)
+    trainStep(model, optimizer, [batch(1)], { ...options, lossScaler })
+    expect(lossScaler.scale).toBe(8)
   })
 })
 

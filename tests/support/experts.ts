@@ -1,6 +1,6 @@
 // Holding a structure of experts to the loop over `expert(index, x)`: any experts, any routing.
 import fc from 'fast-check'
-import { type Experts, referenceMoe, sortedDispatch, type TokenRouting } from '../../src/moe/index.ts'
+import { type Experts, referenceMoe, type TokenRouting } from '../../src/moe/index.ts'
 import type { Module } from '../../src/nn/index.ts'
 import { gradcheck, randint, randn, type Tensor, tidy, zeros } from '../../src/torch/index.ts'
 import { expectClose, expectNoLeak } from './tensors.ts'
@@ -78,10 +78,7 @@ export function expectGradients(experts: Module & Experts, sizes: MixtureCase): 
 
 /** What MoeLayer computes once the router has chosen. */
 export function mixture(experts: Experts, x: Tensor, routing: TokenRouting): Tensor {
-  const whole = experts.mixture?.(x, routing)
-  if (whole) return whole
-  const { x: rows, counts, combine } = sortedDispatch(x, routing)
-  return combine(experts.forward(rows, counts))
+  return experts.mix(x, routing)
 }
 
 function inputs({ tokens, hidden, numExperts, topK, indices }: MixtureCase): {

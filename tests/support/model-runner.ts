@@ -103,7 +103,12 @@ function runSharedTests(config: ModelConfig): void {
 
   test('every parameter gets a gradient', () => {
     using model = fresh(config)
-    tidy(() => logitsOf(model.train(), idsOf(config, 4, 16)).square().mean().backward())
+    tidy(() =>
+      logitsOf(model.train(), idsOf(config, 4, 16))
+        .square()
+        .mean()
+        .backward(),
+    )
     const without = [...model.namedParameters()].filter(
       ([, parameter]) => !(parameter.grad?.abs().sum().item() ?? 0),
     )
@@ -145,7 +150,9 @@ function runCausalTests(config: ModelConfig): void {
     inferenceMode(() =>
       expectNoLeak(() => {
         using model = fresh(config) as CausalLM
-        const texts = [8, 5, 7].map(length => (idsOf(config, 1, length).tolist() as number[][])[0] as number[])
+        const texts = [8, 5, 7].map(
+          length => (idsOf(config, 1, length).tolist() as number[][])[0] as number[],
+        )
         const whole = texts.map(text => model.forward(tokensOfSequences([text])).logits)
         using cache = new ContiguousCache(model, { sequences: 3, capacity: 8 })
         for (const ends of [

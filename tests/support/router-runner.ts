@@ -3,9 +3,12 @@
 import { expect, test } from 'vitest'
 import {
   countPerExpert,
+  type Dispatch,
+  dropless,
   GatedExperts,
   MoeLayer,
   type Router,
+  referenceDispatch,
   type TokenContext,
   type TokenRouting,
 } from '../../src/moe/index.ts'
@@ -59,7 +62,7 @@ export function runRouterTests({ make, sum, fewest = 1, learns = true, perToken 
     mask,
     ids: randint(0, 20, [count], { seed: 3 }),
     tasks: randint(0, 3, [count], { seed: 4 }),
-    sequenceLength: count,
+    starts: [0, count],
   })
   const route = (router: TokenRouter, x: Tensor, mask: Tensor | null = null): TokenRouting =>
     router.forward(x, contextOf(x.size(0), mask))
@@ -104,8 +107,8 @@ export function runRouterTests({ make, sum, fewest = 1, learns = true, perToken 
     expectNoLeak(() => {
       using router = fresh().eval() as TokenRouter
       using layer = layerOf(router)
-      const run = (kind: 'dropless' | 'reference'): Tensor[] => {
-        layer.dispatch = { kind }
+      const run = (dispatch: Dispatch): Tensor[] => {
+        layer.dispatch = dispatch
         layer.zeroGrad()
         const x = tokens(9).requiresGrad_()
         const context = contextOf(9)
@@ -113,8 +116,8 @@ export function runRouterTests({ make, sum, fewest = 1, learns = true, perToken 
         y.mul(tokens(9, 8)).sum().backward()
         return [y, ...[x, ...layer.parameters()].map(leaf => leaf.grad ?? zeros([1], { dtype: 'f64' }))]
       }
-      const fast = run('dropless')
-      for (const [i, slow] of run('reference').entries()) expectClose(fast[i] ?? slow.neg(), slow, 1e-9)
+      const fast = run(dropless)
+      for (const [i, slow] of run(referenceDispatch).entries()) expectClose(fast[i] ?? slow.neg(), slow, 1e-9)
     })
   })
 
@@ -168,6 +171,35 @@ export function runRouterTests({ make, sum, fewest = 1, learns = true, perToken 
         expect((indices.select(0, t).tolist() as number[]).every(e => e === -1)).toBe(true)
         expect(weights.select(0, t).abs().sum().item()).toBe(0)
       }
+    }
+  })
+
+  test('real tokens are routed as if the padding between them were not there', () => {
+    for (const mode of ['train', 'eval'] as const) {
+      const router = fresh()[mode]() as TokenRouter
+      const x = tokens(9)
+      const seeded = (seed: number): unknown => {
+        manualSeed(seed)
+        const { indices, weights } = route(router, x)
+        return [indices.tolist(), weights.tolist()]
+      }
+      if (JSON.stringify(seeded(1)) !== JSON.stringify(seeded(2))) continue // its noise is of other tokens
+      const isReal = [false, true, true, false, false, true, true, false, true]
+      const places = tensor([1n, 2n, 5n, 6n, 8n])
+      const mask = tensor(isReal)
+      const padding = mask.logicalNot().unsqueeze(-1).double()
+      const padded = route(router, x.add(x.mul(padding), 50), mask) // padding is loud
+      const { ids, tasks } = contextOf(9)
+      const alone = router.forward(x.indexSelect(0, places), {
+        ids: ids?.indexSelect(0, places) ?? null,
+        tasks: tasks?.indexSelect(0, places) ?? null,
+        starts: [0, 5],
+      })
+      expect(padded.indices.indexSelect(0, places).tolist()).toEqual(alone.indices.tolist())
+      expectClose(padded.weights.indexSelect(0, places), alone.weights, 1e-12)
+      expect(Object.keys(padded.losses ?? {})).toEqual(Object.keys(alone.losses ?? {}))
+      for (const [name, loss] of Object.entries(padded.losses ?? {}))
+        expect(loss.item()).toBeCloseTo(alone.losses?.[name]?.item() ?? Number.NaN, 9)
     }
   })
 

@@ -66,7 +66,9 @@ export function deepseekFeedForward(
   if (layer < config.first_k_dense_replace)
     return new GatedMlp(hiddenSize, config.intermediate_size, activation)
   const experts = {
-    ...{ kind: 'gated', hiddenSize, activation },
+    kind: 'gated',
+    hiddenSize,
+    activation,
     numExperts: config.n_routed_experts,
     intermediateSize: config.moe_intermediate_size,
   } as const

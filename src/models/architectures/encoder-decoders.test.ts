@@ -118,8 +118,7 @@ function runTests(config: EncoderDecoderModelConfig): void {
     ]
     const { logits } = model.forward(tokensOfSequences(sources), tokensOfSequences(targets))
     const alone = sources.map(
-      (source, b) =>
-        model.forward(tokensOfSequences([source]), tokensOfSequences([targets[b] ?? []])).logits,
+      (source, b) => model.forward(tokensOfSequences([source]), tokensOfSequences([targets[b] ?? []])).logits,
     )
     expectClose(logits.narrow(0, 0, 3), alone[0] as Tensor, tolerance)
     expectClose(logits.narrow(0, 3, 4), alone[1] as Tensor, tolerance)
@@ -146,7 +145,14 @@ function runTests(config: EncoderDecoderModelConfig): void {
 
   test('every parameter gets a gradient', () => {
     using model = fresh()
-    tidy(() => model.train().forward(tokensOf(ids(4, 16)), tokensOf(ids(4, 16))).logits.square().mean().backward())
+    tidy(() =>
+      model
+        .train()
+        .forward(tokensOf(ids(4, 16)), tokensOf(ids(4, 16)))
+        .logits.square()
+        .mean()
+        .backward(),
+    )
     const without = [...model.namedParameters()].filter(
       ([, parameter]) => !(parameter.grad?.abs().sum().item() ?? 0),
     )

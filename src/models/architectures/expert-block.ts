@@ -1,39 +1,20 @@
 // What our own model types have in place of a feed-forward: experts behind a router, or PEER's, which have none.
 
-import { z } from 'zod'
 import { ConfigError, invariant } from '../../errors.ts'
-import { kinds } from '../../kinds.ts'
 import {
   checkPeerSizes,
   createRouter,
-  expertSchemas,
+  type ExpertsConfig,
+  type ExpertsOptions,
   PeerLayer,
   type PeerOptions,
   type RouterConfig,
-  type ExpertsConfig as StructureConfig,
 } from '../../moe/index.ts'
 import { declared } from '../../nn/index.ts'
 import type { FeedForward } from '../stack/layers.ts'
 import type { Build } from '../stack/parts.ts'
 import { moeBlock } from './moe-block.ts'
 
-const count = z.int().positive()
-
-/** What the experts of a layer are. */
-export const expertsSchema = kinds(
-  ...expertSchemas,
-  /** Single neurons, retrieved by product keys; see PeerOptions. */
-  z.strictObject({
-    kind: z.literal('peer'),
-    heads: count.default(8),
-    k: count.default(16),
-    querySize: count.default(128),
-    gate: z.enum(['softmax', 'relu']).default('softmax'),
-    queryNorm: z.boolean().default(true),
-  }),
-)
-
-type ExpertsConfig = z.infer<typeof expertsSchema>
 type PeerConfig = Extract<ExpertsConfig, { kind: 'peer' }>
 
 /** What an expert block follows from. */
@@ -59,7 +40,7 @@ export function expertBlock(config: ExpertBlockConfig, build: Build): FeedForwar
   return moeBlock(
     build,
     createRouter(router, { ...sizes, vocabSize: config.vocab_size }),
-    { ...(experts as StructureConfig), ...sizes, intermediateSize },
+    { ...experts, ...sizes, intermediateSize } as ExpertsOptions,
     shared > 0 ? { hiddenSize, intermediateSize: shared } : undefined,
   )
 }

@@ -17,13 +17,7 @@ import {
   tidy,
   withKernels,
 } from '../../torch/index.ts'
-import {
-  type CausalLM,
-  createModel,
-  type MixtralConfig,
-  parseModelConfig,
-  tokensOf,
-} from '../index.ts'
+import { type CausalLM, createModel, type MixtralConfig, parseModelConfig, tokensOf } from '../index.ts'
 
 const f64 = { dtype: 'f64' } as const
 

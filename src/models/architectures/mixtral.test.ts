@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
-import { runModelTests } from '../../../tests/support/model-runner.ts'
 import { logitsOf } from '../../../tests/support/logits.ts'
+import { runModelTests } from '../../../tests/support/model-runner.ts'
 import { expectClose } from '../../../tests/support/tensors.ts'
 import { writeSafetensors } from '../../formats/index.ts'
 import {
@@ -111,11 +111,7 @@ describe('against Hugging Face transformers', () => {
     rmSync(join(folder, 'model.safetensors'))
     writeFileSync(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map }))
     const ids = openTensors(join(folder, 'reference.safetensors')).get('input_ids')
-    expectClose(
-      logitsOf(loadModel(folder), ids!),
-      logitsOf(loadModel(fixture('mixtral')), ids!),
-      0,
-    )
+    expectClose(logitsOf(loadModel(folder), ids!), logitsOf(loadModel(fixture('mixtral')), ids!), 0)
   })
 })
 

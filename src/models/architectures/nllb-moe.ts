@@ -3,10 +3,10 @@
 import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import {
-  capacity,
+  capacityDispatch,
   type Dispatch,
   type Experts,
-  fixedCapacity,
+  fixedCapacityDispatch,
   type LayerContext,
   MoeLayer,
   type MoeOutput,
@@ -163,8 +163,8 @@ function nllbBlock(config: NllbMoeConfig, build: Build, intermediateSize: number
 /** In training `2 ceil(T / E)` slots, in evaluation by token fraction or expert_capacity. */
 function dispatchOf(config: NllbMoeConfig): Dispatch {
   const fraction = config.moe_eval_capacity_token_fraction
-  if (fraction <= 0) return fixedCapacity({ slots: config.expert_capacity, per: 'batch' })
-  return capacity({
+  if (fraction <= 0) return fixedCapacityDispatch({ slots: config.expert_capacity, per: 'batch' })
+  return capacityDispatch({
     factor: 2,
     share: 'tokens',
     minimum: 1,

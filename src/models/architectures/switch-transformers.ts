@@ -1,7 +1,7 @@
 // Switch Transformers (arXiv:2101.03961): T5 with one expert per token in every other layer, and a fixed capacity.
 
 import { z } from 'zod'
-import { fixedCapacity, PlainMlp, TopKRouter } from '../../moe/index.ts'
+import { fixedCapacityDispatch, PlainMlp, TopKRouter } from '../../moe/index.ts'
 import { type Activation, MemoryAttention, RelativePositionBias, RMSNorm } from '../../nn/index.ts'
 import type { EncoderDecoderConfig } from '../stack/config.ts'
 import type { FeedForward } from '../stack/layers.ts'
@@ -127,7 +127,7 @@ function switchBlock(config: SwitchTransformersConfig, build: Build): FeedForwar
     jitter: config.router_jitter_noise,
     bias: config.router_bias,
   })
-  const dispatch = fixedCapacity({ slots: config.expert_capacity, per: 'sequence' })
+  const dispatch = fixedCapacityDispatch({ slots: config.expert_capacity, per: 'sequence' })
   return moeBlock({ ...build, dispatch }, gate, {
     ...{ kind: 'plain', ...sizes, intermediateSize: config.d_ff, activation: config.dense_act_fn },
   })

@@ -73,7 +73,12 @@ describe.each(routers)('$kind', router => {
 
   test('trains, is saved with its buffers, and loads as it was', () => {
     using model = createModel(config)
-    tidy(() => model.train().loss(tokensOf(ids, { tasks }), ids.reshape([-1])).loss.backward())
+    tidy(() =>
+      model
+        .train()
+        .loss(tokensOf(ids, { tasks }), ids.reshape([-1]))
+        .loss.backward(),
+    )
     noGrad(() => {
       for (const parameter of model.parameters()) if (parameter.grad) parameter.sub_(parameter.grad)
     })

@@ -3,20 +3,13 @@
 
 import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
-import { requireCausal, routerSchema } from '../../moe/index.ts'
+import { expertsSchema, requireCausal, routerSchema } from '../../moe/index.ts'
 import { GatedMlp, type Role } from '../../nn/index.ts'
 import type { DecoderConfig } from '../stack/config.ts'
 import type { Build, DecoderParts } from '../stack/parts.ts'
 import type { Architecture } from './architecture.ts'
 import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import {
-  activeWidth,
-  checkExperts,
-  chooserOf,
-  type ExpertBlockConfig,
-  expertBlock,
-  expertsSchema,
-} from './expert-block.ts'
+import { activeWidth, checkExperts, chooserOf, type ExpertBlockConfig, expertBlock } from './expert-block.ts'
 import { expertCount } from './moe-config.ts'
 
 /** What our decoder and our encoder have in common. */

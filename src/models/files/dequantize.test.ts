@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
+import { expectClose } from '../../../tests/support/tensors.ts'
 import {
   codecs,
   decodeMxfp4Pairs,
@@ -13,10 +14,9 @@ import {
   type GgmlTypeName,
   writeSafetensors,
 } from '../../formats/index.ts'
-import { expectClose } from '../../../tests/support/tensors.ts'
 import { dequantizeFloat8, dequantizePairs, randn, type Tensor, tensor } from '../../torch/index.ts'
-import { dequantize, quantize } from './dequantize.ts'
 import { loadModel, openTensors, wholeTensorSource } from '../index.ts'
+import { dequantize, quantize } from './dequantize.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
 afterAll(() => rmSync(scratch, { recursive: true }))

@@ -1,9 +1,11 @@
 // Expert capacity: how many tokens an expert takes per batch. What exceeds it is dropped (drop.ts).
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
-import type { DropOptions } from './drop.ts'
+import { type Dispatch, type DispatchRow, servingOnly } from './dispatch.ts'
+import { type DropOptions, dropBeyondCapacity } from './drop.ts'
 
-export interface CapacityOptions extends DropOptions {
+export interface CapacityOptions extends Omit<DropOptions, 'starts'> {
   /** Slots per expert, as a multiple of the even share. */
   factor: number
   /** The factor in evaluation (Switch, ST-MoE: 2). Default: `factor`. */
@@ -21,6 +23,30 @@ export interface CapacityOptions extends DropOptions {
   /** Least slots per expert. Default 4. */
   minimum?: number
 }
+
+/** Experts take a bounded share of the tokens. */
+export function capacityDispatch(options: CapacityOptions): Dispatch {
+  return servingOnly((chosen, { training }) => {
+    const [tokens, numExperts] = chosen.probs.shape as [number, number]
+    const sizes = { tokens, numExperts, topK: chosen.indices.size(1) }
+    return dropBeyondCapacity(chosen, expertCapacity(sizes, options, training), options)
+  })
+}
+
+const schema = z.strictObject({
+  kind: z.literal('capacity'),
+  factor: z.number().positive(),
+  evalFactor: z.number().positive().optional(),
+  evalTokenFraction: z.number().positive().optional(),
+  policy: z.enum(['position', 'probability', 'prioritized', 'random']).default('position'),
+  renormalize: z.boolean().default(false),
+  retries: z.int().nonnegative().default(0),
+  share: z.enum(['tokens', 'choices']).default('choices'),
+  minimum: z.int().positive().default(4),
+})
+
+/** `capacity` in recipes: CapacityOptions, checked. */
+export const capacityRow: DispatchRow<typeof schema> = { schema, make: capacityDispatch }
 
 /** `max(minimum, ceil(factor * T K / E))`, never more than T. */
 export function expertCapacity(

@@ -9,6 +9,7 @@ import {
   countPerExpert,
   type DropPolicy,
   dropBeyondCapacity,
+  equalStarts,
   type TokenRouting,
   Top2Router,
   TopKRouter,
@@ -189,7 +190,10 @@ test('property: groups of tokens compete with their own only, and get what each 
   fc.assert(
     fc.property(sizes, ({ groupSize, groups, capacity, policy, topK }) => {
       const logits = randn([groupSize * groups, 3], { dtype: 'f64' })
-      const together = dropBeyondCapacity(routingOf(logits, topK), capacity, { policy, groupSize })
+      const together = dropBeyondCapacity(routingOf(logits, topK), capacity, {
+        policy,
+        starts: equalStarts(groups, groupSize),
+      })
       for (let g = 0; g < groups; g++) {
         const alone = dropBeyondCapacity(
           routingOf(logits.narrow(0, g * groupSize, groupSize), topK),
@@ -204,7 +208,7 @@ test('property: groups of tokens compete with their own only, and get what each 
   )
 })
 
-test('retries within groups are refused', () =>
-  expect(() => dropBeyondCapacity(routingOf(randn([4, 3]), 1), 1, { retries: 1, groupSize: 2 })).toThrow(
-    'dispatch.retries: cannot be tried within groups',
+test('retries within sequences are refused', () =>
+  expect(() => dropBeyondCapacity(routingOf(randn([4, 3]), 1), 1, { retries: 1, starts: [0, 2, 4] })).toThrow(
+    'dispatch.retries: cannot be tried within sequences',
   ))

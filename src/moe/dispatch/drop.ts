@@ -3,8 +3,10 @@
 
 import { ConfigError } from '../../errors.ts'
 import { arange, noGrad, randperm, type Tensor, tensor, tidy } from '../../torch/index.ts'
-import type { TokenRouting } from '../routing.ts'
-import { countIndices } from './count.ts'
+import { countIndices } from '../routing/counts.ts'
+import { emptied } from '../routing/slots.ts'
+import type { TokenRouting } from '../routing/token.ts'
+import { countSequences, type Starts, sequenceOfToken } from '../sequences.ts'
 import { rerouteOverflow } from './overflow.ts'
 
 /** In which order slots queue at their experts. */
@@ -28,8 +30,8 @@ export interface DropOptions {
   renormalize?: boolean
   /** Choices that a token which lost a slot may try in its place (Mesh "no token left behind": 4). Default 0. */
   retries?: number
-  /** Tokens that share queues, one group after the other: a group's tokens compete with each other only. Default: all. */
-  groupSize?: number
+  /** Sequences whose tokens compete with each other only, by where they begin. Default: all tokens compete. */
+  starts?: Starts
 }
 
 /**
@@ -38,29 +40,19 @@ export interface DropOptions {
 export function dropBeyondCapacity(
   routing: TokenRouting,
   capacity: number,
-  { policy = 'position', renormalize = false, retries = 0, groupSize }: DropOptions = {},
+  { policy = 'position', renormalize = false, retries = 0, starts }: DropOptions = {},
 ): TokenRouting {
-  if (retries > 0 && groupSize !== undefined)
-    throw new ConfigError('cannot be tried within groups of tokens', { path: 'dispatch.retries' })
+  if (retries > 0 && starts !== undefined)
+    throw new ConfigError('cannot be tried within sequences', { path: 'dispatch.retries' })
   const keptTK = noGrad(() =>
     tidy(() => {
-      const [queues, count] = queueOfSlot(routing, groupSize)
+      const [queues, count] = queueOfSlot(routing, starts)
       return queuePositions(queues, count, queueOrder(routing, policy)).lt(capacity)
     }),
   )
-  const kept = keepSlots(routing, keptTK)
+  const kept = emptied(routing, keptTK.logicalNot())
   const filled = retries > 0 ? rerouteOverflow(routing, kept, capacity, retries) : kept
   return renormalize ? { ...filled, weights: shareOfSum(filled.weights) } : filled
-}
-
-/** The routing without the slots where `keptTK` is false. */
-export function keepSlots(routing: TokenRouting, keptTK: Tensor): TokenRouting {
-  const droppedTK = keptTK.logicalNot()
-  return {
-    ...routing,
-    indices: routing.indices.maskedFill(droppedTK, -1),
-    weights: routing.weights.maskedFill(droppedTK, 0),
-  }
 }
 
 /** [T, K], each row divided by its sum; rows of zeros stay. */
@@ -88,12 +80,13 @@ function tokenOrder(probs: Tensor, policy: 'position' | 'prioritized' | 'random'
 const stableDescending = (values: Tensor): Tensor => values.argsort(-1, true)
 
 /** i64 [T, K]: the queue that each slot stands in, -1 for none; and how many queues there are. */
-function queueOfSlot({ indices, probs }: TokenRouting, groupSize?: number): [Tensor, number] {
-  const [tokens, experts] = probs.shape as [number, number]
-  if (groupSize === undefined || groupSize >= tokens) return [indices, experts]
-  const groupT1 = arange(0, tokens, 1, { device: indices.device }).floorDivide(groupSize).unsqueeze(1)
-  const queues = indices.add(groupT1.mul(experts)).maskedFill(indices.lt(0), -1)
-  return [queues, Math.ceil(tokens / groupSize) * experts]
+function queueOfSlot({ indices, probs }: TokenRouting, starts?: Starts): [Tensor, number] {
+  const experts = probs.size(-1)
+  const sequences = starts ? countSequences(starts) : 1
+  if (starts === undefined || sequences <= 1) return [indices, experts]
+  const sequenceT1 = sequenceOfToken(starts, indices.device).unsqueeze(1)
+  const queues = indices.add(sequenceT1.mul(experts)).maskedFill(indices.lt(0), -1)
+  return [queues, sequences * experts]
 }
 
 /** [T, K]: each slot's place in its queue, counting from 0. */

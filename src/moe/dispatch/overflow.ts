@@ -2,8 +2,7 @@
 // Shapes: T tokens, E experts, K slots per token.
 
 import { noGrad, type Tensor, tensor, tidy, where, zeros } from '../../torch/index.ts'
-import type { TokenRouting } from '../routing.ts'
-import { countPerExpert } from './count.ts'
+import { type TokenRouting, tokenKind } from '../routing/token.ts'
 
 /**
  * Fills empty slots with the token's best expert that it has not tried and that has room, earlier tokens first, weighed
@@ -49,7 +48,7 @@ function retryOnce(routing: TokenRouting, wanted: Tensor, tried: Tensor, capacit
     const best = probs.maskedFill(tried, -1).max(-1, true)
     const hasMoreT1 = best[0].ge(0)
     const needyT1 = emptyTK.any(-1, true).logicalAnd(hasMoreT1)
-    const room = tensor(countPerExpert(routing).map(count => BigInt(capacity - count))).to(probs.device) // [E]
+    const room = tensor(tokenKind.load(routing).map(count => BigInt(capacity - count))).to(probs.device) // [E]
     const wantsTE = zeros(probs.shape, { dtype: 'i64', device: probs.device }).scatter_(
       1,
       best[1],

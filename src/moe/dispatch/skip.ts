@@ -2,8 +2,8 @@
 // Shapes: T tokens, K slots per token.
 
 import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
-import type { TokenRouting } from '../routing.ts'
-import { keepSlots } from './drop.ts'
+import { emptied } from '../routing/slots.ts'
+import type { TokenRouting } from '../routing/token.ts'
 
 /**
  * Empties slots whose weight is below `beta` times the token's largest; what stays is rescaled to the sum that the
@@ -13,7 +13,7 @@ export function skipWeak(routing: TokenRouting, beta: number): TokenRouting {
   return tidy(() => {
     const { weights } = routing
     const largest = weights.amax([-1], true) // [T, 1]
-    const kept = keepSlots(routing, firstOrStrong(weights, largest, beta))
+    const kept = emptied(routing, firstOrStrong(weights, largest, beta).logicalNot())
     const scale = weights.sum(-1, true).div(kept.weights.sum(-1, true).clamp(1e-20))
     return { ...kept, weights: kept.weights.mul(scale) }
   })

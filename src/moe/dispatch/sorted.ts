@@ -1,16 +1,25 @@
-// Dropless dispatch: slots sorted by expert, so that each expert's rows are contiguous. Memory grows with T*K*D.
+// Slots sorted by expert, so that each expert's rows are contiguous. Memory grows with T*K*D.
 // Shapes: T tokens, D model, E experts, K slots per token, N filled slots.
 
 import { embedding, noGrad, type Tensor, tidy, zeros } from '../../torch/index.ts'
-import type { TokenRouting } from '../routing.ts'
-import { countPerExpert } from './count.ts'
-import type { Dispatched } from './dispatcher.ts'
+import { sum } from '../routing/counts.ts'
+import { type TokenRouting, tokenKind } from '../routing/token.ts'
 
-/** Every filled slot reaches its expert; none is dropped (MegaBlocks, arXiv:2211.15841). */
+/** Tokens on their way through the experts. */
+export interface Dispatched {
+  /** [N, D]: a row for each filled slot, grouped by expert. */
+  x: Tensor
+  /** Rows of each expert. */
+  counts: number[]
+  /** The weighted sum over each token's experts: [N, D] in the order of `x` -> [T, D]. */
+  combine(y: Tensor): Tensor
+}
+
+/** A row for every filled slot; experts without a short cut of their own are reached by it. */
 export function sortedDispatch(xTD: Tensor, routing: TokenRouting): Dispatched {
   const [tokens, slots] = routing.indices.shape as [number, number]
-  const counts = countPerExpert(routing)
-  const filled = counts.reduce((sum, count) => sum + count, 0)
+  const counts = tokenKind.load(routing)
+  const filled = sum(counts)
   const { slotN, tokenN } = noGrad(() =>
     tidy(() => {
       const expertOfSlot = routing.indices.reshape([-1]) // [T*K]

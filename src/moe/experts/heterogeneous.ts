@@ -1,7 +1,10 @@
 // Experts of different widths and kinds (HMoE, arXiv:2408.10681).
 
+import { z } from 'zod'
+import { ConfigError } from '../../errors.ts'
 import { type Activation, GatedMlp } from '../../nn/index.ts'
 import { checkWhole } from './checks.ts'
+import type { ExpertSizes, ExpertsRow } from './experts.ts'
 import { type ExpertModule, ModuleExperts } from './module-experts.ts'
 import { PlainMlp } from './plain-mlp.ts'
 
@@ -43,6 +46,31 @@ function makeExpert(hiddenSize: number, options: HeterogeneousExpertOptions, e: 
   const { intermediateSize: width, gated = true, activation } = options
   checkWhole(width, 1, `experts.${e}.intermediateSize`)
   return gated
-    ? new GatedMlp(hiddenSize, width, activation)
-    : new PlainMlp(hiddenSize, width, activation ? { activation } : {})
+    ? new GatedMlp(hiddenSize, width, activation, 'experts')
+    : new PlainMlp(hiddenSize, width, { ...(activation && { activation }), role: 'experts' })
+}
+
+const schema = z.strictObject({
+  kind: z.literal('heterogeneous'),
+  /** Width of each expert. */
+  widths: z.array(z.int().positive()).min(1),
+})
+
+/** Gated experts whose widths are listed. */
+type ListedWidths = Pick<ExpertSizes, 'numExperts' | 'hiddenSize'> & { widths: readonly number[] }
+
+/** `heterogeneous` in recipes. */
+export const heterogeneousRow: ExpertsRow<typeof schema, ListedWidths> = {
+  schema,
+  make({ numExperts, hiddenSize, widths }) {
+    if (widths.length !== numExperts) {
+      throw new ConfigError(`has ${widths.length} widths for ${numExperts} experts; give one for each`, {
+        path: 'experts.widths',
+      })
+    }
+    return new HeterogeneousExperts({
+      hiddenSize,
+      experts: widths.map(intermediateSize => ({ intermediateSize })),
+    })
+  },
 }

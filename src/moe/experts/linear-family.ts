@@ -3,7 +3,8 @@
 
 import { type Activation, type Module, undrawn } from '../../nn/index.ts'
 import { cat, noGrad, stack, type Tensor, tidy } from '../../torch/index.ts'
-import { GatedExperts } from './stacked.ts'
+import type { ExpertSizes } from './experts.ts'
+import { GatedExperts } from './gated.ts'
 
 /** E linear maps without bias. */
 export interface LinearFamily {
@@ -21,11 +22,7 @@ export type FamilyExperts = Module & {
 }
 
 /** What every structure of families takes. */
-export interface FamilyOptions {
-  numExperts: number
-  hiddenSize: number
-  /** Width F of each expert. */
-  intermediateSize: number
+export interface FamilyOptions extends ExpertSizes {
   /** Default silu (SwiGLU). */
   activation?: Activation
 }

@@ -1,11 +1,13 @@
 // Experts as matrix product operators with one central tensor for all (MPOE, arXiv:2203.01104).
 // Shapes: E experts, D model, F expert width, N rows grouped by expert, o outer factor, b bond.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { type Activation, activate, Module, normal, Parameter, uniform } from '../../nn/index.ts'
 import { einsum, linear, type Tensor } from '../../torch/index.ts'
+import type { TokenRouting } from '../routing/token.ts'
 import { checkWhole } from './checks.ts'
-import type { Experts } from './experts.ts'
+import { type Experts, type ExpertsRow, mixGrouped } from './experts.ts'
 import { throughGroups } from './groups.ts'
 import type { FamilyOptions, LinearFamily } from './linear-family.ts'
 
@@ -13,7 +15,7 @@ export interface MatrixProductExpertsOptions extends FamilyOptions {
   /** Factor o; o^2 must divide hiddenSize and intermediateSize. Default 4. */
   outer?: number
   /** Bond b between the tensors, 1 to o^2: less is smaller, o^2 loses nothing. Default o^2. */
-  bond?: number
+  bond?: number | undefined
 }
 
 /**
@@ -43,8 +45,9 @@ export class MatrixProductLinear extends Module implements LinearFamily {
     const [p, q] = [out / outer ** 2, into / outer ** 2]
     // Each element of W_e sums b^2 products: variance b^2 * 1/b * var(C) * 1/b = var(C).
     this.central = new Parameter({ shape: [bond, p, q, bond], role, init: uniform(1 / Math.sqrt(into)) })
-    this.left = new Parameter({ shape: [numExperts, outer, outer, bond], role, init: normal(bond ** -0.5) })
-    this.right = new Parameter({ shape: [numExperts, bond, outer, outer], role, init: normal(bond ** -0.5) })
+    const own = { role, init: normal(bond ** -0.5), stacked: true } as const
+    this.left = new Parameter({ shape: [numExperts, outer, outer, bond], ...own })
+    this.right = new Parameter({ shape: [numExperts, bond, outer, outer], ...own })
   }
 
   weightOf(expert: number): Tensor {
@@ -81,7 +84,11 @@ export class MatrixProductExperts extends Module implements Experts {
     this.activation = activation
   }
 
-  forward(xND: Tensor, counts: readonly number[]): Tensor {
+  mix(xTD: Tensor, routing: TokenRouting): Tensor {
+    return mixGrouped(xTD, routing, this)
+  }
+
+  grouped(xND: Tensor, counts: readonly number[]): Tensor {
     return throughGroups(xND, counts, (e, group) => this.expert(e, group))
   }
 
@@ -106,4 +113,16 @@ function checkFactors({ outer, bond }: { outer: number; bond: number }, sizes: R
       path: 'experts.outer',
     })
   }
+}
+
+const schema = z.strictObject({
+  kind: z.literal('matrix-product'),
+  outer: z.int().positive().default(4),
+  bond: z.int().positive().optional(),
+})
+
+/** `matrix-product` in recipes. */
+export const matrixProductRow: ExpertsRow<typeof schema, MatrixProductExpertsOptions> = {
+  schema,
+  make: options => new MatrixProductExperts(options),
 }

@@ -135,7 +135,7 @@ test('no module at all is refused', () => {
 
 test('a module that changes the shape of its rows is named', () => {
   const experts = new ModuleExperts([new PlainMlp(4, 2), new Linear(4, 3)])
-  expect(() => experts.forward(randn([5, 4]), [2, 3])).toThrow(
+  expect(() => experts.grouped(randn([5, 4]), [2, 3])).toThrow(
     'experts.1: expert 1 made [3,3] of [3,4]; its output must be shaped as its input',
   )
 })

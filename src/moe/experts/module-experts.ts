@@ -4,7 +4,8 @@
 import { ConfigError, invariant } from '../../errors.ts'
 import { Module } from '../../nn/index.ts'
 import type { Tensor } from '../../torch/index.ts'
-import type { Experts } from './experts.ts'
+import type { TokenRouting } from '../routing/token.ts'
+import { type Experts, mixGrouped } from './experts.ts'
 import { throughGroups } from './groups.ts'
 
 /** Anything that maps rows to rows of the same width: [n, D] -> [n, D]. */
@@ -15,7 +16,7 @@ export type ExpertModule = Module & { forward(x: Tensor): Tensor }
  * ModuleList in PyTorch. A module given twice is one set of parameters. Modules run one after the other, each on the
  * rows that chose it; one that nobody chose is not called.
  *
- * @throws ConfigError for an empty list, and in forward for a module that changes the shape of its rows
+ * @throws ConfigError for an empty list, and in computing for a module that changes the shape of its rows
  */
 export class ModuleExperts<M extends ExpertModule = ExpertModule> extends Module implements Experts {
   readonly [index: number]: M
@@ -30,7 +31,11 @@ export class ModuleExperts<M extends ExpertModule = ExpertModule> extends Module
     Object.assign(this, modules)
   }
 
-  forward(xND: Tensor, counts: readonly number[]): Tensor {
+  mix(xTD: Tensor, routing: TokenRouting): Tensor {
+    return mixGrouped(xTD, routing, this)
+  }
+
+  grouped(xND: Tensor, counts: readonly number[]): Tensor {
     return throughGroups(xND, counts, (e, group) => this.expert(e, group))
   }
 

@@ -1,6 +1,6 @@
 // The two-matrix feed-forward network as a module: the plain counterpart of GatedMlp.
 
-import { type Activation, activate, Linear, Module } from '../../nn/index.ts'
+import { type Activation, activate, Linear, Module, type Role } from '../../nn/index.ts'
 import type { Tensor } from '../../torch/index.ts'
 
 export interface PlainMlpOptions {
@@ -8,6 +8,8 @@ export interface PlainMlpOptions {
   activation?: Activation
   /** Biases of both projections. Default false. */
   bias?: boolean
+  /** Default dense. */
+  role?: Role
 }
 
 /** `down(act(up(x)))`: [..., hidden] -> [..., hidden]. */
@@ -19,11 +21,11 @@ export class PlainMlp extends Module {
   constructor(
     hiddenSize: number,
     intermediateSize: number,
-    { activation = 'relu', bias = false }: PlainMlpOptions = {},
+    { activation = 'relu', bias = false, role = 'dense' }: PlainMlpOptions = {},
   ) {
     super()
-    this.up_proj = new Linear(hiddenSize, intermediateSize, { bias })
-    this.down_proj = new Linear(intermediateSize, hiddenSize, { bias })
+    this.up_proj = new Linear(hiddenSize, intermediateSize, { bias, role })
+    this.down_proj = new Linear(intermediateSize, hiddenSize, { bias, role })
     this.activation = activation
   }
 

@@ -9,16 +9,22 @@ import {
   routingOf,
 } from '../../../tests/support/experts.ts'
 import { expectClose } from '../../../tests/support/tensors.ts'
-import { normal } from '../../nn/index.ts'
+import { fill, normal } from '../../nn/index.ts'
 import { manualSeed, ones, randint, randn, type Tensor, tensor } from '../../torch/index.ts'
-import { SharedBaseExperts, type SharedBaseExpertsOptions, writeOutExperts } from '../index.ts'
+import {
+  mixGrouped,
+  SharedBaseExperts,
+  type SharedBaseExpertsOptions,
+  type TokenRouting,
+  writeOutExperts,
+} from '../index.ts'
 
 const projections = ['gate_proj', 'up_proj', 'down_proj'] as const
 
 /** Experts as after some training: B is no longer zero. */
 function makeExperts(options: Partial<SharedBaseExpertsOptions> = {}): SharedBaseExperts {
   const experts = newExperts(options)
-  for (const name of projections) normal(experts[name].b, 0.5)
+  for (const name of projections) fill(experts[name].b, normal(0.5))
   return experts
 }
 
@@ -29,9 +35,10 @@ function newExperts(options: Partial<SharedBaseExpertsOptions>): SharedBaseExper
   )
 }
 
-/** The experts without mixture(): rows grouped by expert, the base product once per row. */
+/** The experts by the way that all have: rows grouped by expert, the base product once per row. */
 function grouped(experts: SharedBaseExperts): SharedBaseExperts {
-  return Object.defineProperty(experts, 'mixture', { value: undefined })
+  const mix = (x: Tensor, routing: TokenRouting): Tensor => mixGrouped(x, routing, experts)
+  return Object.defineProperty(experts, 'mix', { value: mix })
 }
 
 test.each(edgeCases)('they equal the loop over experts with %s', (_, { hidden, ...sizes }) => {
@@ -68,7 +75,7 @@ test('the shared product sees every token once, however many experts it has', ()
     })
     return seen
   })
-  experts.mixture(ones([6, 4], { dtype: 'f64' }), routingOf(randint(0, 3, [6, 3]), ones([6, 3]), 3))
+  experts.mix(ones([6, 4], { dtype: 'f64' }), routingOf(randint(0, 3, [6, 3]), ones([6, 3]), 3))
   expect(rows).toEqual([[6], [6], [6]])
 })
 
@@ -87,7 +94,7 @@ describe('all experts are one', () => {
     using experts = newExperts({})
     const routing = routingOf(tensor([[0n], [1n]]), ones([2, 1], { dtype: 'f64' }), 3)
     experts
-      .mixture(ones([2, 4], { dtype: 'f64' }), routing)
+      .mix(ones([2, 4], { dtype: 'f64' }), routing)
       .sum()
       .backward()
     const gradient = experts.gate_proj.b.grad!
@@ -131,7 +138,7 @@ test('experts that no token chose get no gradient of their own', () => {
   using experts = makeExperts()
   const routing = routingOf(tensor([[2n], [0n]]), ones([2, 1], { dtype: 'f64' }), 3)
   experts
-    .mixture(randn([2, 4], { dtype: 'f64', seed: 1 }), routing)
+    .mix(randn([2, 4], { dtype: 'f64', seed: 1 }), routing)
     .square()
     .sum()
     .backward()

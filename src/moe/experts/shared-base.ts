@@ -1,12 +1,13 @@
 // Experts that are one shared matrix each plus a correction of low rank.
 // Shapes: T tokens, E experts, D model, F expert width, N rows grouped by expert, r rank.
 
+import { z } from 'zod'
 import { type Activation, activate, constant, Module, Parameter, uniform } from '../../nn/index.ts'
 import { cat, linear, type Tensor } from '../../torch/index.ts'
 import { sortedDispatch } from '../dispatch/sorted.ts'
-import type { TokenRouting } from '../routing.ts'
+import type { TokenRouting } from '../routing/token.ts'
 import { checkWhole } from './checks.ts'
-import type { Experts } from './experts.ts'
+import type { Experts, ExpertsRow } from './experts.ts'
 import { sliceOf, throughGroups } from './groups.ts'
 import type { FamilyOptions, LinearFamily } from './linear-family.ts'
 
@@ -28,8 +29,9 @@ export class SharedBaseLinear extends Module implements LinearFamily {
     super()
     const [role, init] = ['experts', uniform(1 / Math.sqrt(into))] as const
     this.weight = new Parameter({ shape: [out, into], role, init })
-    this.a = new Parameter({ shape: [numExperts, rank, into], role, init })
-    this.b = new Parameter({ shape: [numExperts, out, rank], role, init: constant(0) })
+    const stacked = true
+    this.a = new Parameter({ shape: [numExperts, rank, into], role, init, stacked })
+    this.b = new Parameter({ shape: [numExperts, out, rank], role, init: constant(0), stacked })
   }
 
   /** The product all experts share: [..., in] -> [..., out]. */
@@ -75,13 +77,13 @@ export class SharedBaseExperts extends Module implements Experts {
     this.activation = activation
   }
 
-  mixture(xTD: Tensor, routing: TokenRouting): Tensor {
+  mix(xTD: Tensor, routing: TokenRouting): Tensor {
     const { x: rows, counts, combine } = sortedDispatch(this.#withBases(xTD), routing)
     if (rows.size(0) === 0) return combine(rows.narrow(-1, 0, xTD.size(-1)))
     return this.#finish(combine(this.#hidden(rows, counts)))
   }
 
-  forward(xND: Tensor, counts: readonly number[]): Tensor {
+  grouped(xND: Tensor, counts: readonly number[]): Tensor {
     if (xND.size(0) === 0) return xND.mul(0)
     return this.#finish(this.#hidden(this.#withBases(xND), counts))
   }
@@ -119,3 +121,14 @@ export class SharedBaseExperts extends Module implements Experts {
 }
 
 type Correct = (expert: number, x: Tensor) => Tensor
+
+const schema = z.strictObject({
+  kind: z.literal('shared-base'),
+  rank: z.int().nonnegative().default(8),
+})
+
+/** `shared-base` in recipes. */
+export const sharedBaseRow: ExpertsRow<typeof schema, SharedBaseExpertsOptions> = {
+  schema,
+  make: options => new SharedBaseExperts(options),
+}

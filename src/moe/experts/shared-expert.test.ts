@@ -3,8 +3,11 @@ import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
 import { GatedMlp } from '../../nn/index.ts'
 import { gradcheck, manualSeed, noGrad, ones, randn, tensor } from '../../torch/index.ts'
 import {
+  capacityDispatch,
+  dropless,
   GatedExperts,
   MoeLayer,
+  referenceDispatch,
   type SharedExpertMoe,
   type SharedExpertOptions,
   splitExperts,
@@ -60,20 +63,20 @@ describe('a layer with a shared expert', () => {
     gradcheck(() => layer.forward(input).y.square().sum(), [input, ...layer.parameters()])
   })
 
-  test.each(['dropless', 'reference'] as const)(
-    'dispatches its routed experts as the layer did: %s',
-    kind => {
-      using layer = makeLayer()
-      layer.dispatch = { kind }
-      const same = withSharedExpert(layer, { hiddenSize: 4, intermediateSize: 1 })
-      expect(same.dispatch).toEqual({ kind })
-      expectClose(layer.forward(x).y, makeLayer().forward(x).y, 1e-13)
-    },
-  )
+  test.each([
+    ['dropless', dropless],
+    ['reference', referenceDispatch],
+  ])('dispatches its routed experts as the layer did: %s', (_, dispatch) => {
+    using layer = makeLayer()
+    layer.dispatch = dispatch
+    const same = withSharedExpert(layer, { hiddenSize: 4, intermediateSize: 1 })
+    expect(same.dispatch).toBe(dispatch)
+    expectClose(layer.forward(x).y, makeLayer().forward(x).y, 1e-13)
+  })
 
   test('leaves a token that capacity dropped its shared expert', () => {
     using layer = makeLayer()
-    layer.dispatch = { kind: 'capacity', factor: 0.01, minimum: 0 }
+    layer.dispatch = capacityDispatch({ factor: 0.01, minimum: 0 })
     // A capacity of one slot for each expert, so that most of 40 equal tokens are served by none.
     const many = ones([40, 4], { dtype: 'f64' })
     const { y, served } = layer.forward(many)

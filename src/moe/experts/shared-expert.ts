@@ -4,7 +4,8 @@
 import { type Activation, GatedMlp, Linear, type Module } from '../../nn/index.ts'
 import type { Tensor } from '../../torch/index.ts'
 import { type LayerContext, MoeLayer, type MoeOutput, type RoutingOf } from '../layer.ts'
-import type { Router, Routing } from '../routing.ts'
+import type { Router } from '../routers/router.ts'
+import type { Routing } from '../routing/table.ts'
 import { checkWhole } from './checks.ts'
 import type { Experts } from './experts.ts'
 

@@ -4,7 +4,7 @@
 import { ConfigError } from '../../errors.ts'
 import { undrawn } from '../../nn/index.ts'
 import { noGrad, tidy } from '../../torch/index.ts'
-import { GatedExperts } from './stacked.ts'
+import { GatedExperts } from './gated.ts'
 
 /**
  * Each expert cut along its width: expert e becomes `e m .. e m + m - 1`, of width `F / m`. Hidden units do not mix

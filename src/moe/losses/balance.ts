@@ -1,11 +1,15 @@
 // Balance losses: pure functions of routing data, which count padding nowhere.
 // Shapes: T tokens, E experts, K chosen per token, S tokens of one sequence.
 
+import { z } from 'zod'
 import { invariant } from '../../errors.ts'
-import { cat, full, type Tensor, tensor, tidy } from '../../torch/index.ts'
-import { expertCounts } from '../dispatch/count.ts'
-import type { TokenRouting } from '../routing.ts'
-import { meanOverTokens } from './mean.ts'
+import { kinds } from '../../kinds.ts'
+import { eachSequence } from '../../nn/index.ts'
+import { cat, type Tensor, tensor, tidy } from '../../torch/index.ts'
+import { expertCounts, type TokenRouting } from '../routing/token.ts'
+import type { Starts } from '../sequences.ts'
+import { meanOverTokens, realTokens } from './mean.ts'
+import type { LossRow } from './row.ts'
 
 /**
  * Everything in which the balance losses of different systems differ. All are `E sum_i f_i P_i`, with `f_i` the share of
@@ -43,22 +47,20 @@ export type BalancePreset = keyof typeof balancePresets
  *
  * @param scope `batch`: over all tokens at once. `sequence`: over each sequence, then their mean, which is stricter
  * (DeepSeek-V3's complementary loss). Default `batch`
- * @param sequenceLength S, for `sequence`
+ * @param starts where sequences begin, for `sequence`. Default: each layer's tokens are one
  */
 export function balanceLoss(
   layers: readonly TokenRouting[],
   convention: BalanceConvention,
-  { scope = 'batch', sequenceLength }: { scope?: 'batch' | 'sequence'; sequenceLength?: number } = {},
+  { scope = 'batch', starts }: { scope?: 'batch' | 'sequence'; starts?: Starts } = {},
 ): Tensor {
   return tidy(() => {
     const whole = convention.layers === 'together' ? [together(layers)] : layers
-    const parts = whole.map(layer =>
+    const ofLayer = (layer: TokenRouting): Tensor =>
       scope === 'sequence'
-        ? meanOf(
-            sequencesOf(layer, sequenceLength ?? layer.probs.size(0)).map(part => ofOne(part, convention)),
-          )
-        : ofOne(layer, convention),
-    )
+        ? meanOf(sequencesOf(layer, repeated(starts, layer)).map(part => ofOne(part, convention)))
+        : ofOne(layer, convention)
+    const parts = whole.map(ofLayer)
     return convention.layers === 'mean' ? meanOf(parts) : sumOf(parts)
   })
 }
@@ -91,7 +93,8 @@ export function hfBalanceLoss(layers: readonly TokenRouting[]): Tensor {
 function ofOne(routing: TokenRouting, { choices, balanced }: BalanceConvention): Tensor {
   const counted = choices === 'first' ? { ...routing, indices: routing.indices.narrow(-1, 0, 1) } : routing
   const counts = expertCounts(counted)
-  const divisor = balanced === 'one' ? counts.sum() : realTokens(routing)
+  const divisor =
+    balanced === 'one' ? counts.sum() : realTokens({ values: routing.probs, mask: routing.mask })
   return weighted(counts, divisor, routing.probs, routing.mask)
 }
 
@@ -99,12 +102,6 @@ function ofOne(routing: TokenRouting, { choices, balanced }: BalanceConvention):
 function weighted(counts: Tensor, divisor: Tensor, probs: Tensor, mask: Tensor | null): Tensor {
   const share = counts.div(divisor.clamp(1))
   return share.mul(meanOverTokens(probs, mask)).sum().mul(counts.numel)
-}
-
-/** A scalar. */
-function realTokens({ mask, probs }: TokenRouting): Tensor {
-  const real = mask === null ? full([], probs.size(0), { device: probs.device }) : mask.sum()
-  return real.to(probs.dtype)
 }
 
 /** All layers as one batch. */
@@ -121,12 +118,21 @@ function together(layers: readonly TokenRouting[]): TokenRouting {
   }
 }
 
-function sequencesOf(routing: TokenRouting, length: number): TokenRouting[] {
-  const count = routing.probs.size(0) / Math.max(1, length)
-  invariant(Number.isInteger(count), `${routing.probs.size(0)} tokens are no whole sequences of ${length}`)
-  if (count <= 1) return [routing]
-  return Array.from({ length: count }, (_, i) => {
-    const of = (tensor: Tensor): Tensor => tensor.narrow(0, i * length, length)
+/** The starts of a layer's sequences; of several layers as one batch, those of each in turn. */
+function repeated(starts: Starts | undefined, { probs }: TokenRouting): Starts {
+  const tokens = probs.size(0)
+  const ofOne = starts?.at(-1) ?? tokens
+  if (starts === undefined || ofOne === 0) return [0, tokens]
+  const layers = tokens / ofOne
+  invariant(Number.isInteger(layers), `${tokens} tokens are not those of sequences of ${ofOne}`)
+  return [0, ...Array.from({ length: layers }, (_, l) => starts.slice(1).map(end => l * ofOne + end)).flat()]
+}
+
+function sequencesOf(routing: TokenRouting, starts: Starts): TokenRouting[] {
+  const sequences = eachSequence(starts).filter(({ length }) => length > 0)
+  if (sequences.length <= 1) return [routing]
+  return sequences.map(({ start, length }) => {
+    const of = (tensor: Tensor): Tensor => tensor.narrow(0, start, length)
     return {
       ...routing,
       indices: of(routing.indices),
@@ -140,3 +146,36 @@ function sequencesOf(routing: TokenRouting, length: number): TokenRouting[] {
 
 const sumOf = (terms: readonly Tensor[]): Tensor => terms.reduce((total, term) => total.add(term))
 const meanOf = (terms: readonly Tensor[]): Tensor => sumOf(terms).div(terms.length)
+
+const coefficient = z.number().nonnegative()
+/** Whether the load is to be balanced over a micro-batch, or within each of its sequences. */
+const scope = z.enum(['batch', 'sequence']).default('batch')
+
+const schema = kinds(
+  /** 1 per layer when balanced. `layers` says how layers add up. */
+  z.strictObject({
+    kind: z.literal('switch'),
+    coefficient: coefficient.default(0.01),
+    layers: z.enum(['sum', 'mean']).default('sum'),
+    scope,
+  }),
+  /** All layers as one batch, K when balanced: what `router_aux_loss_coef` weighs. */
+  z.strictObject({ kind: z.literal('mixtral-hf'), coefficient: coefficient.default(0.001), scope }),
+  z.strictObject({ kind: z.literal('gshard'), coefficient: coefficient.default(0.01), scope }),
+  z.strictObject({ kind: z.literal('megatron'), coefficient: coefficient.default(0.01), scope }),
+  z.strictObject({ kind: z.literal('olmoe'), coefficient: coefficient.default(0.01), scope }),
+  z.strictObject({ kind: z.literal('fairseq'), coefficient: coefficient.default(0.01), scope }),
+  z.strictObject({ kind: z.literal('none') }),
+).prefault({})
+
+/** `losses.balance` in recipes. */
+export const balance: LossRow<typeof schema> = {
+  schema,
+  terms(settings, { layers, starts }) {
+    if (settings.kind === 'none' || layers.length === 0) return []
+    const { kind, coefficient: weight, scope } = settings
+    const preset = balancePresets[kind]
+    const convention = kind === 'switch' ? { ...preset, layers: settings.layers } : preset
+    return [{ name: 'balance', value: balanceLoss(layers, convention, { scope, starts }), weight }]
+  },
+}

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { four, identity, rounded, z } from '../../../tests/support/router-examples.ts'
 import { expectClose } from '../../../tests/support/tensors.ts'
-import { gradcheck, noGrad, ones, randn, type Tensor, tensor, zeros } from '../../torch/index.ts'
+import { gradcheck, noGrad, randn, type Tensor, tensor, zeros } from '../../torch/index.ts'
 import {
   balanceLoss,
   balancePresets,
@@ -9,7 +9,6 @@ import {
   deviceBalanceLoss,
   entropyLoss,
   globalBalanceLoss,
-  orthogonalityLoss,
   squaredBalanceLoss,
   switchBalanceLoss,
   type TokenRouting,
@@ -88,8 +87,51 @@ describe('scope', () => {
     )
     const routing = { ...fixed([[0], [0], [1], [1]], 2), probs } // each sequence of two uses one expert
     expect(balanceLoss([routing], balancePresets.switch).item()).toBeCloseTo(1, 12)
-    const perSequence = { scope: 'sequence' as const, sequenceLength: 2 }
+    const perSequence = { scope: 'sequence' as const, starts: [0, 2, 4] }
     expect(balanceLoss([routing], balancePresets.switch, perSequence).item()).toBeCloseTo(1.8, 12)
+  })
+
+  test('padding counts in no sequence, and each sequence counts the same', () => {
+    const probs = tensor(
+      [
+        [0.9, 0.1],
+        [0.3, 0.7], // padding
+        [0.8, 0.2],
+        [0.4, 0.6],
+      ],
+      { dtype: 'f64' },
+    )
+    const mask = tensor([true, false, true, true])
+    const routing = { ...fixed([[0], [-1], [0], [1]], 2), probs, mask }
+    const of = (preset: 'switch' | 'mixtral-hf'): number =>
+      balanceLoss([routing], balancePresets[preset], { scope: 'sequence', starts: [0, 2, 4] }).item()
+    // The first: 2 (1 * 0.9 + 0 * 0.1) = 1.8. The second: 2 (0.5 * 0.6 + 0.5 * 0.4) = 1.
+    expect(of('switch')).toBeCloseTo((1.8 + 1) / 2, 12)
+    expect(of('mixtral-hf')).toBeCloseTo((1.8 + 1) / 2, 12) // the same for one choice per token
+  })
+
+  test('sequences of several layers add up as the layers do', () => {
+    const rows = (first: number[], second: number[]): Tensor => tensor([first, second], { dtype: 'f64' })
+    const left = { ...fixed([[0], [1]], 2), probs: rows([0.9, 0.1], [0.3, 0.7]) }
+    const right = { ...fixed([[1], [1]], 2), probs: rows([0.2, 0.8], [0.4, 0.6]) }
+    const of = (preset: 'switch' | 'olmoe' | 'mixtral-hf'): number =>
+      balanceLoss([left, right], balancePresets[preset], { scope: 'sequence', starts: [0, 1, 2] }).item()
+    // A sequence of one token has 2 p of its expert: 1.8 and 1.4 in one layer, 1.6 and 1.2 in the other.
+    expect(of('switch')).toBeCloseTo(1.6 + 1.4, 12)
+    expect(of('olmoe')).toBeCloseTo((1.6 + 1.4) / 2, 12)
+    expect(of('mixtral-hf')).toBeCloseTo((1.8 + 1.4 + 1.6 + 1.2) / 4, 12)
+  })
+
+  test('padding has no part in the probabilities that are weighed by shares of a larger batch', () => {
+    const probs = tensor(
+      [
+        [0.9, 0.1],
+        [0.1, 0.9], // padding
+      ],
+      { dtype: 'f64' },
+    )
+    const routing = { ...fixed([[0], [-1]], 2), probs, mask: tensor([true, false]) }
+    expect(globalBalanceLoss(routing, [3, 1]).item()).toBeCloseTo(2 * (0.75 * 0.9 + 0.25 * 0.1), 12)
   })
 
   test('shares of the whole batch, probabilities of a part: the parts average to the whole', () => {
@@ -141,18 +183,16 @@ describe('others', () => {
     expect(switchBalanceLoss(within).item()).toBeCloseTo(1.6, 12)
   })
 
-  test('orthogonality: 0 for outputs at right angles, 1 for equal ones', () => {
-    const right = tensor(
-      [
-        [
-          [1, 0, 0],
-          [0, 2, 0],
-        ],
-      ],
-      { dtype: 'f64' },
-    )
-    expect(orthogonalityLoss(right).item()).toBeCloseTo(0, 12)
-    expect(orthogonalityLoss(ones([5, 3, 4], { dtype: 'f64' })).item()).toBeCloseTo(1, 9)
+  test('the experts of a device are consecutive', () => {
+    const probs = tensor([[0.3, 0.2, 0.2, 0.1, 0.1, 0.1]], { dtype: 'f64' }).expand([4, 6])
+    const routing = { ...fixed([[0], [1], [2], [3]], 6), probs }
+    // Three of four choices and 0.7 of the probability are of the first three experts: f = 6/3 * share.
+    expect(deviceBalanceLoss(routing, 2).item()).toBeCloseTo(2 * 0.75 * 0.7 + 2 * 0.25 * 0.3, 12)
+    // In threes: 2, 2, 0 of the choices; 0.5, 0.3, 0.2 of the probability.
+    expect(deviceBalanceLoss(routing, 3).item()).toBeCloseTo(3 * 0.5 * 0.5 + 3 * 0.5 * 0.3, 12)
+    // One device holds all: balanced whatever they chose.
+    expect(deviceBalanceLoss(routing, 1).item()).toBeCloseTo(1, 12)
+    expect(deviceBalanceLoss(routing, 6).item()).toBeCloseTo(switchBalanceLoss(routing).item(), 12)
   })
 
   test('variance: lower, the more tokens differ', () => {
@@ -174,8 +214,6 @@ describe('others', () => {
           .reduce((sum, loss) => sum.add(loss)),
       [x],
     )
-    const outputs = randn([3, 2, 4], { dtype: 'f64', seed: 4, requiresGrad: true })
-    gradcheck(orthogonalityLoss, [outputs])
   })
 
   test('padding counts in none of them', () => {

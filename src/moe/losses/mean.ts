@@ -1,4 +1,4 @@
-import { noGrad, type Tensor } from '../../torch/index.ts'
+import { full, noGrad, type Tensor } from '../../torch/index.ts'
 
 /** The mean over real tokens: [T, n] -> [n]. */
 export function meanOverTokens(values: Tensor, mask: Tensor | null): Tensor {
@@ -8,4 +8,10 @@ export function meanOverTokens(values: Tensor, mask: Tensor | null): Tensor {
     .mul(real)
     .sum(0)
     .div(noGrad(() => real.sum().clamp(1)))
+}
+
+/** How many tokens are real: a scalar in the type of the values. */
+export function realTokens({ values, mask }: { values: Tensor; mask: Tensor | null }): Tensor {
+  const real = mask === null ? full([], values.size(0), { device: values.device }) : mask.sum()
+  return real.to(values.dtype)
 }

@@ -1,6 +1,7 @@
 // PEER: retrieval of single-neuron experts out of up to a million (arXiv:2407.04153).
 // Shapes: T tokens, D model, N = n^2 experts, h heads, k experts per head, G = h k, d query width.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import {
   type Activation,
@@ -15,7 +16,7 @@ import {
 import { embedding, fullPrecision, linear, type Tensor, tidy } from '../../torch/index.ts'
 import { checkWhole } from '../experts/checks.ts'
 import type { LayerContext, MoeOutput } from '../layer.ts'
-import type { PeerRouting } from '../routing.ts'
+import { type PeerRouting, withoutPaddedHeads } from '../routing/peer.ts'
 import { MaskedBatchNorm } from './batch-norm.ts'
 import { matchProductKeys } from './product-keys.ts'
 
@@ -38,6 +39,16 @@ export interface PeerOptions {
 }
 
 export type PeerGate = 'softmax' | 'relu'
+
+/** `peer` in recipes: PeerOptions, checked. */
+export const peerSchema = z.strictObject({
+  kind: z.literal('peer'),
+  heads: z.int().positive().default(8),
+  k: z.int().positive().default(16),
+  querySize: z.int().positive().default(128),
+  gate: z.enum(['softmax', 'relu']).default('softmax'),
+  queryNorm: z.boolean().default(true),
+})
 
 /**
  * `y = sum_heads sum_{e in top-k} g_e act(u_e.x) v_e` with `g = softmax(scores of the k)`, where expert `e = i n + j`
@@ -97,11 +108,15 @@ export class PeerLayer extends Module {
     return tidy(() => {
       const { scores, indices } = matchProductKeys(...this.scores(xTD, mask), this.topK)
       const weights = gateScores(scores, this.gate)
-      const all = { kind: 'peer', indices, weights, numExperts: this.numExperts } as const
-      if (mask === null) return all
-      const padding = mask.logicalNot().view([-1, 1, 1])
-      return { ...all, indices: indices.maskedFill(padding, -1), weights: weights.maskedFill(padding, 0) }
+      return withoutPaddedHeads({ kind: 'peer', indices, weights, numExperts: this.numExperts }, mask)
     })
+  }
+
+  /** Elements of neurons that one token does not retrieve. */
+  get inactiveParameters(): number {
+    const { numExperts, heads, topK, input_weights, output_weights } = this
+    const idle = numExperts - Math.min(numExperts, heads * topK)
+    return ((input_weights.numel + output_weights.numel) * idle) / numExperts
   }
 
   /** Scores of all sub-keys by each head's query, in f32 or wider: [T, h, n] for each half. */

@@ -2,7 +2,7 @@
 // Shapes: N experts.
 
 import { noGrad, type Tensor, tidy, zeros } from '../../torch/index.ts'
-import type { PeerRouting } from '../routing.ts'
+import type { PeerRouting } from '../routing/peer.ts'
 
 /** Sums over tokens and heads; those of several batches may be added up. Padding counts nowhere. */
 export interface ExpertUsage {

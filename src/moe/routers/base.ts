@@ -1,11 +1,13 @@
 // BASE: in training a balanced assignment, in evaluation the best expert (arXiv:2103.16716).
 // Shapes: T tokens, D model, E experts.
 
+import { z } from 'zod'
 import { ownInit } from '../../nn/index.ts'
 import { type Tensor, tensor } from '../../torch/index.ts'
-import type { TokenContext } from '../routing.ts'
 import { auctionAssignment } from './assignment.ts'
 import { type Choice, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
+import type { TokenContext } from './router.ts'
+import type { RouterRow } from './row.ts'
 
 /**
  * One expert per token, weight `sigmoid(h . w_e)`, through which alone the centroids learn. In training each expert
@@ -16,6 +18,10 @@ import { type Choice, LinearRouter, type LinearRouterOptions, largest } from './
 export class BaseRouter extends LinearRouter {
   constructor(options: LinearRouterOptions) {
     super({ ...options, init: ownInit('orthogonal rows', weight => orthogonal_(weight, 0.1)) })
+  }
+
+  get active(): number {
+    return 1
   }
 
   protected override choose(logitsTE: Tensor, { mask = null }: TokenContext): Choice {
@@ -51,4 +57,13 @@ function orthogonal_(weight: Tensor, gain: number): void {
     }
     current.mul_(gain / current.square().sum().sqrt().item())
   }
+}
+
+const schema = z.strictObject({ kind: z.literal('base') })
+
+/** `base` in recipes. */
+export const base: RouterRow<typeof schema> = {
+  schema,
+  router: BaseRouter,
+  make: (_, sizes) => new BaseRouter(sizes),
 }

@@ -1,12 +1,14 @@
 // Sigmoid scores, groups of experts, and a bias that balances the load without a loss (DeepSeek-V3).
 // Shapes: T tokens, E experts, K chosen per token.
 
+import { z } from 'zod'
 import { Buffer } from '../../nn/index.ts'
 import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
-import { expertCounts } from '../dispatch/count.ts'
-import type { TokenContext, TokenRouting } from '../routing.ts'
+import { expertCounts, type TokenRouting } from '../routing/token.ts'
 import { checkGroups, withinBestGroups } from './groups.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
+import type { TokenContext } from './router.ts'
+import { count, type RouterRow } from './row.ts'
 
 export interface BiasedTopKRouterOptions extends LinearRouterOptions {
   topK: number
@@ -69,6 +71,10 @@ export class BiasedTopKRouter extends LinearRouter {
     return routing
   }
 
+  get active(): number {
+    return this.topK
+  }
+
   protected override choose(logitsTE: Tensor): Choice {
     const scoresTE = this.score_function === 'sigmoid' ? logitsTE.sigmoid() : logitsTE.softmax(-1)
     const biased = noGrad(() => scoresTE.add(this.e_score_correction_bias.to(scoresTE.dtype)))
@@ -92,4 +98,26 @@ export class BiasedTopKRouter extends LinearRouter {
       }),
     )
   }
+}
+
+const schema = z.strictObject({
+  kind: z.literal('biased-top-k'),
+  k: count.default(2),
+  score: z.enum(['sigmoid', 'softmax']).default('sigmoid'),
+  groups: count.default(1),
+  /** Default: all groups. */
+  topGroups: count.optional(),
+  /** Default: when k is above 1. */
+  normalize: z.boolean().optional(),
+  scale: z.number().positive().default(1),
+  biasRate: z.number().nonnegative().default(0.001),
+})
+
+/** `biased-top-k` in recipes. */
+export const biasedTopK: RouterRow<typeof schema> = {
+  schema,
+  router: BiasedTopKRouter,
+  make: ({ k, topGroups, normalize = k > 1, ...config }, sizes) =>
+    new BiasedTopKRouter({ ...sizes, ...config, normalize, topK: k, ...(topGroups && { topGroups }) }),
+  hasConstantWeight: ({ k, normalize }) => k === 1 && normalize === true,
 }

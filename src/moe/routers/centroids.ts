@@ -1,6 +1,7 @@
 // Clusters: each expert has a centre on the sphere, tokens go to the nearest, centres follow their tokens.
 // Shapes: T tokens, D model, E experts.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { atLeastF32, Buffer, Module } from '../../nn/index.ts'
 import {
@@ -17,9 +18,11 @@ import {
   where,
   zeros,
 } from '../../torch/index.ts'
-import { type Router, type TokenContext, type TokenRouting, withoutPadding } from '../routing.ts'
+import { type TokenRouting, withoutPadding } from '../routing/token.ts'
 import { unit } from './cosine.ts'
 import { largest } from './linear.ts'
+import type { Router, TokenContext } from './router.ts'
+import { count, type RouterRow } from './row.ts'
 
 export interface CentroidRouterOptions {
   hiddenSize: number
@@ -43,8 +46,6 @@ export class CentroidRouter extends Module implements Router {
   readonly momentum: number
   readonly patience: number
   readonly gated: boolean
-  readonly active: number = 1
-  readonly isCausal = true
   /** Sums and counts of tokens per expert since the last adapt(), and the tokens farthest from their centres. */
   #seen: Seen | null = null
 
@@ -67,6 +68,14 @@ export class CentroidRouter extends Module implements Router {
     this.momentum = momentum
     this.patience = patience
     this.gated = gated
+  }
+
+  get isCausal(): boolean {
+    return true
+  }
+
+  get active(): number {
+    return 1
   }
 
   forward(xTD: Tensor, { mask = null }: TokenContext = {}): TokenRouting {
@@ -192,4 +201,17 @@ function farthestFirst(x: Tensor, numExperts: number, seed: number): Tensor {
     chosen.push(nearest.argmin().item())
   }
   return x.indexSelect(0, tensor(chosen.map(BigInt)).to(device))
+}
+
+const schema = z.strictObject({
+  kind: z.literal('centroids'),
+  momentum: z.number().min(0).max(1).default(0.99),
+  patience: count.default(100),
+})
+
+/** `centroids` in recipes. */
+export const centroids: RouterRow<typeof schema> = {
+  schema,
+  router: CentroidRouter,
+  make: ({ momentum, patience }, sizes) => new CentroidRouter({ ...sizes, momentum, patience }),
 }

@@ -1,10 +1,12 @@
 // Cosine routing: the token meets an embedding of each expert's abilities on a sphere (X-MoE, arXiv:2204.09179).
 // Shapes: T tokens, D model, E experts, d routing width, K chosen per token.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { constant, normal, Parameter } from '../../nn/index.ts'
 import type { Tensor } from '../../torch/index.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
+import { count, isAlone, type RouterRow } from './row.ts'
 
 export interface CosineRouterOptions extends LinearRouterOptions {
   topK: number
@@ -38,6 +40,10 @@ export class CosineRouter extends LinearRouter {
     this.log_temperature = new Parameter({ shape: [], role: 'router', init: constant(Math.log(temperature)) })
   }
 
+  get active(): number {
+    return this.topK
+  }
+
   protected override score(xTD: Tensor): Tensor {
     const projected = unit(super.score(xTD)) // [T, d]
     const abilities = unit(this.expert_embeddings.to(projected.dtype)) // [E, d]
@@ -55,4 +61,21 @@ export class CosineRouter extends LinearRouter {
 /** Rows of length one; a row of zeros stays. */
 export function unit(rows: Tensor): Tensor {
   return rows.div(rows.square().sum(-1, true).add(1e-24).sqrt())
+}
+
+const schema = z.strictObject({
+  kind: z.literal('cosine'),
+  k: count.default(2),
+  /** Default: half the experts, at least 2. */
+  routingSize: count.optional(),
+  temperature: z.number().positive().default(0.07),
+})
+
+/** `cosine` in recipes. */
+export const cosine: RouterRow<typeof schema> = {
+  schema,
+  router: CosineRouter,
+  make: ({ k, routingSize, temperature }, sizes) =>
+    new CosineRouter({ ...sizes, topK: k, temperature, ...(routingSize && { routingSize }) }),
+  hasConstantWeight: isAlone,
 }

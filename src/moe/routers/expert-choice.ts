@@ -2,11 +2,14 @@
 // depend on later tokens.
 // Shapes: T tokens, D model, E experts, C tokens per expert.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { atLeastF32, Module, Parameter, uniform } from '../../nn/index.ts'
 import { fullPrecision, noGrad, type Tensor, tensor, tidy, zerosLike } from '../../torch/index.ts'
-import type { ExpertRouting, Router, TokenContext } from '../routing.ts'
+import type { ExpertRouting } from '../routing/expert.ts'
 import { largest, onRealRows } from './linear.ts'
+import type { Router, TokenContext } from './router.ts'
+import { count, type RouterRow } from './row.ts'
 
 export interface ExpertChoiceRouterOptions {
   hiddenSize: number
@@ -23,8 +26,6 @@ export class ExpertChoiceRouter extends Module implements Router<ExpertRouting> 
   readonly numExperts: number
   readonly capacity: number
   readonly maxExperts: number
-  readonly active: number = 1
-  readonly isCausal = false
 
   constructor({ hiddenSize, numExperts, capacity = 2, maxExperts = numExperts }: ExpertChoiceRouterOptions) {
     super()
@@ -52,6 +53,14 @@ export class ExpertChoiceRouter extends Module implements Router<ExpertRouting> 
     this.numExperts = numExperts
     this.capacity = capacity
     this.maxExperts = maxExperts
+  }
+
+  get isCausal(): boolean {
+    return false
+  }
+
+  get active(): number {
+    return Math.ceil(this.capacity)
   }
 
   forward(xTD: Tensor, { mask = null }: TokenContext = {}): ExpertRouting {
@@ -140,4 +149,20 @@ function rounded(plan: Tensor, scores: Tensor, perExpert: number, perToken: numb
     taken[Number(pair)] = 1
   }
   return tensor(taken, { shape: plan.shape }).to({ dtype: plan.dtype, device: plan.device })
+}
+
+const schema = z.strictObject({
+  kind: z.literal('expert-choice'),
+  capacity: z.number().positive().default(2),
+  /** Default: any number. */
+  maxExperts: count.optional(),
+})
+
+/** `expert-choice` in recipes. */
+export const expertChoice: RouterRow<typeof schema> = {
+  schema,
+  router: ExpertChoiceRouter,
+  make: ({ capacity, maxExperts }, sizes) =>
+    new ExpertChoiceRouter({ ...sizes, capacity, ...(maxExperts && { maxExperts }) }),
+  tokensChoose: false,
 }

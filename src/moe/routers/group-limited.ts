@@ -36,6 +36,10 @@ export class GroupLimitedRouter extends LinearRouter {
     this.scale = scale
   }
 
+  get active(): number {
+    return this.topK
+  }
+
   protected override choose(logitsTE: Tensor): Choice {
     const probs = logitsTE.softmax(-1)
     const indices = largest(withinBestGroups(probs, this.groups, this.topGroups, 1), this.topK)

@@ -1,10 +1,13 @@
 // Hash layers: a token's id decides, once and for all (arXiv:2106.04426).
 // Shapes: T tokens, V vocabulary, E experts, K hash functions.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { Buffer, Module } from '../../nn/index.ts'
 import { noGrad, onesLike, randint, type Tensor, tensor, tidy, zeros } from '../../torch/index.ts'
-import { type Router, type TokenContext, type TokenRouting, withoutPadding } from '../routing.ts'
+import { type TokenRouting, withoutPadding } from '../routing/token.ts'
+import type { Router, TokenContext } from './router.ts'
+import { count, type RouterRow } from './row.ts'
 
 export interface HashRouterOptions {
   numExperts: number
@@ -25,8 +28,6 @@ export interface HashRouterOptions {
 export class HashRouter extends Module implements Router {
   readonly table: Buffer // i64 [K, V]
   readonly numExperts: number
-  readonly active: number = 1
-  readonly isCausal = true
 
   constructor({ numExperts, vocabSize, hashes = 1, seed = 0, frequencies }: HashRouterOptions) {
     super()
@@ -50,6 +51,14 @@ export class HashRouter extends Module implements Router {
           ? tensor(Array.from({ length: hashes }, (_, hash) => balancedTable(frequencies, bins, hash))).long()
           : randint(0, bins, [hashes, vocabSize], { seed }),
     })
+  }
+
+  get isCausal(): boolean {
+    return true
+  }
+
+  get active(): number {
+    return this.table.size(0)
   }
 
   forward(xTD: Tensor, { ids, mask = null }: TokenContext = {}): TokenRouting {
@@ -96,4 +105,18 @@ export function balancedTable(frequencies: readonly number[], bins: number, hash
     load[lightest] = (load[lightest] ?? 0) + (frequencies[id] ?? 0)
   }
   return table
+}
+
+const schema = z.strictObject({
+  kind: z.literal('hash'),
+  hashes: count.default(1),
+  seed: z.int().nonnegative().default(0),
+})
+
+/** `hash` in recipes. */
+export const hash: RouterRow<typeof schema> = {
+  schema,
+  router: HashRouter,
+  make: ({ hashes, seed }, { numExperts, vocabSize }) =>
+    new HashRouter({ numExperts, vocabSize, hashes, seed }),
 }

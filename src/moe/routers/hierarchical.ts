@@ -1,12 +1,15 @@
 // Two levels: first a group, then an expert of the group (arXiv:1701.06538 appendix B).
 // Shapes: T tokens, G groups, M experts per group, E = G M experts, A groups and B experts chosen.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { atLeastF32, constant, Module, Parameter } from '../../nn/index.ts'
 import { fullPrecision, type Tensor, tidy, zerosLike } from '../../torch/index.ts'
-import { type Router, type TokenContext, type TokenRouting, withoutPadding } from '../routing.ts'
+import { type TokenRouting, withoutPadding } from '../routing/token.ts'
 import { checkTopK, largest } from './linear.ts'
 import { smoothLoad, squaredVariation, sumOverTokens, withNoise } from './noisy-top-k.ts'
+import type { Router, TokenContext } from './router.ts'
+import { count, type RouterRow } from './row.ts'
 
 export interface HierarchicalRouterOptions {
   hiddenSize: number
@@ -35,8 +38,6 @@ export class HierarchicalRouter extends Module implements Router {
   readonly groups: number
   readonly topGroups: number
   readonly topK: number
-  readonly active: number = 1
-  readonly isCausal = true
 
   constructor({ hiddenSize, numExperts, groups, topGroups = 2, topK = 2 }: HierarchicalRouterOptions) {
     super()
@@ -56,6 +57,14 @@ export class HierarchicalRouter extends Module implements Router {
     this.groups = groups
     this.topGroups = topGroups
     this.topK = topK
+  }
+
+  get isCausal(): boolean {
+    return true
+  }
+
+  get active(): number {
+    return this.topGroups * this.topK
   }
 
   forward(xTD: Tensor, { mask = null }: TokenContext = {}): TokenRouting {
@@ -119,4 +128,20 @@ function loadOfExperts(groupTA: Tensor, groupLoad: Tensor, loadTGM: Tensor, mask
   const tokens = sumOverTokens(uses, mask).clamp(1).unsqueeze(-1) // [G, 1]
   const within = sumOverTokens(loadTGM.mul(uses.unsqueeze(-1)), mask) // [G, M]
   return sumOverTokens(groupLoad, mask).unsqueeze(-1).mul(within).div(tokens).flatten()
+}
+
+const schema = z.strictObject({
+  kind: z.literal('hierarchical'),
+  groups: count,
+  topGroups: count.default(2),
+  k: count.default(2),
+})
+
+/** `hierarchical` in recipes. */
+export const hierarchical: RouterRow<typeof schema> = {
+  schema,
+  router: HierarchicalRouter,
+  make: ({ groups, topGroups, k }, sizes) => new HierarchicalRouter({ ...sizes, groups, topGroups, topK: k }),
+  ownLosses: { primaryImportance: 0.1, primaryLoad: 0.1, importance: 0.1, load: 0.1 },
+  hasConstantWeight: ({ k, topGroups }) => k === 1 && topGroups === 1,
 }

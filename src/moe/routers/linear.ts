@@ -4,7 +4,8 @@
 import { ConfigError } from '../../errors.ts'
 import { atLeastF32, type Init, Module, Parameter, uniform } from '../../nn/index.ts'
 import { fullPrecision, noGrad, rand, type Tensor, tidy } from '../../torch/index.ts'
-import { type Router, type TokenContext, type TokenRouting, withoutPadding } from '../routing.ts'
+import { type TokenRouting, withoutPadding } from '../routing/token.ts'
+import type { Router, TokenContext } from './router.ts'
 
 export interface LinearRouterOptions {
   hiddenSize: number
@@ -29,10 +30,6 @@ export abstract class LinearRouter extends Module implements Router {
   readonly bias: Parameter | null // [E]
   readonly numExperts: number
   readonly jitter: number
-  get active(): number {
-    return (this as unknown as { topK?: number }).topK ?? 2
-  }
-  readonly isCausal: boolean = true
 
   /** @param outputs rows of the map, when there are more than experts */
   constructor(
@@ -48,6 +45,12 @@ export abstract class LinearRouter extends Module implements Router {
     this.bias = bias ? new Parameter({ shape: [outputs], role: 'router', init: start }) : null
     this.numExperts = numExperts
     this.jitter = jitter
+  }
+
+  abstract get active(): number
+
+  get isCausal(): boolean {
+    return true
   }
 
   forward(xTD: Tensor, context: TokenContext = {}): TokenRouting {

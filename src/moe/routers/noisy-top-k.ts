@@ -1,10 +1,12 @@
 // Noisy top-k gating with importance and load losses (arXiv:1701.06538).
 // Shapes: T tokens, D model, E experts, K chosen per token.
 
+import { z } from 'zod'
 import { constant, Parameter } from '../../nn/index.ts'
 import { onesLike, randn, type Tensor, where, zerosLike } from '../../torch/index.ts'
-import type { TokenContext } from '../routing.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
+import type { TokenContext } from './router.ts'
+import { count, isAlone, type RouterRow } from './row.ts'
 
 export interface NoisyTopKRouterOptions extends LinearRouterOptions {
   topK: number
@@ -25,6 +27,10 @@ export class NoisyTopKRouter extends LinearRouter {
     checkTopK(topK, options.numExperts)
     this.topK = topK
     this.noise_weight = new Parameter(this.weight.declaration)
+  }
+
+  get active(): number {
+    return this.topK
   }
 
   protected override choose(logitsTE: Tensor, { mask = null }: TokenContext, xTD: Tensor): Choice {
@@ -80,3 +86,14 @@ export function squaredVariation(valuesE: Tensor): Tensor {
 const softplus = (x: Tensor): Tensor => x.clamp(0).add(x.abs().neg().exp().log1p())
 
 const noiseLike = (x: Tensor): Tensor => randn(x.shape, { dtype: x.dtype, device: x.device })
+
+const schema = z.strictObject({ kind: z.literal('noisy-top-k'), k: count.default(2) })
+
+/** `noisy-top-k` in recipes. */
+export const noisyTopK: RouterRow<typeof schema> = {
+  schema,
+  router: NoisyTopKRouter,
+  make: ({ k }, sizes) => new NoisyTopKRouter({ ...sizes, topK: k }),
+  ownLosses: { importance: 0.1, load: 0.1 },
+  hasConstantWeight: isAlone,
+}

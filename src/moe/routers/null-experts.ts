@@ -1,10 +1,12 @@
 // Null experts: choices that cost nothing, so that easy tokens use fewer experts (AdaMoE, arXiv:2406.13233).
 // Shapes: T tokens, E true experts, M null experts, K slots per token.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { cat, noGrad, type Tensor, zeros } from '../../torch/index.ts'
-import type { TokenContext } from '../routing.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
+import type { TokenContext } from './router.ts'
+import { count, isAlone, type RouterRow } from './row.ts'
 
 export interface NullExpertRouterOptions extends LinearRouterOptions {
   /** Slots per token, null experts included. */
@@ -33,6 +35,10 @@ export class NullExpertRouter extends LinearRouter {
     checkTopK(topK, options.numExperts + nulls)
     this.topK = topK
     this.nullExperts = nulls
+  }
+
+  get active(): number {
+    return Math.min(this.topK, this.numExperts)
   }
 
   protected override choose(allLogits: Tensor, { mask = null }: TokenContext): Choice {
@@ -66,4 +72,20 @@ export class NullExpertRouter extends LinearRouter {
       .sum()
       .mul(this.numExperts + this.nullExperts)
   }
+}
+
+const schema = z.strictObject({
+  kind: z.literal('null-experts'),
+  k: count.default(2),
+  /** Default: as many as true experts. */
+  nullExperts: count.optional(),
+})
+
+/** `null-experts` in recipes. */
+export const nullExperts: RouterRow<typeof schema> = {
+  schema,
+  router: NullExpertRouter,
+  make: ({ k, nullExperts = 0 }, sizes) => new NullExpertRouter({ ...sizes, topK: k, nullExperts }),
+  ownLosses: { balance: 0.01 },
+  hasConstantWeight: isAlone,
 }

@@ -1,16 +1,23 @@
 // Routing as a policy that is rewarded (arXiv:1511.06297; arXiv:2202.01169, RL-R).
 // Shapes: T tokens, E experts.
 
+import { z } from 'zod'
 import { noGrad, onesLike, type Tensor, tidy } from '../../torch/index.ts'
 import { entropyLoss } from '../losses/router.ts'
-import type { TokenContext, TokenRouting } from '../routing.ts'
+import type { TokenRouting } from '../routing/token.ts'
 import { type Choice, LinearRouter, largest } from './linear.ts'
+import type { TokenContext } from './router.ts'
+import type { RouterRow } from './row.ts'
 
 /**
  * `e ~ softmax(x W^T)` in training, the likeliest expert in evaluation; weight 1, so that only reinforceLoss() teaches
  * the router. Its own loss `certainty`, minus the mean entropy of its choices, keeps it trying.
  */
 export class ReinforceRouter extends LinearRouter {
+  get active(): number {
+    return 1
+  }
+
   protected override choose(logitsTE: Tensor, { mask = null }: TokenContext): Choice {
     const probs = logitsTE.softmax(-1)
     const indices = this.training && probs.size(0) > 0 ? probs.detach().multinomial(1) : largest(probs, 1)
@@ -47,4 +54,18 @@ export function reinforceLoss(
     const policy = chosen.mul(advantage).mul(real).sum().div(tokens).neg()
     return policy.sub(entropyLoss({ probs, mask }), entropy)
   })
+}
+
+const schema = z.strictObject({ kind: z.literal('reinforce') })
+
+/** `reinforce` in recipes. */
+export const reinforce: RouterRow<typeof schema> = {
+  schema,
+  router: ReinforceRouter,
+  make: (_, sizes) => new ReinforceRouter(sizes),
+  ownLosses: { policy: 1, certainty: 0.01 },
+  /** Each token's reward is minus its own cross-entropy. */
+  taught: {
+    policy: (routing, tokenLosses) => reinforceLoss(routing, tokenLosses.neg(), { entropy: 0 }),
+  },
 }

@@ -1,8 +1,8 @@
 // Sinkhorn routing: choose by a balanced transport plan, weigh by the raw scores (arXiv:2202.01169, S-BASE; Megatron).
 // Shapes: T tokens, E experts, K chosen per token.
 
+import { z } from 'zod'
 import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
-import type { TokenContext } from '../routing.ts'
 import {
   type Choice,
   checkTopK,
@@ -11,6 +11,8 @@ import {
   largest,
   onRealRows,
 } from './linear.ts'
+import type { TokenContext } from './router.ts'
+import { count, type RouterRow } from './row.ts'
 
 export interface SinkhornRouterOptions extends LinearRouterOptions {
   topK: number
@@ -28,6 +30,10 @@ export class SinkhornRouter extends LinearRouter {
     super(options)
     checkTopK(topK, options.numExperts)
     this.topK = topK
+  }
+
+  get active(): number {
+    return this.topK
   }
 
   protected override choose(logitsTE: Tensor, { mask = null }: TokenContext): Choice {
@@ -60,4 +66,13 @@ export function sinkhorn(logitsTE: Tensor, { tolerance = 1e-4, maxIterations = 2
       return plan
     }),
   )
+}
+
+const schema = z.strictObject({ kind: z.literal('sinkhorn'), k: count.default(1) })
+
+/** `sinkhorn` in recipes. */
+export const sinkhornTopK: RouterRow<typeof schema> = {
+  schema,
+  router: SinkhornRouter,
+  make: ({ k }, sizes) => new SinkhornRouter({ ...sizes, topK: k }),
 }

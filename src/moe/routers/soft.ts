@@ -2,11 +2,15 @@
 // Fully differentiable; for encoders, since every output depends on every token of its sequence.
 // Shapes: B sequences of S tokens, T = B S tokens, D model, E experts, P slots per expert.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { atLeastF32, constant, Module, normal, Parameter } from '../../nn/index.ts'
 import { fullPrecision, type Tensor, tidy } from '../../torch/index.ts'
-import type { Router, SoftRouting, TokenContext } from '../routing.ts'
+import type { SoftRouting } from '../routing/soft.ts'
+import { bySequence, equalStarts, type Starts } from '../sequences.ts'
 import { unit } from './cosine.ts'
+import type { Router, TokenContext } from './router.ts'
+import { count, type RouterRow } from './row.ts'
 
 export interface SoftRouterOptions {
   hiddenSize: number
@@ -24,8 +28,6 @@ export class SoftRouter extends Module implements Router<SoftRouting> {
   readonly scale: Parameter // []
   readonly numExperts: number
   readonly slots: number
-  readonly active: number = 1
-  readonly isCausal = false
 
   constructor({ hiddenSize, numExperts, slots = 1 }: SoftRouterOptions) {
     super()
@@ -42,8 +44,18 @@ export class SoftRouter extends Module implements Router<SoftRouting> {
     this.slots = slots
   }
 
-  forward(xTD: Tensor, { mask = null, sequenceLength = xTD.size(0) }: TokenContext = {}): SoftRouting {
-    const length = Math.max(1, sequenceLength)
+  get isCausal(): boolean {
+    return false
+  }
+
+  get active(): number {
+    return this.numExperts
+  }
+
+  forward(
+    xTD: Tensor,
+    { mask = null, starts = equalStarts(1, xTD.size(0)) }: TokenContext = {},
+  ): SoftRouting {
     return fullPrecision(xTD.device, () =>
       tidy((): SoftRouting => {
         const x = unit(atLeastF32(xTD))
@@ -51,16 +63,36 @@ export class SoftRouter extends Module implements Router<SoftRouting> {
         const padding = mask?.logicalNot().unsqueeze(-1)
         const real = padding ? logits.maskedFill(padding, -1e30) : logits
         const shape = [xTD.size(0), this.numExperts, this.slots]
-        const bySequence = [xTD.size(0) / length, length, this.numExperts * this.slots]
         const combine = logits.softmax(-1)
         return {
           kind: 'soft',
-          dispatch: real.view(bySequence).softmax(1).view(shape),
+          dispatch: overTokens(real, starts).view(shape),
           combine: (padding ? combine.maskedFill(padding, 0) : combine).view(shape),
           mask,
-          sequenceLength: length,
+          starts,
         }
       }),
     )
   }
+}
+
+/** A softmax over the tokens of each sequence: [T, E*P] -> [T, E*P]. */
+function overTokens(logits: Tensor, starts: Starts): Tensor {
+  return bySequence(starts, logits, ({ sequences, start, length }) => {
+    const rows = logits.narrow(0, start, sequences * length)
+    return rows
+      .view([sequences, length, logits.size(-1)])
+      .softmax(1)
+      .view(rows.shape)
+  })
+}
+
+const schema = z.strictObject({ kind: z.literal('soft'), slots: count.default(1) })
+
+/** `soft` in recipes. */
+export const soft: RouterRow<typeof schema> = {
+  schema,
+  router: SoftRouter,
+  make: ({ slots }, sizes) => new SoftRouter({ ...sizes, slots }),
+  tokensChoose: false,
 }

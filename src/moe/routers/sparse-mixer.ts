@@ -28,6 +28,10 @@ export class SparseMixerRouter extends LinearRouter {
     this.closeness = closeness
   }
 
+  get active(): number {
+    return 2
+  }
+
   protected override choose(logitsTE: Tensor): Choice {
     const first = largest(logitsTE, 1) // [T, 1]
     const others = logitsTE.scatter(-1, first, -Infinity)

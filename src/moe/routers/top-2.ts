@@ -1,9 +1,11 @@
 // GShard's top-2: the best expert always, the second by policy (arXiv:2006.16668).
 // Shapes: T tokens, E experts.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { cat, noGrad, rand, type Tensor } from '../../torch/index.ts'
 import { type Choice, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
+import { jitter, type RouterRow } from './row.ts'
 
 /** Whether a token's second expert is used. `g1`, `g2` are the two probabilities, after `normalize`. */
 export type SecondExpertPolicy =
@@ -47,6 +49,10 @@ export class Top2Router extends LinearRouter {
     this.normalize = normalize
   }
 
+  get active(): number {
+    return 2
+  }
+
   protected override choose(logitsTE: Tensor): Choice {
     const probs = logitsTE.softmax(-1)
     const first = largest(probs, 1) // [T, 1]
@@ -84,4 +90,19 @@ function withGumbel(logits: Tensor): Tensor {
     const uniform = rand(logits.shape, { dtype: logits.dtype, device: logits.device }).clamp(1e-20)
     return logits.sub(uniform.log().neg().log())
   })
+}
+
+const schema = z.strictObject({
+  kind: z.literal('top-2'),
+  policy: z.enum(['all', 'none', 'threshold', 'random', 'sampling']).default('all'),
+  threshold: z.number().positive().default(0.2),
+  normalize: z.boolean().default(true),
+  jitter,
+})
+
+/** `top-2` in recipes. */
+export const top2: RouterRow<typeof schema> = {
+  schema,
+  router: Top2Router,
+  make: (config, sizes) => new Top2Router({ ...sizes, ...config }),
 }

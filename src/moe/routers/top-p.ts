@@ -1,11 +1,13 @@
 // Dynamic k: as many experts as it takes to be sure (arXiv:2403.07652).
 // Shapes: T tokens, E experts.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { noGrad, type Tensor } from '../../torch/index.ts'
 import { entropyLoss } from '../losses/router.ts'
-import type { TokenContext } from '../routing.ts'
 import { type Choice, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
+import type { TokenContext } from './router.ts'
+import type { RouterRow } from './row.ts'
 
 export interface TopPRouterOptions extends LinearRouterOptions {
   /** Experts are added until their probabilities exceed this. Default 0.4. */
@@ -26,6 +28,10 @@ export class TopPRouter extends LinearRouter {
     this.threshold = threshold
   }
 
+  get active(): number {
+    return this.numExperts
+  }
+
   protected override choose(logitsTE: Tensor, { mask = null }: TokenContext): Choice {
     const probs = logitsTE.softmax(-1)
     const order = largest(probs, this.numExperts) // [T, E]
@@ -38,4 +44,17 @@ export class TopPRouter extends LinearRouter {
       losses: { entropy: entropyLoss({ probs, mask }) },
     }
   }
+}
+
+const schema = z.strictObject({
+  kind: z.literal('top-p'),
+  threshold: z.number().min(0).max(1).default(0.4),
+})
+
+/** `top-p` in recipes. */
+export const topP: RouterRow<typeof schema> = {
+  schema,
+  router: TopPRouter,
+  make: ({ threshold }, sizes) => new TopPRouter({ ...sizes, threshold }),
+  ownLosses: { entropy: 1e-4 },
 }

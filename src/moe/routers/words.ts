@@ -1,9 +1,11 @@
 // Mixture of word experts: a lexicon decides, in which different tokens are one word (arXiv:2311.10768).
 // Shapes: V tokens of the vocabulary, W words of the lexicon, E experts.
 
+import { z } from 'zod'
 import { invariant } from '../../errors.ts'
 import { noGrad, tensor, tidy } from '../../torch/index.ts'
 import { balancedTable, HashRouter, type HashRouterOptions } from './hash.ts'
+import type { RouterRow } from './row.ts'
 
 /**
  * `expert = h(word(id))`, weight 1: all tokens of a word share its expert, and words are spread over experts by how often
@@ -30,4 +32,13 @@ export class WordRouter extends HashRouter {
     const table = words.map(word => BigInt(experts[word] ?? 0))
     noGrad(() => tidy(() => void this.table.copy_(tensor([table]).to(this.table.device))))
   }
+}
+
+const schema = z.strictObject({ kind: z.literal('words') })
+
+/** `words` in recipes. */
+export const words: RouterRow<typeof schema> = {
+  schema,
+  router: WordRouter,
+  make: (_, sizes) => new WordRouter(sizes),
 }

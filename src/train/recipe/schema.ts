@@ -2,8 +2,7 @@
 
 import { z } from 'zod'
 import { kinds } from '../../kinds.ts'
-import { expertsSchema } from '../../models/index.ts'
-import { routerSchema } from '../../moe/index.ts'
+import { dispatchSchema, expertsSchema, routerSchema } from '../../moe/index.ts'
 import { lossesSchema } from '../objective.ts'
 import { groupsSchema } from '../optimizer/groups.ts'
 import { precisionSchema } from '../precision.ts'
@@ -66,24 +65,6 @@ const modelSchema = z.discriminatedUnion('type', [
   /** An encoder, trained to fill in masked tokens: any router, or PEER. */
   z.strictObject({ type: z.literal('switchyard_moe_encoder'), ...expertLayerFields, ...encoderFields }),
 ])
-
-const dispatchSchema = kinds(
-  z.strictObject({ kind: z.literal('dropless') }),
-  /** See CapacityOptions. */
-  z.strictObject({
-    kind: z.literal('capacity'),
-    factor: z.number().positive(),
-    /** The factor in evaluation. Default: the same. */
-    evalFactor: z.number().positive().optional(),
-    evalTokenFraction: z.number().positive().optional(),
-    policy: z.enum(['position', 'probability', 'prioritized', 'random']).default('position'),
-    renormalize: z.boolean().default(false),
-    retries: z.int().nonnegative().default(0),
-    share: z.enum(['tokens', 'choices']).default('choices'),
-    minimum: count.default(4),
-  }),
-  z.strictObject({ kind: z.literal('reference') }),
-)
 
 const dataSchema = z.strictObject({
   /** A corpus folder made by `switchyard data prepare`. */

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
+import { expectClose, expectNoLeak } from '../../../../tests/support/tensors.ts'
 import { byteTokenizer, byteTokenizerFiles, loadTokenizer } from '../../../data/index.ts'
 import { readGgufHeader, writeGguf } from '../../../formats/index.ts'
-import { expectClose, expectNoLeak } from '../../../../tests/support/tensors.ts'
 import { manualSeed } from '../../../torch/index.ts'
 import {
   architectureOf,

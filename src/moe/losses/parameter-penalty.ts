@@ -1,11 +1,14 @@
 // The price of wide experts: what a token's choice costs, and a loss that lowers it.
 // Shapes: T tokens, E experts, K chosen per token.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { noGrad, type Tensor, tensor, tidy } from '../../torch/index.ts'
-import { countPerExpert } from '../dispatch/count.ts'
-import { meanOverTokens } from '../losses/mean.ts'
-import type { TokenRouting } from '../routing.ts'
+import { HeterogeneousExperts } from '../experts/heterogeneous.ts'
+import { sum } from '../routing/counts.ts'
+import { expertCounts, type TokenRouting } from '../routing/token.ts'
+import { meanOverTokens, realTokens } from './mean.ts'
+import { type LossRow, summed } from './row.ts'
 
 /**
  * `E sum_i M_i P_i` with `M_i = mean_t 1[t chose i] * width_i / mean(width)` and `P_i` the mean probability of expert i
@@ -22,11 +25,12 @@ export function parameterPenalty(routing: TokenRouting, widths: readonly number[
   checkWidths(widths, routing)
   return tidy(() => {
     const { probs } = routing
-    const meanWidth = widths.reduce((sum, width) => sum + width, 0) / widths.length
-    const tokens = Math.max(1, realTokens(routing))
-    const cost = countPerExpert(routing).map((count, e) => ((count / tokens) * (widths[e] ?? 0)) / meanWidth) // M
-    const costE = tensor(cost, { dtype: probs.dtype, device: probs.device })
-    return costE.mul(meanOverTokens(probs, routing.mask)).sum().mul(widths.length)
+    const meanWidth = sum(widths) / widths.length
+    const { dtype, device } = probs
+    const prices = tensor(widths, { dtype, device }) // [E]
+    const tokens = realTokens({ values: probs, mask: routing.mask }).clamp(1)
+    const cost = noGrad(() => expertCounts(routing).div(tokens).mul(prices).div(meanWidth)) // M: [E]
+    return cost.mul(meanOverTokens(probs, routing.mask)).sum().mul(widths.length)
   })
 }
 
@@ -48,10 +52,6 @@ export function chosenWidths(routing: TokenRouting, widths: readonly number[]): 
   )
 }
 
-function realTokens({ probs, mask }: TokenRouting): number {
-  return mask === null ? probs.size(0) : mask.sum().item()
-}
-
 function checkWidths(widths: readonly number[], { logits }: TokenRouting): void {
   const numExperts = logits.size(-1)
   if (widths.length !== numExperts) {
@@ -62,4 +62,19 @@ function checkWidths(widths: readonly number[], { logits }: TokenRouting): void 
   const bad = widths.findIndex(width => !(width > 0 && Number.isFinite(width)))
   if (bad < 0) return
   throw new ConfigError(`must be above 0, got ${widths[bad]}`, { path: `widths.${bad}` })
+}
+
+const schema = z.number().nonnegative().optional()
+
+/** `losses.parameterPenalty` in recipes: its coefficient. Experts of one kind are all equally wide. */
+export const parameterPenaltyRow: LossRow<typeof schema> = {
+  schema,
+  terms: (weight = 0, { layers, experts }) =>
+    summed('parameterPenalty', weight, () =>
+      layers.map((layer, i) => {
+        const own = experts[i]
+        const equal = new Array<number>(layer.probs.size(-1)).fill(1)
+        return parameterPenalty(layer, own instanceof HeterogeneousExperts ? own.sizes : equal)
+      }),
+    ),
 }

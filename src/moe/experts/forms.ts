@@ -1,0 +1,58 @@
+// What one expert computes, given its matrices.
+// Shapes: n rows, D model, F expert width.
+
+import { type Activation, activate } from '../../nn/index.ts'
+import { dropout, linear, type Tensor } from '../../torch/index.ts'
+import type { Projections } from './weights.ts'
+
+export interface ExpertForm {
+  /** What the kernel for all experts at once is told; null where it cannot compute this. */
+  readonly fused: { activation: Activation; gated: boolean } | null
+  /** [n, D] -> [n, D] */
+  apply(x: Tensor, weights: Projections): Tensor
+}
+
+/** `down(act(gate(x)) * up(x))`; with silu this is SwiGLU (arXiv:2002.05202). Gate rows come before up rows. */
+export function gatedForm(activation: Activation, dropRate: number): ExpertForm {
+  return {
+    fused: dropRate > 0 ? null : { activation, gated: true },
+    apply(x, { up: gateUp, down, upBias, downBias }) {
+      const [gate, up] = linear(x, gateUp, upBias).chunk(2, -1) as [Tensor, Tensor] // [n, F] each
+      return linear(dropped(activate(gate, activation).mul(up), dropRate), down, downBias)
+    },
+  }
+}
+
+/** `down(act(up(x)))` */
+export function plainForm(activation: Activation, dropRate: number): ExpertForm {
+  return {
+    fused: dropRate > 0 ? null : { activation, gated: false },
+    apply: (x, { up, down, upBias, downBias }) =>
+      linear(dropped(activate(linear(x, up, upBias), activation), dropRate), down, downBias),
+  }
+}
+
+const dropped = (hidden: Tensor, rate: number): Tensor => (rate > 0 ? dropout(hidden, rate, true) : hidden)
+
+/** Steepness of the gate: `g sigmoid(1.702 g)` is close to GELU (arXiv:1606.08415). */
+const alpha = 1.702
+
+/**
+ * `[g, u] = x W + b`, `g <- min(g, limit)`, `u <- clamp(u, +-limit)`, `y = ((u + 1) g sigmoid(1.702 g)) V + c`
+ * (arXiv:2508.10925; transformers, models/gpt_oss/modeling_gpt_oss.py, GptOssExperts). Even columns of W are g, odd ones
+ * u; matrices are stored input first, as transformers has them.
+ */
+export function clampedForm(limit: number): ExpertForm {
+  return {
+    fused: null,
+    apply(x, { up: gateUp, down, upBias, downBias }) {
+      const pairs = biased(x.matmul(gateUp), upBias).view([x.size(0), down.size(0), 2]) // [n, F, 2]
+      const gate = pairs.select(-1, 0).clamp(null, limit)
+      const up = pairs.select(-1, 1).clamp(-limit, limit)
+      const hidden = up.add(1).mul(gate.mul(gate.mul(alpha).sigmoid())) // [n, F]
+      return biased(hidden.matmul(down), downBias)
+    },
+  }
+}
+
+const biased = (x: Tensor, bias: Tensor | null): Tensor => (bias ? x.add(bias) : x)

@@ -1,0 +1,77 @@
+// Where the numbers of stacked experts are, and what is computed with them there.
+// Shapes: E experts, T tokens, D model, N rows grouped by expert.
+
+import { fusedExperts, hasKernel, type Tensor } from '../../torch/index.ts'
+import type { TokenRouting } from '../routing/token.ts'
+import { mixGrouped } from './experts.ts'
+import type { ExpertForm } from './forms.ts'
+import { sliceOf, throughGroups } from './groups.ts'
+
+/** The matrices of one expert; or of all, with experts as the first dimension. */
+export interface Projections {
+  up: Tensor
+  down: Tensor
+  upBias: Tensor | null
+  downBias: Tensor | null
+}
+
+/** Another place for weights, as packed blocks or several tiers of memory, is another kind of this. */
+export interface ExpertWeights {
+  readonly kind: 'dense'
+  /** See Experts.mix() */
+  mix(x: Tensor, routing: TokenRouting, form: ExpertForm): Tensor
+  /** See Experts.grouped() */
+  grouped(x: Tensor, counts: readonly number[], form: ExpertForm): Tensor
+  /** See Experts.expert() */
+  expert(index: number, x: Tensor, form: ExpertForm): Tensor
+}
+
+/** Tensors of all experts, where the tokens are. */
+export function denseWeights(stacks: Projections): ExpertWeights {
+  const dense: ExpertWeights = {
+    kind: 'dense',
+    mix: (xTD, routing, form) =>
+      fusedMix(xTD, routing, stacks, form) ??
+      mixGrouped(xTD, routing, { grouped: (rows, counts) => dense.grouped(rows, counts, form) }),
+    grouped(xND, counts, form) {
+      const slices = unbound(stacks)
+      return throughGroups(xND, counts, (e, group) => form.apply(group, slices(e)))
+    },
+    expert: (index, x, form) =>
+      form.apply(
+        x,
+        eachOf(stacks, stack => stack.select(0, index)),
+      ),
+  }
+  return dense
+}
+
+/** The only choice between the kernel and operators; null where there is no kernel for these. */
+function fusedMix(
+  xTD: Tensor,
+  { indices, weights }: TokenRouting,
+  { up, down, upBias, downBias }: Projections,
+  { fused }: ExpertForm,
+): Tensor | null {
+  if (fused === null || upBias || downBias || !hasKernel('experts', xTD, up, down)) return null
+  return fusedExperts(xTD, indices, weights, up, down, fused.activation, fused.gated)
+}
+
+/** The slices of experts: one unbinding for all, so that backward stacks their gradients once. */
+function unbound(stacks: Projections): (expert: number) => Projections {
+  const [up, down] = [stacks.up.unbind(), stacks.down.unbind()]
+  const [upBias, downBias] = [stacks.upBias?.unbind(), stacks.downBias?.unbind()]
+  return e => ({
+    up: sliceOf(up, e),
+    down: sliceOf(down, e),
+    upBias: upBias ? sliceOf(upBias, e) : null,
+    downBias: downBias ? sliceOf(downBias, e) : null,
+  })
+}
+
+const eachOf = ({ up, down, upBias, downBias }: Projections, of: (t: Tensor) => Tensor): Projections => ({
+  up: of(up),
+  down: of(down),
+  upBias: upBias && of(upBias),
+  downBias: downBias && of(downBias),
+})
