@@ -6,7 +6,7 @@ export { type DomainScore, type EvaluateOptions, type Evaluation, evaluate } fro
 export { GraphedStep } from './graphed-step.ts'
 export { type MemoryPlan, memoryPlan, totalBytes } from './memory-plan.ts'
 export { type Batch, computeObjective, type Losses, type Objective } from './objective.ts'
-export { AdamW, type AdamWOptions, type GradientScaling, type ParameterGroup } from './optimizer/adamw.ts'
+export { AdamW, type AdamWOptions } from './optimizer/adamw.ts'
 export { clipFactor, clipGradients, gradientNorm } from './optimizer/clip.ts'
 export {
   autocastType,

@@ -3,10 +3,11 @@
 
 import type { LanguageModel } from '../models/index.ts'
 import { expertUsage, type RoutingStats, routingStats, type UsageStats, usageStats } from '../moe/index.ts'
-import { autocast, type Parameter, tidy } from '../torch/index.ts'
+import type { Parameter } from '../nn/index.ts'
+import { autocast, tidy } from '../torch/index.ts'
 import { type Batch, computeObjective, type Losses, type Objective } from './objective.ts'
-import type { AdamW } from './optimizer/adamw.ts'
 import { gradientNorm } from './optimizer/clip.ts'
+import type { Optimizer } from './optimizer/optimizer.ts'
 import type { LossScaler } from './precision.ts'
 
 export interface StepOptions {
@@ -40,7 +41,7 @@ export interface StepResult {
 /** Trains on micro-batches, whose gradients are averaged. */
 export function trainStep(
   model: LanguageModel,
-  optimizer: AdamW,
+  optimizer: Optimizer,
   batches: Iterable<Batch>,
   options: StepOptions,
 ): StepResult {
@@ -100,7 +101,7 @@ function look({ total, terms, routings }: Objective): Observed {
  */
 function update(
   parameters: readonly Parameter[],
-  optimizer: AdamW,
+  optimizer: Optimizer,
   { learningRate, clip, lossScaler = null, observe }: StepOptions,
 ): Pick<StepResult, 'gradientNorm' | 'updated'> {
   const norm = gradientNorm(parameters)

@@ -1,11 +1,10 @@
-import { atLeastF32 } from '../../nn/index.ts'
+import { atLeastF32, type Parameter } from '../../nn/index.ts'
 import {
   deviceNorm,
   foreachMul_,
   foreachNorm,
   hasKernel,
   noGrad,
-  type Parameter,
   stack,
   type Tensor,
   tensor,

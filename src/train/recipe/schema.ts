@@ -1,11 +1,9 @@
 // A recipe: everything a training run depends on. Each part owns its schema; unknown keys are errors.
 
 import { z } from 'zod'
-import { kinds } from '../../kinds.ts'
-import { expertsSchema } from '../../models/index.ts'
-import { routerSchema } from '../../moe/index.ts'
+import { dispatchSchema, expertsSchema, routerSchema } from '../../moe/index.ts'
 import { lossesSchema } from '../objective.ts'
-import { groupsSchema } from '../optimizer/groups.ts'
+import { optimizerSchema } from '../optimizer/table.ts'
 import { precisionSchema } from '../precision.ts'
 import { scheduleSchema } from '../schedule.ts'
 import { initSchema } from './initialize.ts'
@@ -67,24 +65,6 @@ const modelSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('switchyard_moe_encoder'), ...expertLayerFields, ...encoderFields }),
 ])
 
-const dispatchSchema = kinds(
-  z.strictObject({ kind: z.literal('dropless') }),
-  /** See CapacityOptions. */
-  z.strictObject({
-    kind: z.literal('capacity'),
-    factor: z.number().positive(),
-    /** The factor in evaluation. Default: the same. */
-    evalFactor: z.number().positive().optional(),
-    evalTokenFraction: z.number().positive().optional(),
-    policy: z.enum(['position', 'probability', 'prioritized', 'random']).default('position'),
-    renormalize: z.boolean().default(false),
-    retries: z.int().nonnegative().default(0),
-    share: z.enum(['tokens', 'choices']).default('choices'),
-    minimum: count.default(4),
-  }),
-  z.strictObject({ kind: z.literal('reference') }),
-)
-
 const dataSchema = z.strictObject({
   /** A corpus folder made by `switchyard data prepare`. */
   path: z.string().min(1),
@@ -92,19 +72,6 @@ const dataSchema = z.strictObject({
   /** Sequences per micro-batch. */
   batchSize: count,
 })
-
-const optimizerSchema = kinds(
-  z.strictObject({
-    kind: z.literal('adamw'),
-    learningRate: z.number().positive(),
-    betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.95]),
-    epsilon: z.number().positive().default(1e-8),
-    weightDecay: z.number().nonnegative().default(0.1),
-    /** Largest root mean square of a parameter's update; null: any. */
-    updateClip: z.number().positive().nullable().default(null),
-    groups: groupsSchema.prefault({}),
-  }),
-)
 
 export const recipeSchema = z.strictObject({
   name: z.string().regex(/^[\w.-]+$/, 'must be of letters, digits, dots, dashes and underscores'),
