@@ -1,14 +1,16 @@
 // Parameters, FLOPs and memory of a model, from its config alone: nothing is allocated, no native code is loaded.
 
-import { elementCount, groupedAttentionCost } from './architecture.ts'
+import { MoeLayer, PeerLayer } from '../moe/index.ts'
+import type { Declaration } from '../nn/index.ts'
+import { declareModel } from './architectures/create.ts'
 import {
   type AnyModelConfig,
   architectureOf,
-  encoderDecoderOf,
   isEncoderDecoder,
   type ModelConfig,
-  modelFileOf,
-} from './table.ts'
+} from './architectures/table.ts'
+import { EncoderDecoderLM } from './stack/encoder-decoder.ts'
+import type { FeedForward } from './stack/layers.ts'
 
 export interface ParameterCounts {
   total: number
@@ -19,35 +21,40 @@ export interface ParameterCounts {
 }
 
 export function countParameters(config: AnyModelConfig): ParameterCounts {
-  const total = sum([...modelFileOf(config).parameterShapes(config).values()].map(elementCount))
-  const active = total - sum([...inactivePerLayer(config).values()])
+  const model = declareModel(config)
+  const total = sum([...model.declarations().values()].map(elements))
+  const active = total - sum([...feedForwards(model).values()].map(inactive))
   const embedding = config.vocab_size * (isEncoderDecoder(config) ? config.d_model : config.hidden_size)
   // A tied embedding is multiplied with as the head.
   return { total, active, activeWithoutEmbedding: config.tie_word_embeddings ? active : active - embedding }
 }
 
-/** Elements that a token does not use, by the path of the layer. */
-function inactivePerLayer(config: AnyModelConfig): Map<string, number> {
-  const layers = (count: number): number[] => Array.from({ length: count }, (_, layer) => layer)
-  if (!isEncoderDecoder(config)) {
-    const architecture = architectureOf(config)
-    return new Map(
-      layers(config.num_hidden_layers).map(layer => [
-        `model.layers.${layer}`,
-        architecture.inactiveParameters(config, layer),
-      ]),
-    )
-  }
-  const architecture = encoderDecoderOf(config)
-  const counts = architecture.layers(config)
+const elements = ({ shape }: Declaration): number => shape.reduce((product, size) => product * size, 1)
+const inactive = ({ inactiveParameters = 0 }: FeedForward): number => inactiveParameters
+
+/** The feed-forward of each layer, by the layer's path. */
+function feedForwards(model: ReturnType<typeof declareModel>): Map<string, FeedForward> {
+  if (!(model instanceof EncoderDecoderLM))
+    return new Map(model.model.layers.map(({ mlp }, i) => [`model.layers.${i}`, mlp]))
   return new Map(
     (['encoder', 'decoder'] as const).flatMap(side =>
-      layers(counts[side]).map((layer): [string, number] => [
-        `${side}.layers.${layer}`,
-        architecture.inactiveParameters(config, side, layer),
-      ]),
+      model[side].layers.map(({ ffn }, i): [string, FeedForward] => [`${side}.layers.${i}`, ffn]),
     ),
   )
+}
+
+/** A model's feed-forwards in a few words, as `8 experts top-2 and a shared one in 3 of 4 layers`. */
+export function describeFeedForward(config: AnyModelConfig): string {
+  const all = [...feedForwards(declareModel(config)).values()]
+  const sparse = all.filter(block => block instanceof MoeLayer || block instanceof PeerLayer)
+  const [first] = sparse
+  if (!first) return 'dense'
+  const chooser = architectureOf(config).chooser?.(config)
+  const where = sparse.length < all.length ? ` in ${sparse.length} of ${all.length} layers` : ''
+  if (first instanceof PeerLayer) return `${first.numExperts} single-neuron experts${where}, ${chooser}`
+  const shared = 'shared_expert' in first ? ' and a shared one' : ''
+  const chosen = chooser === undefined ? ` top-${first.gate.active}` : ''
+  return `${first.experts.numExperts} experts${chosen}${shared}${where}${chooser ? `, ${chooser}` : ''}`
 }
 
 export interface FlopCounts {
@@ -64,14 +71,13 @@ export interface FlopCounts {
  * all of the sequence, a decoder to what is before each position.
  */
 export function flopsPerToken(config: ModelConfig, context: number): FlopCounts {
-  const architecture = architectureOf(config)
-  const { flops } = architecture.attentionCost?.(config) ?? groupedAttentionCost(config)
-  const perLayer = Array.from({ length: config.num_hidden_layers }, (_, layer) => {
-    const window = architecture.window ? architecture.window(config, layer) : config.sliding_window
-    return architecture.isCausal === false ? context : meanReach(window ?? context, context)
-  })
-  const forward = 2 * countParameters(config).activeWithoutEmbedding + flops * sum(perLayer)
-  return { meanContext: sum(perLayer) / perLayer.length, forward, training: 3 * forward }
+  const { model } = declareModel(config)
+  const reach = model.layers.map((_, i) =>
+    model.isCausal ? meanReach(model.windowOf(i) ?? context, context) : context,
+  )
+  const attention = model.layers.map(({ self_attn }, i) => self_attn.flopsPerPosition * (reach[i] ?? 0))
+  const forward = 2 * countParameters(config).activeWithoutEmbedding + sum(attention)
+  return { meanContext: sum(reach) / reach.length, forward, training: 3 * forward }
 }
 
 /** Positions attended to, averaged over a causal sequence. */
@@ -95,14 +101,12 @@ export interface MemoryNeeds {
 export function memoryNeeds(config: AnyModelConfig, dtype: keyof typeof bytesPerElement): MemoryNeeds {
   const { total } = countParameters(config)
   const size = bytesPerElement[dtype]
-  const needs = { weights: total * size, optimizer: total * (size + 8) }
-  if (isEncoderDecoder(config)) {
-    const heads = 2 * encoderDecoderOf(config).attentionWidth(config)
-    return { ...needs, cachePerToken: heads * encoderDecoderOf(config).layers(config).decoder * size }
-  }
-  const { cached: perLayer } = architectureOf(config).attentionCost?.(config) ?? groupedAttentionCost(config)
-  const cached = config.num_hidden_layers * perLayer
-  return { ...needs, cachePerToken: cached * size }
+  const model = declareModel(config)
+  const shapes = 'cacheShapes' in model ? model.cacheShapes : []
+  const cached = sum(
+    shapes.map(({ keys, values }) => keys[0] * keys[1] + (values ? values[0] * values[1] : 0)),
+  )
+  return { weights: total * size, optimizer: total * (size + 8), cachePerToken: cached * size }
 }
 
 export interface LayerCounts {
@@ -116,18 +120,20 @@ export interface LayerCounts {
 
 /** Parameters by embedding, layer and head; equal layers in one row. */
 export function layerTable(config: AnyModelConfig): LayerCounts[] {
-  const inactive = inactivePerLayer(config)
+  const model = declareModel(config)
+  const blocks = feedForwards(model)
   const rows: LayerCounts[] = []
-  for (const [path, shape] of modelFileOf(config).parameterShapes(config)) {
-    const [, layer, part = ''] = /^((?:model|encoder|decoder)\.layers\.\d+)\.([\w.]+)$/.exec(path) ?? []
+  for (const [path, declaration] of model.declarations()) {
+    const [, layer] = /^((?:model|encoder|decoder)\.layers\.\d+)\./.exec(path) ?? []
     const name = layer === undefined ? path.replace(/^model\.|\.weight$/g, '') : layerName(layer)
-    const count = elementCount(shape)
+    const count = elements(declaration)
     const row = rows.find(known => known.name === name) ?? { name, count: 1, total: 0, active: 0, parts: {} }
     if (!rows.includes(row)) rows.push(row)
-    const group = layer === undefined ? name : partName(part)
+    const group = layer === undefined ? name : partNames[declaration.role]
     row.parts[group] = (row.parts[group] ?? 0) + count
     row.total += count
-    row.active = row.total - (layer === undefined ? 0 : (inactive.get(layer) ?? 0))
+    const block = layer === undefined ? undefined : blocks.get(layer)
+    row.active = row.total - (block ? inactive(block) : 0)
   }
   return mergeEqual(rows)
 }
@@ -139,12 +145,15 @@ const layerName = (path: string): string =>
     .replace(/\.?layers\./, ' layer ')
     .trim()
 
-function partName(part: string): string {
-  if (/norm/.test(part) && !/attn\./.test(part)) return 'norms'
-  if (/^(self_attn|cross_attention)\./.test(part)) return 'attention'
-  if (/^(mlp|ffn)\.(gate\.|query\.|sub_keys)/.test(part)) return 'router'
-  if (/^(mlp|ffn)\.(experts|input_weights|output_weights)/.test(part)) return 'experts'
-  return part.startsWith('mlp.shared_expert') ? 'shared expert' : 'feed-forward'
+const partNames: Record<Declaration['role'], string> = {
+  norm: 'norms',
+  attention: 'attention',
+  router: 'router',
+  experts: 'experts',
+  shared: 'shared expert',
+  dense: 'feed-forward',
+  embedding: 'embedding',
+  head: 'head',
 }
 
 function mergeEqual(rows: readonly LayerCounts[]): LayerCounts[] {

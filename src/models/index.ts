@@ -1,8 +1,9 @@
-// Whole models: configs, checkpoints, generation.
+// Whole models: configs, files, generation, counts.
 
 export {
   bytesPerElement,
   countParameters,
+  describeFeedForward,
   type FlopCounts,
   flopsPerToken,
   type LayerCounts,
@@ -11,49 +12,59 @@ export {
   memoryNeeds,
   type ParameterCounts,
 } from './accounting.ts'
+export type { Architecture, CheckpointPiece, Declarations } from './architectures/architecture.ts'
+export { check } from './architectures/config.ts'
 export {
-  type Architecture,
-  type CheckpointPiece,
-  elementCount,
-  type ParameterShapes,
-} from './architecture.ts'
-export { type ChatMessage, chatTemplateOf, renderChat } from './chat-template.ts'
+  type AnyModel,
+  createModel,
+  declarationsOf,
+  declareModel,
+  type ModelOf,
+  publishedPiecesOf,
+} from './architectures/create.ts'
+export type { MistralConfig } from './architectures/mistral.ts'
+export { denseTwin, type MixtralConfig } from './architectures/mixtral.ts'
+export type { SwitchyardMoeConfig } from './architectures/switchyard-moe.ts'
+export type { SwitchyardMoeEncoderConfig } from './architectures/switchyard-moe-encoder.ts'
 export {
-  type AnyLoadedModel,
-  type LoadedLanguageModel,
-  type LoadedModel,
-  type LoadOptions,
-  loadAnyModel,
-  loadLanguageModel,
-  loadModel,
-  loadTextModel,
-  loadWeights,
+  type AnyModelConfig,
+  architectureOf,
+  type DecoderModelConfig,
+  type EncoderDecoderModelConfig,
+  isDecoder,
+  isEncoderDecoder,
+  type ModelConfig,
+  modelTypes,
+  parseAnyConfig,
+  parseModelConfig,
+} from './architectures/table.ts'
+export { type ChatMessage, chatTemplateOf, renderChat } from './files/chat-template.ts'
+export { copyTokenizer } from './files/conversion/copy-tokenizer.ts'
+export { type ToGgufOptions, type WrittenGguf, writeGgufModel } from './files/conversion/to-gguf.ts'
+export { parseTypeRules, type TypeRules, tensorRoles, writableTypes } from './files/conversion/type-rules.ts'
+export { locateTensors, readAnyConfig, readJson, readModelConfig } from './files/folder.ts'
+export { isGgufFile } from './files/gguf/open.ts'
+export { ggufTokenizer } from './files/gguf/read-tokenizer.ts'
+export { noTokenizer, tokenizerMetadata } from './files/gguf/write-tokenizer.ts'
+export { type LoadOptions, loadWeights } from './files/load.ts'
+export { type MatchedPiece, matchTensors, refuseNonFinite } from './files/matching.ts'
+export { findModel, type ModelKinds, OpenedModel, openModel } from './files/open.ts'
+export { ParameterReader, type ParameterSource, parametersOf } from './files/parameters.ts'
+export { checkpointOf, listCheckpoints, stepOf } from './files/run-folder.ts'
+export { type ModelSource, openSource } from './files/source.ts'
+export { type ByteRange, rawBytes, type StoredTensor } from './files/stored-tensor.ts'
+export { openTensors, tensorSource, wholeTensorSource } from './files/tensor-file.ts'
+export {
   saveModel,
-} from './checkpoint.ts'
-export { check, type DecoderConfig } from './config.ts'
-export { copyTokenizer } from './conversion/copy-tokenizer.ts'
-export { type ToFolderOptions, type WrittenFolder, writeModelFolder } from './conversion/to-folder.ts'
-export { type ToGgufOptions, type WrittenGguf, writeGgufModel } from './conversion/to-gguf.ts'
-export { parseTypeRules, type TypeRules, tensorRoles, writableTypes } from './conversion/type-rules.ts'
-export {
-  CausalLM,
-  type ForwardInput,
-  type ForwardOutput,
-  type KeyValueCache,
-  LanguageModel,
-  type LayerRouting,
-  type Recompute,
-  tokenRoutings,
-} from './decoder.ts'
-export { type EncoderConfig, MaskedLM } from './encoder.ts'
-export { type EncodedSource, type EncoderDecoderConfig, EncoderDecoderLM } from './encoder-decoder.ts'
-export { expertsSchema } from './expert-block.ts'
-export { locateTensors, readAnyConfig, readJson, readModelConfig } from './folder.ts'
-export { type CacheOptions, type CachingModel, PreallocatedCache } from './generation/cache.ts'
+  type WriteFolderOptions,
+  type WrittenFolder,
+  writeModelFolder,
+} from './files/write-folder.ts'
 export {
   type GeneratedToken,
   type GenerateOptions,
   Generation,
+  type GenerationTimings,
   generate,
   generateBatch,
   type StopReason,
@@ -62,6 +73,7 @@ export type { TokenProbabilities } from './generation/probabilities.ts'
 export { uniformSource } from './generation/random.ts'
 export { checkSampling, type SamplingOptions, sampleToken } from './generation/sampling.ts'
 export type { Rows, Session, SessionOptions, TextModel } from './generation/session.ts'
+export { startSession } from './generation/start-session.ts'
 export { StopTexts } from './generation/stop-texts.ts'
 export {
   type GenerateTextOptions,
@@ -70,34 +82,19 @@ export {
   generateTexts,
   type TextPiece,
 } from './generation/text.ts'
-export { isGgufFile } from './gguf/open.ts'
-export { ggufTokenizer } from './gguf/read-tokenizer.ts'
-export { noTokenizer, tokenizerMetadata } from './gguf/write-tokenizer.ts'
-export { cachedSnapshot } from './hf-cache.ts'
-export { headLoss, nextTokenLoss, shiftedLoss, tokenLosses } from './loss.ts'
-export { type MatchedPiece, matchTensors, refuseNonFinite } from './matching.ts'
-export { type MistralConfig, MistralForCausalLM } from './mistral.ts'
-export { denseTwin, type MixtralConfig, MixtralForCausalLM } from './mixtral.ts'
-export { loadModelTokenizer } from './model-tokenizer.ts'
 export { type Preset, type PresetCounts, presetCounts, presetNames, presetOf, presets } from './presets.ts'
-export { type ModelSource, openSource } from './source.ts'
-export type { StoredTensor } from './stored-tensor.ts'
-export { type SwitchyardMoeConfig, SwitchyardMoeForCausalLM } from './switchyard-moe.ts'
-export { type SwitchyardMoeEncoderConfig, SwitchyardMoeForMaskedLM } from './switchyard-moe-encoder.ts'
+export type { DecoderConfig, EncoderConfig, EncoderDecoderConfig } from './stack/config.ts'
+export type { Recompute } from './stack/decoder.ts'
+export { type EncodedSource, EncoderDecoderLM } from './stack/encoder-decoder.ts'
 export {
-  type AnyModel,
-  type AnyModelConfig,
-  architectureOf,
-  type DecoderModelConfig,
-  type EncoderDecoderModelConfig,
-  encoderDecoderOf,
-  isEncoderDecoder,
-  type ModelConfig,
-  type ModelType,
-  modelFileOf,
-  modelTypes,
-  parseAnyConfig,
-  parseModelConfig,
-} from './table.ts'
-export { openTensors, tensorSource, wholeTensorSource } from './tensor-file.ts'
+  CausalLM,
+  type ForwardOptions,
+  type ForwardOutput,
+  LanguageModel,
+  MaskedLM,
+} from './stack/language-model.ts'
+export { type FeedForward, type LayerRouting, tokenRoutings } from './stack/layers.ts'
+export { headLoss, meanLoss, shiftedLoss, tokenLosses } from './stack/loss.ts'
+export { type Build, standardBuild } from './stack/parts.ts'
+export { type Tokens, tokensOf, tokensOfSequences } from './stack/tokens.ts'
 export { type Check, compare, recordedTensor, verifyModel } from './verify.ts'

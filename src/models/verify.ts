@@ -2,13 +2,14 @@
 
 import { FormatError } from '../errors.ts'
 import { inferenceMode, type Tensor, tidy } from '../torch/index.ts'
-import { loadAnyModel } from './checkpoint.ts'
-import { MaskedLM } from './encoder.ts'
-import { EncoderDecoderLM } from './encoder-decoder.ts'
+import type { AnyModel } from './architectures/create.ts'
+import { openModel } from './files/open.ts'
+import { openTensors } from './files/tensor-file.ts'
 import { generate } from './generation/generate.ts'
 import type { TextModel } from './generation/session.ts'
-import type { AnyModel } from './table.ts'
-import { openTensors } from './tensor-file.ts'
+import { EncoderDecoderLM } from './stack/encoder-decoder.ts'
+import { MaskedLM } from './stack/language-model.ts'
+import { tokensOf } from './stack/tokens.ts'
 
 /** One comparison. */
 export interface Check {
@@ -31,7 +32,7 @@ export interface Check {
  */
 export async function verifyModel(folder: string, reference: string, tolerance: number): Promise<Check[]> {
   const recorded = openTensors(reference)
-  const { model } = loadAnyModel(folder)
+  const model = openModel(folder).load()
   try {
     const ids = recordedTensor(recorded, 'input_ids', reference)
     const wanted = recordedTensor(recorded, 'logits', reference)
@@ -62,9 +63,13 @@ export function recordedTensor(recorded: ReadonlyMap<string, Tensor>, name: stri
   return tensor
 }
 
+/** ids and target [B, T] -> logits [B, T, V] */
 function scoresOf(model: AnyModel, ids: Tensor, target: Tensor | null): Tensor {
-  if (!(model instanceof EncoderDecoderLM)) return model.forward(ids).logits
-  return model.forward(ids, target as Tensor).logits
+  const { logits } =
+    model instanceof EncoderDecoderLM
+      ? model.forward(tokensOf(ids), tokensOf(target as Tensor))
+      : model.forward(tokensOf(ids))
+  return logits.view([...(target ?? ids).shape, -1])
 }
 
 function compareLogits(compute: () => Tensor, wanted: Tensor, tolerance: number): Check {

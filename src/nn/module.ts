@@ -50,8 +50,9 @@ export abstract class Module {
 
   /** Everything a checkpoint holds: parameters and persistent buffers by path. */
   stateDict(): Map<string, Parameter | Buffer> {
-    const buffers = [...this.namedBuffers()].filter(([, buffer]) => buffer.persistent)
-    return new Map<string, Parameter | Buffer>([...this.namedParameters(), ...buffers])
+    const isSaved = (value: unknown): boolean =>
+      value instanceof Parameter || (value instanceof Buffer && value.persistent)
+    return this.#tensors(isSaved) as Map<string, Parameter | Buffer>
   }
 
   /** What is known of stateDict() without memory. */

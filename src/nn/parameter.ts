@@ -107,12 +107,15 @@ export interface BufferOptions {
 export class Buffer extends ModuleTensor {
   readonly declaration: Declaration
   readonly persistent: boolean
+  /** The dtype that it has, or will have. */
+  readonly declaredDType: DType
   readonly #value: () => Tensor
 
   constructor(shape: readonly number[], { dtype = 'f32', ...options }: BufferOptions = {}) {
     super(unmade)
     this.declaration = { shape, role: options.role ?? 'router', init: constant(0) }
     this.persistent = options.persistent ?? true
+    this.declaredDType = dtype
     this.#value = options.value ?? (() => zeros(shape, { dtype }))
     if (maker) this.makeFirst()
   }

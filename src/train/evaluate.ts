@@ -89,12 +89,12 @@ function scoreBatch(
   const numDomains = tally.losses.length
   inferenceMode(() =>
     tidy(() => {
-      const { inputs, targets, tasks = null, ...batch } = evaluationBatch(model, windows, rows)
-      const domains = tensor(batch.domains).to(model.device) // [B*T]
-      const { logits, routings } = model.forward(inputs, { tasks })
+      const { inputs, targets, ...batch } = evaluationBatch(model, windows, rows)
+      const domains = tensor(batch.domains).to(model.device) // [N]
+      const { logits, routings } = model.forward(inputs)
       const losses = tokenLosses(logits, targets)
       addTo(tally.losses, domains.bincount(losses.double(), numDomains))
-      addTo(tally.tokens, domains.bincount(targets.reshape([-1]).ge(0).double(), numDomains))
+      addTo(tally.tokens, domains.bincount(targets.ge(0).double(), numDomains))
       for (const routing of routings) addRouting(tally, routing, domains)
     }),
   )

@@ -4,8 +4,8 @@
 import { type LanguageModel, MaskedLM } from '../models/index.ts'
 import { rand, stack, type Tensor, tidy } from '../torch/index.ts'
 import { drawsPerToken, maskTokens } from './masking.ts'
-import type { Batch } from './objective.ts'
-import type { TokenWindows } from './token-windows.ts'
+import { type Batch, batchOf } from './objective.ts'
+import type { TextRows, TokenWindows } from './token-windows.ts'
 
 /** A batch to train on. Masks are drawn by the generator whose state checkpoints keep. */
 export function trainingBatch(model: LanguageModel, windows: TokenWindows, rows: readonly number[]): Batch {
@@ -30,9 +30,12 @@ export function evaluationBatch(
 
 function examples(
   model: LanguageModel,
-  next: Batch,
+  next: TextRows,
   draw: (shape: readonly number[]) => Tensor, // [B, T, 3]
 ): Batch {
-  if (!(model instanceof MaskedLM)) return next
-  return tidy(() => ({ ...next, ...maskTokens(next.inputs, model.maskTokenId, draw(next.inputs.shape)) }))
+  return tidy(() => {
+    if (!(model instanceof MaskedLM)) return batchOf(next)
+    const { inputs } = next
+    return batchOf({ ...next, ...maskTokens(inputs, model.maskTokenId, draw(inputs.shape)) })
+  })
 }

@@ -68,13 +68,21 @@ export class GraphedStep {
   }
 }
 
-const partsOf = ({ inputs, targets, tasks }: Batch): Tensor[] => [inputs, targets, ...(tasks ? [tasks] : [])]
+const partsOf = ({ inputs: { ids, positions, tasks }, targets }: Batch): Tensor[] => [
+  ids,
+  positions,
+  targets,
+  ...(tasks ? [tasks] : []),
+]
 
-const copyOf = ({ inputs, targets, tasks = null }: Batch): Batch => ({
-  inputs: inputs.clone().persist(),
-  targets: targets.clone().persist(),
-  tasks: tasks?.clone().persist() ?? null,
-})
+function copyOf({ inputs, targets }: Batch): Batch {
+  const copied = (tensor: Tensor): Tensor => tensor.clone().persist()
+  const { ids, positions, tasks = null } = inputs
+  return {
+    inputs: { ...inputs, ids: copied(ids), positions: copied(positions), tasks: tasks && copied(tasks) },
+    targets: copied(targets),
+  }
+}
 
 function fill(into: Batch, from: Batch): void {
   const sources = partsOf(from)

@@ -1,13 +1,14 @@
 // Training: recipes, the loop, checkpoints, evaluation.
 
-export { listCheckpoints } from './checkpoint/checkpoint.ts'
 export { verifyChecksums } from './checkpoint/checksums.ts'
 export { type DomainScore, type EvaluateOptions, type Evaluation, evaluate } from './evaluate.ts'
 export { GraphedStep } from './graphed-step.ts'
 export { type MemoryPlan, memoryPlan, totalBytes } from './memory-plan.ts'
-export { type Batch, computeObjective, type Losses, type Objective } from './objective.ts'
+export { type Batch, batchOf, computeObjective, type Losses, type Objective } from './objective.ts'
 export { AdamW, type AdamWOptions } from './optimizer/adamw.ts'
 export { clipFactor, clipGradients, gradientNorm } from './optimizer/clip.ts'
+export type { GradientScaling, Optimizer, ParameterGroup } from './optimizer/optimizer.ts'
+export { createOptimizer, type OptimizerConfig, optimizerSchema } from './optimizer/table.ts'
 export {
   autocastType,
   convertWeights,
@@ -21,11 +22,11 @@ export { checkRecipe } from './recipe/check.ts'
 export { loadRecipe } from './recipe/load.ts'
 export { type Recipe, recipeSchema } from './recipe/schema.ts'
 export { replayTraining } from './replay.ts'
-export { RunFolder, resolveModelFolder } from './run-folder.ts'
+export { RunFolder } from './run-folder.ts'
 export type { StepRecord } from './run-log.ts'
 export { learningRateFactor, type Schedule } from './schedule.ts'
 export { type StepOptions, type StepResult, trainStep } from './step.ts'
 export { taskNames, tasksOfDomains } from './tasks.ts'
-export { TokenWindows } from './token-windows.ts'
+export { type TextRows, TokenWindows } from './token-windows.ts'
 export { type TrainEvent, type TrainOptions, train } from './train.ts'
 export { Trainer } from './trainer.ts'

@@ -2,7 +2,6 @@
 // Shapes: B sequences, T positions.
 
 import { onesLike, type Tensor, tidy, where, zerosLike } from '../torch/index.ts'
-import type { Batch } from './objective.ts'
 
 /** Share of a sequence's positions that are to be predicted. */
 const targetShare = 0.15
@@ -21,7 +20,7 @@ export const drawsPerToken = 3
  * @param maskId one more than the largest id of the text's vocabulary
  * @param draws [B, T, 3], uniform on [0, 1): which positions, what becomes of them, and the other token
  */
-export function maskTokens(text: Tensor, maskId: number, draws: Tensor): Batch {
+export function maskTokens(text: Tensor, maskId: number, draws: Tensor): { inputs: Tensor; targets: Tensor } {
   return tidy(() => {
     const [choice, treatment, other] = draws.unbind(-1) as [Tensor, Tensor, Tensor] // [B, T] each
     const count = Math.max(1, Math.round(targetShare * text.size(1)))

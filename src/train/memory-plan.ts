@@ -4,10 +4,10 @@
 
 import { freemem } from 'node:os'
 import { ConfigError } from '../errors.ts'
-import { architectureOf, elementCount, type ModelConfig, type ParameterShapes } from '../models/index.ts'
+import { type Declarations, declareModel, type ModelConfig } from '../models/index.ts'
 import { activeExperts } from '../moe/index.ts'
+import type { Role } from '../nn/index.ts'
 import { availableCudaMemory, type Device, hasCudaRuntime, itemSize } from '../torch/index.ts'
-import { groupOf } from './optimizer/groups.ts'
 import type { Precision } from './precision.ts'
 import { hasExpertLayers, type Recipe } from './recipe/schema.ts'
 
@@ -69,18 +69,17 @@ interface Sizes {
  */
 export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {
   const { precision, gradientAccumulation, recompute } = recipe
-  const shapes = architectureOf(config).parameterShapes(config)
-  const bytes = (of: ParameterShapes): number =>
-    sum([...of].map(([path, shape]) => elementCount(shape) * weightBytes(precision, path)))
-  const sizes = sizesOf(recipe, config)
+  const model = declareModel(config)
+  const shapes = model.declarations()
+  const bytes = (of: Declarations, each: (precision: Precision, role: Role) => number): number =>
+    sum([...of.values()].map(({ shape, role }) => product(shape) * each(precision, role)))
+  const sizes = { ...sizesOf(recipe, config), isCausal: model.model.isCausal }
   const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => {
     const own = shapesOfLayer(shapes, layer)
-    return { gradients: bytes(own), ...layerMemory(own, sizes) }
+    return { gradients: bytes(own, weightBytes), ...layerMemory(own, sizes) }
   })
-  const weights = bytes(shapes)
-  const optimizer = sum(
-    [...shapes].map(([path, shape]) => elementCount(shape) * optimizerBytes(precision, path)),
-  )
+  const weights = bytes(shapes, weightBytes)
+  const optimizer = bytes(shapes, optimizerBytes)
   const narrowed = precision.kind === 'autocast' && sizes.onDevice ? weights / 2 : 0 // copies that the graph keeps
   const outside = {
     ...headMemory(config, sizes),
@@ -126,7 +125,10 @@ function largest(moments: readonly Moment[]): Moment {
   return moments.reduce((most, moment) => (size(moment) > size(most) ? moment : most))
 }
 
-function sizesOf({ data, router, model, precision, device }: Recipe, config: ModelConfig): Sizes {
+function sizesOf(
+  { data, router, model, precision, device }: Recipe,
+  config: ModelConfig,
+): Omit<Sizes, 'isCausal'> {
   const peer = hasExpertLayers(model) && model.experts.kind === 'peer' ? model.experts : null
   const routed = model.type !== 'mistral' && !peer ? router : undefined
   const experts = 'num_local_experts' in config ? config.num_local_experts : 0
@@ -136,7 +138,6 @@ function sizesOf({ data, router, model, precision, device }: Recipe, config: Mod
     tokens: data.batchSize * data.sequenceLength,
     model: config.hidden_size,
     heads: config.num_attention_heads,
-    isCausal: architectureOf(config).isCausal !== false,
     choices: routed ? activeExperts(routed, routerSizes) : 0,
     neurons: peer ? peer.heads * peer.k : 0,
     size: precision.kind === 'half' ? itemSize[precision.dtype] : itemSize.f32,
@@ -144,20 +145,20 @@ function sizesOf({ data, router, model, precision, device }: Recipe, config: Mod
   }
 }
 
-const isHalf = (precision: Precision, path: string): precision is Extract<Precision, { kind: 'half' }> =>
-  precision.kind === 'half' && !(precision.router === 'f32' && groupOf(path) === 'router')
+const isHalf = (precision: Precision, role: Role): precision is Extract<Precision, { kind: 'half' }> =>
+  precision.kind === 'half' && !(precision.router === 'f32' && role === 'router')
 
 /** Bytes of a weight, and of its gradient. */
-const weightBytes = (precision: Precision, path: string): number =>
-  isHalf(precision, path) ? itemSize[precision.dtype] : itemSize.f32
+const weightBytes = (precision: Precision, role: Role): number =>
+  isHalf(precision, role) ? itemSize[precision.dtype] : itemSize.f32
 
 /** Bytes of a weight's two moments and its master. */
-function optimizerBytes(precision: Precision, path: string): number {
-  if (!isHalf(precision, path)) return 2 * itemSize.f32
+function optimizerBytes(precision: Precision, role: Role): number {
+  if (!isHalf(precision, role)) return 2 * itemSize.f32
   return 2 * itemSize[precision.moments] + (precision.master ? itemSize.f32 : 0)
 }
 
-function shapesOfLayer(shapes: ParameterShapes, layer: number): ParameterShapes {
+function shapesOfLayer(shapes: Declarations, layer: number): Declarations {
   const prefix = `model.layers.${layer}.`
   return new Map(
     [...shapes].flatMap(([path, shape]) =>
@@ -166,7 +167,7 @@ function shapesOfLayer(shapes: ParameterShapes, layer: number): ParameterShapes 
   )
 }
 
-function layerMemory(shapes: ParameterShapes, sizes: Sizes): Omit<LayerMemory, 'gradients'> {
+function layerMemory(shapes: Declarations, sizes: Sizes): Omit<LayerMemory, 'gradients'> {
   const { tokens, model, size } = sizes
   const attention = attentionMemory(shapes, sizes)
   const forward = feedForwardMemory(shapes, sizes)
@@ -183,7 +184,7 @@ function layerMemory(shapes: ParameterShapes, sizes: Sizes): Omit<LayerMemory, '
 type Part = Pick<LayerMemory, 'activations' | 'working'>
 
 /** Queries, keys, values and the mixture; an encoder's scores as well, for which there is no kernel. */
-function attentionMemory(shapes: ParameterShapes, sizes: Sizes): Part {
+function attentionMemory(shapes: Declarations, sizes: Sizes): Part {
   const { tokens, positions, heads, size, isCausal } = sizes
   const [queries, keys] = [
     rowsOf(shapes, 'self_attn.q_proj.weight'),
@@ -199,9 +200,9 @@ function attentionMemory(shapes: ParameterShapes, sizes: Sizes): Part {
 }
 
 /** Experts that are routed to, dense or shared feed-forwards, and PEER's rows. */
-function feedForwardMemory(shapes: ParameterShapes, sizes: Sizes): Part & { routing: number } {
+function feedForwardMemory(shapes: Declarations, sizes: Sizes): Part & { routing: number } {
   const { tokens, model, choices, neurons, size, onDevice } = sizes
-  const [experts = 0, hidden = 0] = shapes.get('mlp.experts.gate_up_proj') ?? []
+  const [experts = 0, hidden = 0] = shapes.get('mlp.experts.gate_up_proj')?.shape ?? []
   const rows = experts > 0 ? tokens * choices : 0
   const width = hidden / 2
   // Logits, probabilities and what losses make of them; weights in f32 and indices in i64.
@@ -238,7 +239,9 @@ function headMemory(
 }
 
 /** The first dimension of a matrix that a layer may have; 0 where it does not. */
-const rowsOf = (shapes: ParameterShapes, path: string): number => shapes.get(path)?.[0] ?? 0
+const rowsOf = (shapes: Declarations, path: string): number => shapes.get(path)?.shape[0] ?? 0
+
+const product = (shape: readonly number[]): number => shape.reduce((total, size) => total * size, 1)
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 

@@ -1,9 +1,16 @@
 // What training minimises: cross-entropy and the router's auxiliary losses, each by name.
 
 import { z } from 'zod'
-import { type LanguageModel, type LayerRouting, tokenRoutings } from '../models/index.ts'
-import { equalStarts, lossFields, lossTerms, MoeLayer } from '../moe/index.ts'
+import {
+  type LanguageModel,
+  type LayerRouting,
+  type Tokens,
+  tokenRoutings,
+  tokensOf,
+} from '../models/index.ts'
+import { lossFields, lossTerms, MoeLayer } from '../moe/index.ts'
 import type { Tensor } from '../torch/index.ts'
+import type { TextRows } from './token-windows.ts'
 
 /** Which auxiliary losses count, and how much. */
 export const lossesSchema = z.strictObject({
@@ -21,13 +28,15 @@ export function warmedUp(losses: Losses, step: number): Losses {
   return { ...losses, balance: { ...balance, coefficient: (balance.coefficient * step) / balanceWarmup } }
 }
 
-/**
- * Token ids i64 [B, T], what is to be predicted at each (-100: nothing), and if the model asks for it the task of each.
- */
+/** Tokens, and what is to be predicted at each: i64 [N], -100 for nothing. */
 export interface Batch {
-  inputs: Tensor
+  inputs: Tokens
   targets: Tensor
-  tasks?: Tensor | null
+}
+
+/** Rows of one length, i64 [B, T] each, as a batch. */
+export function batchOf({ inputs, targets, tasks = null }: TextRows): Batch {
+  return { inputs: tokensOf(inputs, { tasks }), targets: targets.reshape([-1]) }
 }
 
 export interface Objective {
@@ -41,17 +50,17 @@ export interface Objective {
 /** Balance and routers' own losses are of layers in which tokens choose; the z-loss of all that score experts. */
 export function computeObjective(
   model: LanguageModel,
-  { inputs, targets, tasks = null }: Batch,
+  { inputs, targets }: Batch,
   losses: Losses,
 ): Objective {
-  const { loss: crossEntropy, hidden, routings } = model.loss(inputs, targets, { tasks })
+  const { loss: crossEntropy, hidden, routings } = model.loss(inputs, targets)
   const terms: Record<string, Tensor> = { crossEntropy }
   let total = crossEntropy
   const decisions = {
     layers: tokenRoutings(routings),
     experts: [...model.namedModules()].flatMap(([, part]) => (part instanceof MoeLayer ? part.experts : [])),
     scored: routings.flatMap(({ chosen }) => ('logits' in chosen ? chosen : [])),
-    starts: equalStarts(inputs.size(0), inputs.size(1)),
+    starts: inputs.starts,
     tokenLosses: () => model.tokenLosses(hidden, targets),
   }
   for (const { name, value, weight } of lossTerms(losses, decisions)) {

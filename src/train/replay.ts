@@ -1,17 +1,17 @@
 // A recorded training run, step by step: the whole of forward, losses, backward, clipping and AdamW against another
 // implementation.
 
-import { ConfigError } from '../errors.ts'
 import {
+  type AnyModelConfig,
   type CausalLM,
   type Check,
   compare,
-  loadModel,
-  type MixtralConfig,
+  openModel,
   openTensors,
   recordedTensor,
   shiftedLoss,
   tokenRoutings,
+  tokensOf,
 } from '../models/index.ts'
 import { hfBalanceLoss } from '../moe/index.ts'
 import { type Tensor, tidy } from '../torch/index.ts'
@@ -35,18 +35,14 @@ interface StepRecord {
  */
 export function replayTraining(folder: string, reference: string, tolerance: number): Check[] {
   const recorded = openTensors(reference)
-  const { model, config } = loadModel(folder)
-  if (config.model_type !== 'mixtral') {
-    throw new ConfigError(`replaying needs a mixtral model, this one is ${config.model_type}`, {
-      path: folder,
-    })
-  }
-  model.train()
+  const opened = openModel(folder)
+  const coefficient = auxiliaryCoefficient(opened.config)
+  const model = opened.load({ kind: 'decoder' }).train()
   const optimizer = makeOptimizer(model)
   const steps: StepRecord[] = []
   let gradients: Check[] = []
   for (const batch of recordedTensor(recorded, 'batches', reference).unbind()) {
-    steps.push(tidy(() => backward(model, batch, config)))
+    steps.push(tidy(() => backward(model, batch, coefficient)))
     if (steps.length === 1) gradients = compareGradients(model, recorded)
     const { norm } = steps.at(-1) as StepRecord
     clipGradients(model.parameters(), norm, settings.clip)
@@ -68,11 +64,16 @@ function makeOptimizer(model: CausalLM): AdamW {
   return new AdamW([everything], { betas, epsilon })
 }
 
-function backward(model: CausalLM, ids: Tensor, config: MixtralConfig): StepRecord {
+/** What a model's config weighs HF's balance loss by; 0 for those that balance without one. */
+function auxiliaryCoefficient(config: AnyModelConfig): number {
+  return 'router_aux_loss_coef' in config ? config.router_aux_loss_coef : 0
+}
+
+function backward(model: CausalLM, ids: Tensor, coefficient: number): StepRecord {
   model.zeroGrad()
-  const { logits, routings } = model.forward(ids)
+  const { logits, routings } = model.forward(tokensOf(ids))
   const aux = hfBalanceLoss(tokenRoutings(routings))
-  const loss = shiftedLoss(logits, ids).add(aux, config.router_aux_loss_coef)
+  const loss = shiftedLoss(logits, ids).add(aux, coefficient)
   loss.backward()
   return { loss: loss.item(), aux: aux.item(), norm: gradientNorm(model.parameters()).item() }
 }

@@ -2,21 +2,18 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { cpus, hostname } from 'node:os'
-import { basename, dirname, join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
-import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { writeDurably } from '../files.ts'
 import { FolderLock } from '../folder-lock.ts'
 import { runtimeInfo } from '../torch/index.ts'
-import { listCheckpoints, removeUnfinished, stepOf } from './checkpoint/checkpoint.ts'
+import { removeUnfinished } from './checkpoint/checkpoint.ts'
 import { checkRecipe } from './recipe/check.ts'
 import type { Recipe } from './recipe/schema.ts'
 
 /** How a run ended, or that it has not. */
 export type RunState = 'running' | 'finished' | 'interrupted' | 'failed'
-
-const runSchema = z.looseObject({ bestStep: z.int().nullish() })
 
 /** What a run that was killed at once may leave: nothing worth keeping. */
 const isLeftover = (name: string): boolean => /^(recipe\.yaml|checkpoints|run\.lock(\.\d+)?)$/.test(name)
@@ -52,7 +49,7 @@ export class RunFolder {
   static refuseMissing(path: string): void {
     if (existsSync(join(path, 'run.json'))) return
     const problem = existsSync(path) ? 'holds no run to resume (run.json is missing)' : 'does not exist'
-    throw new ConfigError(`${path} ${problem}: leave --resume out to start a run`, { path: '--resume' })
+    throw new ConfigError(`${path} ${problem}: there is nothing to go on with`, { path: 'resume' })
   }
 
   /** Throws ConfigError when a folder holds anything: a new run would mix with it. */
@@ -62,7 +59,7 @@ export class RunFolder {
     const problem = names.includes('run.json')
       ? 'already holds a run: choose another folder, or add --resume to go on with it'
       : 'is not empty: choose another folder'
-    throw new ConfigError(`${path} ${problem}`, { path: '--out' })
+    throw new ConfigError(`${path} ${problem}`, { path: 'out' })
   }
 
   static #locked(path: string): RunFolder {
@@ -119,27 +116,4 @@ function environment(): Record<string, unknown> {
     node: process.version,
     libtorch: { version, blas, threads, blasThreads, cuda },
   }
-}
-
-function bestStepOf(run: string): number | null {
-  try {
-    return runSchema.parse(JSON.parse(readFileSync(join(run, 'run.json'), 'utf8'))).bestStep ?? null
-  } catch {
-    return null // damaged: the newest checkpoint will do
-  }
-}
-
-/**
- * The model folder that a path means: of a run folder, or of its `checkpoints`, the best checkpoint, or the newest where
- * none is best; else the path itself.
- */
-export function resolveModelFolder(path: string): string {
-  const run = basename(resolve(path)) === 'checkpoints' ? dirname(resolve(path)) : path
-  const checkpoints = listCheckpoints(join(run, 'checkpoints'))
-  if (checkpoints.length === 0) {
-    if (existsSync(join(run, 'run.json'))) throw new ConfigError('this run has no checkpoint yet', { path })
-    return path
-  }
-  const bestStep = bestStepOf(run)
-  return (checkpoints.find(folder => stepOf(folder) === bestStep) ?? checkpoints[0]) as string
 }

@@ -71,7 +71,7 @@ export function backward(
 ): Objective {
   const { losses, autocast: narrow = null, lossScaler } = options
   const compute = (): Objective => computeObjective(model, batch, losses)
-  const objective = narrow ? autocast(batch.inputs.device, narrow, compute) : compute()
+  const objective = narrow ? autocast(batch.targets.device, narrow, compute) : compute()
   objective.total.mul((lossScaler?.scale ?? 1) / batches).backward()
   return objective
 }

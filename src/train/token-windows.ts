@@ -13,7 +13,6 @@ import {
   tensor,
   tidy,
 } from '../torch/index.ts'
-import type { Batch } from './objective.ts'
 
 const dtypes: Record<'I16' | 'I32', DType> = { I16: 'i16', I32: 'i32' }
 
@@ -22,6 +21,15 @@ function onDevice(ids: Tensor, device: Device): Tensor {
   if (device === 'cpu') return ids
   const pinned = callOperator('aten::pin_memory', ids) as Tensor
   return empty(ids.shape, { dtype: ids.dtype, device }).copy_(pinned, true)
+}
+
+/** Text as rows of one length, i64 [B, T] each. */
+export interface TextRows {
+  inputs: Tensor
+  /** What each input is to predict; -100 where none counts. */
+  targets: Tensor
+  /** The task of each input, where tasks are told. */
+  tasks?: Tensor | null
 }
 
 export class TokenWindows {
@@ -58,7 +66,7 @@ export class TokenWindows {
   }
 
   /** The inputs and targets, and if there are any the tasks of the inputs, each i64 [B, T], of some windows. */
-  batch(windows: readonly number[], device: Device = 'cpu'): Batch {
+  batch(windows: readonly number[], device: Device = 'cpu'): TextRows {
     return tidy(() => {
       const rows = windows.map(window => {
         const { shard, offset } = this.#map.locate(window)

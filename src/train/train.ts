@@ -4,14 +4,8 @@ import { basename } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isCorpus } from '../data/index.ts'
 import { ConfigError, FormatError, SwitchyardError } from '../errors.ts'
-import { CausalLM, generateText } from '../models/index.ts'
-import {
-  listCheckpoints,
-  pruneCheckpoints,
-  restoreCheckpoint,
-  saveCheckpoint,
-  setAside,
-} from './checkpoint/checkpoint.ts'
+import { CausalLM, generateText, listCheckpoints } from '../models/index.ts'
+import { pruneCheckpoints, restoreCheckpoint, saveCheckpoint, setAside } from './checkpoint/checkpoint.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { refuseOtherPast } from './resume.ts'

@@ -12,7 +12,7 @@ import {
   wordsOfTokens,
 } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
-import { architectureOf, type LanguageModel, type ModelConfig } from '../models/index.ts'
+import { describeFeedForward, type LanguageModel, type ModelConfig } from '../models/index.ts'
 import { WordRouter } from '../moe/index.ts'
 import {
   cudaMemory,
@@ -31,7 +31,7 @@ import { type Batch, warmedUp } from './objective.ts'
 import type { Optimizer } from './optimizer/optimizer.ts'
 import { createOptimizer } from './optimizer/table.ts'
 import { autocastType, convertWeights, halfOptions, type LossScaler, lossScalerFor } from './precision.ts'
-import { createModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
+import { freshModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { learningRateFactor } from './schedule.ts'
 import { type StepOptions, type StepResult, trainStep } from './step.ts'
@@ -86,7 +86,7 @@ export class Trainer implements Trainee {
         : null
     this.#sampler = new WindowSampler({ windows: this.training.count, seed })
     manualSeed(seed)
-    this.model = createModel(this.recipe, this.config)
+    this.model = freshModel(this.recipe, this.config)
     convertWeights(this.model, precision, this.device)
     this.model.to(this.device)
     this.model.model.recompute = this.recipe.recompute
@@ -125,7 +125,7 @@ export class Trainer implements Trainee {
 
   /** The model's feed-forwards in a few words. */
   get feedForward(): string {
-    return architectureOf(this.config).feedForward(this.config)
+    return describeFeedForward(this.config)
   }
 
   /** Most bytes that tensors took so far, where the model is. */

@@ -4,25 +4,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import {
-  architectureOf,
   type CausalLM,
-  loadLanguageModel,
+  createModel,
+  declarationsOf,
   type MaskedLM,
   type ModelConfig,
-  PreallocatedCache,
+  openModel,
   type SwitchyardMoeEncoderConfig,
   saveModel,
+  tokensOf,
+  tokensOfSequences,
 } from '../../src/models/index.ts'
-import {
-  inferenceMode,
-  manualSeed,
-  noGrad,
-  randint,
-  type Tensor,
-  tensor,
-  tidy,
-  zeros,
-} from '../../src/torch/index.ts'
+import { ContiguousCache } from '../../src/nn/index.ts'
+import { inferenceMode, manualSeed, noGrad, randint, type Tensor, tidy } from '../../src/torch/index.ts'
+import { logitsOf } from './logits.ts'
 import { expectClose, expectNoLeak } from './tensors.ts'
 
 /** f32 logits of order one after a few layers: sums of a few hundred terms in different order. */
@@ -31,7 +26,7 @@ const tolerance = 2e-5
 /** A model whose weights are larger than at the start of training, so that logits tell models apart. */
 function fresh(config: ModelConfig): CausalLM | MaskedLM {
   manualSeed(3)
-  const model = architectureOf(config).create(config)
+  const model = createModel(config) as CausalLM | MaskedLM
   noGrad(() => {
     for (const parameter of model.parameters()) if (parameter.ndim > 1) parameter.mul_(5)
   })
@@ -56,26 +51,24 @@ export function runEncoderTests(config: SwitchyardMoeEncoderConfig, { mixes = fa
     const one = idsOf(config, 1, 9)
     const other = one.clone()
     other.select(1, 8).copy_(one.select(1, 8).eq(5).add(5)) // 5, or 6 where it was 5
-    const [a, b] = [model.forward(one).logits, model.forward(other).logits]
+    const [a, b] = [logitsOf(model, one), logitsOf(model, other)]
     expect(a.select(1, 0).sub(b.select(1, 0)).abs().max().item()).toBeGreaterThan(100 * tolerance)
   })
 
   if (mixes) return
-  testPadding(config, 'left')
-  testPadding(config, 'right')
+  testRagged(config)
 }
 
 function runSharedTests(config: ModelConfig): void {
-  const architecture = architectureOf(config)
   const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => layer)
-  const shapes = architecture.parameterShapes(config)
+  const shapes = declarationsOf(config)
   const moeLayers = layers.filter(layer => !shapes.has(`model.layers.${layer}.mlp.gate_proj.weight`))
 
-  test('logits have the shape [batch, length, vocabulary] and are finite', () => {
+  test('logits have the shape [tokens, vocabulary] and are finite', () => {
     expectNoLeak(() => {
       using model = fresh(config)
-      const { logits, routings } = model.forward(idsOf(config, 2, 7))
-      expect(logits.shape).toEqual([2, 7, config.vocab_size])
+      const { logits, routings } = model.forward(tokensOf(idsOf(config, 2, 7)))
+      expect(logits.shape).toEqual([2 * 7, config.vocab_size])
       expect(logits.isfinite().all().item()).toBe(1)
       expect(routings.map(({ layer }) => layer)).toEqual(moeLayers)
     })
@@ -84,7 +77,7 @@ function runSharedTests(config: ModelConfig): void {
   test('shapes known from the config are those of the model', () => {
     using model = fresh(config)
     const actual = new Map([...model.stateDict()].map(([name, value]) => [name, value.shape]))
-    expect([...architecture.parameterShapes(config)].sort()).toEqual([...actual].sort())
+    expect([...shapes].map(([name, { shape }]) => [name, shape])).toEqual([...actual])
   })
 
   test('save -> load -> save is byte-exact, under published names', () => {
@@ -95,18 +88,14 @@ function runSharedTests(config: ModelConfig): void {
     try {
       using model = fresh(config)
       saveModel(folders[0], model, config)
-      const loaded = loadLanguageModel(folders[0])
-      expect(loaded.config).toEqual(config)
-      expectClose(
-        loaded.model.forward(idsOf(config, 1, 6)).logits,
-        model.forward(idsOf(config, 1, 6)).logits,
-        0,
-      )
-      saveModel(folders[1], loaded.model, loaded.config)
+      const opened = openModel(folders[0])
+      expect(opened.config).toEqual(config)
+      using loaded = opened.load({ kind: 'stack' })
+      expectClose(logitsOf(loaded, idsOf(config, 1, 6)), logitsOf(model, idsOf(config, 1, 6)), 0)
+      saveModel(folders[1], loaded, opened.config)
       for (const name of ['config.json', 'model.safetensors']) {
         expect(readFileSync(join(folders[1], name)).equals(readFileSync(join(folders[0], name)))).toBe(true)
       }
-      loaded.model.dispose()
     } finally {
       for (const folder of folders) rmSync(folder, { recursive: true })
     }
@@ -115,10 +104,8 @@ function runSharedTests(config: ModelConfig): void {
   test('every parameter gets a gradient', () => {
     using model = fresh(config)
     tidy(() =>
-      model
-        .train()
-        .forward(idsOf(config, 4, 16))
-        .logits.square()
+      logitsOf(model.train(), idsOf(config, 4, 16))
+        .square()
         .mean()
         .backward(),
     )
@@ -136,7 +123,7 @@ function runCausalTests(config: ModelConfig): void {
     const other = one.clone()
     other.select(1, 8).fill_(5)
     other.select(1, 7).fill_(6)
-    const [a, b] = [model.forward(one).logits, model.forward(other).logits]
+    const [a, b] = [logitsOf(model, one), logitsOf(model, other)]
     expectClose(a.narrow(1, 0, 7), b.narrow(1, 0, 7), tolerance)
   })
 
@@ -145,32 +132,67 @@ function runCausalTests(config: ModelConfig): void {
       expectNoLeak(() => {
         using model = fresh(config) as CausalLM
         const all = idsOf(config, 2, 9)
-        const whole = model.forward(all).logits
-        using cache = new PreallocatedCache(model, { batchSize: 2, capacity: 9 })
+        const whole = logitsOf(model, all)
+        using cache = new ContiguousCache(model, { sequences: 2, capacity: 9 })
+        const rows = all.tolist() as number[][]
         let start = 0
         for (const length of chunks) {
-          const { logits } = model.forward(all.narrow(1, start, length), { cache })
-          expectClose(logits, whole.narrow(1, start, length), tolerance)
+          const fresh = rows.map(row => row.slice(start, start + length))
+          const { logits } = model.forward(tokensOfSequences(fresh, { past: cache.lengths }), { cache })
+          expectClose(logits.view([2, length, -1]), whole.narrow(1, start, length), tolerance)
           start += length
         }
       }),
     )
   })
 
-  testPadding(config, 'left')
+  test('sequences of unequal lengths, cached in unequal chunks, equal each alone', () => {
+    inferenceMode(() =>
+      expectNoLeak(() => {
+        using model = fresh(config) as CausalLM
+        const texts = [8, 5, 7].map(
+          length => (idsOf(config, 1, length).tolist() as number[][])[0] as number[],
+        )
+        const whole = texts.map(text => model.forward(tokensOfSequences([text])).logits)
+        using cache = new ContiguousCache(model, { sequences: 3, capacity: 8 })
+        for (const ends of [
+          [5, 2, 6],
+          [6, 4, 7],
+          [8, 5, 7],
+        ]) {
+          const past = [...cache.lengths]
+          const fresh = texts.map((text, b) => text.slice(past[b], ends[b]))
+          const tokens = tokensOfSequences(fresh, { past })
+          const { logits } = model.forward(tokens, { cache })
+          for (const [b, own] of whole.entries()) {
+            const [start = 0, count = 0] = [tokens.starts[b], fresh[b]?.length]
+            expectClose(logits.narrow(0, start, count), own.narrow(0, past[b] ?? 0, count), tolerance)
+          }
+        }
+      }),
+    )
+  })
+
+  testRagged(config)
 }
 
-function testPadding(config: ModelConfig, side: 'left' | 'right'): void {
-  test(`a ${side}-padded batch equals each text alone`, () => {
+function testRagged(config: ModelConfig): void {
+  test('sequences of unequal lengths equal each alone', () => {
     using model = fresh(config)
-    const [long, short] = [idsOf(config, 1, 8), idsOf(config, 1, 5)]
-    const start = side === 'left' ? 3 : 0
-    const batch = zeros([2, 8], { dtype: 'i64' })
-    batch.select(0, 0).copy_(long.select(0, 0))
-    batch.select(0, 1).narrow(0, start, 5).copy_(short.select(0, 0))
-    const real = Array.from({ length: 8 }, (_, t) => t >= start && t < start + 5)
-    const { logits } = model.forward(batch, { mask: tensor([new Array(8).fill(true), real]) })
-    expectClose(logits.narrow(0, 0, 1), model.forward(long).logits, tolerance)
-    expectClose(logits.narrow(0, 1, 1).narrow(1, start, 5), model.forward(short).logits, tolerance)
+    const texts = [8, 5].map(length => (idsOf(config, 1, length).tolist() as number[][])[0] as number[])
+    const { logits } = model.forward(tokensOfSequences(texts))
+    const alone = texts.map(text => model.forward(tokensOfSequences([text])).logits)
+    expectClose(logits.narrow(0, 0, 8), alone[0] as Tensor, tolerance)
+    expectClose(logits.narrow(0, 8, 5), alone[1] as Tensor, tolerance)
+  })
+
+  test('the logits of the last tokens alone are those of all', () => {
+    using model = fresh(config)
+    const texts = [8, 5].map(length => (idsOf(config, 1, length).tolist() as number[][])[0] as number[])
+    const tokens = tokensOfSequences(texts)
+    const all = model.forward(tokens).logits
+    const last = model.forward(tokens, { logitsAt: 'last' }).logits
+    expectClose(last.select(0, 0), all.select(0, 7), tolerance)
+    expectClose(last.select(0, 1), all.select(0, 12), tolerance)
   })
 }

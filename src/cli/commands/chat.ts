@@ -4,11 +4,12 @@ import { createInterface } from 'node:readline/promises'
 import { Command } from 'commander'
 import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
-import type { ChatMessage, GenerateTextOptions, TextModel } from '../../models/index.ts'
-import { findModel } from '../model-folder.ts'
+import type { ChatMessage, GenerateTextOptions, GenerationEnd, TextModel } from '../../models/index.ts'
+import { openNamed } from '../open-model.ts'
 import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
 import { withSamplingOptions } from '../sampling-options.ts'
 import { bold, dim } from '../terminal.ts'
+import { timed, timingsOf, timingsText } from '../timings.ts'
 import { wholeNumberOf } from '../values.ts'
 
 type Flags = GenerateTextOptions & PlacementFlags & { system?: string; json?: boolean; quiet?: boolean }
@@ -39,17 +40,15 @@ async function chat(
   { system, json, quiet = false, device, dtype, ...options }: Flags,
 ): Promise<void> {
   const placement = placementOf({ device, dtype })
-  const { chatTemplateOf, loadModelTokenizer, loadTextModel } = await import('../../models/index.ts')
-  const folder = await findModel(path, { quiet })
-  const template = chatTemplateOf(folder)
+  const opened = await openNamed(path, { quiet })
+  const { template, tokenizer, path: folder } = opened
   if (template === null) {
     throw new ConfigError(
       'has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json); continue a text with: switchyard generate',
       { path: folder },
     )
   }
-  const tokenizer = loadModelTokenizer(folder)
-  const { model } = loadTextModel(folder, placement)
+  const { result: model, seconds } = timed(() => opened.load({ kind: 'text', ...placement }))
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY
   const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: isTerminal })
   const conversation = new Conversation({ model, tokenizer, template, folder, options }, system)
@@ -60,7 +59,8 @@ async function chat(
   for await (const line of lines) {
     if (line.trim() === '/exit') break
     if (line.trim() === '/reset') conversation.reset()
-    else if (line.trim() !== '') await answer(conversation, line, lines, json ?? false)
+    else if (line.trim() !== '')
+      await answer(conversation, line, lines, { json, quiet, loadSeconds: seconds })
     lines.prompt()
   }
   lines.close()
@@ -69,17 +69,32 @@ async function chat(
 
 type Lines = ReturnType<typeof createInterface>
 
-async function answer(conversation: Conversation, line: string, lines: Lines, json: boolean): Promise<void> {
+interface Shown {
+  json: boolean | undefined
+  quiet: boolean
+  loadSeconds: number
+}
+
+async function answer(
+  conversation: Conversation,
+  line: string,
+  lines: Lines,
+  { json, quiet, loadSeconds }: Shown,
+): Promise<void> {
   const stopped = new AbortController()
   const stop = (): void => stopped.abort()
   lines.once('SIGINT', stop)
   let text = ''
-  for await (const piece of conversation.answer(line, stopped.signal)) {
-    text += piece
-    if (!json) process.stdout.write(piece)
+  const pieces = conversation.answer(line, stopped.signal)
+  let next = await pieces.next()
+  for (; !next.done; next = await pieces.next()) {
+    text += next.value
+    if (!json) process.stdout.write(next.value)
   }
   lines.off('SIGINT', stop)
-  process.stdout.write(json ? `${JSON.stringify({ message: line, answer: text })}\n` : '\n')
+  const timings = timingsOf(loadSeconds, next.value.timings)
+  process.stdout.write(json ? `${JSON.stringify({ message: line, answer: text, timings })}\n` : '\n')
+  if (!json && !quiet) process.stderr.write(`${dim(timingsText(timings))}\n`)
 }
 
 interface Speaker {
@@ -107,7 +122,7 @@ class Conversation {
   }
 
   /** The model's answer to a message, in pieces; both become part of the conversation. */
-  async *answer(content: string, signal: AbortSignal): AsyncGenerator<string> {
+  async *answer(content: string, signal: AbortSignal): AsyncGenerator<string, GenerationEnd> {
     const { generateText, renderChat } = await import('../../models/index.ts')
     const { model, tokenizer, template, folder, options } = this.#speaker
     this.#messages.push({ role: 'user', content })
@@ -116,14 +131,13 @@ class Conversation {
       id === undefined ? undefined : tokenizer.idToToken(id)
     const prompt = renderChat(template, this.#messages, { bos: nameOf(bos), eos: nameOf(eos) }, folder)
     let text = ''
-    for await (const piece of generateText(model, tokenizer, prompt, {
-      ...options,
-      isTemplated: true,
-      signal,
-    })) {
-      text += piece
-      yield piece
+    const pieces = generateText(model, tokenizer, prompt, { ...options, isTemplated: true, signal })
+    let next = await pieces.next()
+    for (; !next.done; next = await pieces.next()) {
+      text += next.value
+      yield next.value
     }
     this.#messages.push({ role: 'assistant', content: text })
+    return next.value
   }
 }

@@ -4,8 +4,8 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { basename, extname, resolve } from 'node:path'
 import { Command, Option } from 'commander'
 import { ConfigError } from '../../errors.ts'
-import type { ModelSource, ToFolderOptions } from '../../models/index.ts'
-import { findModel } from '../model-folder.ts'
+import type { ModelSource, WriteFolderOptions } from '../../models/index.ts'
+import { openNamed } from '../open-model.ts'
 import { Progress } from '../progress.ts'
 import { count, green, shortBytes } from '../terminal.ts'
 import { sizeOf } from '../values.ts'
@@ -13,8 +13,8 @@ import { sizeOf } from '../values.ts'
 interface Flags {
   out: string
   type?: string
-  dtype?: ToFolderOptions['dtype']
-  experts: ToFolderOptions['experts']
+  dtype?: WriteFolderOptions['dtype']
+  experts: Required<WriteFolderOptions>['experts']
   shardSize: number
   tokenizer: boolean
   name?: string
@@ -68,10 +68,10 @@ export function convertCommand(): Command {
 }
 
 async function convert(path: string, flags: Flags): Promise<void> {
-  const { openSource } = await import('../../models/index.ts')
-  const model = await findModel(path, flags)
+  const opened = await openNamed(path, flags)
+  const { path: model } = opened
   refuseOverwriting(model, flags.out)
-  const source = openSource(model)
+  const { source } = opened
   const toGguf = extname(flags.out) === '.gguf'
   refuseOtherFormat(flags, toGguf)
   const progress = new Progress(flags)
@@ -124,13 +124,11 @@ async function asGguf(source: ModelSource, flags: Flags, onProgress: OnProgress)
 }
 
 async function asFolder(source: ModelSource, flags: Flags, onProgress: OnProgress): Promise<Written> {
-  const { copyTokenizer, writeModelFolder } = await import('../../models/index.ts')
+  const { copyTokenizer, ParameterReader, writeModelFolder } = await import('../../models/index.ts')
   const { dtype, experts, shardSize: shardBytes } = flags
-  const { files, ...written } = writeModelFolder(source, flags.out, {
-    dtype,
-    experts,
-    shardBytes,
-    onProgress,
+  using parameters = new ParameterReader(source)
+  const { files, ...written } = writeModelFolder(flags.out, source.config, parameters, {
+    ...{ dtype, experts, shardBytes, onProgress },
   })
   if (flags.tokenizer) copyTokenizer(source.path, flags.out)
   return { ...written, what: files === 1 ? 'one file' : `${files} files` }

@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import type { CorpusSplit } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
-import type { ModelConfig } from '../../models/index.ts'
+import type { DecoderConfig } from '../../models/index.ts'
 import { evaluationTable, expertTables } from '../evaluation-tables.ts'
-import { findModel } from '../model-folder.ts'
+import { openNamed } from '../open-model.ts'
 import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
 import { Progress } from '../progress.ts'
 import { wholeNumberOf } from '../values.ts'
@@ -59,20 +59,20 @@ export function evalCommand(): Command {
 
 async function run(path: string, flags: Flags): Promise<void> {
   const placement = placementOf(flags)
-  const { loadLanguageModel } = await import('../../models/index.ts')
   const { openCorpus } = await import('../../data/index.ts')
   const { evaluate, tasksOfDomains, TokenWindows } = await import('../../train/index.ts')
-  const folder = await findModel(path, flags)
+  const opened = await openNamed(path, flags)
   const corpus = openCorpus(flags.data)
-  refuseOtherTokenizer(folder, corpus.tokenizerFile)
-  const { model, config } = loadLanguageModel(folder, placement)
+  refuseOtherTokenizer(opened.path, corpus.tokenizerFile)
+  const model = opened.load({ kind: 'stack', ...placement })
+  const { config } = model
   if (corpus.vocabSize > config.vocab_size) {
     throw new ConfigError(`${corpus.vocabSize} tokens, but the model knows only ${config.vocab_size}`, {
       path: flags.data,
     })
   }
   const split = corpus[flags.split]
-  const tasks = tasksOfDomains(config, corpus.domains)
+  const tasks = tasksOfDomains(opened.config, corpus.domains)
   const windows = new TokenWindows(split, sequenceLength(flags, config, split), tasks)
   const progress = new Progress({ quiet: flags.quiet === true })
   const evaluation = await evaluate(model, windows, {
@@ -83,10 +83,12 @@ async function run(path: string, flags: Flags): Promise<void> {
   })
   progress.clear()
   const text = `${evaluationTable(evaluation)}${expertTables(evaluation, process.stdout.columns ?? 80)}`
-  process.stdout.write(`${flags.json ? JSON.stringify({ model: folder, ...evaluation }, null, 2) : text}\n`)
+  process.stdout.write(
+    `${flags.json ? JSON.stringify({ model: opened.path, ...evaluation }, null, 2) : text}\n`,
+  )
 }
 
-function sequenceLength(flags: Flags, config: ModelConfig, { name, tokens }: CorpusSplit): number {
+function sequenceLength(flags: Flags, config: DecoderConfig, { name, tokens }: CorpusSplit): number {
   const positions = config.max_position_embeddings
   const length = flags.sequenceLength ?? Math.min(1024, positions, tokens - 1)
   const refuse = (problem: string): never => {

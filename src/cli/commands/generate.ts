@@ -2,11 +2,12 @@
 
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
-import type { AnyModelConfig, GenerateTextOptions } from '../../models/index.ts'
-import { findModel } from '../model-folder.ts'
+import type { AnyModelConfig, GenerateTextOptions, GenerationEnd } from '../../models/index.ts'
+import { openNamed } from '../open-model.ts'
 import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
 import { withSamplingOptions } from '../sampling-options.ts'
-import { bold, yellow } from '../terminal.ts'
+import { bold, dim, yellow } from '../terminal.ts'
+import { timed, timingsOf, timingsText } from '../timings.ts'
 import { wholeNumberOf } from '../values.ts'
 
 type Flags = Omit<GenerateTextOptions, 'task'> &
@@ -49,10 +50,10 @@ async function run(
   { prompt, samples, task, json, quiet = false, device, dtype, ...options }: Flags,
 ): Promise<void> {
   const placement = placementOf({ device, dtype })
-  const { generateTexts, loadModelTokenizer, loadTextModel } = await import('../../models/index.ts')
-  const folder = await findModel(path, { quiet })
-  const tokenizer = loadModelTokenizer(folder)
-  const { model, config } = loadTextModel(folder, placement)
+  const { generateTexts } = await import('../../models/index.ts')
+  const opened = await openNamed(path, { quiet })
+  const { config, tokenizer } = opened
+  const { result: model, seconds } = timed(() => opened.load({ kind: 'text', ...placement }))
   const number = await taskNumber(config, task)
   const pieces = generateTexts(model, tokenizer, new Array<string>(samples).fill(prompt), {
     ...options,
@@ -68,15 +69,18 @@ async function run(
     if (isStreamed) process.stdout.write(piece)
   }
   const ends = next.value
-  const results = ends.map((end, i) => ({ text: texts[i] ?? '', ...end }))
+  const results = ends.map(({ timings: _, ...end }, i) => ({ text: texts[i] ?? '', ...end }))
+  const [end] = ends as [GenerationEnd]
+  const timings = timingsOf(seconds, end.timings)
   if (json) {
-    const shared = { model: folder, prompt, options }
-    const result = samples === 1 ? { ...shared, ...results[0] } : { ...shared, samples: results }
+    const shared = { model: opened.path, prompt, options }
+    const result =
+      samples === 1 ? { ...shared, ...results[0], timings } : { ...shared, samples: results, timings }
     process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
   } else
     process.stdout.write(isStreamed ? '\n' : results.map(({ text }) => `${bold(prompt)}${text}\n`).join('\n'))
-  const [end] = ends
-  if (end?.reason === 'positions' && !quiet && 'max_position_embeddings' in config) {
+  if (!json && !quiet) process.stderr.write(`${dim(timingsText(timings))}\n`)
+  if (end.reason === 'positions' && !quiet && 'max_position_embeddings' in config) {
     process.stderr.write(
       `${yellow('note:')} ended after ${end.tokens} tokens: with the prompt they fill the model's ${config.max_position_embeddings} positions\n`,
     )

@@ -9,7 +9,7 @@ import type {
   Preset,
   PresetCounts,
 } from '../../models/index.ts'
-import { findModel } from '../model-folder.ts'
+import { openNamed } from '../open-model.ts'
 import { bold, count, shortBytes, shortCount, table } from '../terminal.ts'
 import { wholeNumberOf } from '../values.ts'
 
@@ -49,14 +49,13 @@ export function inspectCommand(): Command {
 
 async function inspect(path: string, flags: Flags): Promise<void> {
   if (path.startsWith(presetPrefix)) return inspectPreset(path.slice(presetPrefix.length), flags)
-  const { bytesPerElement, isGgufFile, openSource, readAnyConfig } = await import('../../models/index.ts')
+  const { bytesPerElement } = await import('../../models/index.ts')
   if (!Object.hasOwn(bytesPerElement, flags.dtype)) {
     throw new ConfigError(`'${flags.dtype}' is not one of ${Object.keys(bytesPerElement).join(', ')}`, {
       path: '--dtype',
     })
   }
-  const model = await findModel(path, flags)
-  const config = isGgufFile(model) ? openSource(model).config : readAnyConfig(model)
+  const { config } = await openNamed(path, flags)
   const report = await describe(config, flags.context, flags.dtype as keyof typeof bytesPerElement)
   process.stdout.write(`${flags.json ? JSON.stringify({ config, ...report }, null, 2) : format(report)}\n`)
 }
@@ -90,10 +89,10 @@ async function describe(
   wanted: number | undefined,
   dtype: 'f32' | 'bf16' | 'f16' | 'f64',
 ) {
-  const { countParameters, flopsPerToken, isEncoderDecoder, layerTable, memoryNeeds, modelFileOf } =
+  const { countParameters, describeFeedForward, flopsPerToken, isEncoderDecoder, layerTable, memoryNeeds } =
     await import('../../models/index.ts')
   const shared = {
-    feedForward: modelFileOf(config).feedForward(config),
+    feedForward: describeFeedForward(config),
     parameters: countParameters(config),
     dtype,
     memory: memoryNeeds(config, dtype),

@@ -4,8 +4,8 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
-import type { Check } from '../../models/index.ts'
-import { findModel } from '../model-folder.ts'
+import type { Check, OpenedModel } from '../../models/index.ts'
+import { openNamed } from '../open-model.ts'
 import { green, red, table } from '../terminal.ts'
 import { numberOf } from '../values.ts'
 
@@ -23,7 +23,7 @@ greedy 'generated' ids (the first 9 are the prompt); for an encoder-decoder also
 'decoder_input_ids', and 'generated' answers the first row. With --train it is a
 recorded run: 'batches', 'loss', 'aux_loss', 'grad_norm' of every step and
 'grad.NAME' of the first (AdamW 1e-3, betas 0.9/0.95, decay 0.1 on everything,
-gradient norm clipped to 1, the balance loss of HF's Mixtral).
+gradient norm clipped to 1, HF's balance loss by router_aux_loss_coef).
 Without --reference, names, shapes and checksums of the folder are checked.
 Exit code 1 when something differs.
 
@@ -50,16 +50,16 @@ export function verifyCommand(): Command {
 }
 
 async function verify(path: string, flags: Flags): Promise<void> {
-  const folder = await findModel(path, flags)
+  const opened = await openNamed(path, flags)
   const { reference } = flags
   if (reference === undefined) {
     for (const flag of ['train', 'tolerance'] as const)
       if (flags[flag] !== undefined)
         refuse(`--${flag}`, 'needs --reference FILE, the recording to compare with')
-    return checkIntegrity(folder, flags)
+    return checkIntegrity(opened, flags)
   }
   if (!existsSync(reference)) refuse('--reference', `${reference}: no such file`)
-  const checks = await compareWith(folder, reference, flags)
+  const checks = await compareWith(opened.path, reference, flags)
   if (flags.json) process.stdout.write(`${JSON.stringify(checks, null, 2)}\n`)
   else if (!flags.quiet || checks.some(check => !check.ok)) process.stdout.write(`${format(checks)}\n`)
   if (!checks.every(check => check.ok)) process.exitCode = 1
@@ -76,10 +76,10 @@ async function compareWith(folder: string, reference: string, { train, tolerance
   return train ? replayTraining(folder, reference, allowed) : verifyModel(folder, reference, allowed)
 }
 
-async function checkIntegrity(folder: string, flags: Flags): Promise<void> {
-  const { matchTensors, openSource, refuseNonFinite } = await import('../../models/index.ts')
+async function checkIntegrity({ path: folder, source }: OpenedModel, flags: Flags): Promise<void> {
+  const { matchTensors, refuseNonFinite } = await import('../../models/index.ts')
   const { verifyChecksums } = await import('../../train/index.ts')
-  const pieces = matchTensors(openSource(folder))
+  const pieces = matchTensors(source)
   const hasChecksums = existsSync(join(folder, 'checksums.json'))
   if (hasChecksums) await verifyChecksums(folder)
   refuseNonFinite(pieces)

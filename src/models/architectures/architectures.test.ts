@@ -4,12 +4,12 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { variants } from '../../tests/support/architecture-variants.ts'
-import { runModelTests } from '../../tests/support/model-runner.ts'
-import { parseModelConfig, readModelConfig, verifyModel } from './index.ts'
+import { variants } from '../../../tests/support/architecture-variants.ts'
+import { runModelTests } from '../../../tests/support/model-runner.ts'
+import { parseModelConfig, readModelConfig, verifyModel } from '../index.ts'
 
 const fixture = (name: string): string =>
-  fileURLToPath(new URL(`../../tests/fixtures/${name}`, import.meta.url))
+  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
 
 describe.each(Object.entries(variants))('%s', (name, changes) => {
   test('logits within 1e-5 of transformers, greedy tokens equal', async () => {

@@ -1,39 +1,11 @@
 // Reading config.json: HF's field names, checked, with the spellings of transformers 4 and 5 both understood.
 
 import { z } from 'zod'
-import { ConfigError } from '../errors.ts'
-import type { Activation, RopeScaling } from '../nn/index.ts'
-import { issueText } from '../schema-issue.ts'
+import { ConfigError } from '../../errors.ts'
+import type { Activation } from '../../nn/index.ts'
+import { issueText } from '../../schema-issue.ts'
+import { type DecoderConfig, rotaryDimOf } from '../stack/config.ts'
 import { parseRopeScaling, ropeJson } from './rope-config.ts'
-
-/** What every decoder-only transformer here has. Names are HF's. */
-export interface DecoderConfig {
-  vocab_size: number
-  hidden_size: number
-  intermediate_size: number
-  num_hidden_layers: number
-  num_attention_heads: number
-  num_key_value_heads: number
-  head_dim: number
-  max_position_embeddings: number
-  rms_norm_eps: number
-  /** The non-linearity of feed-forwards. */
-  hidden_act: Activation
-  /** Whether the projections of attention have biases; which of them differs by model type. */
-  attention_bias: boolean
-  rope_theta: number
-  rope_scaling: RopeScaling
-  /** Share of a head's dimensions that are rotated. */
-  partial_rotary_factor: number
-  /** Positions a query looks back on, itself included; null: all. */
-  sliding_window: number | null
-  tie_word_embeddings: boolean
-  initializer_range: number
-  pad_token_id: number | null
-  bos_token_id: number | null
-  /** Several where any of them ends a text. */
-  eos_token_id: number | number[] | null
-}
 
 /** What HF takes for a field that config.json leaves out. Differs by model type. */
 export interface DecoderDefaults
@@ -235,11 +207,6 @@ function refuseImpossibleHeads(config: DecoderConfig, source: string): void {
       path: source,
     })
   }
-}
-
-/** Dimensions of a head that are rotated. */
-export function rotaryDimOf(config: Pick<DecoderConfig, 'head_dim' | 'partial_rotary_factor'>): number {
-  return Math.trunc(config.head_dim * config.partial_rotary_factor)
 }
 
 /** The fields of config.json that a decoder shares, in the spellings of transformers 4 and 5. */

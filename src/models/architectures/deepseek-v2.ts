@@ -1,26 +1,22 @@
 // DeepSeek-V2 (arXiv:2405.04434): latent attention, shared and fine-grained experts, softmax scores.
 
 import { z } from 'zod'
-import { type DispatchOptions, GroupLimitedRouter } from '../moe/index.ts'
-import { type Architecture, decoderShapes, type ParameterShapes } from './architecture.ts'
+import { GroupLimitedRouter } from '../../moe/index.ts'
+import type { DecoderParts } from '../stack/parts.ts'
+import type { Architecture } from './architecture.ts'
 import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { CausalLM } from './decoder.ts'
 import {
   type DeepseekMoeConfig,
   deepseekFeedForward,
-  deepseekFeedForwardShapes,
-  deepseekInactive,
   deepseekMoeFields,
   deepseekPieces,
-  describeDeepseek,
   isDeepseekExtra,
   type LatentConfig,
   latentAttention,
-  latentAttentionCost,
-  latentAttentionShapes,
   latentFields,
   withLatentHeads,
 } from './deepseek.ts'
+import { deepseek2Gguf } from './deepseek-gguf.ts'
 import { refuseTooManyChosen } from './moe-config.ts'
 
 export interface DeepseekV2Config extends DeepseekMoeConfig, LatentConfig {
@@ -50,8 +46,10 @@ const moeFields = z.object({
   topk_method: z.enum(['greedy', 'group_limited_greedy']).default('greedy'),
 })
 
-export class DeepseekV2ForCausalLM extends CausalLM {
-  constructor(config: DeepseekV2Config, dispatch: DispatchOptions = { kind: 'dropless' }) {
+export const deepseekV2: Architecture<DeepseekV2Config, DecoderParts> = {
+  parseConfig,
+  toJson: (config, dtype) => ({ architectures: ['DeepseekV2ForCausalLM'], ...decoderJson(config, dtype) }),
+  parts(config, build) {
     const isGrouped = config.topk_method === 'group_limited_greedy'
     const gate = (): GroupLimitedRouter =>
       new GroupLimitedRouter({
@@ -61,23 +59,14 @@ export class DeepseekV2ForCausalLM extends CausalLM {
         scale: config.routed_scaling_factor,
         ...(isGrouped && { groups: config.n_group, topGroups: config.topk_group }),
       })
-    super(config, {
-      attention: () => latentAttention(config),
-      feedForward: layer => deepseekFeedForward(config, layer, gate, dispatch),
-    })
-  }
-}
-
-export const deepseekV2: Architecture<DeepseekV2Config> = {
-  parseConfig,
-  feedForward: describeDeepseek,
-  toJson: (config, dtype) => ({ architectures: ['DeepseekV2ForCausalLM'], ...decoderJson(config, dtype) }),
-  parameterShapes,
-  checkpointPieces: config => deepseekPieces(parameterShapes(config)),
+    return {
+      attention: () => latentAttention(config, build),
+      feedForward: layer => deepseekFeedForward(config, build, layer, gate),
+    }
+  },
+  pieces: deepseekPieces,
   isIgnored: isDeepseekExtra,
-  inactiveParameters: deepseekInactive,
-  attentionCost: latentAttentionCost,
-  create: config => new DeepseekV2ForCausalLM(config),
+  gguf: deepseek2Gguf,
 }
 
 function parseConfig(json: unknown, source: string): DeepseekV2Config {
@@ -85,10 +74,4 @@ function parseConfig(json: unknown, source: string): DeepseekV2Config {
   const decoder = parseDecoderConfig(withLatentHeads(json, fields.qk_rope_head_dim), source, defaults)
   refuseTooManyChosen(fields.num_experts_per_tok, fields.n_routed_experts, 'n_routed_experts', source)
   return { model_type: 'deepseek_v2', ...decoder, ...fields, norm_topk_prob: false, rope_interleave: true }
-}
-
-function parameterShapes(config: DeepseekV2Config): ParameterShapes {
-  return decoderShapes(config, layer => deepseekFeedForwardShapes(config, layer), {
-    attention: latentAttentionShapes(config),
-  })
 }

@@ -1,29 +1,15 @@
 // What DeepSeek-V2, -V3 and GLM-4-MoE share: leading dense layers, ungated shared experts, group-limited routing.
 
 import { z } from 'zod'
-import {
-  BiasedTopKRouter,
-  type DispatchOptions,
-  GatedExperts,
-  MoeLayer,
-  type Router,
-  withSharedExpert,
-} from '../moe/index.ts'
-import { GatedMlp, LatentAttention, type Module, yarnMagnitude } from '../nn/index.ts'
-import {
-  type AttentionCost,
-  type CheckpointPiece,
-  gatedExpertShapes,
-  gatedMlpShapes,
-  linearShapes,
-  type NamedShapes,
-  type ParameterShapes,
-  projectionNames,
-  publishedPieces,
-} from './architecture.ts'
-import type { DecoderConfig } from './config.ts'
-import type { FeedForward } from './decoder.ts'
-import { describeExperts, expertCount, layerNumber, width } from './moe-config.ts'
+import { BiasedTopKRouter, type Router } from '../../moe/index.ts'
+import { GatedMlp, type Module, type SelfAttention, yarnMagnitude } from '../../nn/index.ts'
+import type { DecoderConfig } from '../stack/config.ts'
+import type { FeedForward } from '../stack/layers.ts'
+import type { Build } from '../stack/parts.ts'
+import type { CheckpointPiece, Declarations } from './architecture.ts'
+import { moeBlock } from './moe-block.ts'
+import { expertCount, layerNumber, width } from './moe-config.ts'
+import { projectionNames, publishedPieces } from './published-names.ts'
 
 export interface DeepseekMoeConfig extends DecoderConfig {
   n_routed_experts: number
@@ -72,22 +58,27 @@ export const deepseekMoeFields = {
 /** The layer of experts or, for a leading layer, the dense one. */
 export function deepseekFeedForward(
   config: DeepseekMoeConfig,
+  build: Build,
   layer: number,
   gate: () => Module & Router,
-  dispatch: DispatchOptions,
 ): FeedForward {
   const { hidden_size: hiddenSize, hidden_act: activation } = config
   if (layer < config.first_k_dense_replace)
     return new GatedMlp(hiddenSize, config.intermediate_size, activation)
-  const experts = new GatedExperts({
+  const experts = {
+    kind: 'gated',
     hiddenSize,
+    activation,
     numExperts: config.n_routed_experts,
     intermediateSize: config.moe_intermediate_size,
-    activation,
-  })
-  const routed = new MoeLayer(gate(), experts, dispatch)
+  } as const
   const shared = config.n_shared_experts * config.moe_intermediate_size
-  return shared > 0 ? withSharedExpert(routed, { hiddenSize, activation, intermediateSize: shared }) : routed
+  return moeBlock(
+    build,
+    gate(),
+    experts,
+    shared > 0 ? { hiddenSize, activation, intermediateSize: shared } : undefined,
+  )
 }
 
 /** The router of DeepSeek-V3 and GLM-4: sigmoid scores, and a bias that only selects. */
@@ -103,25 +94,8 @@ export function biasedGate(config: DeepseekMoeConfig): BiasedTopKRouter {
   })
 }
 
-/** @param gate shapes of the router's tensors beside its weight */
-export function deepseekFeedForwardShapes(
-  config: DeepseekMoeConfig,
-  layer: number,
-  gate: NamedShapes = {},
-): NamedShapes {
-  const { hidden_size: hidden, n_routed_experts: experts, moe_intermediate_size } = config
-  if (layer < config.first_k_dense_replace) return gatedMlpShapes('mlp.', hidden, config.intermediate_size)
-  const shared = config.n_shared_experts * moe_intermediate_size
-  return {
-    'mlp.gate.weight': [experts, hidden],
-    ...gate,
-    ...gatedExpertShapes('mlp.experts.', experts, hidden, moe_intermediate_size),
-    ...(shared > 0 && gatedMlpShapes('mlp.shared_expert.', hidden, shared)),
-  }
-}
-
-export function deepseekPieces(shapes: ParameterShapes): CheckpointPiece[] {
-  return publishedPieces(shapes, {
+export function deepseekPieces(declarations: Declarations): CheckpointPiece[] {
+  return publishedPieces(declarations, {
     rename: path => path.replace('.mlp.shared_expert.', '.mlp.shared_experts.'),
     experts: projectionNames,
   })
@@ -132,19 +106,6 @@ export function isDeepseekExtra(config: DeepseekMoeConfig, name: string): boolea
   const layer = Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? -1)
   const { num_hidden_layers: layers, num_nextn_predict_layers: further } = config
   return layer >= layers && layer < layers + further
-}
-
-export function describeDeepseek(config: DeepseekMoeConfig): string {
-  const { num_hidden_layers: layers, n_shared_experts: count } = config
-  const shared = count === 0 ? '' : count === 1 ? ' and a shared one' : ` and ${count} shared ones`
-  const sparse = Math.max(0, layers - config.first_k_dense_replace)
-  return describeExperts(config.n_routed_experts, config.num_experts_per_tok, sparse, layers, shared)
-}
-
-export function deepseekInactive(config: DeepseekMoeConfig, layer: number): number {
-  if (layer < config.first_k_dense_replace) return 0
-  const expert = 3 * config.hidden_size * config.moe_intermediate_size
-  return (config.n_routed_experts - config.num_experts_per_tok) * expert
 }
 
 /** Multi-head latent attention's fields. */
@@ -166,8 +127,8 @@ export const latentFields = {
   v_head_dim: width.default(128),
 } as const
 
-export function latentAttention(config: LatentConfig): LatentAttention {
-  return new LatentAttention({
+export function latentAttention(config: LatentConfig, build: Build): SelfAttention {
+  return build.latentAttention({
     hiddenSize: config.hidden_size,
     numHeads: config.num_attention_heads,
     queryRank: config.q_lora_rank,
@@ -185,33 +146,6 @@ export function latentAttention(config: LatentConfig): LatentAttention {
 function longTextFactor({ rope_scaling: scaling }: DecoderConfig): number {
   if (scaling.rope_type !== 'yarn' || !scaling.mscale_all_dim) return 1
   return yarnMagnitude(scaling.factor, scaling.mscale_all_dim) ** 2
-}
-
-export function latentAttentionShapes(config: LatentConfig): NamedShapes {
-  const { hidden_size: hidden, num_attention_heads: heads, q_lora_rank, kv_lora_rank, v_head_dim } = config
-  const { qk_nope_head_dim: plain, qk_rope_head_dim: rotated, attention_bias: bias } = config
-  const queries = heads * (plain + rotated)
-  return {
-    ...(q_lora_rank === null
-      ? linearShapes('q_proj', [queries, hidden])
-      : {
-          ...linearShapes('q_a_proj', [q_lora_rank, hidden], bias),
-          'q_a_layernorm.weight': [q_lora_rank],
-          ...linearShapes('q_b_proj', [queries, q_lora_rank]),
-        }),
-    ...linearShapes('kv_a_proj_with_mqa', [kv_lora_rank + rotated, hidden], bias),
-    'kv_a_layernorm.weight': [kv_lora_rank],
-    ...linearShapes('kv_b_proj', [heads * (plain + v_head_dim), kv_lora_rank]),
-    ...linearShapes('o_proj', [hidden, heads * v_head_dim], bias),
-  }
-}
-
-export function latentAttentionCost(config: LatentConfig): AttentionCost {
-  const { num_attention_heads: heads, qk_nope_head_dim, qk_rope_head_dim, v_head_dim, kv_lora_rank } = config
-  return {
-    flops: 2 * heads * (qk_nope_head_dim + qk_rope_head_dim + v_head_dim),
-    cached: kv_lora_rank + qk_rope_head_dim,
-  }
 }
 
 /** The config of an MLA model as the decoder's part reads it: head_dim is what is rotated, heads are not grouped. */

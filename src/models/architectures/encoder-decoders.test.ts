@@ -5,34 +5,28 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { expectClose, expectNoLeak } from '../../tests/support/tensors.ts'
-import {
-  inferenceMode,
-  manualSeed,
-  noGrad,
-  randint,
-  type Tensor,
-  tensor,
-  tidy,
-  zeros,
-} from '../torch/index.ts'
+import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
+import { ContiguousCache } from '../../nn/index.ts'
+import { inferenceMode, manualSeed, noGrad, randint, type Tensor, tidy } from '../../torch/index.ts'
 import {
   countParameters,
+  createModel,
+  declarationsOf,
   type EncoderDecoderLM,
   type EncoderDecoderModelConfig,
-  encoderDecoderOf,
   generate,
   layerTable,
-  loadAnyModel,
-  PreallocatedCache,
+  openModel,
   parseAnyConfig,
   readModelConfig,
   saveModel,
+  tokensOf,
+  tokensOfSequences,
   verifyModel,
-} from './index.ts'
+} from '../index.ts'
 
 const fixture = (name: string): string =>
-  fileURLToPath(new URL(`../../tests/fixtures/${name}`, import.meta.url))
+  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
 
 /** f32 logits of order one after a few layers: sums of a few hundred terms in different order. */
 const tolerance = 2e-5
@@ -69,11 +63,9 @@ describe.each(Object.entries(variants))('%s', (name, changes) => {
 })
 
 function runTests(config: EncoderDecoderModelConfig): void {
-  const architecture = encoderDecoderOf(config)
-
   function fresh(): EncoderDecoderLM {
     manualSeed(3)
-    const model = architecture.create(config).eval()
+    const model = (createModel(config) as EncoderDecoderLM).eval()
     // Larger weights than at the start of training, so that logits tell models apart.
     noGrad(() => {
       for (const parameter of model.parameters()) if (parameter.ndim > 1) parameter.mul_(5)
@@ -86,7 +78,8 @@ function runTests(config: EncoderDecoderModelConfig): void {
   test('shapes known from the config are those of the model, and add up in the accounting', () => {
     using model = fresh()
     const actual = new Map([...model.stateDict()].map(([path, value]) => [path, value.shape]))
-    expect([...architecture.parameterShapes(config)].sort()).toEqual([...actual].sort())
+    const declared = [...declarationsOf(config)].map(([path, { shape }]) => [path, shape])
+    expect(declared).toEqual([...actual])
     const { total, active } = countParameters(config)
     expect(total).toBe(model.numParameters)
     expect(active).toBeLessThan(total)
@@ -100,29 +93,35 @@ function runTests(config: EncoderDecoderModelConfig): void {
       expectNoLeak(() => {
         using model = fresh()
         const [source, target] = [ids(2, 6), ids(2, 7)]
-        const whole = model.forward(source, target).logits
-        const encoded = model.encode(source)
-        using cache = new PreallocatedCache(model, { batchSize: 2, capacity: 7 })
+        const whole = model.forward(tokensOf(source), tokensOf(target)).logits.view([2, 7, -1])
+        using encoded = model.encode(tokensOf(source))
+        using cache = new ContiguousCache(model, { sequences: 2, capacity: 7 })
+        const rows = target.tolist() as number[][]
         let start = 0
         for (const length of chunks) {
-          const { logits } = model.decode(target.narrow(1, start, length), encoded, { cache })
-          expectClose(logits, whole.narrow(1, start, length), tolerance)
+          const fresh = rows.map(row => row.slice(start, start + length))
+          const tokens = tokensOfSequences(fresh, { past: cache.lengths })
+          const { logits } = model.decode(tokens, encoded, { cache })
+          expectClose(logits.view([2, length, -1]), whole.narrow(1, start, length), tolerance)
           start += length
         }
       }),
     )
   })
 
-  test('a padded source equals the source alone', () => {
+  test('sources and targets of unequal lengths equal each alone', () => {
     using model = fresh()
-    const [long, short, target] = [ids(1, 8), ids(1, 5), ids(1, 4)]
-    const batch = zeros([2, 8], { dtype: 'i64' }).fill_(config.pad_token_id)
-    batch.select(0, 0).copy_(long.select(0, 0))
-    batch.select(0, 1).narrow(0, 0, 5).copy_(short.select(0, 0))
-    const mask = tensor([new Array(8).fill(true), [true, true, true, true, true, false, false, false]])
-    const { logits } = model.forward(batch, target.repeat([2, 1]), mask)
-    expectClose(logits.narrow(0, 0, 1), model.forward(long, target).logits, tolerance)
-    expectClose(logits.narrow(0, 1, 1), model.forward(short, target).logits, tolerance)
+    const row = (length: number): number[] => (ids(1, length).tolist() as number[][])[0] as number[]
+    const [sources, targets] = [
+      [row(8), row(5)],
+      [row(3), row(4)],
+    ]
+    const { logits } = model.forward(tokensOfSequences(sources), tokensOfSequences(targets))
+    const alone = sources.map(
+      (source, b) => model.forward(tokensOfSequences([source]), tokensOfSequences([targets[b] ?? []])).logits,
+    )
+    expectClose(logits.narrow(0, 0, 3), alone[0] as Tensor, tolerance)
+    expectClose(logits.narrow(0, 3, 4), alone[1] as Tensor, tolerance)
   })
 
   test('save -> load -> save is byte-exact, under published names', () => {
@@ -133,12 +132,12 @@ function runTests(config: EncoderDecoderModelConfig): void {
     try {
       using model = fresh()
       saveModel(folders[0], model, config)
-      const loaded = loadAnyModel(folders[0])
-      expect(loaded.config).toEqual(config)
-      saveModel(folders[1], loaded.model, loaded.config)
+      const opened = openModel(folders[0])
+      expect(opened.config).toEqual(config)
+      using loaded = opened.load()
+      saveModel(folders[1], loaded, opened.config)
       for (const name of ['config.json', 'model.safetensors'])
         expect(readFileSync(join(folders[1], name)).equals(readFileSync(join(folders[0], name)))).toBe(true)
-      loaded.model.dispose()
     } finally {
       for (const folder of folders) rmSync(folder, { recursive: true })
     }
@@ -146,7 +145,14 @@ function runTests(config: EncoderDecoderModelConfig): void {
 
   test('every parameter gets a gradient', () => {
     using model = fresh()
-    tidy(() => model.train().forward(ids(4, 16), ids(4, 16)).logits.square().mean().backward())
+    tidy(() =>
+      model
+        .train()
+        .forward(tokensOf(ids(4, 16)), tokensOf(ids(4, 16)))
+        .logits.square()
+        .mean()
+        .backward(),
+    )
     const without = [...model.namedParameters()].filter(
       ([, parameter]) => !(parameter.grad?.abs().sum().item() ?? 0),
     )
@@ -159,8 +165,8 @@ function runTests(config: EncoderDecoderModelConfig): void {
     for await (const id of generate(model, [5, 6, 7], { temperature: 0, maxNewTokens: 4, stopIds: [] }))
       written.push(id)
     const target = [config.decoder_start_token_id, ...written.slice(0, -1)]
-    const { logits } = model.forward(tensor([[5n, 6n, 7n]]), tensor([target.map(BigInt)]))
-    expect(written).toEqual(logits.argmax(-1).squeeze(0).tolist())
+    const { logits } = model.forward(tokensOfSequences([[5, 6, 7]]), tokensOfSequences([target]))
+    expect(written).toEqual(logits.argmax(-1).tolist())
     model.dispose()
   })
 }
@@ -173,8 +179,8 @@ describe('capacity of Switch is per sequence', () => {
     const logitsWith = (expert_capacity: number, source: Tensor): Tensor => {
       const config = parseAnyConfig({ ...json, expert_capacity }, folder) as EncoderDecoderModelConfig
       manualSeed(3)
-      const model = encoderDecoderOf(config).create(config).eval()
-      return model.forward(source, source).logits
+      const model = (createModel(config) as EncoderDecoderLM).eval()
+      return model.forward(tokensOf(source), tokensOf(source)).logits.view([...source.shape, -1])
     }
     const source = randint(3, 96, [3, 12], { seed: 5 })
     const dropped = logitsWith(2, source)

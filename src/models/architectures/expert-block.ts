@@ -1,48 +1,20 @@
 // What our own model types have in place of a feed-forward: experts behind a router, or PEER's, which have none.
 
-import { z } from 'zod'
-import { ConfigError, invariant } from '../errors.ts'
-import { kinds } from '../kinds.ts'
+import { ConfigError, invariant } from '../../errors.ts'
 import {
-  activeExperts,
   checkPeerSizes,
   createRouter,
-  type DispatchOptions,
-  GatedExperts,
-  MoeLayer,
+  type ExpertsConfig,
+  type ExpertsOptions,
   PeerLayer,
   type PeerOptions,
-  peerShapes,
   type RouterConfig,
-  type RouterSizes,
-  routerShapes,
-  withSharedExpert,
-} from '../moe/index.ts'
-import { gatedExpertShapes, gatedMlpShapes, type NamedShapes } from './architecture.ts'
-import type { FeedForward } from './decoder.ts'
+} from '../../moe/index.ts'
+import { declared } from '../../nn/index.ts'
+import type { FeedForward } from '../stack/layers.ts'
+import type { Build } from '../stack/parts.ts'
+import { moeBlock } from './moe-block.ts'
 
-const count = z.int().positive()
-
-/** What the experts of a layer are. */
-export const expertsSchema = kinds(
-  /** Gated feed-forwards of intermediate_size behind a router. */
-  z.strictObject({
-    kind: z.literal('gated'),
-    /** Rate of dropout on the experts' hidden units while training (Switch: 0.4 in fine-tuning). */
-    dropout: z.number().min(0).lt(1).default(0),
-  }),
-  /** Single neurons, retrieved by product keys; see PeerOptions. */
-  z.strictObject({
-    kind: z.literal('peer'),
-    heads: count.default(8),
-    k: count.default(16),
-    querySize: count.default(128),
-    gate: z.enum(['softmax', 'relu']).default('softmax'),
-    queryNorm: z.boolean().default(true),
-  }),
-)
-
-type ExpertsConfig = z.infer<typeof expertsSchema>
 type PeerConfig = Extract<ExpertsConfig, { kind: 'peer' }>
 
 /** What an expert block follows from. */
@@ -59,65 +31,36 @@ export interface ExpertBlockConfig {
   shared_intermediate_size: number
 }
 
-export interface ExpertBlock {
-  make(dispatch: DispatchOptions): FeedForward
-  /** Shapes of its tensors by path. */
-  shapes: NamedShapes
-  /** Elements that one token does not use. */
-  inactive: number
-  /** Width of the dense feed-forward with as many active parameters, what chooses experts aside. */
-  activeWidth: number
-  /** What the experts are and what chooses them, as `top-k`. */
-  experts: string
-  chooser: string
+export function expertBlock(config: ExpertBlockConfig, build: Build): FeedForward {
+  const { experts, router, shared_intermediate_size: shared } = config
+  if (experts.kind === 'peer') return new PeerLayer(peerOptions(config, experts))
+  invariant(router, 'checkExperts() refuses experts without a router')
+  const { hidden_size: hiddenSize, intermediate_size: intermediateSize } = config
+  const sizes = { hiddenSize, numExperts: config.num_local_experts }
+  return moeBlock(
+    build,
+    createRouter(router, { ...sizes, vocabSize: config.vocab_size }),
+    { ...experts, ...sizes, intermediateSize } as ExpertsOptions,
+    shared > 0 ? { hiddenSize, intermediateSize: shared } : undefined,
+  )
 }
 
-export function expertBlock(config: ExpertBlockConfig): ExpertBlock {
-  const { experts, router } = config
-  if (experts.kind === 'peer') return peerBlock(config, experts)
-  invariant(router, 'checkExperts() refuses gated experts without a router')
-  return routedBlock(config, router, experts.dropout)
-}
-
-function routedBlock(config: ExpertBlockConfig, router: RouterConfig, dropout: number): ExpertBlock {
-  const { hidden_size: hidden, intermediate_size: width, num_local_experts: experts } = config
-  const sizes: RouterSizes = { hiddenSize: hidden, numExperts: experts, vocabSize: config.vocab_size }
-  const shared = config.shared_intermediate_size
-  const active = activeExperts(router, sizes)
-  return {
-    make: dispatch => {
-      const gate = createRouter(router, sizes)
-      const layer = new MoeLayer(
-        gate,
-        new GatedExperts({ ...sizes, intermediateSize: width, dropout }),
-        dispatch,
-      )
-      return shared > 0 ? withSharedExpert(layer, { hiddenSize: hidden, intermediateSize: shared }) : layer
-    },
-    shapes: {
-      ...prefixed('gate.', routerShapes(router, sizes)),
-      ...gatedExpertShapes('experts.', experts, hidden, width),
-      ...(shared > 0 && gatedMlpShapes('shared_expert.', hidden, shared)),
-    },
-    inactive: (experts - active) * 3 * hidden * width,
-    activeWidth: active * width + shared,
-    experts: `${experts} experts${shared > 0 ? ' and a shared one' : ''}`,
-    chooser: router.kind,
+/** Width of the dense feed-forward with as many active parameters, what chooses experts aside. */
+export function activeWidth(config: ExpertBlockConfig): number {
+  const { experts, router, num_local_experts: all, intermediate_size, hidden_size: hiddenSize } = config
+  if (experts.kind === 'peer') {
+    const neurons = Math.min(all, experts.heads * experts.k)
+    return Math.ceil((2 * neurons) / 3) // a neuron here has two vectors, a gated one three
   }
+  invariant(router, 'checkExperts() refuses experts without a router')
+  const sizes = { hiddenSize, numExperts: all, vocabSize: config.vocab_size }
+  const { active } = declared(() => createRouter(router, sizes))
+  return active * intermediate_size + config.shared_intermediate_size
 }
 
-function peerBlock(config: ExpertBlockConfig, peer: PeerConfig): ExpertBlock {
-  const { hidden_size: hidden, num_local_experts: experts } = config
-  const options = peerOptions(config, peer)
-  const chosen = Math.min(experts, peer.heads * peer.k)
-  return {
-    make: () => new PeerLayer(options),
-    shapes: peerShapes(options),
-    inactive: (experts - chosen) * 2 * hidden,
-    activeWidth: Math.ceil((2 * chosen) / 3), // a neuron here has two vectors, a gated one three
-    experts: `${experts} single-neuron experts`,
-    chooser: `${peer.heads} heads of ${peer.k}`,
-  }
+/** What chooses experts, in a word. */
+export function chooserOf({ experts, router }: ExpertBlockConfig): string {
+  return experts.kind === 'peer' ? `${experts.heads} heads of ${experts.k}` : (router?.kind ?? '')
 }
 
 function peerOptions(
@@ -125,10 +68,6 @@ function peerOptions(
   { k, ...peer }: PeerConfig,
 ): Required<Omit<PeerOptions, 'activation'>> {
   return { ...peer, topK: k, hiddenSize: config.hidden_size, numExperts: config.num_local_experts }
-}
-
-function prefixed(prefix: string, shapes: NamedShapes): NamedShapes {
-  return Object.fromEntries(Object.entries(shapes).map(([path, shape]) => [`${prefix}${path}`, shape]))
 }
 
 /**
@@ -140,9 +79,9 @@ function prefixed(prefix: string, shapes: NamedShapes): NamedShapes {
 export function checkExperts(config: ExpertBlockConfig, source: string): void {
   const { experts, router, shared_intermediate_size: shared } = config
   const path = (name: string): string => `${source}: ${name}`
-  if (experts.kind === 'gated') {
+  if (experts.kind !== 'peer') {
     if (router !== null) return
-    throw new ConfigError('is missing: gated experts need one', { path: path('router') })
+    throw new ConfigError(`is missing: ${experts.kind} experts need one`, { path: path('router') })
   }
   if (router !== null)
     throw new ConfigError('peer retrieves experts by product keys and has no router; remove it', {

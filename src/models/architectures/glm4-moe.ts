@@ -1,25 +1,15 @@
 // GLM-4.5-MoE (arXiv:2508.06471): DeepSeek-V3's experts, grouped-query attention, half of each head rotated.
 
 import { z } from 'zod'
-import type { DispatchOptions } from '../moe/index.ts'
-import { Attention } from '../nn/index.ts'
-import {
-  type Architecture,
-  decoderShapes,
-  groupedAttentionShapes,
-  type ParameterShapes,
-} from './architecture.ts'
+import { attentionSizes, type DecoderParts } from '../stack/parts.ts'
+import type { Architecture } from './architecture.ts'
 import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { attentionSizes, CausalLM } from './decoder.ts'
 import {
   biasedGate,
   type DeepseekMoeConfig,
   deepseekFeedForward,
-  deepseekFeedForwardShapes,
-  deepseekInactive,
   deepseekMoeFields,
   deepseekPieces,
-  describeDeepseek,
   isDeepseekExtra,
 } from './deepseek.ts'
 import { refuseTooManyChosen } from './moe-config.ts'
@@ -47,42 +37,24 @@ const moeFields = z.object({
   use_qk_norm: z.boolean().default(false),
 })
 
-export class Glm4MoeForCausalLM extends CausalLM {
-  constructor(config: Glm4MoeConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
-    super(config, {
-      attention: () =>
-        new Attention({
-          ...attentionSizes(config),
-          bias: config.attention_bias ? 'inputs' : 'none',
-          ...(config.use_qk_norm && { queryKeyNorm: { of: 'head', eps: config.rms_norm_eps } }),
-        }),
-      feedForward: layer => deepseekFeedForward(config, layer, () => biasedGate(config), dispatch),
-    })
-  }
-}
-
-export const glm4Moe: Architecture<Glm4MoeConfig> = {
+export const glm4Moe: Architecture<Glm4MoeConfig, DecoderParts> = {
   parseConfig,
-  feedForward: describeDeepseek,
   toJson: (config, dtype) => ({ architectures: ['Glm4MoeForCausalLM'], ...decoderJson(config, dtype) }),
-  parameterShapes,
-  checkpointPieces: config => deepseekPieces(parameterShapes(config)),
+  parts: (config, build) => ({
+    attention: () =>
+      build.attention({
+        ...attentionSizes(config),
+        bias: config.attention_bias ? 'inputs' : 'none',
+        ...(config.use_qk_norm && { queryKeyNorm: { of: 'head', eps: config.rms_norm_eps } }),
+      }),
+    feedForward: layer => deepseekFeedForward(config, build, layer, () => biasedGate(config)),
+  }),
+  pieces: deepseekPieces,
   isIgnored: isDeepseekExtra,
-  inactiveParameters: deepseekInactive,
-  create: config => new Glm4MoeForCausalLM(config),
 }
 
 function parseConfig(json: unknown, source: string): Glm4MoeConfig {
   const fields = check(moeFields, json, source)
   refuseTooManyChosen(fields.num_experts_per_tok, fields.n_routed_experts, 'n_routed_experts', source)
   return { model_type: 'glm4_moe', ...parseDecoderConfig(json, source, defaults), ...fields }
-}
-
-function parameterShapes(config: Glm4MoeConfig): ParameterShapes {
-  const gate = { 'mlp.gate.e_score_correction_bias': [config.n_routed_experts] }
-  const attention = groupedAttentionShapes(config, {
-    bias: config.attention_bias ? 'inputs' : 'none',
-    queryKeyNorm: config.use_qk_norm ? 'head' : null,
-  })
-  return decoderShapes(config, layer => deepseekFeedForwardShapes(config, layer, gate), { attention })
 }

@@ -1,19 +1,16 @@
 // gpt-oss (arXiv:2508.10925): biased router, clamped experts, attention sinks, every other layer through a window.
 
 import { z } from 'zod'
-import { ClampedExperts, type DispatchOptions, MoeLayer, TopKRouter } from '../moe/index.ts'
-import { Attention } from '../nn/index.ts'
+import { ConfigError } from '../../errors.ts'
+import { TopKRouter } from '../../moe/index.ts'
+import type { DecoderConfig } from '../stack/config.ts'
+import { attentionSizes, type DecoderParts } from '../stack/parts.ts'
+import type { Architecture, CheckpointPiece } from './architecture.ts'
+import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
+import { splitExperts } from './gguf/pieces.ts'
+import type { GgufRow } from './gguf/row.ts'
+import { moeBlock } from './moe-block.ts'
 import {
-  type Architecture,
-  decoderShapes,
-  groupedAttentionShapes,
-  type ParameterShapes,
-  publishedPieces,
-} from './architecture.ts'
-import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { attentionSizes, CausalLM } from './decoder.ts'
-import {
-  describeExperts,
   expertCount,
   type LayerType,
   layerTypes,
@@ -21,6 +18,7 @@ import {
   refuseTooManyChosen,
   windowOfType,
 } from './moe-config.ts'
+import { publishedPieces } from './published-names.ts'
 
 export interface GptOssConfig extends DecoderConfig {
   model_type: 'gpt_oss'
@@ -54,46 +52,92 @@ const moeFields = z.object({
   router_aux_loss_coef: z.number().nonnegative().default(0.9),
 })
 
-export class GptOssForCausalLM extends CausalLM {
-  constructor(config: GptOssConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
+/** Gate and up apart and output first, where memory has their columns side by side and input first. */
+const gguf: GgufRow<GptOssConfig> = {
+  name: 'gpt-oss',
+  modelType: () => 'gpt_oss',
+  configFields: meta => ({
+    num_local_experts: meta.number('expert_count'),
+    num_experts_per_tok: meta.number('expert_used_count'),
+    intermediate_size: meta.number('expert_feed_forward_length'),
+    attention_bias: true,
+    rope_scaling: {
+      rope_type: 'yarn',
+      factor: meta.number('rope.scaling.factor'),
+      original_max_position_embeddings: meta.number('rope.scaling.original_context_length'),
+      truncate: false,
+    },
+  }),
+  writeFields(to, config) {
+    if (config.swiglu_limit !== 7)
+      throw new ConfigError(`swiglu_limit is ${config.swiglu_limit}, and GGUF's gpt-oss has 7`, {
+        path: 'gpt_oss',
+      })
+    if (config.layer_types.some((type, layer) => type !== usualType(layer)))
+      throw new ConfigError("layer_types differ from GGUF's gpt-oss, where every other layer has a window", {
+        path: 'gpt_oss',
+      })
+    to.u32('expert_count', config.num_local_experts)
+    to.u32('expert_used_count', config.num_experts_per_tok)
+    to.u32('expert_feed_forward_length', config.intermediate_size)
+    to.u32('attention.key_length', config.head_dim)
+    to.u32('attention.value_length', config.head_dim)
+  },
+  layouts: (config, declarations) => [splitExperts(declarations).flatMap(piece => ggufPieces(piece, config))],
+}
+
+const usualType = (layer: number): string => (layer % 2 === 0 ? 'sliding_attention' : 'full_attention')
+
+function ggufPieces(piece: CheckpointPiece, config: GptOssConfig): CheckpointPiece[] {
+  const { num_local_experts: experts, intermediate_size: width, hidden_size: hidden } = config
+  const [, layer, part] = /^model\.layers\.(\d+)\.(.+)$/.exec(piece.parameter) ?? []
+  const { parameter } = piece
+  switch (part) {
+    case 'post_attention_layernorm.weight':
+      return [{ ...piece, name: `blk.${layer}.post_attention_norm.weight` }]
+    case 'mlp.experts.down_proj':
+      return [{ ...piece, shape: [experts, hidden, width], transposed: true }]
+    case 'mlp.experts.down_proj_bias':
+      return [{ ...piece, name: `blk.${layer}.ffn_down_exps.bias` }]
+    case 'mlp.experts.gate_up_proj_bias':
+      return [
+        { name: `blk.${layer}.ffn_gate_exps.bias`, shape: [experts, width], parameter, columns: [0, 2] },
+        { name: `blk.${layer}.ffn_up_exps.bias`, shape: [experts, width], parameter, columns: [1, 2] },
+      ]
+    case 'mlp.experts.gate_up_proj': {
+      const { name, rows } = piece
+      if (rows === undefined) return [piece]
+      const columns: [number, number] = [rows[0] === 0 ? 0 : 1, 2]
+      return [{ name, shape: [experts, width, hidden], parameter, columns, transposed: true }]
+    }
+    default:
+      return [piece]
+  }
+}
+
+export const gptOss: Architecture<GptOssConfig, DecoderParts> = {
+  parseConfig,
+  toJson: (config, dtype) => ({ architectures: ['GptOssForCausalLM'], ...decoderJson(config, dtype) }),
+  parts(config, build) {
     const sizes = { hiddenSize: config.hidden_size, numExperts: config.num_local_experts }
-    super(config, {
+    const { num_experts_per_tok: topK, intermediate_size: intermediateSize, swiglu_limit: limit } = config
+    return {
       attention: () =>
-        new Attention({
+        build.attention({
           ...attentionSizes(config),
           bias: config.attention_bias ? 'all' : 'none',
           sinks: true,
         }),
       window: layer => windowOfType(config, layer),
-      feedForward: () => {
-        const topK = config.num_experts_per_tok
-        const gate = new TopKRouter({ ...sizes, topK, order: 'topk-softmax', bias: true })
-        const experts = new ClampedExperts({
-          ...sizes,
-          intermediateSize: config.intermediate_size,
-          limit: config.swiglu_limit,
-        })
-        return new MoeLayer(gate, experts, dispatch)
-      },
-    })
-  }
-}
-
-export const gptOss: Architecture<GptOssConfig> = {
-  parseConfig,
-  feedForward: ({ num_local_experts, num_experts_per_tok, num_hidden_layers: layers }) =>
-    describeExperts(num_local_experts, num_experts_per_tok, layers, layers),
-  toJson: (config, dtype) => ({ architectures: ['GptOssForCausalLM'], ...decoderJson(config, dtype) }),
-  parameterShapes,
-  checkpointPieces: config =>
-    publishedPieces(parameterShapes(config), { rename: path => path.replace('.mlp.gate.', '.mlp.router.') }),
-  inactiveParameters: config => {
-    const { hidden_size: hidden, intermediate_size: width } = config
-    const expert = 3 * hidden * width + 2 * width + hidden
-    return (config.num_local_experts - config.num_experts_per_tok) * expert
+      feedForward: () =>
+        moeBlock(build, new TopKRouter({ ...sizes, topK, order: 'topk-softmax', bias: true }), {
+          ...{ kind: 'clamped', ...sizes, intermediateSize, limit },
+        }),
+    }
   },
-  window: windowOfType,
-  create: config => new GptOssForCausalLM(config),
+  pieces: declarations =>
+    publishedPieces(declarations, { rename: path => path.replace('.mlp.gate.', '.mlp.router.') }),
+  gguf,
 }
 
 function parseConfig(json: unknown, source: string): GptOssConfig {
@@ -103,21 +147,4 @@ function parseConfig(json: unknown, source: string): GptOssConfig {
   const byDefault = (layer: number): LayerType => (layer % 2 === 0 ? 'sliding_attention' : 'full_attention')
   const types = layerTypesOf(layer_types, decoder.num_hidden_layers, byDefault, source)
   return { model_type: 'gpt_oss', ...decoder, ...fields, layer_types: types }
-}
-
-function parameterShapes(config: GptOssConfig): ParameterShapes {
-  const { hidden_size: hidden, num_local_experts: experts, intermediate_size: width } = config
-  const attention = groupedAttentionShapes(config, {
-    bias: config.attention_bias ? 'all' : 'none',
-    sinks: true,
-  })
-  const feedForward = () => ({
-    'mlp.gate.weight': [experts, hidden],
-    'mlp.gate.bias': [experts],
-    'mlp.experts.gate_up_proj': [experts, hidden, 2 * width],
-    'mlp.experts.gate_up_proj_bias': [experts, 2 * width],
-    'mlp.experts.down_proj': [experts, width, hidden],
-    'mlp.experts.down_proj_bias': [experts, hidden],
-  })
-  return decoderShapes(config, feedForward, { attention })
 }

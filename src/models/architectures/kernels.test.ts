@@ -1,8 +1,8 @@
 // The kernel of head and loss against its reference, and whole models with all kernels against none.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { expectSameAsReference } from '../../tests/support/kernels.ts'
-import { expectClose } from '../../tests/support/tensors.ts'
+import { expectSameAsReference } from '../../../tests/support/kernels.ts'
+import { expectClose } from '../../../tests/support/tensors.ts'
 import {
   crossEntropyLoss,
   fusedLinearCrossEntropy,
@@ -16,8 +16,8 @@ import {
   tensor,
   tidy,
   withKernels,
-} from '../torch/index.ts'
-import { type MixtralConfig, MixtralForCausalLM, parseModelConfig } from './index.ts'
+} from '../../torch/index.ts'
+import { type CausalLM, createModel, type MixtralConfig, parseModelConfig, tokensOf } from '../index.ts'
 
 const f64 = { dtype: 'f64' } as const
 
@@ -102,10 +102,10 @@ describe('a model with all kernels', () => {
   const ids = randint(0, 61, [3, 81], { seed: 1 })
   const [inputs, targets] = [ids.narrow(1, 0, 80), ids.narrow(1, 1, 80)]
 
-  function gradients(model: MixtralForCausalLM): Tensor[] {
+  function gradients(model: CausalLM): Tensor[] {
     return tidy(() => {
       model.zeroGrad()
-      const { loss } = model.loss(inputs, targets)
+      const { loss } = model.loss(tokensOf(inputs), targets.reshape([-1]))
       loss.backward()
       return [loss, ...model.parameters().map(parameter => parameter.grad?.clone() ?? parameter)].map(t =>
         t.detach(),
@@ -115,7 +115,7 @@ describe('a model with all kernels', () => {
 
   test('has the loss and gradients of one without, in f64', () => {
     manualSeed(1)
-    const model = new MixtralForCausalLM(config).to('f64')
+    const model = createModel(config).to('f64')
     const fast = withKernels(kernelNames, () => gradients(model))
     const slow = withKernels([], () => gradients(model))
     for (const [i, tensor] of fast.entries()) expectClose(tensor, slow[i] ?? tensor.neg(), 1e-11)
@@ -123,7 +123,7 @@ describe('a model with all kernels', () => {
 
   test.each(kernelNames)('each kernel alone too: %s', name => {
     manualSeed(1)
-    const model = new MixtralForCausalLM(config).to('f64')
+    const model = createModel(config).to('f64')
     const fast = withKernels([name], () => gradients(model))
     const slow = withKernels([], () => gradients(model))
     for (const [i, tensor] of fast.entries()) expectClose(tensor, slow[i] ?? tensor.neg(), 1e-11)

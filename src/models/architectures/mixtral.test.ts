@@ -3,28 +3,31 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
-import { runModelTests } from '../../tests/support/model-runner.ts'
-import { expectClose } from '../../tests/support/tensors.ts'
-import { writeSafetensors } from '../formats/index.ts'
+import { logitsOf } from '../../../tests/support/logits.ts'
+import { runModelTests } from '../../../tests/support/model-runner.ts'
+import { expectClose } from '../../../tests/support/tensors.ts'
+import { writeSafetensors } from '../../formats/index.ts'
 import {
+  type CausalLM,
   countParameters,
+  createModel,
   denseTwin,
   flopsPerToken,
   layerTable,
-  loadModel,
   type MixtralConfig,
-  MixtralForCausalLM,
   memoryNeeds,
+  openModel,
   openTensors,
   parseModelConfig,
   readModelConfig,
   saveModel,
   verifyModel,
   wholeTensorSource,
-} from './index.ts'
+} from '../index.ts'
 
 const fixture = (name: string): string =>
-  fileURLToPath(new URL(`../../tests/fixtures/${name}`, import.meta.url))
+  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
+const loadModel = (path: string): CausalLM => openModel(path).load({ kind: 'decoder' })
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
 
@@ -69,11 +72,11 @@ describe('against Hugging Face transformers', () => {
     cpSync(fixture('mixtral'), folder, { recursive: true })
     writeSafetensors(
       join(folder, 'model.safetensors'),
-      [...published.model.namedParameters()].map(([name, tensor]) => wholeTensorSource(name, tensor)),
+      [...published.namedParameters()].map(([name, tensor]) => wholeTensorSource(name, tensor)),
     )
     const merged = loadModel(folder)
-    for (const [name, tensor] of published.model.stateDict()) {
-      expectClose(merged.model.stateDict().get(name) ?? tensor.neg(), tensor, 0)
+    for (const [name, tensor] of published.stateDict()) {
+      expectClose(merged.stateDict().get(name) ?? tensor.neg(), tensor, 0)
     }
   })
 
@@ -86,7 +89,7 @@ describe('against Hugging Face transformers', () => {
       [...tensors].map(([name, tensor]) => wholeTensorSource(name, tensor.to('bf16'))),
     )
     cpSync(join(scratch, 'half.safetensors'), join(folder, 'model.safetensors'))
-    const { model } = loadModel(folder)
+    const model = loadModel(folder)
     expect(model.model.norm.weight.dtype).toBe('f32')
     const weight = model.model.embed_tokens.weight
     expectClose(weight, tensors.get('model.embed_tokens.weight')?.to('bf16').float() ?? weight.neg(), 0)
@@ -108,11 +111,7 @@ describe('against Hugging Face transformers', () => {
     rmSync(join(folder, 'model.safetensors'))
     writeFileSync(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map }))
     const ids = openTensors(join(folder, 'reference.safetensors')).get('input_ids')
-    expectClose(
-      loadModel(folder).model.forward(ids!).logits,
-      loadModel(fixture('mixtral')).model.forward(ids!).logits,
-      0,
-    )
+    expectClose(logitsOf(loadModel(folder), ids!), logitsOf(loadModel(fixture('mixtral')), ids!), 0)
   })
 })
 
@@ -231,11 +230,11 @@ describe("fields that config.json leaves out are HF's defaults", () => {
 })
 
 test('the padding token is embedded as zero, and config.json names the dtype of the weights', () => {
-  using model = new MixtralForCausalLM({ ...small, pad_token_id: 3 })
+  using model = createModel({ ...small, pad_token_id: 3 })
   expect(model.model.embed_tokens.weight.select(0, 3).abs().sum().item()).toBe(0)
   expect(model.model.embed_tokens.weight.select(0, 4).abs().sum().item()).toBeGreaterThan(0)
   const folder = mkdtempSync(join(scratch, 'half-'))
-  saveModel(folder, model.to('bf16') as MixtralForCausalLM, small)
+  saveModel(folder, model.to('bf16'), small)
   expect(JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')).dtype).toBe('bfloat16')
 })
 

@@ -1,19 +1,18 @@
 // Mixtral (arXiv:2401.04088): Mistral's attention, and in every layer a top-k mixture of SwiGLU experts.
 
 import { z } from 'zod'
-import { ConfigError } from '../errors.ts'
-import { type DispatchOptions, GatedExperts, MoeLayer, TopKRouter } from '../moe/index.ts'
-import {
-  type Architecture,
-  decoderShapes,
-  type ParameterShapes,
-  type PublishedNames,
-  publishedPieces,
-  routedExpertShapes,
-} from './architecture.ts'
-import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { CausalLM } from './decoder.ts'
+import { FormatError } from '../../errors.ts'
+import { TopKRouter } from '../../moe/index.ts'
+import type { DecoderConfig } from '../stack/config.ts'
+import type { DecoderParts } from '../stack/parts.ts'
+import type { Architecture } from './architecture.ts'
+import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
+import { mergedExperts, pairedForRotation, separateExperts, splitExperts } from './gguf/pieces.ts'
+import type { GgufRow } from './gguf/row.ts'
 import type { MistralConfig } from './mistral.ts'
+import { moeBlock } from './moe-block.ts'
+import { expertCount, refuseTooManyChosen } from './moe-config.ts'
+import { type PublishedNames, publishedPieces } from './published-names.ts'
 
 export interface MixtralConfig extends DecoderConfig {
   model_type: 'mixtral'
@@ -33,70 +32,77 @@ const defaults: DecoderDefaults = {
 }
 
 const moeFields = z.looseObject({
-  num_local_experts: z
-    .int()
-    .positive()
-    .max(2 ** 20)
-    .default(8),
+  num_local_experts: expertCount.default(8),
   num_experts_per_tok: z.int().positive().default(2),
   router_aux_loss_coef: z.number().nonnegative().default(0.001),
   router_jitter_noise: z.literal(0).nullish(),
 })
 
-/** Top-k of the logits, softmax over the chosen, no capacity. */
-export class MixtralForCausalLM extends CausalLM {
-  constructor(config: MixtralConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
-    const sizes = { hiddenSize: config.hidden_size, numExperts: config.num_local_experts }
-    super(config, {
-      feedForward: () => {
-        const gate = new TopKRouter({ ...sizes, topK: config.num_experts_per_tok, order: 'topk-softmax' })
-        const experts = new GatedExperts({
-          ...sizes,
-          intermediateSize: config.intermediate_size,
-          activation: config.hidden_act,
-        })
-        return new MoeLayer(gate, experts, dispatch)
-      },
-    })
-  }
-}
-
-export const mixtral: Architecture<MixtralConfig> = {
-  parseConfig,
-  feedForward: config => `${config.num_local_experts} experts top-${config.num_experts_per_tok}`,
-  toJson: (config, dtype) => ({ architectures: ['MixtralForCausalLM'], ...decoderJson(config, dtype) }),
-  parameterShapes,
-  checkpointPieces: config => publishedPieces(parameterShapes(config), mixtralNames),
-  inactiveParameters: config => {
-    const expert = 3 * config.hidden_size * config.intermediate_size
-    return (config.num_local_experts - config.num_experts_per_tok) * expert
-  },
-  create: config => new MixtralForCausalLM(config),
-}
-
-function parseConfig(json: unknown, source: string): MixtralConfig {
-  const { num_local_experts, num_experts_per_tok, router_aux_loss_coef } = check(moeFields, json, source)
-  if (num_experts_per_tok > num_local_experts) {
-    throw new ConfigError(
-      `num_experts_per_tok ${num_experts_per_tok} must not exceed num_local_experts ${num_local_experts}`,
-      { path: source },
-    )
-  }
-  const decoder = parseDecoderConfig(json, source, defaults)
-  return { model_type: 'mixtral', ...decoder, num_local_experts, num_experts_per_tok, router_aux_loss_coef }
-}
-
-function parameterShapes(config: MixtralConfig): ParameterShapes {
-  const { hidden_size: hidden, intermediate_size: width, num_local_experts: experts } = config
-  return decoderShapes(config, () => ({
-    ...routedExpertShapes(experts, hidden, width),
-  }))
-}
-
 /** Files name the router and every expert apart: `block_sparse_moe.experts.E.w1` (gate), `w3` (up), `w2` (down). */
 export const mixtralNames: PublishedNames = {
   rename: path => path.replace('.mlp.gate.', '.block_sparse_moe.gate.'),
   experts: { folder: 'block_sparse_moe.experts', gate: 'w1', up: 'w3', down: 'w2' },
+}
+
+/** The architecture `llama`, with experts. */
+const gguf: GgufRow<MixtralConfig> = {
+  name: 'llama',
+  modelType(meta) {
+    if (meta.numberOr('expert_count', 0) > 0) return 'mixtral'
+    throw new FormatError('is a dense llama, which has no experts: there is no model type for it here', {
+      file: meta.file,
+    })
+  },
+  configFields: meta => ({
+    num_local_experts: meta.number('expert_count'),
+    num_experts_per_tok: meta.number('expert_used_count'),
+  }),
+  writeFields(to, config) {
+    to.u32('expert_count', config.num_local_experts)
+    to.u32('expert_used_count', config.num_experts_per_tok)
+    to.u32('rope.dimension_count', config.head_dim)
+    to.u32('attention.key_length', config.head_dim)
+    to.u32('attention.value_length', config.head_dim)
+  },
+  layouts(config, declarations) {
+    const heads = { q_proj: config.num_attention_heads, k_proj: config.num_key_value_heads }
+    return [
+      pairedForRotation(splitExperts(declarations), heads),
+      mergedExperts(declarations),
+      separateExperts(declarations),
+    ]
+  },
+}
+
+/** Top-k of the logits, softmax over the chosen, no capacity. */
+export const mixtral: Architecture<MixtralConfig, DecoderParts> = {
+  parseConfig,
+  toJson: (config, dtype) => ({ architectures: ['MixtralForCausalLM'], ...decoderJson(config, dtype) }),
+  parts(config, build) {
+    const sizes = { hiddenSize: config.hidden_size, numExperts: config.num_local_experts }
+    return {
+      feedForward: () =>
+        moeBlock(
+          build,
+          new TopKRouter({ ...sizes, topK: config.num_experts_per_tok, order: 'topk-softmax' }),
+          {
+            kind: 'gated',
+            ...sizes,
+            intermediateSize: config.intermediate_size,
+            activation: config.hidden_act,
+          },
+        ),
+    }
+  },
+  pieces: declarations => publishedPieces(declarations, mixtralNames),
+  gguf,
+}
+
+function parseConfig(json: unknown, source: string): MixtralConfig {
+  const { num_local_experts, num_experts_per_tok, router_aux_loss_coef } = check(moeFields, json, source)
+  refuseTooManyChosen(num_experts_per_tok, num_local_experts, 'num_local_experts', source)
+  const decoder = parseDecoderConfig(json, source, defaults)
+  return { model_type: 'mixtral', ...decoder, num_local_experts, num_experts_per_tok, router_aux_loss_coef }
 }
 
 /**

@@ -1,7 +1,7 @@
 // What the configs of MoE models share.
 
 import { z } from 'zod'
-import { ConfigError } from '../errors.ts'
+import { ConfigError } from '../../errors.ts'
 
 export const expertCount = z
   .int()
@@ -66,16 +66,4 @@ export function isSparseLayer(
   layer: number,
 ): boolean {
   return !mlp_only_layers.includes(layer) && (layer + 1) % decoder_sparse_step === 0
-}
-
-/** `8 experts top-2`, and where, if not everywhere. */
-export function describeExperts(
-  experts: number,
-  chosen: number,
-  sparse: number,
-  layers: number,
-  shared = '',
-): string {
-  const where = sparse < layers ? ` in ${sparse} of ${layers} layers` : ''
-  return `${experts} experts top-${chosen}${shared}${where}`
 }

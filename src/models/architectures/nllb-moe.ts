@@ -1,29 +1,29 @@
 // NLLB-MoE (arXiv:2207.04672): a translation model with fairseq's top-2 experts in every n-th layer.
 
 import { z } from 'zod'
-import { ConfigError } from '../errors.ts'
+import { ConfigError } from '../../errors.ts'
 import {
-  type DispatchOptions,
+  capacityDispatch,
+  type Dispatch,
+  type Experts,
+  fixedCapacityDispatch,
   type LayerContext,
   MoeLayer,
   type MoeOutput,
-  PlainExperts,
   PlainMlp,
   type SecondExpertPolicy,
   Top2Router,
-} from '../moe/index.ts'
-import { type Activation, LayerNorm, MemoryAttention } from '../nn/index.ts'
-import { arange, cat, noGrad, type Tensor, tidy } from '../torch/index.ts'
-import { linearShapes, type NamedShapes, type ParameterShapes } from './architecture.ts'
+} from '../../moe/index.ts'
+import { type Activation, LayerNorm, MemoryAttention, type Module } from '../../nn/index.ts'
+import { arange, cat, noGrad, type Tensor, tidy } from '../../torch/index.ts'
+import type { EncoderDecoderConfig } from '../stack/config.ts'
+import type { Build, EncoderDecoderParts, Side } from '../stack/parts.ts'
+import { everyPosition } from '../stack/tokens.ts'
+import type { Architecture } from './architecture.ts'
 import { activationOf, check, hfActivation, refuseUnsupported } from './config.ts'
-import { type EncoderDecoderConfig, EncoderDecoderLM, type Side } from './encoder-decoder.ts'
-import {
-  type EncoderDecoderArchitecture,
-  encoderDecoderShapes,
-  perExpertPieces,
-  specialTokenFields,
-} from './encoder-decoder-architecture.ts'
-import { describeExperts, expertCount, layerNumber, width } from './moe-config.ts'
+import { specialTokenFields } from './encoder-decoder.ts'
+import { expertCount, layerNumber, width } from './moe-config.ts'
+import { perExpertPieces } from './published-names.ts'
 
 export interface NllbMoeConfig extends EncoderDecoderConfig {
   model_type: 'nllb-moe'
@@ -91,35 +91,55 @@ const fields = z.object({
 
 const fixed = { router_dtype: ['float32'] }
 
-export class NllbMoeForConditionalGeneration extends EncoderDecoderLM {
-  constructor(config: NllbMoeConfig) {
-    const { d_model, encoder_attention_heads: heads } = config
-    super(config, {
+const isSparse = (config: NllbMoeConfig, side: Side, layer: number): boolean => {
+  const step = side === 'encoder' ? config.encoder_sparse_step : config.decoder_sparse_step
+  return step > 0 && (layer + 1) % step === 0
+}
+
+export const nllbMoe: Architecture<NllbMoeConfig, EncoderDecoderParts> = {
+  parseConfig,
+  toJson: (config, dtype) => ({
+    architectures: ['NllbMoeForConditionalGeneration'],
+    ...config,
+    activation_function: hfActivation(config.activation_function),
+    is_encoder_decoder: true,
+    router_dtype: 'float32',
+    dtype,
+    torch_dtype: dtype,
+  }),
+  parts(config, build) {
+    const { d_model: hiddenSize, encoder_attention_heads: numHeads, pad_token_id: pad } = config
+    return {
       layers: { encoder: config.encoder_layers, decoder: config.decoder_layers },
       attention: () =>
-        new MemoryAttention({ hiddenSize: d_model, numHeads: heads, headDim: d_model / heads, bias: true }),
-      norm: () => new LayerNorm(d_model, 1e-5),
+        new MemoryAttention({ hiddenSize, numHeads, headDim: hiddenSize / numHeads, bias: true }),
+      norm: () => new LayerNorm(hiddenSize, 1e-5),
       feedForward: (side, layer) => {
         const inner = side === 'encoder' ? config.encoder_ffn_dim : config.decoder_ffn_dim
         return isSparse(config, side, layer)
-          ? moeBlock(config, inner)
-          : new PlainMlp(d_model, inner, { activation: config.activation_function, bias: true })
+          ? nllbBlock(config, build, inner)
+          : new PlainMlp(hiddenSize, inner, { activation: config.activation_function, bias: true })
       },
-      embed: (vectors, ids, past) => {
-        const scaled = config.scale_embedding ? vectors.mul(Math.sqrt(d_model)) : vectors
-        return scaled.add(sinusoids(positionsOf(ids, config.pad_token_id, past), d_model).to(vectors.dtype))
+      embed: (vectors, tokens) => {
+        const scaled = config.scale_embedding ? vectors.mul(Math.sqrt(hiddenSize)) : vectors
+        // Positions count on from pad + 1; padding has pad (fairseq).
+        const places = everyPosition(tokens)
+          .add(pad + 1)
+          .maskedFill(tokens.ids.eq(pad), pad)
+        return scaled.add(sinusoids(places, hiddenSize).to(vectors.dtype))
       },
       initializerRange: config.init_std,
-      routesPadding: !config.router_ignore_padding_tokens,
-    })
-  }
+    }
+  },
+  pieces: declarations => perExpertPieces(declarations, publishedName, { up_proj: 'fc1', down_proj: 'fc2' }),
+  isIgnored: (_, name) => /^model\.(encoder|decoder)\.(embed_tokens|embed_positions)\./.test(name),
 }
 
 /** What a token gets from its experts, scaled in evaluation for what token dropout leaves out in training. */
-class TokenDropoutMoe extends MoeLayer<Top2Router, PlainExperts> {
+class TokenDropoutMoe extends MoeLayer<Top2Router> {
   readonly #kept: number
 
-  constructor(gate: Top2Router, experts: PlainExperts, dispatch: DispatchOptions, dropout: number) {
+  constructor(gate: Top2Router, experts: Module & Experts, dispatch: Dispatch, dropout: number) {
     super(gate, experts, dispatch)
     this.#kept = 1 - dropout
   }
@@ -130,93 +150,41 @@ class TokenDropoutMoe extends MoeLayer<Top2Router, PlainExperts> {
   }
 }
 
-function moeBlock(config: NllbMoeConfig, intermediateSize: number): TokenDropoutMoe {
+function nllbBlock(config: NllbMoeConfig, build: Build, intermediateSize: number): TokenDropoutMoe {
   const sizes = { hiddenSize: config.d_model, numExperts: config.num_experts }
   const normalize = config.normalize_router_prob_before_dropping
-  const gate = new Top2Router({
-    ...sizes,
-    policy: config.second_expert_policy,
-    threshold: 0.5,
-    normalize,
-    bias: config.router_bias,
-  })
+  const policy = config.second_expert_policy
+  const gate = new Top2Router({ ...sizes, policy, threshold: 0.5, normalize, bias: config.router_bias })
   const activation = config.activation_function
-  const experts = new PlainExperts({ ...sizes, intermediateSize, activation, bias: true })
+  const experts = build.experts({ kind: 'plain', ...sizes, intermediateSize, activation, bias: true })
   return new TokenDropoutMoe(gate, experts, dispatchOf(config), config.moe_token_dropout)
 }
 
 /** In training `2 ceil(T / E)` slots, in evaluation by token fraction or expert_capacity. */
-function dispatchOf(config: NllbMoeConfig): DispatchOptions {
+function dispatchOf(config: NllbMoeConfig): Dispatch {
   const fraction = config.moe_eval_capacity_token_fraction
-  if (fraction <= 0) return { kind: 'fixed-capacity', slots: config.expert_capacity, per: 'batch' }
-  return {
-    kind: 'capacity',
+  if (fraction <= 0) return fixedCapacityDispatch({ slots: config.expert_capacity, per: 'batch' })
+  return capacityDispatch({
     factor: 2,
     share: 'tokens',
     minimum: 1,
     evalTokenFraction: fraction,
     policy: config.batch_prioritized_routing ? 'prioritized' : 'position',
     renormalize: !config.normalize_router_prob_before_dropping,
-  }
+  })
 }
 
-const isSparse = (config: NllbMoeConfig, side: Side, layer: number): boolean => {
-  const step = side === 'encoder' ? config.encoder_sparse_step : config.decoder_sparse_step
-  return step > 0 && (layer + 1) % step === 0
-}
-
-/** i64 [B, T]: tokens that are no padding count on from pad + 1; padding has pad (fairseq). */
-function positionsOf(ids: Tensor, pad: number, past: number): Tensor {
-  const real = ids.ne(pad).long()
-  return real.cumsum(1).add(past).mul(real).add(pad)
-}
-
-/** `[sin(p w_i), cos(p w_i)]`, `w_i = 10000^(-i / (d/2 - 1))`: [B, T] -> [B, T, d]. */
+/** `[sin(p w_i), cos(p w_i)]`, `w_i = 10000^(-i / (d/2 - 1))`: [N] -> [N, d]. */
 function sinusoids(positions: Tensor, d: number): Tensor {
   return noGrad(() =>
     tidy(() => {
       const half = d / 2
       const exponents = arange(0, half, 1, { dtype: 'f32', device: positions.device })
       const frequencies = exponents.mul(-Math.log(10_000) / (half - 1)).exp() // [d / 2]
-      const angles = positions.to('f32').unsqueeze(-1).mul(frequencies) // [B, T, d / 2]
+      const angles = positions.to('f32').unsqueeze(-1).mul(frequencies) // [N, d / 2]
       return cat([angles.sin(), angles.cos()], -1)
     }),
   )
-}
-
-export const nllbMoe: EncoderDecoderArchitecture<NllbMoeConfig> = {
-  parseConfig,
-  feedForward: config => {
-    const sparse = sparseLayers(config, 'encoder') + sparseLayers(config, 'decoder')
-    return describeExperts(config.num_experts, 2, sparse, config.encoder_layers + config.decoder_layers)
-  },
-  toJson: (config, dtype) => ({
-    architectures: ['NllbMoeForConditionalGeneration'],
-    ...config,
-    activation_function: hfActivation(config.activation_function),
-    is_encoder_decoder: true,
-    router_dtype: 'float32',
-    dtype,
-    torch_dtype: dtype,
-  }),
-  parameterShapes,
-  checkpointPieces: config =>
-    perExpertPieces(parameterShapes(config), publishedName, { up_proj: 'fc1', down_proj: 'fc2' }),
-  isIgnored: (_, name) => /^model\.(encoder|decoder)\.(embed_tokens|embed_positions)\./.test(name),
-  inactiveParameters: (config, side, layer) => {
-    if (!isSparse(config, side, layer)) return 0
-    const inner = side === 'encoder' ? config.encoder_ffn_dim : config.decoder_ffn_dim
-    return (config.num_experts - 2) * (2 * config.d_model * inner + inner + config.d_model)
-  },
-  layers: config => ({ encoder: config.encoder_layers, decoder: config.decoder_layers }),
-  attentionWidth: config => config.d_model,
-  create: config => new NllbMoeForConditionalGeneration(config),
-}
-
-function sparseLayers(config: NllbMoeConfig, side: Side): number {
-  const all = side === 'encoder' ? config.encoder_layers : config.decoder_layers
-  return Array.from({ length: all }, (_, layer) => layer).filter(layer => isSparse(config, side, layer))
-    .length
 }
 
 function parseConfig(json: unknown, source: string): NllbMoeConfig {
@@ -230,35 +198,6 @@ function parseConfig(json: unknown, source: string): NllbMoeConfig {
     })
   const activation_function = activationOf(parsed.activation_function, source)
   return { model_type: 'nllb-moe', ...parsed, activation_function }
-}
-
-function parameterShapes(config: NllbMoeConfig): ParameterShapes {
-  const { d_model: hidden, num_experts: experts } = config
-  return encoderDecoderShapes(config, {
-    layers: { encoder: config.encoder_layers, decoder: config.decoder_layers },
-    attention: {
-      ...linearShapes('q_proj', [hidden, hidden], true),
-      ...linearShapes('k_proj', [hidden, hidden], true),
-      ...linearShapes('v_proj', [hidden, hidden], true),
-      ...linearShapes('out_proj', [hidden, hidden], true),
-    },
-    norm: { weight: [hidden], bias: [hidden] },
-    feedForward: (side, layer): NamedShapes => {
-      const inner = side === 'encoder' ? config.encoder_ffn_dim : config.decoder_ffn_dim
-      return isSparse(config, side, layer)
-        ? {
-            ...linearShapes('gate', [experts, hidden], config.router_bias),
-            'experts.up_proj': [experts, inner, hidden],
-            'experts.down_proj': [experts, hidden, inner],
-            'experts.up_proj_bias': [experts, inner],
-            'experts.down_proj_bias': [experts, hidden],
-          }
-        : {
-            ...linearShapes('up_proj', [inner, hidden], true),
-            ...linearShapes('down_proj', [hidden, inner], true),
-          }
-    },
-  })
 }
 
 function publishedName(path: string): string {

@@ -1,20 +1,17 @@
 // OLMoE (arXiv:2409.02060): 64 small experts in every layer, and a norm of all queries and keys as one vector.
 
 import { z } from 'zod'
-import { type DispatchOptions, GatedExperts, MoeLayer, TopKRouter } from '../moe/index.ts'
-import { Attention } from '../nn/index.ts'
-import {
-  type Architecture,
-  decoderShapes,
-  groupedAttentionShapes,
-  type ParameterShapes,
-  projectionNames,
-  publishedPieces,
-  routedExpertShapes,
-} from './architecture.ts'
-import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { attentionSizes, CausalLM } from './decoder.ts'
-import { describeExperts, expertCount, refuseTooManyChosen } from './moe-config.ts'
+import { ConfigError } from '../../errors.ts'
+import { TopKRouter } from '../../moe/index.ts'
+import type { DecoderConfig } from '../stack/config.ts'
+import { attentionSizes, type DecoderParts } from '../stack/parts.ts'
+import type { Architecture } from './architecture.ts'
+import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
+import { mergedExperts, splitExperts } from './gguf/pieces.ts'
+import type { GgufRow } from './gguf/row.ts'
+import { moeBlock } from './moe-block.ts'
+import { expertCount, refuseTooManyChosen } from './moe-config.ts'
+import { projectionNames, publishedPieces } from './published-names.ts'
 
 export interface OlmoeConfig extends DecoderConfig {
   model_type: 'olmoe'
@@ -43,56 +40,56 @@ const moeFields = z.object({
   router_aux_loss_coef: z.number().nonnegative().default(0.01),
 })
 
-export class OlmoeForCausalLM extends CausalLM {
-  constructor(config: OlmoeConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
+const gguf: GgufRow<OlmoeConfig> = {
+  name: 'olmoe',
+  modelType: () => 'olmoe',
+  configFields: meta => ({
+    num_experts: meta.number('expert_count'),
+    num_experts_per_tok: meta.number('expert_used_count'),
+    norm_topk_prob: false,
+  }),
+  writeFields(to, config) {
+    const fields = { clip_qkv: null, norm_topk_prob: false, attention_bias: false } as const
+    for (const [name, only] of Object.entries(fields)) {
+      const value = config[name as keyof typeof fields]
+      if (value === only) continue
+      throw new ConfigError(`${name} is ${String(value)}, and GGUF's olmoe has only ${String(only)}`, {
+        path: 'olmoe',
+      })
+    }
+    to.u32('expert_count', config.num_experts)
+    to.u32('expert_used_count', config.num_experts_per_tok)
+  },
+  layouts: (_, declarations) => [splitExperts(declarations), mergedExperts(declarations)],
+}
+
+export const olmoe: Architecture<OlmoeConfig, DecoderParts> = {
+  parseConfig,
+  toJson: (config, dtype) => ({ architectures: ['OlmoeForCausalLM'], ...decoderJson(config, dtype) }),
+  parts(config, build) {
     const { hidden_size: hiddenSize, num_experts: numExperts, hidden_act: activation } = config
-    super(config, {
+    const [topK, normalize] = [config.num_experts_per_tok, config.norm_topk_prob]
+    const intermediateSize = config.intermediate_size
+    return {
       attention: () =>
-        new Attention({
+        build.attention({
           ...attentionSizes(config),
           bias: config.attention_bias ? 'all' : 'none',
           queryKeyNorm: { of: 'all heads', eps: config.rms_norm_eps },
           clip: config.clip_qkv,
         }),
-      feedForward: () => {
-        const [topK, normalize] = [config.num_experts_per_tok, config.norm_topk_prob]
-        const gate = new TopKRouter({ hiddenSize, numExperts, topK, normalize })
-        const intermediateSize = config.intermediate_size
-        const experts = new GatedExperts({ hiddenSize, numExperts, intermediateSize, activation })
-        return new MoeLayer(gate, experts, dispatch)
-      },
-    })
-  }
-}
-
-export const olmoe: Architecture<OlmoeConfig> = {
-  parseConfig,
-  feedForward: ({ num_experts, num_experts_per_tok, num_hidden_layers: layers }) =>
-    describeExperts(num_experts, num_experts_per_tok, layers, layers),
-  toJson: (config, dtype) => ({ architectures: ['OlmoeForCausalLM'], ...decoderJson(config, dtype) }),
-  parameterShapes,
-  checkpointPieces: config => publishedPieces(parameterShapes(config), { experts: projectionNames }),
-  inactiveParameters: config => {
-    const expert = 3 * config.hidden_size * config.intermediate_size
-    return (config.num_experts - config.num_experts_per_tok) * expert
+      feedForward: () =>
+        moeBlock(build, new TopKRouter({ hiddenSize, numExperts, topK, normalize }), {
+          ...{ kind: 'gated', hiddenSize, numExperts, intermediateSize, activation },
+        }),
+    }
   },
-  create: config => new OlmoeForCausalLM(config),
+  pieces: declarations => publishedPieces(declarations, { experts: projectionNames }),
+  gguf,
 }
 
 function parseConfig(json: unknown, source: string): OlmoeConfig {
   const fields = check(moeFields, json, source)
   refuseTooManyChosen(fields.num_experts_per_tok, fields.num_experts, 'num_experts', source)
   return { model_type: 'olmoe', ...parseDecoderConfig(json, source, defaults), ...fields }
-}
-
-function parameterShapes(config: OlmoeConfig): ParameterShapes {
-  const { hidden_size: hidden, num_experts: experts, intermediate_size } = config
-  const attention = groupedAttentionShapes(config, {
-    bias: config.attention_bias ? 'all' : 'none',
-    queryKeyNorm: 'all heads',
-  })
-  const feedForward = () => ({
-    ...routedExpertShapes(experts, hidden, intermediate_size),
-  })
-  return decoderShapes(config, feedForward, { attention })
 }

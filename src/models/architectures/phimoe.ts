@@ -1,20 +1,16 @@
 // Phi-3.5-MoE (arXiv:2404.14219, arXiv:2409.12136): SparseMixer's top-2, layer norms with biases, long-text rotation.
 
 import { z } from 'zod'
-import { type DispatchOptions, GatedExperts, MoeLayer, SparseMixerRouter } from '../moe/index.ts'
-import { Attention, LayerNorm } from '../nn/index.ts'
-import {
-  type Architecture,
-  decoderShapes,
-  groupedAttentionShapes,
-  type ParameterShapes,
-  publishedPieces,
-  routedExpertShapes,
-} from './architecture.ts'
-import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { attentionSizes, CausalLM } from './decoder.ts'
+import { SparseMixerRouter } from '../../moe/index.ts'
+import { LayerNorm } from '../../nn/index.ts'
+import type { DecoderConfig } from '../stack/config.ts'
+import { attentionSizes, type DecoderParts } from '../stack/parts.ts'
+import type { Architecture } from './architecture.ts'
+import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
 import { mixtralNames } from './mixtral.ts'
-import { describeExperts, expertCount } from './moe-config.ts'
+import { moeBlock } from './moe-block.ts'
+import { expertCount } from './moe-config.ts'
+import { publishedPieces } from './published-names.ts'
 
 export interface PhimoeConfig extends DecoderConfig {
   model_type: 'phimoe'
@@ -45,49 +41,27 @@ const moeFields = z.object({
   router_aux_loss_coef: z.number().nonnegative().default(0.001),
 })
 
-export class PhimoeForCausalLM extends CausalLM {
-  constructor(config: PhimoeConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
-    const { hidden_size: hiddenSize, num_local_experts: numExperts, hidden_act: activation } = config
-    super(config, {
-      attention: () =>
-        new Attention({
-          ...attentionSizes(config),
-          bias: config.attention_bias ? 'all' : 'none',
-        }),
-      norm: () => new LayerNorm(hiddenSize, config.rms_norm_eps),
-      feedForward: () => {
-        const gate = new SparseMixerRouter({ hiddenSize, numExperts, closeness: config.router_jitter_noise })
-        const intermediateSize = config.intermediate_size
-        const experts = new GatedExperts({ hiddenSize, numExperts, intermediateSize, activation })
-        return new MoeLayer(gate, experts, dispatch)
-      },
-      headBias: config.lm_head_bias,
-    })
-  }
-}
-
-export const phimoe: Architecture<PhimoeConfig> = {
+export const phimoe: Architecture<PhimoeConfig, DecoderParts> = {
   parseConfig,
-  feedForward: ({ num_local_experts, num_hidden_layers: layers }) =>
-    describeExperts(num_local_experts, 2, layers, layers),
   toJson: (config, dtype) => ({ architectures: ['PhimoeForCausalLM'], ...decoderJson(config, dtype) }),
-  parameterShapes,
-  checkpointPieces: config => publishedPieces(parameterShapes(config), mixtralNames),
-  inactiveParameters: config =>
-    (config.num_local_experts - 2) * 3 * config.hidden_size * config.intermediate_size,
-  create: config => new PhimoeForCausalLM(config),
+  parts(config, build) {
+    const { hidden_size: hiddenSize, num_local_experts: numExperts, hidden_act: activation } = config
+    const { router_jitter_noise: closeness, intermediate_size: intermediateSize } = config
+    return {
+      attention: () =>
+        build.attention({ ...attentionSizes(config), bias: config.attention_bias ? 'all' : 'none' }),
+      norm: () => new LayerNorm(hiddenSize, config.rms_norm_eps),
+      feedForward: () =>
+        moeBlock(build, new SparseMixerRouter({ hiddenSize, numExperts, closeness }), {
+          ...{ kind: 'gated', hiddenSize, numExperts, intermediateSize, activation },
+        }),
+      headBias: config.lm_head_bias,
+    }
+  },
+  pieces: declarations => publishedPieces(declarations, mixtralNames),
 }
 
 function parseConfig(json: unknown, source: string): PhimoeConfig {
   const fields = check(moeFields, json, source)
   return { model_type: 'phimoe', ...parseDecoderConfig(json, source, defaults), ...fields }
-}
-
-function parameterShapes(config: PhimoeConfig): ParameterShapes {
-  const { hidden_size: hidden, num_local_experts: experts, intermediate_size } = config
-  const attention = groupedAttentionShapes(config, { bias: config.attention_bias ? 'all' : 'none' })
-  const feedForward = () => ({
-    ...routedExpertShapes(experts, hidden, intermediate_size),
-  })
-  return decoderShapes(config, feedForward, { attention, normBias: true, headBias: config.lm_head_bias })
 }

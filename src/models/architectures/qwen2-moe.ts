@@ -1,22 +1,14 @@
 // Qwen1.5-MoE and Qwen2-MoE: fine-grained experts whose weights are not rescaled, beside a shared one with a gate.
 
 import { z } from 'zod'
-import { type DispatchOptions, GatedExperts, MoeLayer, TopKRouter, withSharedExpert } from '../moe/index.ts'
-import { Attention, GatedMlp } from '../nn/index.ts'
+import { TopKRouter } from '../../moe/index.ts'
+import { GatedMlp } from '../../nn/index.ts'
+import type { DecoderConfig } from '../stack/config.ts'
+import { attentionSizes, type DecoderParts } from '../stack/parts.ts'
+import type { Architecture } from './architecture.ts'
+import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
+import { moeBlock } from './moe-block.ts'
 import {
-  type Architecture,
-  decoderShapes,
-  gatedMlpShapes,
-  groupedAttentionShapes,
-  type ParameterShapes,
-  projectionNames,
-  publishedPieces,
-  routedExpertShapes,
-} from './architecture.ts'
-import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { attentionSizes, CausalLM, type FeedForward } from './decoder.ts'
-import {
-  describeExperts,
   expertCount,
   isSparseLayer,
   type LayerType,
@@ -29,6 +21,7 @@ import {
   width,
   windowOfType,
 } from './moe-config.ts'
+import { projectionNames, publishedPieces } from './published-names.ts'
 
 export interface Qwen2MoeConfig extends DecoderConfig, SparseLayers {
   model_type: 'qwen2_moe'
@@ -66,57 +59,31 @@ const moeFields = z.object({
   ...sparseLayerFields,
 })
 
-export class Qwen2MoeForCausalLM extends CausalLM {
-  constructor(config: Qwen2MoeConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
-    super(config, {
+export const qwen2Moe: Architecture<Qwen2MoeConfig, DecoderParts> = {
+  parseConfig,
+  toJson: (config, dtype) => ({ architectures: ['Qwen2MoeForCausalLM'], ...decoderJson(config, dtype) }),
+  parts(config, build) {
+    const { hidden_size: hiddenSize, num_experts: numExperts, hidden_act: activation } = config
+    const [topK, normalize] = [config.num_experts_per_tok, config.norm_topk_prob]
+    const intermediateSize = config.moe_intermediate_size
+    const shared = { intermediateSize: config.shared_expert_intermediate_size, gated: true }
+    return {
       attention: () =>
-        new Attention({
-          ...attentionSizes(config),
-          bias: config.qkv_bias ? 'inputs' : 'none',
-        }),
+        build.attention({ ...attentionSizes(config), bias: config.qkv_bias ? 'inputs' : 'none' }),
       window: layer => windowOfType(config, layer),
       feedForward: layer =>
         isSparseLayer(config, layer)
-          ? moeBlock(config, dispatch)
-          : new GatedMlp(config.hidden_size, config.intermediate_size, config.hidden_act),
-    })
-  }
-}
-
-function moeBlock(config: Qwen2MoeConfig, dispatch: DispatchOptions): FeedForward {
-  const { hidden_size: hiddenSize, num_experts: numExperts, hidden_act: activation } = config
-  const gate = new TopKRouter({
-    hiddenSize,
-    numExperts,
-    topK: config.num_experts_per_tok,
-    normalize: config.norm_topk_prob,
-  })
-  const intermediateSize = config.moe_intermediate_size
-  const experts = new GatedExperts({ hiddenSize, numExperts, intermediateSize, activation })
-  const shared = { intermediateSize: config.shared_expert_intermediate_size, gated: true }
-  return withSharedExpert(new MoeLayer(gate, experts, dispatch), { hiddenSize, activation, ...shared })
-}
-
-export const qwen2Moe: Architecture<Qwen2MoeConfig> = {
-  parseConfig,
-  feedForward: config => {
-    const { num_experts, num_experts_per_tok, num_hidden_layers: layers } = config
-    return describeExperts(num_experts, num_experts_per_tok, sparseCount(config), layers, ' and a shared one')
+          ? moeBlock(
+              build,
+              new TopKRouter({ hiddenSize, numExperts, topK, normalize }),
+              { kind: 'gated', hiddenSize, numExperts, intermediateSize, activation },
+              { hiddenSize, activation, ...shared },
+            )
+          : new GatedMlp(hiddenSize, config.intermediate_size, activation),
+    }
   },
-  toJson: (config, dtype) => ({ architectures: ['Qwen2MoeForCausalLM'], ...decoderJson(config, dtype) }),
-  parameterShapes,
-  checkpointPieces: config => publishedPieces(parameterShapes(config), { experts: projectionNames }),
-  inactiveParameters: (config, layer) => {
-    if (!isSparseLayer(config, layer)) return 0
-    const expert = 3 * config.hidden_size * config.moe_intermediate_size
-    return (config.num_experts - config.num_experts_per_tok) * expert
-  },
-  window: windowOfType,
-  create: config => new Qwen2MoeForCausalLM(config),
+  pieces: declarations => publishedPieces(declarations, { experts: projectionNames }),
 }
-
-const sparseCount = (config: Qwen2MoeConfig): number =>
-  config.layer_types.filter((_, layer) => isSparseLayer(config, layer)).length
 
 function parseConfig(json: unknown, source: string): Qwen2MoeConfig {
   const { max_window_layers, ...fields } = check(moeFields, json, source)
@@ -134,21 +101,4 @@ function parseConfig(json: unknown, source: string): Qwen2MoeConfig {
     sliding_window: fields.use_sliding_window ? decoder.sliding_window : null,
     layer_types: layerTypesOf(fields.layer_types, decoder.num_hidden_layers, byDefault, source),
   }
-}
-
-function parameterShapes(config: Qwen2MoeConfig): ParameterShapes {
-  const { hidden_size: hidden, num_experts: experts } = config
-  const attention = groupedAttentionShapes(config, { bias: config.qkv_bias ? 'inputs' : 'none' })
-  return decoderShapes(
-    config,
-    layer => {
-      if (!isSparseLayer(config, layer)) return gatedMlpShapes('mlp.', hidden, config.intermediate_size)
-      return {
-        ...routedExpertShapes(experts, hidden, config.moe_intermediate_size),
-        ...gatedMlpShapes('mlp.shared_expert.', hidden, config.shared_expert_intermediate_size),
-        'mlp.shared_expert_gate.weight': [1, hidden],
-      }
-    },
-    { attention },
-  )
 }

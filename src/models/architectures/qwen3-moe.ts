@@ -1,22 +1,17 @@
 // Qwen3-MoE (arXiv:2505.09388): fine-grained experts without a shared one, and a norm of each head's query and key.
 
 import { z } from 'zod'
-import { type DispatchOptions, GatedExperts, MoeLayer, TopKRouter } from '../moe/index.ts'
-import { Attention, GatedMlp } from '../nn/index.ts'
+import { ConfigError } from '../../errors.ts'
+import { TopKRouter } from '../../moe/index.ts'
+import { GatedMlp } from '../../nn/index.ts'
+import type { DecoderConfig } from '../stack/config.ts'
+import { attentionSizes, type DecoderParts } from '../stack/parts.ts'
+import type { Architecture } from './architecture.ts'
+import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
+import { mergedExperts, splitExperts } from './gguf/pieces.ts'
+import type { GgufRow } from './gguf/row.ts'
+import { moeBlock } from './moe-block.ts'
 import {
-  type Architecture,
-  decoderShapes,
-  gatedMlpShapes,
-  groupedAttentionShapes,
-  type ParameterShapes,
-  projectionNames,
-  publishedPieces,
-  routedExpertShapes,
-} from './architecture.ts'
-import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { attentionSizes, CausalLM } from './decoder.ts'
-import {
-  describeExperts,
   expertCount,
   isSparseLayer,
   refuseTooManyChosen,
@@ -24,6 +19,7 @@ import {
   sparseLayerFields,
   width,
 } from './moe-config.ts'
+import { projectionNames, publishedPieces } from './published-names.ts'
 
 export interface Qwen3MoeConfig extends DecoderConfig, SparseLayers {
   model_type: 'qwen3_moe'
@@ -55,49 +51,63 @@ const moeFields = z.object({
   ...sparseLayerFields,
 })
 
-export class Qwen3MoeForCausalLM extends CausalLM {
-  constructor(config: Qwen3MoeConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
-    const { hidden_size: hiddenSize, num_experts: numExperts, hidden_act: activation } = config
-    super(config, {
-      attention: () =>
-        new Attention({
-          ...attentionSizes(config),
-          bias: config.attention_bias ? 'all' : 'none',
-          queryKeyNorm: { of: 'head', eps: config.rms_norm_eps },
-        }),
-      feedForward: layer => {
-        if (!isSparseLayer(config, layer))
-          return new GatedMlp(hiddenSize, config.intermediate_size, activation)
-        const [topK, normalize] = [config.num_experts_per_tok, config.norm_topk_prob]
-        const gate = new TopKRouter({ hiddenSize, numExperts, topK, normalize })
-        const intermediateSize = config.moe_intermediate_size
-        const experts = new GatedExperts({ hiddenSize, numExperts, intermediateSize, activation })
-        return new MoeLayer(gate, experts, dispatch)
-      },
-    })
-  }
+/** llama.cpp wants experts in every layer. */
+const gguf: GgufRow<Qwen3MoeConfig> = {
+  name: 'qwen3moe',
+  modelType: () => 'qwen3_moe',
+  configFields: meta => ({
+    num_experts: meta.number('expert_count'),
+    num_experts_per_tok: meta.number('expert_used_count'),
+    moe_intermediate_size: meta.number('expert_feed_forward_length'),
+    norm_topk_prob: true, // llama.cpp always rescales here
+  }),
+  writeFields(to, config) {
+    const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => layer)
+    const dense = layers.find(layer => !isSparseLayer(config, layer))
+    if (dense !== undefined) refuse(`layer ${dense} is dense, and GGUF's qwen3moe has experts in every layer`)
+    if (!config.norm_topk_prob) refuse("norm_topk_prob is false, and GGUF's qwen3moe always rescales weights")
+    if (config.attention_bias) refuse("attention_bias is true, and GGUF's qwen3moe has no biases")
+    to.u32('expert_count', config.num_experts)
+    to.u32('expert_used_count', config.num_experts_per_tok)
+    to.u32('expert_feed_forward_length', config.moe_intermediate_size)
+    to.u32('attention.key_length', config.head_dim)
+    to.u32('attention.value_length', config.head_dim)
+  },
+  layouts: (_, declarations) => [splitExperts(declarations), mergedExperts(declarations)],
 }
 
-export const qwen3Moe: Architecture<Qwen3MoeConfig> = {
+function refuse(problem: string): never {
+  throw new ConfigError(problem, { path: 'qwen3_moe' })
+}
+
+export const qwen3Moe: Architecture<Qwen3MoeConfig, DecoderParts> = {
   parseConfig,
-  feedForward: config => {
-    const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => layer)
-    const sparse = layers.filter(layer => isSparseLayer(config, layer)).length
-    return describeExperts(config.num_experts, config.num_experts_per_tok, sparse, layers.length)
-  },
   toJson: (config, dtype) => ({
     architectures: ['Qwen3MoeForCausalLM'],
     ...decoderJson(config, dtype),
     num_local_experts: config.num_experts,
   }),
-  parameterShapes,
-  checkpointPieces: config => publishedPieces(parameterShapes(config), { experts: projectionNames }),
-  inactiveParameters: (config, layer) => {
-    if (!isSparseLayer(config, layer)) return 0
-    const expert = 3 * config.hidden_size * config.moe_intermediate_size
-    return (config.num_experts - config.num_experts_per_tok) * expert
+  parts(config, build) {
+    const { hidden_size: hiddenSize, num_experts: numExperts, hidden_act: activation } = config
+    const [topK, normalize] = [config.num_experts_per_tok, config.norm_topk_prob]
+    const intermediateSize = config.moe_intermediate_size
+    return {
+      attention: () =>
+        build.attention({
+          ...attentionSizes(config),
+          bias: config.attention_bias ? 'all' : 'none',
+          queryKeyNorm: { of: 'head', eps: config.rms_norm_eps },
+        }),
+      feedForward: layer =>
+        isSparseLayer(config, layer)
+          ? moeBlock(build, new TopKRouter({ hiddenSize, numExperts, topK, normalize }), {
+              ...{ kind: 'gated', hiddenSize, numExperts, intermediateSize, activation },
+            })
+          : new GatedMlp(hiddenSize, config.intermediate_size, activation),
+    }
   },
-  create: config => new Qwen3MoeForCausalLM(config),
+  pieces: declarations => publishedPieces(declarations, { experts: projectionNames }),
+  gguf,
 }
 
 function parseConfig(json: unknown, source: string): Qwen3MoeConfig {
@@ -112,22 +122,4 @@ function parseConfig(json: unknown, source: string): Qwen3MoeConfig {
     sliding_window: fields.use_sliding_window ? decoder.sliding_window : null,
     num_experts: experts,
   }
-}
-
-function parameterShapes(config: Qwen3MoeConfig): ParameterShapes {
-  const { hidden_size: hidden, num_experts: experts } = config
-  const attention = groupedAttentionShapes(config, {
-    bias: config.attention_bias ? 'all' : 'none',
-    queryKeyNorm: 'head',
-  })
-  return decoderShapes(
-    config,
-    layer =>
-      isSparseLayer(config, layer)
-        ? {
-            ...routedExpertShapes(experts, hidden, config.moe_intermediate_size),
-          }
-        : gatedMlpShapes('mlp.', hidden, config.intermediate_size),
-    { attention },
-  )
 }

@@ -3,11 +3,11 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, test } from 'vitest'
-import { variants } from '../../tests/support/architecture-variants.ts'
-import { referenceLogits } from '../../tests/support/reference-decoder.ts'
-import { expectClose } from '../../tests/support/tensors.ts'
-import { inferenceMode, manualSeed, noGrad, randn, tensor } from '../torch/index.ts'
-import { architectureOf, parseModelConfig } from './index.ts'
+import { variants } from '../../../tests/support/architecture-variants.ts'
+import { referenceLogits } from '../../../tests/support/reference-decoder.ts'
+import { expectClose } from '../../../tests/support/tensors.ts'
+import { inferenceMode, manualSeed, noGrad, randn, tensor } from '../../torch/index.ts'
+import { createModel, parseModelConfig, tokensOfSequences } from '../index.ts'
 
 const f64 = { dtype: 'f64' } as const
 const ids = [5, 17, 3, 60, 42, 42, 9, 33, 81, 12]
@@ -50,19 +50,19 @@ const changed = {
 }
 
 describe.each(Object.entries(changed))('%s', (name, changes) => {
-  const file = fileURLToPath(new URL(`../../tests/fixtures/${name}/config.json`, import.meta.url))
+  const file = fileURLToPath(new URL(`../../../tests/fixtures/${name}/config.json`, import.meta.url))
   const json = JSON.parse(readFileSync(file, 'utf8')) as object
 
   test.each([{}, ...changes])('the plain reference computes the same with %j', change => {
     const config = parseModelConfig({ ...json, ...change }, name)
     manualSeed(7)
-    using model = architectureOf(config).create(config).to('f64').eval()
+    using model = createModel(config).to('f64').eval()
     noGrad(() => {
       // Large enough that bounds, windows and routing matter; sinks and biases are not left at zero.
       for (const parameter of model.parameters()) parameter.mul_(5).add_(randn(parameter.shape, f64).mul(0.1))
     })
-    const { logits } = inferenceMode(() => model.forward(tensor([ids.map(BigInt)])))
-    const wanted = tensor(referenceLogits(config, model.stateDict(), ids), f64).unsqueeze(0)
+    const { logits } = inferenceMode(() => model.forward(tokensOfSequences([ids])))
+    const wanted = tensor(referenceLogits(config, model.stateDict(), ids), f64)
     // Sums of some hundred terms of order ten in another order, 1e-16 of each; scores and two layers make it a thousandfold
     // at most. One f32 anywhere would be 1e-7.
     expectClose(logits, wanted, 1e-9)

@@ -1,9 +1,9 @@
 // The rotary part of a config.json: `rope_parameters` of transformers 5, `rope_theta` and `rope_scaling` of 4.
 
 import { z } from 'zod'
-import { ConfigError } from '../errors.ts'
-import type { RopeScaling } from '../nn/index.ts'
-import { issueText } from '../schema-issue.ts'
+import { ConfigError } from '../../errors.ts'
+import type { RopeScaling } from '../../nn/index.ts'
+import { issueText } from '../../schema-issue.ts'
 
 const positive = z.number().positive()
 const optional = positive.nullable().default(null)

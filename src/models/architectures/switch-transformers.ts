@@ -1,18 +1,17 @@
 // Switch Transformers (arXiv:2101.03961): T5 with one expert per token in every other layer, and a fixed capacity.
 
 import { z } from 'zod'
-import { type DispatchOptions, MoeLayer, PlainExperts, PlainMlp, TopKRouter } from '../moe/index.ts'
-import { type Activation, MemoryAttention, RelativePositionBias, RMSNorm } from '../nn/index.ts'
-import { linearShapes, type NamedShapes, type ParameterShapes } from './architecture.ts'
+import { fixedCapacityDispatch, PlainMlp, TopKRouter } from '../../moe/index.ts'
+import { type Activation, MemoryAttention, RelativePositionBias, RMSNorm } from '../../nn/index.ts'
+import type { EncoderDecoderConfig } from '../stack/config.ts'
+import type { FeedForward } from '../stack/layers.ts'
+import type { Build, EncoderDecoderParts, Side } from '../stack/parts.ts'
+import type { Architecture } from './architecture.ts'
 import { activationOf, check, hfActivation, refuseUnsupported } from './config.ts'
-import { type EncoderDecoderConfig, EncoderDecoderLM, type Side } from './encoder-decoder.ts'
-import {
-  type EncoderDecoderArchitecture,
-  encoderDecoderShapes,
-  perExpertPieces,
-  specialTokenFields,
-} from './encoder-decoder-architecture.ts'
-import { describeExperts, expertCount, layerNumber, width } from './moe-config.ts'
+import { specialTokenFields } from './encoder-decoder.ts'
+import { moeBlock } from './moe-block.ts'
+import { expertCount, layerNumber, width } from './moe-config.ts'
+import { perExpertPieces } from './published-names.ts'
 
 export interface SwitchTransformersConfig extends EncoderDecoderConfig {
   model_type: 'switch_transformers'
@@ -70,50 +69,6 @@ const fields = z.object({
 /** Of the values that change the computation, the ones that are computed here. */
 const fixed = { router_dtype: ['float32'], is_gated_act: [false] }
 
-export class SwitchTransformersForConditionalGeneration extends EncoderDecoderLM {
-  constructor(config: SwitchTransformersConfig) {
-    const { d_model, num_heads } = config
-    super(config, {
-      layers: { encoder: config.num_layers, decoder: config.num_decoder_layers },
-      attention: () =>
-        new MemoryAttention({ hiddenSize: d_model, numHeads: num_heads, headDim: config.d_kv, scale: 1 }),
-      norm: () => new RMSNorm(d_model, config.layer_norm_epsilon),
-      feedForward: (side, layer) =>
-        isSparse(config, side, layer)
-          ? moeBlock(config)
-          : new PlainMlp(d_model, config.d_ff, { activation: config.dense_act_fn }),
-      positionBias: side =>
-        new RelativePositionBias({
-          numHeads: num_heads,
-          numBuckets: config.relative_attention_num_buckets,
-          maxDistance: config.relative_attention_max_distance,
-          bidirectional: side === 'encoder',
-        }),
-      headScale: d_model ** -0.5,
-      initializerRange: 0.02 * config.initializer_factor,
-      routesPadding: !config.router_ignore_padding_tokens,
-    })
-  }
-}
-
-function moeBlock(config: SwitchTransformersConfig): MoeLayer {
-  const sizes = { hiddenSize: config.d_model, numExperts: config.num_experts }
-  const gate = new TopKRouter({
-    ...sizes,
-    topK: 1,
-    normalize: false,
-    jitter: config.router_jitter_noise,
-    bias: config.router_bias,
-  })
-  const experts = new PlainExperts({
-    ...sizes,
-    intermediateSize: config.d_ff,
-    activation: config.dense_act_fn,
-  })
-  const dispatch: DispatchOptions = { kind: 'fixed-capacity', slots: config.expert_capacity, per: 'sequence' }
-  return new MoeLayer(gate, experts, dispatch)
-}
-
 /** Layers 1, 1 + n, 1 + 2n, ... where n is the number of layers for each sparse one. */
 function isSparse(config: SwitchTransformersConfig, side: Side, layer: number): boolean {
   const [all, sparse] =
@@ -125,12 +80,8 @@ function isSparse(config: SwitchTransformersConfig, side: Side, layer: number): 
   return step === 1 || layer % step === 1
 }
 
-export const switchTransformers: EncoderDecoderArchitecture<SwitchTransformersConfig> = {
+export const switchTransformers: Architecture<SwitchTransformersConfig, EncoderDecoderParts> = {
   parseConfig,
-  feedForward: config => {
-    const sparse = sparseLayers(config, 'encoder') + sparseLayers(config, 'decoder')
-    return describeExperts(config.num_experts, 1, sparse, config.num_layers + config.num_decoder_layers)
-  },
   toJson: (config, dtype) => ({
     architectures: ['SwitchTransformersForConditionalGeneration'],
     ...config,
@@ -142,24 +93,47 @@ export const switchTransformers: EncoderDecoderArchitecture<SwitchTransformersCo
     dtype,
     torch_dtype: dtype,
   }),
-  parameterShapes,
-  checkpointPieces: config =>
-    perExpertPieces(parameterShapes(config), publishedName, { up_proj: 'wi', down_proj: 'wo' }),
+  parts(config, build) {
+    const { d_model: hiddenSize, num_heads: numHeads } = config
+    return {
+      layers: { encoder: config.num_layers, decoder: config.num_decoder_layers },
+      attention: () => new MemoryAttention({ hiddenSize, numHeads, headDim: config.d_kv, scale: 1 }),
+      norm: () => new RMSNorm(hiddenSize, config.layer_norm_epsilon),
+      feedForward: (side, layer) =>
+        isSparse(config, side, layer)
+          ? switchBlock(config, build)
+          : new PlainMlp(hiddenSize, config.d_ff, { activation: config.dense_act_fn }),
+      positionBias: side =>
+        new RelativePositionBias({
+          numHeads,
+          numBuckets: config.relative_attention_num_buckets,
+          maxDistance: config.relative_attention_max_distance,
+          bidirectional: side === 'encoder',
+        }),
+      headScale: hiddenSize ** -0.5,
+      initializerRange: 0.02 * config.initializer_factor,
+    }
+  },
+  pieces: declarations => perExpertPieces(declarations, publishedName, { up_proj: 'wi', down_proj: 'wo' }),
   isIgnored: (_, name) => /^(encoder|decoder)\.embed_tokens\.weight$/.test(name),
-  inactiveParameters: (config, side, layer) =>
-    isSparse(config, side, layer) ? (config.num_experts - 1) * 2 * config.d_model * config.d_ff : 0,
-  layers: config => ({ encoder: config.num_layers, decoder: config.num_decoder_layers }),
-  attentionWidth: config => config.num_heads * config.d_kv,
-  create: config => new SwitchTransformersForConditionalGeneration(config),
+}
+
+function switchBlock(config: SwitchTransformersConfig, build: Build): FeedForward {
+  const sizes = { hiddenSize: config.d_model, numExperts: config.num_experts }
+  const gate = new TopKRouter({
+    ...sizes,
+    topK: 1,
+    normalize: false,
+    jitter: config.router_jitter_noise,
+    bias: config.router_bias,
+  })
+  const dispatch = fixedCapacityDispatch({ slots: config.expert_capacity, per: 'sequence' })
+  return moeBlock({ ...build, dispatch }, gate, {
+    ...{ kind: 'plain', ...sizes, intermediateSize: config.d_ff, activation: config.dense_act_fn },
+  })
 }
 
 const stepOf = (all: number, sparse: number): number => (sparse === 0 ? all : Math.floor(all / sparse))
-
-function sparseLayers(config: SwitchTransformersConfig, side: Side): number {
-  const all = side === 'encoder' ? config.num_layers : config.num_decoder_layers
-  return Array.from({ length: all }, (_, layer) => layer).filter(layer => isSparse(config, side, layer))
-    .length
-}
 
 function parseConfig(json: unknown, source: string): SwitchTransformersConfig {
   refuseUnsupported(json, fixed, source)
@@ -170,33 +144,6 @@ function parseConfig(json: unknown, source: string): SwitchTransformersConfig {
     num_decoder_layers: num_decoder_layers ?? rest.num_layers,
     dense_act_fn: activationOf(dense_act_fn, source),
   }
-}
-
-function parameterShapes(config: SwitchTransformersConfig): ParameterShapes {
-  const { d_model: hidden, d_ff, num_experts: experts } = config
-  const heads = config.num_heads * config.d_kv
-  return encoderDecoderShapes(config, {
-    layers: { encoder: config.num_layers, decoder: config.num_decoder_layers },
-    attention: {
-      ...linearShapes('q_proj', [heads, hidden]),
-      ...linearShapes('k_proj', [heads, hidden]),
-      ...linearShapes('v_proj', [heads, hidden]),
-      ...linearShapes('out_proj', [hidden, heads]),
-    },
-    norm: { weight: [hidden] },
-    feedForward: (side, layer): NamedShapes =>
-      isSparse(config, side, layer)
-        ? {
-            ...linearShapes('gate', [experts, hidden], config.router_bias),
-            'experts.up_proj': [experts, d_ff, hidden],
-            'experts.down_proj': [experts, hidden, d_ff],
-          }
-        : {
-            ...linearShapes('up_proj', [d_ff, hidden]),
-            ...linearShapes('down_proj', [hidden, d_ff]),
-          },
-    positionBias: [config.relative_attention_num_buckets, config.num_heads],
-  })
 }
 
 const attentionNames: Record<string, string> = { q_proj: 'q', k_proj: 'k', v_proj: 'v', out_proj: 'o' }

@@ -1,15 +1,16 @@
 import { describe, expect, test } from 'vitest'
-import { runEncoderTests } from '../../tests/support/model-runner.ts'
-import { routingStats } from '../moe/index.ts'
-import { randint } from '../torch/index.ts'
+import { runEncoderTests } from '../../../tests/support/model-runner.ts'
+import { routingStats } from '../../moe/index.ts'
+import { randint } from '../../torch/index.ts'
 import {
+  createModel,
   flopsPerToken,
   memoryNeeds,
   parseAnyConfig,
   parseModelConfig,
   type SwitchyardMoeEncoderConfig,
-  SwitchyardMoeForMaskedLM,
-} from './index.ts'
+  tokensOf,
+} from '../index.ts'
 import { requireDecoder } from './table.ts'
 
 const fields = {
@@ -43,8 +44,8 @@ describe('with PEER', () =>
   ))
 
 test('experts that choose are loaded alike in every layer', () => {
-  using model = new SwitchyardMoeForMaskedLM(configOf({ kind: 'expert-choice', capacity: 1 }))
-  const { routings } = model.eval().forward(randint(0, 49, [2, 8], { seed: 1 }))
+  using model = createModel(configOf({ kind: 'expert-choice', capacity: 1 }))
+  const { routings } = model.eval().forward(tokensOf(randint(0, 49, [2, 8], { seed: 1 })))
   expect(routings.map(({ chosen }) => chosen.kind)).toEqual(['expert', 'expert'])
   for (const { chosen } of routings) {
     if (chosen.kind === 'expert') expect(routingStats(chosen).load).toEqual([4, 4, 4, 4])

@@ -1,18 +1,13 @@
 // Our own encoder: switchyard_moe's layers looking both ways, for any router, also those by which experts choose.
 
 import { z } from 'zod'
-import { ConfigError } from '../errors.ts'
-import type { DispatchOptions } from '../moe/index.ts'
-import { type Architecture, groupedAttentionCost } from './architecture.ts'
+import { ConfigError } from '../../errors.ts'
+import type { EncoderConfig } from '../stack/config.ts'
+import type { DecoderParts } from '../stack/parts.ts'
+import type { Architecture } from './architecture.ts'
 import { check, decoderJson, refuseUnsupported } from './config.ts'
-import { type EncoderConfig, MaskedLM } from './encoder.ts'
-import {
-  type ExpertLayersConfig,
-  expertLayers,
-  expertLayersFile,
-  parseExpertLayers,
-  startsByItself,
-} from './switchyard-moe.ts'
+import { chooserOf } from './expert-block.ts'
+import { type ExpertLayersConfig, expertLayers, parseExpertLayers } from './switchyard-moe.ts'
 
 export interface SwitchyardMoeEncoderConfig extends ExpertLayersConfig, EncoderConfig {
   model_type: 'switchyard_moe_encoder'
@@ -20,18 +15,7 @@ export interface SwitchyardMoeEncoderConfig extends ExpertLayersConfig, EncoderC
 
 const encoderFields = z.looseObject({ mask_token_id: z.int().nonnegative() })
 
-export class SwitchyardMoeForMaskedLM extends MaskedLM {
-  constructor(config: SwitchyardMoeEncoderConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
-    super(config, { feedForward: expertLayers(config, dispatch) })
-  }
-
-  override startsNormal(path: string): boolean {
-    return !startsByItself(path)
-  }
-}
-
-export const switchyardMoeEncoder: Architecture<SwitchyardMoeEncoderConfig, MaskedLM> = {
-  ...expertLayersFile,
+export const switchyardMoeEncoder: Architecture<SwitchyardMoeEncoderConfig, DecoderParts> = {
   parseConfig(json, source) {
     const { mask_token_id } = check(encoderFields, json, source)
     refuseUnsupported(json, { sliding_window: [null] }, source)
@@ -48,7 +32,6 @@ export const switchyardMoeEncoder: Architecture<SwitchyardMoeEncoderConfig, Mask
     ...decoderJson(config, dtype),
     use_cache: false,
   }),
-  isCausal: false,
-  attentionCost: config => ({ ...groupedAttentionCost(config), cached: 0 }),
-  create: config => new SwitchyardMoeForMaskedLM(config),
+  parts: expertLayers,
+  chooser: chooserOf,
 }

@@ -2,21 +2,23 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { runModelTests } from '../../tests/support/model-runner.ts'
-import { expectClose } from '../../tests/support/tensors.ts'
-import { activeExperts, type RouterConfig, routerSchema } from '../moe/index.ts'
-import { noGrad, randint, tidy } from '../torch/index.ts'
+import { logitsOf } from '../../../tests/support/logits.ts'
+import { runModelTests } from '../../../tests/support/model-runner.ts'
+import { expectClose } from '../../../tests/support/tensors.ts'
+import { activeExperts, type RouterConfig, routerSchema } from '../../moe/index.ts'
+import { noGrad, randint, tidy } from '../../torch/index.ts'
 import {
-  architectureOf,
   countParameters,
+  createModel,
+  declarationsOf,
   layerTable,
-  loadModel,
+  openModel,
   parseModelConfig,
   type SwitchyardMoeConfig,
-  SwitchyardMoeForCausalLM,
   saveModel,
   tokenRoutings,
-} from './index.ts'
+  tokensOf,
+} from '../index.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
@@ -70,30 +72,35 @@ describe.each(routers)('$kind', router => {
   const tasks = randint(0, 2, [2, 9], { seed: 2 })
 
   test('trains, is saved with its buffers, and loads as it was', () => {
-    using model = new SwitchyardMoeForCausalLM(config)
-    tidy(() => model.train().loss(ids, ids, { tasks }).loss.backward())
+    using model = createModel(config)
+    tidy(() =>
+      model
+        .train()
+        .loss(tokensOf(ids, { tasks }), ids.reshape([-1]))
+        .loss.backward(),
+    )
     noGrad(() => {
       for (const parameter of model.parameters()) if (parameter.grad) parameter.sub_(parameter.grad)
     })
     model.adapt()
     const folder = mkdtempSync(join(scratch, `${router.kind}-`))
     saveModel(folder, model, config)
-    const loaded = loadModel(folder)
-    expect(loaded.config).toEqual(config)
-    expectClose(loaded.model.forward(ids, { tasks }).logits, model.eval().forward(ids, { tasks }).logits, 0)
-    loaded.model.dispose()
+    const opened = openModel(folder)
+    expect(opened.config).toEqual(config)
+    using loaded = opened.load({ kind: 'decoder' })
+    expectClose(logitsOf(loaded, ids, { tasks }), logitsOf(model.eval(), ids, { tasks }), 0)
   })
 
   test('its tensors are known from the config alone', () => {
-    using model = new SwitchyardMoeForCausalLM(config)
+    using model = createModel(config)
     const actual = [...model.stateDict()].map(([path, tensor]) => [path, tensor.shape])
-    expect([...architectureOf(config).parameterShapes(config)].sort()).toEqual(actual.sort())
+    expect([...declarationsOf(config)].map(([path, { shape }]) => [path, shape])).toEqual(actual)
   })
 
   test('no token uses more experts than it says', () => {
-    using model = new SwitchyardMoeForCausalLM(config)
+    using model = createModel(config)
     const most = activeExperts(router, { hiddenSize: 16, numExperts: 4, vocabSize: 50 })
-    for (const { indices } of tokenRoutings(model.eval().forward(ids, { tasks }).routings)) {
+    for (const { indices } of tokenRoutings(model.eval().forward(tokensOf(ids, { tasks })).routings)) {
       expect(indices.ge(0).sum(-1).max().item()).toBeLessThanOrEqual(most)
     }
   })
@@ -101,22 +108,21 @@ describe.each(routers)('$kind', router => {
 
 test('the balancing bias stays f32 in a half-precision model, moves there, and is stored as it is', () => {
   const config = configOf({ kind: 'biased-top-k', biasRate: 0.001 })
-  using model = new SwitchyardMoeForCausalLM(config).to('bf16')
+  using model = createModel(config).to('bf16')
   const path = 'model.layers.1.mlp.gate.e_score_correction_bias'
-  const bias = model.namedConstants().get(path)
+  const bias = model.namedBuffers().get(path)
   noGrad(() => bias?.fill_(1)) // in bf16 a step of 0.001 from here would be lost: the next number is 1.0078
   // 18 choices of 4 experts: none has its exact share, so that every bias moves.
-  tidy(() => void model.train().forward(randint(0, 50, [1, 9], { seed: 1 })))
+  tidy(() => void model.train().forward(tokensOf(randint(0, 50, [1, 9], { seed: 1 }))))
   model.adapt()
   const moved = bias?.tolist() as number[]
   expect(new Set(moved.map(value => value.toFixed(4)))).toEqual(new Set(['0.9990', '1.0010']))
   const folder = mkdtempSync(join(scratch, 'bias-'))
   saveModel(folder, model, config)
-  const loaded = loadModel(folder, { dtype: 'bf16' })
-  expect(loaded.model.lm_head?.weight.dtype).toBe('bf16')
-  expect(loaded.model.namedConstants().get(path)?.dtype).toBe('f32')
-  expect(loaded.model.namedConstants().get(path)?.tolist()).toEqual(moved)
-  loaded.model.dispose()
+  using loaded = openModel(folder).load({ kind: 'decoder', dtype: 'bf16' })
+  expect(loaded.lm_head?.weight.dtype).toBe('bf16')
+  expect(loaded.namedBuffers().get(path)?.dtype).toBe('f32')
+  expect(loaded.namedBuffers().get(path)?.tolist()).toEqual(moved)
 })
 
 test.each([
@@ -170,13 +176,13 @@ test('PEER is a part of its own in what inspect shows', () => {
 
 test('dropout inside experts varies training, leaves evaluation alone, and is saved', () => {
   const config = configOf({ kind: 'top-k' }, { experts: { kind: 'gated', dropout: 0.4 } })
-  using model = new SwitchyardMoeForCausalLM(config)
+  using model = createModel(config)
   noGrad(() => {
     for (const parameter of model.parameters()) if (parameter.ndim > 1) parameter.mul_(5)
   })
   const ids = randint(3, 50, [1, 6], { seed: 3 })
   const difference = (): number =>
-    tidy(() => model.forward(ids).logits.sub(model.forward(ids).logits).abs().max().item())
+    tidy(() => logitsOf(model, ids).sub(logitsOf(model, ids)).abs().max().item())
   model.train()
   expect(difference()).toBeGreaterThan(1e-4)
   model.eval()

@@ -2,19 +2,15 @@
 // router in some or all layers. This file is the decoder; Mixtral's rule is better saved as mixtral.
 
 import { z } from 'zod'
-import { ConfigError } from '../errors.ts'
-import { type DispatchOptions, requireCausal, routerSchema } from '../moe/index.ts'
-import { GatedMlp } from '../nn/index.ts'
-import {
-  type Architecture,
-  decoderShapes,
-  gatedMlpShapes,
-  type ParameterShapes,
-  wholePieces,
-} from './architecture.ts'
-import { check, type DecoderConfig, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
-import { CausalLM, type FeedForward } from './decoder.ts'
-import { checkExperts, type ExpertBlockConfig, expertBlock, expertsSchema } from './expert-block.ts'
+import { ConfigError } from '../../errors.ts'
+import { expertsSchema, requireCausal, routerSchema } from '../../moe/index.ts'
+import { GatedMlp, type Role } from '../../nn/index.ts'
+import type { DecoderConfig } from '../stack/config.ts'
+import type { Build, DecoderParts } from '../stack/parts.ts'
+import type { Architecture } from './architecture.ts'
+import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
+import { activeWidth, checkExperts, chooserOf, type ExpertBlockConfig, expertBlock } from './expert-block.ts'
+import { expertCount } from './moe-config.ts'
 
 /** What our decoder and our encoder have in common. */
 export interface ExpertLayersConfig extends DecoderConfig, ExpertBlockConfig {
@@ -43,10 +39,7 @@ const width = z
   .max(2 ** 31)
 const moeFields = z.looseObject({
   num_hidden_layers: z.int().positive().max(10_000),
-  num_local_experts: z
-    .int()
-    .positive()
-    .max(2 ** 20),
+  num_local_experts: expertCount,
   experts: expertsSchema.prefault({}),
   router: routerSchema.nullish(),
   moe_layers: z.array(z.int().nonnegative()).max(10_000).optional(),
@@ -54,66 +47,27 @@ const moeFields = z.looseObject({
   shared_intermediate_size: width.default(0),
 })
 
-export class SwitchyardMoeForCausalLM extends CausalLM {
-  constructor(config: SwitchyardMoeConfig, dispatch: DispatchOptions = { kind: 'dropless' }) {
-    super(config, { feedForward: expertLayers(config, dispatch) })
+/** Layers with experts, and dense ones between them. Routers and PEER's neurons begin as their own files say. */
+export function expertLayers(config: ExpertLayersConfig, build: Build): DecoderParts {
+  const ownStart: readonly Role[] = config.experts.kind === 'peer' ? ['router', 'experts'] : ['router']
+  return {
+    ownStart,
+    feedForward: layer =>
+      config.moe_layers.includes(layer)
+        ? expertBlock(config, build)
+        : new GatedMlp(config.hidden_size, config.dense_intermediate_size),
   }
-
-  override startsNormal(path: string): boolean {
-    return !startsByItself(path)
-  }
 }
 
-/** The feed-forward of each layer. */
-export function expertLayers(
-  config: ExpertLayersConfig,
-  dispatch: DispatchOptions,
-): (layer: number) => FeedForward {
-  const block = expertBlock(config)
-  return layer =>
-    config.moe_layers.includes(layer)
-      ? block.make(dispatch)
-      : new GatedMlp(config.hidden_size, config.dense_intermediate_size)
-}
-
-/** Routers and PEER begin as their own files say. */
-export function startsByItself(path: string): boolean {
-  return /\.mlp\.(gate\.|query\.|sub_keys|input_weights|output_weights)/.test(path)
-}
-
-/** What both model files say of their experts. */
-export const expertLayersFile = {
-  feedForward(config: ExpertLayersConfig): string {
-    const { experts, chooser } = expertBlock(config)
-    const { moe_layers: layers, num_hidden_layers: all } = config
-    return `${experts}${layers.length < all ? ` in ${layers.length} layers` : ''}, ${chooser}`
-  },
-  parameterShapes(config: ExpertLayersConfig): ParameterShapes {
-    const { hidden_size: hidden, moe_layers, dense_intermediate_size: dense } = config
-    const [block, plain] = [expertBlock(config).shapes, gatedMlpShapes('', hidden, dense)]
-    return decoderShapes(config, layer =>
-      Object.fromEntries(
-        Object.entries(moe_layers.includes(layer) ? block : plain).map(([path, shape]) => [
-          `mlp.${path}`,
-          shape,
-        ]),
-      ),
-    )
-  },
-  checkpointPieces: (config: ExpertLayersConfig) => wholePieces(expertLayersFile.parameterShapes(config)),
-  inactiveParameters: (config: ExpertLayersConfig, layer: number): number =>
-    config.moe_layers.includes(layer) ? expertBlock(config).inactive : 0,
-}
-
-export const switchyardMoe: Architecture<SwitchyardMoeConfig> = {
-  ...expertLayersFile,
+export const switchyardMoe: Architecture<SwitchyardMoeConfig, DecoderParts> = {
   parseConfig(json, source) {
     const config = parseExpertLayers(json, source)
     if (config.router !== null) requireCausal(config.router, `${source}: router`)
     return { model_type: 'switchyard_moe', ...config }
   },
   toJson: (config, dtype) => ({ architectures: ['SwitchyardMoeForCausalLM'], ...decoderJson(config, dtype) }),
-  create: config => new SwitchyardMoeForCausalLM(config),
+  parts: expertLayers,
+  chooser: chooserOf,
 }
 
 /** The fields that our decoder and our encoder share. */
@@ -136,6 +90,6 @@ export function parseExpertLayers(json: unknown, source: string): ExpertLayersCo
     shared_intermediate_size: fields.shared_intermediate_size,
   }
   checkExperts(config, source)
-  const dense = fields.dense_intermediate_size ?? expertBlock(config).activeWidth
+  const dense = fields.dense_intermediate_size ?? activeWidth(config)
   return { ...config, dense_intermediate_size: dense }
 }

@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { Template } from '@huggingface/jinja'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../../errors.ts'
 import { readJson } from './folder.ts'
 import { isGgufFile } from './gguf/open.ts'
 import { ggufChatTemplate } from './gguf/read-tokenizer.ts'

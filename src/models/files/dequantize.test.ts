@@ -6,22 +6,22 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
-import { expectClose } from '../../tests/support/tensors.ts'
+import { expectClose } from '../../../tests/support/tensors.ts'
 import {
   codecs,
   decodeMxfp4Pairs,
   float8E4M3,
   type GgmlTypeName,
   writeSafetensors,
-} from '../formats/index.ts'
-import { dequantizeFloat8, dequantizePairs, randn, type Tensor, tensor } from '../torch/index.ts'
+} from '../../formats/index.ts'
+import { dequantizeFloat8, dequantizePairs, randn, type Tensor, tensor } from '../../torch/index.ts'
+import { loadModel, openTensors, wholeTensorSource } from '../index.ts'
 import { dequantize, quantize } from './dequantize.ts'
-import { loadModel, openTensors, wholeTensorSource } from './index.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
 const fixture = (name: string): string =>
-  fileURLToPath(new URL(`../../tests/fixtures/${name}`, import.meta.url))
+  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
 
 /** Where a type's half-precision scales stand in a block. */
 const halves: Partial<Record<GgmlTypeName, number[]>> = {

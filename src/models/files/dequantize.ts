@@ -1,7 +1,7 @@
 // Blocks of quantized values as tensors, and back. The kernels' readable twins are the codecs of formats/.
 
-import { codecs, type GgmlTypeName } from '../formats/index.ts'
-import { dequantizeBlocks, quantizeBlocks, type Tensor } from '../torch/index.ts'
+import { codecs, type GgmlTypeName } from '../../formats/index.ts'
+import { dequantizeBlocks, quantizeBlocks, type Tensor } from '../../torch/index.ts'
 
 /** Whether a type's blocks can be decoded. */
 export function canDequantize(type: GgmlTypeName): boolean {

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, expect, test, vi } from 'vitest'
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../../errors.ts'
 import {
   cachedSnapshot,
   locateTensors,
@@ -21,9 +21,9 @@ import {
   openSource,
   parseTypeRules,
   writeGgufModel,
-} from './index.ts'
+} from '../index.ts'
 
-const fixture = fileURLToPath(new URL('../../tests/fixtures/mixtral', import.meta.url))
+const fixture = fileURLToPath(new URL('../../../tests/fixtures/mixtral', import.meta.url))
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
 afterEach(() => vi.unstubAllEnvs())

@@ -2,9 +2,14 @@
 
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { ConfigError, FormatError } from '../errors.ts'
-import { readSafetensorsHeader, type TensorEntry } from '../formats/index.ts'
-import { type AnyModelConfig, type ModelConfig, parseAnyConfig, requireOneStack } from './table.ts'
+import { ConfigError, FormatError } from '../../errors.ts'
+import { readSafetensorsHeader, type TensorEntry } from '../../formats/index.ts'
+import {
+  type AnyModelConfig,
+  type ModelConfig,
+  parseAnyConfig,
+  requireOneStack,
+} from '../architectures/table.ts'
 
 /** Where a tensor lies. */
 export type TensorLocation = TensorEntry & { file: string }

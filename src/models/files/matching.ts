@@ -1,11 +1,10 @@
 // Pairing the tensors of a source with a model's parameters.
 
-import { FormatError } from '../errors.ts'
-import { tidy } from '../torch/index.ts'
-import type { CheckpointPiece } from './architecture.ts'
+import { FormatError } from '../../errors.ts'
+import { tidy } from '../../torch/index.ts'
+import type { CheckpointPiece } from '../architectures/architecture.ts'
 import type { ModelSource } from './source.ts'
 import type { StoredTensor } from './stored-tensor.ts'
-import { modelFileOf } from './table.ts'
 import { MappedFiles } from './tensor-file.ts'
 
 /** A part of a parameter and the tensor that fills it. */
@@ -19,8 +18,7 @@ export type MatchedPiece = CheckpointPiece & { stored: StoredTensor }
  */
 export function matchTensors(source: ModelSource): MatchedPiece[] {
   const layouts = source.layouts.map(byParameter)
-  const parameters = [...modelFileOf(source.config).parameterShapes(source.config).keys()]
-  const pieces = parameters.flatMap(parameter => {
+  const pieces = [...source.declarations.keys()].flatMap(parameter => {
     const ways = layouts.map(layout => layout.get(parameter) ?? [])
     return ways.find(way => way.some(piece => source.tensors.has(piece.name))) ?? ways[0] ?? []
   })

@@ -1,17 +1,20 @@
 // Where a model comes from: a folder as Hugging Face lays it out, or a GGUF file.
 
-import { type CheckpointPiece, wholePieces } from './architecture.ts'
+import type { CheckpointPiece, Declarations } from '../architectures/architecture.ts'
+import { declarationsOf, publishedPiecesOf } from '../architectures/create.ts'
+import { wholePieces } from '../architectures/published-names.ts'
+import { type AnyModelConfig, architectureOf } from '../architectures/table.ts'
 import { locateTensors, readAnyConfig } from './folder.ts'
 import { isGgufFile, openGguf } from './gguf/open.ts'
 import { refuseTooMany } from './promised.ts'
 import { type StoredTensor, storedTensors } from './stored-tensor.ts'
-import type { AnyModelConfig } from './table.ts'
-import { modelFileOf } from './table.ts'
 
 export interface ModelSource {
   /** Names the source in errors. */
   path: string
   config: AnyModelConfig
+  /** What the config says of the model's tensors. */
+  declarations: Declarations
   /** What says how the tensors must be, in errors. */
   described: string
   tensors: Map<string, StoredTensor>
@@ -32,20 +35,20 @@ export function openSource(path: string): ModelSource {
 
 function openFolder(path: string): ModelSource {
   const config = readAnyConfig(path)
-  const file = modelFileOf(config)
   const tensors = storedTensors(locateTensors(path))
-  const shapes = file.parameterShapes(config)
-  refuseTooMany(shapes, tensors.size, 'config.json', path)
+  const declarations = declarationsOf(config)
+  refuseTooMany(declarations, tensors.size, 'config.json', path)
   return {
     path,
     config,
+    declarations,
     described: 'config.json',
     tensors,
     // transformers 5 saves some experts stacked, under their paths in memory.
-    layouts: [file.checkpointPieces(config), wholePieces(shapes)],
+    layouts: [publishedPiecesOf(config, declarations), wholePieces(declarations)],
     isNeedless: name =>
       (config.tie_word_embeddings && name === 'lm_head.weight') || // a copy of the embedding
       name.endsWith('.rotary_emb.inv_freq') || // a buffer of old files
-      (file.isIgnored?.(config, name) ?? false),
+      (architectureOf(config).isIgnored?.(config, name) ?? false),
   }
 }

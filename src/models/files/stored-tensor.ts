@@ -1,29 +1,53 @@
-// Tensors as files store them, plain or quantized, read as tensors that libtorch computes with.
+// Tensors as files store them, plain or quantized: their raw bytes, and what libtorch computes with.
 // Shapes: E slices of a stack, R rows, C columns.
 
-import { FormatError } from '../errors.ts'
-import type { GgmlTypeName, GgufHeader, GgufTensor } from '../formats/index.ts'
-import { type DType, dequantizeFloat8, dequantizePairs, stack, type Tensor, tidy } from '../torch/index.ts'
+import { FormatError } from '../../errors.ts'
+import type { GgmlTypeName, GgufHeader, GgufTensor } from '../../formats/index.ts'
+import { type DType, dequantizeFloat8, dequantizePairs, stack, type Tensor, tidy } from '../../torch/index.ts'
 import { canDequantize, dequantize } from './dequantize.ts'
 import type { TensorLocation } from './folder.ts'
 import { type MappedFiles, torchDTypeOf } from './tensor-file.ts'
+
+/** Bytes of a file. */
+export interface ByteRange {
+  file: string
+  offset: number
+  length: number
+}
 
 /** A tensor of a model's files, whatever its encoding. */
 export interface StoredTensor {
   name: string
   file: string
   /** Of the decoded values. */
-  shape: number[]
-  /** How it is stored, in a word for people. */
+  shape: readonly number[]
+  /** How it is stored: a dtype of safetensors, a GGML type, or MXFP4 in two tensors. */
   encoding: string
   /** The dtype of a tensor that can be mapped as it is; null: it has to be decoded. */
   dtype: DType | null
   /** False for an encoding that is not understood. */
   isReadable: boolean
+  /**
+   * Where its bytes lie, as encoded: values, or blocks and then scales where these are apart. With an index those of
+   * one slice of the first dimension alone, as one expert of a stack.
+   */
+  ranges(index?: number): ByteRange[]
   /** The whole tensor; a view of the file where nothing has to be decoded. */
   read(files: MappedFiles): Tensor
   /** The slice `index` of the first dimension, without decoding the others. */
   readSlice(files: MappedFiles, index: number): Tensor
+}
+
+/** The bytes of a range as they are, u8 [length]: a view of the file. */
+export function rawBytes(files: MappedFiles, { file, offset, length }: ByteRange): Tensor {
+  return files.at(file, offset, [length], 'u8')
+}
+
+/** A part of a tensor's bytes: all, or one of the slices of the first dimension, which are equally long. */
+function rangeOf({ file, offset, length }: ByteRange, slices: number | undefined, index?: number): ByteRange {
+  if (index === undefined) return { file, offset, length }
+  const each = length / (slices || 1)
+  return { file, offset: offset + index * each, length: each }
 }
 
 /** A model folder's tensors by name, quantized ones as the tensors that they stand for. */
@@ -45,6 +69,7 @@ function plain(location: TensorLocation): StoredTensor {
     encoding: dtype,
     dtype: torchDTypeOf(dtype) ?? null,
     isReadable: torchDTypeOf(dtype) !== undefined,
+    ranges: index => [rangeOf(location, shape[0], index)],
     read: files => files.tensor(location),
     readSlice: (files, index) => files.tensor(location).select(0, index),
   }
@@ -84,8 +109,11 @@ function blockScaledFloat8(location: TensorLocation, scales: TensorLocation): St
         files.tensor(scales).to('f32').contiguous(),
       ),
     )
-  const readSlice = (files: MappedFiles, index: number): Tensor => tidy(() => read(files).select(0, index))
-  return { name, file, shape, encoding: 'F8_E4M3', dtype: null, isReadable: true, read, readSlice }
+  return {
+    ...{ name, file, shape, encoding: 'F8_E4M3', dtype: null, isReadable: true, read },
+    ranges: () => [rangeOf(location, 1), rangeOf(scales, 1)], // rows of a block share scales
+    readSlice: (files, index) => tidy(() => read(files).select(0, index)),
+  }
 }
 
 const fitsBlocks = (shape: readonly number[], scales: readonly number[]): boolean =>
@@ -114,6 +142,7 @@ function mxfp4Stack(blocks: TensorLocation, scales: TensorLocation): StoredTenso
     encoding: 'MXFP4',
     dtype: null,
     isReadable: true,
+    ranges: index => [rangeOf(blocks, experts, index), rangeOf(scales, experts, index)],
     read: files => tidy(() => stackSlices(experts, index => readSlice(files, index))),
     readSlice,
   }
@@ -149,19 +178,16 @@ const ggufDTypes: Partial<Record<GgmlTypeName, DType>> = {
 
 function ggufTensor(file: string, { name, type, shape, offset, length }: GgufTensor): StoredTensor {
   const dtype = ggufDTypes[type] ?? null
-  const bytesPerSlice = length / (shape[0] || 1)
-  const part = (files: MappedFiles, shape: readonly number[], start: number, length: number): Tensor => {
-    if (dtype !== null) return files.at(file, start, shape, dtype)
-    return tidy(() => dequantize(files.at(file, start, [length], 'u8'), type).view(shape))
+  const ranges = (index?: number): ByteRange[] => [rangeOf({ file, offset, length }, shape[0], index)]
+  const part = (files: MappedFiles, shape: readonly number[], index?: number): Tensor => {
+    const [range] = ranges(index) as [ByteRange]
+    if (dtype !== null) return files.at(file, range.offset, shape, dtype)
+    return tidy(() => dequantize(rawBytes(files, range), type).view(shape))
   }
   return {
-    name,
-    file,
-    shape,
-    encoding: type,
-    dtype,
+    ...{ name, file, shape, encoding: type, dtype, ranges },
     isReadable: dtype !== null || canDequantize(type),
-    read: files => part(files, shape, offset, length),
-    readSlice: (files, index) => part(files, shape.slice(1), offset + index * bytesPerSlice, bytesPerSlice),
+    read: files => part(files, shape),
+    readSlice: (files, index) => part(files, shape.slice(1), index),
   }
 }

@@ -1,13 +1,13 @@
 // Tensors in safetensors files, whatever they mean.
 
-import { FormatError } from '../errors.ts'
+import { FormatError } from '../../errors.ts'
 import {
   readSafetensorsHeader,
   type SafetensorsDType,
   type TensorEntry,
   type TensorSource,
-} from '../formats/index.ts'
-import { type DType, type MappedFile, mapFile, type Tensor, tidy } from '../torch/index.ts'
+} from '../../formats/index.ts'
+import { type DType, type MappedFile, mapFile, type Tensor, tidy } from '../../torch/index.ts'
 
 const ourDTypes: Partial<Record<SafetensorsDType, DType>> = {
   F32: 'f32',

@@ -1,8 +1,8 @@
 // Parts of tensors in memory as files have them: views, to be filled or written out.
 
-import { invariant } from '../errors.ts'
-import type { Tensor } from '../torch/index.ts'
-import type { CheckpointPiece, TensorPart } from './architecture.ts'
+import { invariant } from '../../errors.ts'
+import type { Tensor } from '../../torch/index.ts'
+import type { CheckpointPiece, TensorPart } from '../architectures/architecture.ts'
 
 /** The view of a parameter that a file's tensor stands for; it has the file's elements in the file's order. */
 export function partOf(parameters: ReadonlyMap<string, Tensor>, piece: CheckpointPiece): Tensor {

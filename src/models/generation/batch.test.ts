@@ -7,14 +7,14 @@ import { expectNoLeak } from '../../../tests/support/tensors.ts'
 import { byteTokenizer } from '../../data/index.ts'
 import { manualSeed, noGrad } from '../../torch/index.ts'
 import {
-  architectureOf,
   type CausalLM,
+  createModel,
   type GenerateOptions,
   Generation,
   generate,
   generateBatch,
   generateTexts,
-  loadTextModel,
+  openModel,
   parseModelConfig,
   type Rows,
   type TextModel,
@@ -51,14 +51,14 @@ describe.each(['mixtral', 'deepseek_v3', 'gpt_oss', 'phimoe', 'switch_transforme
     const options = { temperature: 0, maxNewTokens: 12, stopIds: [] }
 
     test('a batch of unequal prompts gives each what it gets alone', async () => {
-      const { model } = loadTextModel(fixture(name))
+      const model = openModel(fixture(name)).load({ kind: 'text' })
       const alone = await Promise.all(prompts.map(prompt => single(model, prompt, options)))
       expect(await batch(model, prompts, options)).toEqual(alone)
       model.dispose()
     })
 
     test('a text that ends early leaves the others as they are', async () => {
-      const { model } = loadTextModel(fixture(name))
+      const model = openModel(fixture(name)).load({ kind: 'text' })
       const [first = [], ...others] = await batch(model, prompts, options)
       const stopped = await batch(model, prompts, { ...options, stopIds: [first[4] ?? 0] })
       expect(stopped[0]).toEqual(first.slice(0, first.indexOf(first[4] ?? 0)))
@@ -80,7 +80,7 @@ function small(): CausalLM {
     'small',
   )
   manualSeed(4)
-  const model = architectureOf(config).create(config).eval() as CausalLM
+  const model = createModel(config).eval() as CausalLM
   noGrad(() => {
     for (const parameter of model.parameters()) if (parameter.ndim > 1) parameter.mul_(5)
   })
@@ -126,14 +126,6 @@ test('log-probabilities are those of the model, before temperature and filters',
   expect(top[0]).toEqual({ id: token?.id, logprob })
   expect(top.reduce((sum, one) => sum + Math.exp(one.logprob), 0)).toBeCloseTo(1, 5)
   expect(top.map(one => one.logprob)).toEqual(top.map(one => one.logprob).sort((a, b) => b - a))
-})
-
-test('a model generates by itself, too', async () => {
-  using model = small()
-  const ids: number[] = []
-  for await (const id of model.generate([5, 6], { temperature: 0, maxNewTokens: 3, stopIds: [] }))
-    ids.push(id)
-  expect(ids).toEqual(await single(model, [5, 6], { temperature: 0, maxNewTokens: 3, stopIds: [] }))
 })
 
 test('texts are told apart, and each ends at its own stop text', async () => {

@@ -4,10 +4,20 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { byteTokenizer, loadTokenizer } from '../../data/index.ts'
 import { byteLevelTokenizerJson } from '../../data/tokenizer-bytes.ts'
-import { memoryUse, noGrad, type Tensor } from '../../torch/index.ts'
-import { type CausalLM, type ForwardInput, type ForwardOutput, parseModelConfig } from '../index.ts'
-import { type MixtralConfig, MixtralForCausalLM } from '../mixtral.ts'
-import { generate } from './generate.ts'
+import { memoryUse, noGrad } from '../../torch/index.ts'
+import { mixtral } from '../architectures/mixtral.ts'
+import {
+  CausalLM,
+  createModel,
+  type ForwardOptions,
+  type ForwardOutput,
+  generate,
+  type MixtralConfig,
+  parseModelConfig,
+  standardBuild,
+  type Tokens,
+} from '../index.ts'
+import { completeParts } from '../stack/parts.ts'
 import { type GenerateTextOptions, type GenerationEnd, generateText } from './text.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
@@ -31,15 +41,20 @@ const config = parseModelConfig(
 ) as MixtralConfig
 
 /** Whatever came last, the next id is one more. */
-class CountingModel extends MixtralForCausalLM {
+class CountingModel extends CausalLM {
   readonly seen: number[][] = []
 
-  override forward(ids: Tensor, input: ForwardInput = {}): ForwardOutput {
-    const output = super.forward(ids, input) // fills the cache
-    this.seen.push([...ids.toTypedArray<'i64'>()].map(Number))
+  constructor() {
+    const build = standardBuild()
+    super(config, completeParts(config, build, mixtral.parts(config, build)))
+  }
+
+  override forward(tokens: Tokens, options: ForwardOptions = {}): ForwardOutput {
+    const output = super.forward(tokens, options) // fills the cache
+    this.seen.push([...tokens.ids.toTypedArray<'i64'>()].map(Number))
     noGrad(() => {
-      output.logits.zero_()
-      output.logits.select(1, -1).scatter_(1, ids.narrow(1, -1, 1).add(1), 10)
+      const last = tokens.ids.narrow(0, tokens.ids.size(0) - 1, 1)
+      output.logits.zero_().scatter_(1, last.add(1).unsqueeze(0), 10)
     })
     return output
   }
@@ -52,20 +67,20 @@ async function collect(model: CausalLM, prompt: number[], options = {}): Promise
 }
 
 test('the prompt goes in at once, then one id after the other', async () => {
-  using model = new CountingModel(config)
+  using model = new CountingModel()
   expect(await collect(model, [3, 4], { maxNewTokens: 3 })).toEqual([5, 6, 7])
   expect(model.seen).toEqual([[3, 4], [5], [6]])
 })
 
 test('any of the ids that end a text ends it, and is not given out', async () => {
-  using model = new CountingModel(config)
+  using model = new CountingModel()
   expect(await collect(model, [9])).toEqual([10]) // 11 ends
   expect(await collect(model, [11])).toEqual([]) // 12 ends
   expect(await collect(model, [9], { stopIds: [13] })).toEqual([10, 11, 12])
 })
 
 test('a text tells how it ended', async () => {
-  using model = new CountingModel(config)
+  using model = new CountingModel()
   const [a, b] = await tokenizer.encode('ab')
   const end = async (options: GenerateTextOptions): Promise<GenerationEnd> => {
     const pieces = generateText(model, tokenizer, 'a', { temperature: 0, ...options })
@@ -75,15 +90,15 @@ test('a text tells how it ended', async () => {
     }
   }
   expect(b).toBe(a! + 1) // so that the model goes on through the alphabet
-  expect(await end({ maxNewTokens: 2 })).toEqual({ tokens: 2, reason: 'max-new-tokens' })
-  expect(await end({ maxNewTokens: 500 })).toEqual({ tokens: 23, reason: 'positions' })
-  expect(await end({ stop: ['c'] })).toEqual({ tokens: 2, reason: 'stop-text' })
-  expect(await end({ stopIds: [b! + 1] })).toEqual({ tokens: 1, reason: 'end-of-text' })
-  expect(await end({ signal: AbortSignal.abort() })).toEqual({ tokens: 1, reason: 'aborted' })
+  expect(await end({ maxNewTokens: 2 })).toMatchObject({ tokens: 2, reason: 'max-new-tokens' })
+  expect(await end({ maxNewTokens: 500 })).toMatchObject({ tokens: 23, reason: 'positions' })
+  expect(await end({ stop: ['c'] })).toMatchObject({ tokens: 2, reason: 'stop-text' })
+  expect(await end({ stopIds: [b! + 1] })).toMatchObject({ tokens: 1, reason: 'end-of-text' })
+  expect(await end({ signal: AbortSignal.abort() })).toMatchObject({ tokens: 1, reason: 'aborted' })
 })
 
 test("the model's positions bound the text", async () => {
-  using model = new CountingModel(config)
+  using model = new CountingModel()
   expect((await collect(model, [20], { maxNewTokens: 1000 })).length).toBe(23)
 })
 
@@ -93,12 +108,12 @@ test.each([
   [[-1], 'prompt: id -1 is outside'],
   [new Array(24).fill(1), "prompt: has 24 tokens; the model's 24 positions leave no room to continue"],
 ])('a prompt of %o is refused', async (prompt, message) => {
-  using model = new CountingModel(config)
+  using model = new CountingModel()
   await expect(collect(model, prompt)).rejects.toThrow(message)
 })
 
 test('an abort ends it between two tokens; nothing is left behind', async () => {
-  using model = new CountingModel(config)
+  using model = new CountingModel()
   const before = memoryUse().tensors
   const controller = new AbortController()
   const ids: number[] = []
@@ -115,7 +130,7 @@ describe('what the model is given first', () => {
   async function firstIds(prompt: string, post_processor: unknown): Promise<number[] | undefined> {
     const file = join(scratch, 'tokenizer.json')
     writeFileSync(file, JSON.stringify({ ...JSON.parse(byteLevelTokenizerJson()), post_processor }))
-    using model = new CountingModel(config)
+    using model = new CountingModel()
     for await (const _ of generateText(model, loadTokenizer(file), prompt, { maxNewTokens: 1 }));
     return model.seen[0]
   }
@@ -142,7 +157,7 @@ describe('what the model is given first', () => {
 })
 
 test('the same seed gives the same tokens, another seed others', async () => {
-  using model = new MixtralForCausalLM(config)
+  using model = createModel(config)
   const options = { temperature: 1, maxNewTokens: 20, stopIds: [] }
   const first = await collect(model, [1, 5], { ...options, seed: 1 })
   expect(await collect(model, [1, 5], { ...options, seed: 1 })).toEqual(first)

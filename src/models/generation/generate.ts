@@ -5,6 +5,7 @@ import { type TokenProbabilities, tokenProbabilities } from './probabilities.ts'
 import { uniformSource } from './random.ts'
 import { checkSampling, type SamplingOptions, sampleToken } from './sampling.ts'
 import type { Rows, Session, TextModel } from './session.ts'
+import { startSession } from './start-session.ts'
 
 export interface GenerateOptions extends SamplingOptions {
   /** Default 128, or what is left of the model's positions. */
@@ -23,6 +24,17 @@ export interface GenerateOptions extends SamplingOptions {
 
 /** Why a text ended; `positions`: the model has no more of them, though more tokens were wanted. */
 export type StopReason = 'end-of-text' | 'stop-text' | 'max-new-tokens' | 'positions' | 'aborted'
+
+/** What a generation took so far. */
+export interface GenerationTimings {
+  /** Tokens of all prompts. */
+  promptTokens: number
+  /** To the first scores after the prompts. */
+  promptSeconds: number
+  /** Tokens written after the first of each text. */
+  newTokens: number
+  newSeconds: number
+}
 
 export interface GeneratedToken {
   /** Number of the text, as the prompts have it. */
@@ -59,12 +71,20 @@ export async function* generateBatch(
   options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedToken, StopReason[]> {
   using generation = new Generation(model, prompts, options)
+  yield* drive(generation, options.signal)
+  return generation.reasons
+}
+
+/** Steps to the end. The event loop turns between them; whoever listens may end texts. */
+export async function* drive(
+  generation: Generation,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<GeneratedToken, void> {
   while (!generation.isOver) {
     yield* generation.step()
     await new Promise(setImmediate)
-    if (options.signal?.aborted) generation.endAll('aborted')
+    if (signal?.aborted) generation.endAll('aborted')
   }
-  return generation.reasons
 }
 
 /** One of the texts. */
@@ -84,6 +104,7 @@ export class Generation implements Disposable {
   readonly #stopIds: ReadonlySet<number | null>
   readonly #options: GenerateOptions
   #fresh: Rows
+  readonly timings: GenerationTimings
 
   /** @throws ConfigError for prompts and options that cannot be */
   constructor(model: TextModel, prompts: Rows, options: GenerateOptions = {}) {
@@ -100,8 +121,10 @@ export class Generation implements Disposable {
       reason: null,
     }))
     const newTokens = Math.max(...this.#texts.map(text => text.limit))
-    this.#session = model.startSession({ prompts, newTokens, task })
+    this.#session = startSession(model, { prompts, newTokens, task })
     this.#fresh = this.#session.first
+    const promptTokens = prompts.reduce((sum, { length }) => sum + length, 0)
+    this.timings = { promptTokens, promptSeconds: 0, newTokens: 0, newSeconds: 0 }
   }
 
   get isOver(): boolean {
@@ -125,6 +148,18 @@ export class Generation implements Disposable {
 
   /** The next token of every text that goes on; texts that end with this step are not among them. */
   step(): GeneratedToken[] {
+    const start = performance.now()
+    const tokens = this.#next()
+    const seconds = (performance.now() - start) / 1000
+    if (this.timings.promptSeconds === 0) this.timings.promptSeconds = seconds
+    else {
+      this.timings.newSeconds += seconds
+      this.timings.newTokens += tokens.length
+    }
+    return tokens
+  }
+
+  #next(): GeneratedToken[] {
     const scores = this.#session.next(this.#fresh)
     const tokens = this.#texts.flatMap((text, i) => this.#extend(text, i, scores[i] as Float32Array))
     // Ended texts go on with any token, which nobody sees.

@@ -6,16 +6,22 @@ import { expectNoLeak } from '../../../tests/support/tensors.ts'
 import { kernelNames, manualSeed, runtimeInfo, withKernels } from '../../torch/index.ts'
 import {
   type CausalLM,
-  loadModel,
+  createModel,
+  type LoadOptions,
   type MistralConfig,
-  MistralForCausalLM,
+  openModel,
   parseModelConfig,
+  type Rows,
+  type Session,
 } from '../index.ts'
-import { decoderSession, type Rows, type Session } from './session.ts'
-import { decodesStatically, staticSession } from './static-session.ts'
+import { decoderSession } from './decoder-session.ts'
+import { staticSession } from './static-session.ts'
 
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
+
+const loadModel = (name: string, options: LoadOptions = {}): CausalLM =>
+  openModel(fixture(name)).load({ kind: 'decoder', ...options })
 
 const prompts = [
   [5, 6, 7, 8, 9, 10],
@@ -37,7 +43,7 @@ function scoresOf(session: Session): number[][] {
 }
 
 function modelOf(name: string): CausalLM {
-  if (name !== 'a window') return loadModel(fixture(name), { dtype: 'f64' }).model
+  if (name !== 'a window') return loadModel(name, { dtype: 'f64' })
   manualSeed(1)
   const config = parseModelConfig(
     {
@@ -53,7 +59,7 @@ function modelOf(name: string): CausalLM {
     },
     'test',
   ) as MistralConfig
-  return new MistralForCausalLM(config).to('f64').eval()
+  return createModel(config).to('f64').eval()
 }
 
 describe.each(['mixtral', 'olmoe', 'qwen3_moe', 'granitemoe', 'glm4_moe', 'phimoe', 'a window'])(
@@ -61,7 +67,7 @@ describe.each(['mixtral', 'olmoe', 'qwen3_moe', 'granitemoe', 'glm4_moe', 'phimo
   name => {
     test('scores unequal prompts as an ordinary cache does', () => {
       const model = modelOf(name)
-      expect(decodesStatically(model)).toBe(true)
+      expect(model.decodesStatically).toBe(true)
       const options = { prompts, newTokens: written.length }
       expectNoLeak(() => {
         const wanted = scoresOf(decoderSession(model, options))
@@ -79,8 +85,8 @@ describe.each(['mixtral', 'olmoe', 'qwen3_moe', 'granitemoe', 'glm4_moe', 'phimo
 )
 
 test.each(['gpt_oss', 'deepseek_v3'])('%s decodes by an ordinary cache', name => {
-  const { model } = loadModel(fixture(name))
-  expect(decodesStatically(model)).toBe(false)
+  const model = loadModel(name)
+  expect(model.decodesStatically).toBe(false)
   model.dispose()
 })
 
@@ -89,11 +95,11 @@ describe.skipIf(!runtimeInfo().cuda)('on CUDA', () => {
     ['as a graph', kernelNames],
     ['step by step, where experts wait for their counts', kernelNames.filter(name => name !== 'experts')],
   ])('%s', (_, kernels) => {
-    const { model } = loadModel(fixture('mixtral'), { device: 'cuda' })
+    const model = loadModel('mixtral', { device: 'cuda' })
     const options = { prompts, newTokens: written.length }
     withKernels(kernels, () => {
-      const wanted = scoresOf(decoderSession(model as CausalLM, options))
-      const got = scoresOf(staticSession(model as CausalLM, options))
+      const wanted = scoresOf(decoderSession(model, options))
+      const got = scoresOf(staticSession(model, options))
       for (const [i, row] of wanted.entries()) {
         // f32 scores of order ten after some hundred roundings of 2^-24 each.
         for (const [j, score] of row.entries())

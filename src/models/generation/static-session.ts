@@ -1,7 +1,7 @@
 // Decoding by steps of fixed shapes, which a CUDA graph can replay without the host's work for each operator.
 // Shapes: B texts, V vocabulary.
 
-import { Attention } from '../../nn/index.ts'
+import { StaticCache } from '../../nn/index.ts'
 import {
   NotReplayable,
   type Replay,
@@ -11,38 +11,32 @@ import {
   warmups,
   zeros,
 } from '../../torch/index.ts'
-import type { CausalLM } from '../decoder.ts'
-import { decoderSession, lastScores, type Rows, type Session, type SessionOptions } from './session.ts'
-import { StaticCache } from './static-cache.ts'
-
-/** Whether a model can decode so: grouped-query attention without sinks, and angles that depend on the position alone. */
-export function decodesStatically({ model }: CausalLM): boolean {
-  const isPlain = (attention: unknown): boolean => attention instanceof Attention && !attention.sinks
-  return model.inv_freq !== null && model.layers.every(layer => isPlain(layer.self_attn))
-}
+import type { CausalLM } from '../stack/language-model.ts'
+import { decoderSession } from './decoder-session.ts'
+import { lastScores, type Rows, type Session, type SessionOptions } from './session.ts'
 
 /** As decoderSession(), whose cache takes the prompts; every token after them is one replay. */
 export function staticSession(model: CausalLM, options: SessionOptions): Session {
   const { prompts, newTokens } = options
-  const lengths = prompts.map(prompt => prompt.length)
   const prefill = decoderSession(model, { ...options, newTokens: 0 })
   const cache = new StaticCache(model, {
-    batchSize: prompts.length,
-    capacity: Math.max(...lengths) + newTokens + warmups,
+    sequences: prompts.length,
+    capacity: prefill.cache.capacity + newTokens + warmups,
   })
-  const ids = zeros([prompts.length, 1], { dtype: 'i64', device: model.device }).persist()
+  const ids = zeros([prompts.length], { dtype: 'i64', device: model.device }).persist()
+  const starts = Array.from({ length: prompts.length + 1 }, (_, b) => b)
   let isPrefilled = false
   let step: Replay<Tensor> | null = null
 
   const first = (fresh: Rows): Float32Array[] => {
     const scores = prefill.next(fresh)
-    cache.fill(prefill.cache, lengths)
+    cache.fill(prefill.cache)
     prefill[Symbol.dispose]()
     isPrefilled = true
     return scores
   }
   const body = (): Tensor =>
-    cache.step(() => model.forward(ids, { cache, positions: cache.positions }).logits)
+    cache.step(() => model.forward({ ids, starts, positions: cache.positions, extent: 0 }, { cache }).logits)
   const captured = (): Replay<Tensor> => {
     const before = cache.lengths.clone()
     try {
@@ -57,7 +51,7 @@ export function staticSession(model: CausalLM, options: SessionOptions): Session
   const next = (fresh: Rows): Float32Array[] => {
     if (!isPrefilled) return first(fresh)
     return lastScores(() => {
-      ids.copy_(tensor(fresh.map(([id = 0]) => [BigInt(id)])))
+      ids.copy_(tensor(Int32Array.from(fresh, ([id = 0]) => id)))
       step ??= captured()
       return step.run()
     })

@@ -2,7 +2,13 @@
 
 import { StreamDecoder, type Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
-import { type GenerateOptions, Generation, type StopReason } from './generate.ts'
+import {
+  drive,
+  type GenerateOptions,
+  Generation,
+  type GenerationTimings,
+  type StopReason,
+} from './generate.ts'
 import type { TokenProbabilities } from './probabilities.ts'
 import type { TextModel } from './session.ts'
 import { StopTexts } from './stop-texts.ts'
@@ -18,6 +24,8 @@ export interface GenerationEnd {
   /** New tokens, of which a stop text may have cut some off the text. */
   tokens: number
   reason: StopReason
+  /** Of all texts that were written together. */
+  timings: GenerationTimings
   /** Of each token, when `logprobs` asks for it. */
   probabilities?: (TokenProbabilities & { id: number })[]
 }
@@ -59,23 +67,20 @@ export async function* generateTexts(
   const rows = encoded.map(ids => (ids.length > 0 ? ids : [textStart(tokenizer)]))
   using generation = new Generation(model, rows, options)
   const writers = prompts.map(() => new Writer(tokenizer, stop))
-  while (!generation.isOver) {
-    for (const { text, id, probabilities } of generation.step()) {
-      const writer = writers[text] as Writer
-      const piece = writer.push(id, probabilities)
-      if (piece !== '') yield { text, piece }
-      if (writer.stopped) generation.end(text, 'stop-text')
-    }
-    await new Promise(setImmediate)
-    if (options.signal?.aborted) generation.endAll('aborted')
+  for await (const { text, id, probabilities } of drive(generation, options.signal)) {
+    const writer = writers[text] as Writer
+    const piece = writer.push(id, probabilities)
+    if (piece !== '') yield { text, piece }
+    if (writer.stopped) generation.end(text, 'stop-text')
   }
   for (const [text, writer] of writers.entries()) {
     const piece = writer.flush()
     if (piece !== '') yield { text, piece }
   }
-  const { reasons } = generation
+  const { reasons, timings } = generation
   return writers.map((writer, text) => ({
     tokens: writer.tokens,
+    timings,
     // A stop text within the last token counts for more than the limit that the token reached.
     reason: writer.stopped ? 'stop-text' : (reasons[text] ?? 'aborted'),
     ...(options.logprobs !== undefined && { probabilities: writer.probabilities }),

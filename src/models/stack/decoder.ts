@@ -72,15 +72,25 @@ export class Decoder extends Module {
     this.inv_freq = depends ? null : this.#fixedFrequencies()
   }
 
+  /** Whether a position sees nothing of later ones. */
+  get isCausal(): boolean {
+    return this.#parts.isCausal
+  }
+
+  /** Positions that a layer looks back on; null: all. */
+  windowOf(layer: number): number | null {
+    return this.#parts.window(layer)
+  }
+
   /** Hidden states [N, D] of new tokens, which follow those in the cache. */
   forward(tokens: Tokens, cache?: KvCache): { hidden: Tensor; routings: LayerRouting[] } {
     const { ids, starts, tasks = null } = tokens
     const rotation = this.#rotation(tokens)
-    const { isCausal } = this.#parts
+    const { isCausal } = this
     const { hidden, routings } = runLayers(this.layers, this.#embed(ids), (layer, x, i) =>
       this.#run(layer, [
         x,
-        { rotation, starts, isCausal, window: this.#parts.window(i), store: cache?.layers[i] },
+        { rotation, starts, isCausal, window: this.windowOf(i), store: cache?.layers[i] },
         { ids, tasks, starts },
       ]),
     )

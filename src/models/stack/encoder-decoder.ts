@@ -158,7 +158,10 @@ export class EncoderDecoderLM extends Module {
       (cross_attention as MemoryAttention).remember(hidden, tokens.starts),
     )
     const held = stores.flatMap(({ keys, values }) => [keys, values])
-    return { stores, routings, [Symbol.dispose]: () => held.forEach(tensor => tensor.dispose()) }
+    const dispose = (): void => {
+      for (const tensor of held) tensor.dispose()
+    }
+    return { stores, routings, [Symbol.dispose]: dispose }
   }
 
   /** New tokens of the targets, which begin with decoder_start_token_id; sequence b reads source b. */

@@ -1,7 +1,7 @@
 // The parts of a model as data: what an architecture says of itself, and what it makes them with.
 
-import { type Dispatch, dropless, type ExpertsOptions, makeExperts } from '../../moe/index.ts'
 import type { Experts } from '../../moe/index.ts'
+import { type Dispatch, dropless, type ExpertsOptions, makeExperts } from '../../moe/index.ts'
 import {
   Attention,
   type AttentionOptions,

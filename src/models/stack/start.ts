@@ -8,10 +8,7 @@ import { noGrad, tidy } from '../../torch/index.ts'
  *
  * @param ownStart roles whose matrices stay as their own files have them
  */
-export function startWeights(
-  model: Module,
-  { std, table, padding, ownStart = [] }: StartOptions,
-): void {
+export function startWeights(model: Module, { std, table, padding, ownStart = [] }: StartOptions): void {
   for (const parameter of model.parameters())
     if (parameter.ndim > 1 && !ownStart.includes(parameter.declaration.role)) fill(parameter, normal(std))
   if (padding !== null) noGrad(() => tidy(() => void table.select(0, padding).zero_()))

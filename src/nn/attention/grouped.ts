@@ -40,6 +40,7 @@ export class Attention extends Module {
   readonly k_norm: RMSNorm | null
   readonly sinks: Parameter | null // [H]
   readonly headDim: number
+  readonly flopsPerPosition: number
   readonly numKeyValueHeads: number
   readonly clip: number | null
   readonly scale: number
@@ -49,6 +50,7 @@ export class Attention extends Module {
     const { hiddenSize, numHeads, numKeyValueHeads = numHeads, bias = 'none', queryKeyNorm } = options
     this.headDim = options.headDim ?? hiddenSize / numHeads
     this.numKeyValueHeads = numKeyValueHeads
+    this.flopsPerPosition = 4 * numHeads * this.headDim
     this.scale = options.scale ?? this.headDim ** -0.5
     this.clip = options.clip ?? null
     const [queries, keys] = [numHeads * this.headDim, numKeyValueHeads * this.headDim]

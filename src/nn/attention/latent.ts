@@ -50,6 +50,7 @@ export class LatentAttention extends Module implements LatentForm {
   readonly kv_b_proj: Linear // [H * (K + V), R]
   readonly o_proj: Linear // [hidden, H * V]
   readonly decodesStatically = false
+  readonly flopsPerPosition: number
   readonly #sizes: Required<LatentAttentionOptions>
 
   constructor(options: LatentAttentionOptions) {
@@ -69,6 +70,7 @@ export class LatentAttention extends Module implements LatentForm {
     this.kv_a_layernorm = new RMSNorm(keyValueRank, latentEps)
     this.kv_b_proj = new Linear(keyValueRank, numHeads * (plainDim + valueDim), inner)
     this.o_proj = new Linear(numHeads * valueDim, hiddenSize, outer)
+    this.flopsPerPosition = 2 * numHeads * (plainDim + rotaryDim + valueDim)
     this.#sizes = { ...options, bias, scale, interleaved }
   }
 

@@ -18,6 +18,8 @@ export type SelfAttention = Module & {
   /** x [N, hidden] -> [N, hidden] */
   forward(x: Tensor, input: AttentionInput): Tensor
   readonly cacheShape: CacheShape
+  /** FLOPs of one token for each position that it attends to: scores, and the weighted sum. */
+  readonly flopsPerPosition: number
   /** Whether it can decode where only the device knows how long texts are: no sinks, nothing latent. */
   readonly decodesStatically: boolean
 }

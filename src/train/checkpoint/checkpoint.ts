@@ -18,10 +18,12 @@ import { flush } from '../../files.ts'
 import { writeSafetensors } from '../../formats/index.ts'
 import {
   type LanguageModel,
+  listCheckpoints,
   loadWeights,
   type ModelConfig,
   openTensors,
   saveModel,
+  stepOf,
   wholeTensorSource,
 } from '../../models/index.ts'
 import { type Device, Generator, noGrad, tidy } from '../../torch/index.ts'
@@ -111,23 +113,6 @@ function writeState(folder: string, { optimizer }: Trainee, state: TrainingState
   const content = { format: 'switchyard-checkpoint', version: 1, ...state, updates: optimizer.step }
   writeFileSync(join(folder, 'state.json'), `${JSON.stringify(content, null, 2)}\n`)
 }
-
-/** Paths of the checkpoints under `folder`, newest first. */
-export function listCheckpoints(folder: string): string[] {
-  let names: string[]
-  try {
-    names = readdirSync(folder)
-  } catch {
-    return []
-  }
-  return names
-    .filter(name => /^step-\d+$/.test(name))
-    .sort((a, b) => stepOf(b) - stepOf(a))
-    .map(name => join(folder, name))
-}
-
-/** The step that a checkpoint's name says. */
-export const stepOf = (path: string): number => Number(/step-(\d+)$/.exec(path)?.[1])
 
 /** Restores a trainee exactly. Throws FormatError when anything is damaged, before anything is changed. */
 export async function restoreCheckpoint(folder: string, trainee: Trainee): Promise<TrainingState> {

@@ -18,9 +18,6 @@ export const initSchema = kinds(
 
 export type Init = z.infer<typeof initSchema>
 
-/** The embedding and what stands for it as a head start normal all the same: a row is looked up, not multiplied. */
-const isTable = (path: string): boolean => path === 'model.embed_tokens.weight'
-
 /**
  * Draws the weights of matrices anew; the routers of our own types, and PEER, keep the start that is part of their rule, as
  * the zeros of noisy top-k are. An expert's depend on the seed, its parameter and its number alone: with more
@@ -29,7 +26,9 @@ const isTable = (path: string): boolean => path === 'model.embed_tokens.weight'
 export function initialize(model: LanguageModel, init: Init, seed: number): void {
   if (init.kind === 'normal') return
   for (const [path, parameter] of model.namedParameters()) {
-    if (parameter.ndim < 2 || isTable(path) || !model.startsNormal(path)) continue
+    const { role } = parameter.declaration
+    // An embedding's rows are looked up, not multiplied.
+    if (parameter.ndim < 2 || role === 'embedding' || model.ownStart.includes(role)) continue
     const matrices = parameter.ndim > 2 ? parameter.size(0) : 1
     for (let i = 0; i < matrices; i++) {
       const std = Math.sqrt(init.scale / parameter.size(-1))

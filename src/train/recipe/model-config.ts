@@ -3,16 +3,19 @@
 import { resolve } from 'node:path'
 import { ConfigError } from '../../errors.ts'
 import {
-  architectureOf,
+  createModel,
   type LanguageModel,
-  MistralForCausalLM,
-  MixtralForCausalLM,
   type ModelConfig,
   parseModelConfig,
-  SwitchyardMoeForCausalLM,
-  SwitchyardMoeForMaskedLM,
+  standardBuild,
 } from '../../models/index.ts'
-import { ownLossCoefficients, type RouterConfig, routerSchema, tokensChoose } from '../../moe/index.ts'
+import {
+  createDispatch,
+  ownLossCoefficients,
+  type RouterConfig,
+  routerSchema,
+  tokensChoose,
+} from '../../moe/index.ts'
 import { initialize } from './initialize.ts'
 import { hasExpertLayers, type Recipe } from './schema.ts'
 
@@ -118,24 +121,8 @@ function layersOf(model: Recipe['model']): number[] {
 }
 
 /** A fresh model of a resolved recipe. */
-export function createModel(recipe: Recipe, config: ModelConfig): LanguageModel {
-  const model = construct(recipe, config)
-  initialize(model, recipe.init, recipe.seed)
+export function freshModel({ dispatch, init, seed }: Recipe, config: ModelConfig): LanguageModel {
+  const model = createModel(config, standardBuild(createDispatch(dispatch ?? { kind: 'dropless' })))
+  initialize(model, init, seed)
   return model
-}
-
-function construct(recipe: Recipe, config: ModelConfig): LanguageModel {
-  const dispatch = recipe.dispatch ?? { kind: 'dropless' }
-  switch (config.model_type) {
-    case 'mistral':
-      return new MistralForCausalLM(config)
-    case 'mixtral':
-      return new MixtralForCausalLM(config, dispatch)
-    case 'switchyard_moe':
-      return new SwitchyardMoeForCausalLM(config, dispatch)
-    case 'switchyard_moe_encoder':
-      return new SwitchyardMoeForMaskedLM(config, dispatch)
-    default:
-      return architectureOf(config).create(config)
-  }
 }

@@ -1,19 +1,27 @@
 // Metadata of GGUF files: checked look-up by key, and the fields that all decoders share.
 
-import { FormatError } from '../../errors.ts'
-import type { GgufMetadata, GgufValue } from '../../formats/index.ts'
-import type { DecoderConfig } from '../config.ts'
+import { FormatError } from '../../../errors.ts'
+import type { GgufMetadata, GgufValue } from '../../../formats/index.ts'
+import type { DecoderConfig } from '../../stack/config.ts'
 
 /** The metadata of a file, below its architecture's prefix or whole. */
 export class MetadataReader {
   readonly file: string
   readonly architecture: string
   readonly #metadata: GgufMetadata
+  readonly #tensors: Iterable<string>
 
-  constructor(file: string, metadata: GgufMetadata) {
+  /** @param tensors names of all tensors */
+  constructor(file: string, metadata: GgufMetadata, tensors: Iterable<string> = []) {
     this.file = file
+    this.#tensors = tensors
     this.#metadata = metadata
     this.architecture = this.text('general.architecture')
+  }
+
+  /** Whether a tensor of such a name is there. */
+  hasTensor(name: RegExp): boolean {
+    return [...this.#tensors].some(tensor => name.test(tensor))
   }
 
   /** The number of `{architecture}.{key}`. */

@@ -1,6 +1,6 @@
 // GGUF's names and layouts of tensors (gguf-py/gguf/constants.py and tensor_mapping.py of llama.cpp).
 
-import type { CheckpointPiece, ParameterShapes } from '../architecture.ts'
+import type { CheckpointPiece, Declarations } from '../architecture.ts'
 
 /** Names of what lies under `model.layers.N.`, without `.weight` and `.bias`. */
 const layerNames: Record<string, string> = {
@@ -48,8 +48,8 @@ function nameOf(path: string): string {
 }
 
 /** The usual layout: gate and up of stacked gated experts apart, everything else whole. */
-export function splitExperts(shapes: ParameterShapes): CheckpointPiece[] {
-  return [...shapes].flatMap(([parameter, shape]): CheckpointPiece[] => {
+export function splitExperts(declarations: Declarations): CheckpointPiece[] {
+  return [...declarations].flatMap(([parameter, { shape }]): CheckpointPiece[] => {
     const layer = stackedGateUp(parameter)
     if (layer === undefined) return [{ name: nameOf(parameter), shape, parameter }]
     const [experts, both, hidden] = shape as [number, number, number]
@@ -62,16 +62,16 @@ export function splitExperts(shapes: ParameterShapes): CheckpointPiece[] {
 }
 
 /** Gate and up of experts in one tensor, as newer converters write them. */
-export function mergedExperts(shapes: ParameterShapes): CheckpointPiece[] {
-  return [...shapes].flatMap(([parameter, shape]) => {
+export function mergedExperts(declarations: Declarations): CheckpointPiece[] {
+  return [...declarations].flatMap(([parameter, { shape }]) => {
     const layer = stackedGateUp(parameter)
     return layer === undefined ? [] : [{ name: `blk.${layer}.ffn_gate_up_exps.weight`, shape, parameter }]
   })
 }
 
 /** Experts one by one, as files from before April 2024 have them. */
-export function separateExperts(shapes: ParameterShapes): CheckpointPiece[] {
-  return [...shapes].flatMap(([parameter, shape]) => {
+export function separateExperts(declarations: Declarations): CheckpointPiece[] {
+  return [...declarations].flatMap(([parameter, { shape }]) => {
     const [, layer, matrix] =
       /^model\.layers\.(\d+)\.mlp\.experts\.(gate_up_proj|down_proj)$/.exec(parameter) ?? []
     if (layer === undefined) return []

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
-import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
-import { byteTokenizer, byteTokenizerFiles, loadTokenizer } from '../../data/index.ts'
-import { readGgufHeader, writeGguf } from '../../formats/index.ts'
-import { manualSeed } from '../../torch/index.ts'
+import { expectClose, expectNoLeak } from '../../../../tests/support/tensors.ts'
+import { byteTokenizer, byteTokenizerFiles, loadTokenizer } from '../../../data/index.ts'
+import { readGgufHeader, writeGguf } from '../../../formats/index.ts'
+import { manualSeed } from '../../../torch/index.ts'
 import {
   architectureOf,
   chatTemplateOf,
@@ -23,11 +23,11 @@ import {
   verifyModel,
   writeGgufModel,
   writeModelFolder,
-} from '../index.ts'
+} from '../../index.ts'
 import { typeFor } from './type-rules.ts'
 
 const fixture = (name: string): string =>
-  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
+  fileURLToPath(new URL(`../../../../tests/fixtures/${name}`, import.meta.url))
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
 

@@ -1,8 +1,8 @@
 // Tensors as the bytes of a file's type, a few rows at a time.
 
-import { FormatError } from '../../errors.ts'
-import type { GgmlTypeName } from '../../formats/index.ts'
-import { type DType, type Tensor, tidy } from '../../torch/index.ts'
+import { FormatError } from '../../../errors.ts'
+import type { GgmlTypeName } from '../../../formats/index.ts'
+import { type DType, type Tensor, tidy } from '../../../torch/index.ts'
 import { quantize } from '../dequantize.ts'
 import { tensorBytes } from '../tensor-file.ts'
 

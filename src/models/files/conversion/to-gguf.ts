@@ -1,15 +1,16 @@
 // A model as a GGUF file.
 
-import type { GgmlTypeName, GgufMetadata, GgufTensorSource } from '../../formats/index.ts'
-import { writeGguf } from '../../formats/index.ts'
-import { tidy } from '../../torch/index.ts'
-import type { CheckpointPiece } from '../architecture.ts'
-import { MetadataWriter, writeDecoderFields } from '../gguf/metadata.ts'
-import { ggufArchitectureOf } from '../gguf/table.ts'
+import type { GgmlTypeName, GgufMetadata, GgufTensorSource } from '../../../formats/index.ts'
+import { writeGguf } from '../../../formats/index.ts'
+import type { Declaration } from '../../../nn/index.ts'
+import { tidy } from '../../../torch/index.ts'
+import type { CheckpointPiece } from '../../architectures/architecture.ts'
+import { MetadataWriter, writeDecoderFields } from '../../architectures/gguf/metadata.ts'
+import { ggufRowOf } from '../../architectures/gguf/table.ts'
+import { requireDecoder } from '../../architectures/table.ts'
+import { ParameterReader, type ParameterSource } from '../parameters.ts'
 import type { ModelSource } from '../source.ts'
-import { requireDecoder } from '../table.ts'
 import { encodeTensor } from './encode.ts'
-import { ParameterReader } from './parameter-reader.ts'
 import { type TypeRules, typeFor } from './type-rules.ts'
 
 export interface ToGgufOptions {
@@ -37,12 +38,15 @@ export interface WrittenGguf {
  */
 export function writeGgufModel(source: ModelSource, file: string, options: ToGgufOptions): WrittenGguf {
   const config = requireDecoder(source.config, source.path)
-  const architecture = ggufArchitectureOf(config)
-  const writer = new MetadataWriter(architecture.name)
+  const row = ggufRowOf(config)
+  const writer = new MetadataWriter(row.name)
   writeDecoderFields(writer, config)
-  architecture.writeFields(writer, config)
-  const pieces = architecture.layouts(config)[0] ?? []
-  const types = pieces.map(piece => typeFor(piece.parameter, piece.shape, options.rules))
+  row.writeFields(writer, config)
+  const { declarations } = source
+  const pieces = row.layouts(config, declarations)[0] ?? []
+  const types = pieces.map(({ parameter, shape }) =>
+    typeFor(declarations.get(parameter) as Declaration, shape, options.rules),
+  )
   using reader = new ParameterReader(source)
   const metadata = describe(writer.entries, types, options)
   const total = pieces.reduce((sum, { shape }) => sum + elements(shape), 0)
@@ -64,7 +68,7 @@ export function writeGgufModel(source: ModelSource, file: string, options: ToGgu
 }
 
 function* bytesOf(
-  reader: ParameterReader,
+  reader: ParameterSource,
   piece: CheckpointPiece,
   type: GgmlTypeName,
 ): Generator<Uint8Array> {

@@ -1,10 +1,19 @@
 // Which type each tensor of a GGUF file gets, by what it is for: `experts=q4_k,router=f32,attention=q8_0`.
 
-import { ConfigError } from '../../errors.ts'
-import { codecs, type GgmlTypeName, ggmlTypes } from '../../formats/index.ts'
+import { ConfigError } from '../../../errors.ts'
+import { codecs, type GgmlTypeName, ggmlTypes } from '../../../formats/index.ts'
+import type { Declaration, Role } from '../../../nn/index.ts'
 
-/** What tensors are for. */
-export const tensorRoles = ['embedding', 'attention', 'router', 'experts', 'shared', 'dense', 'head'] as const
+/** What tensors are for, whose types can be chosen. */
+export const tensorRoles = [
+  'embedding',
+  'attention',
+  'router',
+  'experts',
+  'shared',
+  'dense',
+  'head',
+] as const satisfies readonly Role[]
 export type TensorRole = (typeof tensorRoles)[number]
 
 /** A type for tensors of each role; vectors are always F32. */
@@ -53,21 +62,17 @@ function typeNamed(text: string, path: string): GgmlTypeName {
   throw new ConfigError(`'${text}' is not a type that can be written; these are: ${known}`, { path })
 }
 
-/** What the tensor of a parameter path is for. */
-export function roleOf(parameter: string): TensorRole {
-  if (parameter === 'model.embed_tokens.weight') return 'embedding'
-  if (parameter.startsWith('lm_head.')) return 'head'
-  if (parameter.includes('.self_attn.')) return 'attention'
-  if (parameter.includes('.mlp.gate.')) return 'router'
-  if (parameter.includes('.mlp.experts.')) return 'experts'
-  return parameter.includes('.mlp.shared_expert') ? 'shared' : 'dense'
-}
-
-/** The type of one tensor. A row that is no whole number of blocks falls back to Q8_0, or else to F16. */
-export function typeFor(parameter: string, shape: readonly number[], rules: TypeRules): GgmlTypeName {
-  const isVector = shape.length < 2 || /_bias$|norm\.weight$/.test(parameter)
-  if (isVector) return 'F32'
-  const wanted = rules[roleOf(parameter)]
+/**
+ * The type of a tensor whose parameter is declared so. A row that is no whole number of blocks falls back to Q8_0, or else
+ * to F16; vectors, also those of each expert, are F32.
+ */
+export function typeFor(
+  { role, stacked }: Declaration,
+  shape: readonly number[],
+  rules: TypeRules,
+): GgmlTypeName {
+  if (role === 'norm' || shape.length < (stacked ? 3 : 2)) return 'F32'
+  const wanted = rules[role]
   const row = shape.at(-1) ?? 1
   const candidates = [wanted, 'Q8_0', 'F16'] as const
   return candidates.find(type => row % ggmlTypes[type].blockSize === 0) ?? 'F16'

@@ -2,14 +2,15 @@
 
 import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { FormatError } from '../../errors.ts'
-import { type GgufHeader, readGgufHeader } from '../../formats/index.ts'
+import { FormatError } from '../../../errors.ts'
+import { type GgufHeader, readGgufHeader } from '../../../formats/index.ts'
+import { declarationsOf } from '../../architectures/create.ts'
+import { decoderFields, MetadataReader } from '../../architectures/gguf/metadata.ts'
+import { ggufRowNamed } from '../../architectures/gguf/table.ts'
+import { parseModelConfig } from '../../architectures/table.ts'
 import { refuseTooMany } from '../promised.ts'
 import type { ModelSource } from '../source.ts'
 import { ggufTensors } from '../stored-tensor.ts'
-import { architectureOf, type ModelConfig, parseModelConfig } from '../table.ts'
-import { decoderFields, MetadataReader } from './metadata.ts'
-import { ggufArchitectureNamed } from './table.ts'
 
 /** Whether a path is a file that begins as GGUF files do. */
 export function isGgufFile(path: string): boolean {
@@ -27,27 +28,29 @@ export function isGgufFile(path: string): boolean {
 export function openGguf(path: string): ModelSource {
   const parts = readParts(path)
   const [first] = [...parts.values()]
-  const meta = new MetadataReader(path, first?.metadata ?? new Map())
-  const architecture = ggufArchitectureNamed(meta.architecture, path)
   const tensors = ggufTensors(parts)
+  const meta = new MetadataReader(path, first?.metadata ?? new Map(), tensors.keys())
+  const row = ggufRowNamed(meta.architecture, path)
   const embedding = tensors.get('token_embd.weight')
   if (!embedding) throw new FormatError("has no 'token_embd.weight': it holds no model", { file: path })
-  const config: ModelConfig = parseModelConfig(
+  const config = parseModelConfig(
     {
-      model_type: architecture.modelType(meta),
+      model_type: row.modelType(meta),
       vocab_size: embedding.shape[0],
       ...decoderFields(meta, !tensors.has('output.weight')),
-      ...architecture.configFields(meta),
+      ...row.configFields(meta),
     },
     path,
   )
   const described = "the file's metadata"
-  refuseTooMany(architectureOf(config).parameterShapes(config), tensors.size, described, path)
-  const layouts = architecture.layouts(config)
+  const declarations = declarationsOf(config)
+  refuseTooMany(declarations, tensors.size, described, path)
+  const layouts = row.layouts(config, declarations)
   const known = new Set(layouts.flat().map(piece => piece.name))
   return {
     path,
     config,
+    declarations,
     described,
     tensors,
     layouts,

@@ -1,8 +1,8 @@
 // GGUF metadata as a tokenizer.json.
 
-import { parseTokenizer, type Tokenizer } from '../../data/index.ts'
-import { FormatError } from '../../errors.ts'
-import { type GgufMetadata, readGgufHeader, type Scalar } from '../../formats/index.ts'
+import { parseTokenizer, type Tokenizer } from '../../../data/index.ts'
+import { FormatError } from '../../../errors.ts'
+import { type GgufMetadata, readGgufHeader, type Scalar } from '../../../formats/index.ts'
 import { preTokenizers } from './pre-tokenizers.ts'
 import { type AddedToken, tokenTypes } from './tokenizer-json.ts'
 

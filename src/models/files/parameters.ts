@@ -1,30 +1,49 @@
-// A model's parameters one at a time, as they would be in memory, for writing them in another layout.
+// A model's parameters one at a time, as they would be in memory, for writing them in some layout.
 
 import { invariant } from '../../errors.ts'
+import type { Module } from '../../nn/index.ts'
 import { type DType, empty, noGrad, type Tensor, tidy } from '../../torch/index.ts'
-import type { CheckpointPiece } from '../architecture.ts'
-import { copyPiece } from '../checkpoint.ts'
-import { type MatchedPiece, matchTensors } from '../matching.ts'
-import type { ModelSource } from '../source.ts'
-import { modelFileOf } from '../table.ts'
-import { MappedFiles } from '../tensor-file.ts'
-import { partOf } from '../tensor-part.ts'
+import type { CheckpointPiece } from '../architectures/architecture.ts'
+import { copyPiece } from './load.ts'
+import { type MatchedPiece, matchTensors } from './matching.ts'
+import type { ModelSource } from './source.ts'
+import { MappedFiles } from './tensor-file.ts'
+import { partOf } from './tensor-part.ts'
+
+/** Where parameters that are written come from. */
+export interface ParameterSource {
+  /** The dtype in which a parameter is stored, f32 where it has to be decoded. */
+  dtypeOf(parameter: string): DType
+  /** Whether a parameter's values have to be decoded from blocks. */
+  isDecoded(parameter: string): boolean
+  /** The part of a parameter that a piece of another layout is, a view of the parameter. */
+  part(piece: CheckpointPiece): Tensor
+}
+
+/** The parameters of a model in memory. */
+export function parametersOf(model: Module): ParameterSource {
+  const tensors = model.stateDict()
+  const [first] = tensors.values()
+  return {
+    dtypeOf: parameter => tensors.get(parameter)?.dtype ?? first?.dtype ?? 'f32',
+    isDecoded: () => false,
+    part: piece => partOf(tensors, piece),
+  }
+}
 
 /** Parameters that are kept: files list one expert's matrices in turn, which are parts of two. */
 const kept = 2
 
 /** Reads parameters when their parts are asked for. Holds two of them at most, and the files' mappings. */
-export class ParameterReader {
-  readonly source: ModelSource
-  readonly #shapes: ReadonlyMap<string, number[]>
+export class ParameterReader implements ParameterSource {
+  readonly #source: ModelSource
   readonly #pieces = new Map<string, MatchedPiece[]>()
   readonly #files = new MappedFiles()
   readonly #recent = new Map<string, Tensor>()
 
   /** @throws FormatError when the source's tensors do not fit its config */
   constructor(source: ModelSource) {
-    this.source = source
-    this.#shapes = modelFileOf(source.config).parameterShapes(source.config)
+    this.#source = source
     for (const piece of matchTensors(source)) {
       const group = this.#pieces.get(piece.parameter) ?? []
       group.push(piece)
@@ -32,19 +51,16 @@ export class ParameterReader {
     }
   }
 
-  /** The dtype in which a parameter is stored, f32 where it has to be decoded. */
   dtypeOf(parameter: string): DType {
     const dtypes = new Set(this.#piecesOf(parameter).map(piece => piece.stored.dtype))
     const [only] = dtypes
     return dtypes.size === 1 && only ? only : 'f32'
   }
 
-  /** Whether a parameter's values have to be decoded from blocks. */
   isDecoded(parameter: string): boolean {
     return this.#piecesOf(parameter).some(piece => piece.stored.dtype === null)
   }
 
-  /** The part of a parameter that a piece of another layout is, a view of the parameter. */
   part(piece: CheckpointPiece): Tensor {
     const parameter = this.#parameter(piece.parameter)
     return tidy(() => partOf(new Map([[piece.parameter, parameter]]), piece))
@@ -60,9 +76,9 @@ export class ParameterReader {
   }
 
   #read(path: string): Tensor {
-    const shape = this.#shapes.get(path)
-    invariant(shape, `there is no parameter ${path}`)
-    const tensor = empty(shape, { dtype: this.dtypeOf(path) }).persist()
+    const declaration = this.#source.declarations.get(path)
+    invariant(declaration, `there is no parameter ${path}`)
+    const tensor = empty(declaration.shape, { dtype: this.dtypeOf(path) }).persist()
     const parameters = new Map([[path, tensor]])
     noGrad(() => {
       for (const piece of this.#piecesOf(path)) tidy(() => copyPiece(parameters, piece, this.#files))

@@ -1,23 +1,24 @@
 // DeepSeek-V2 and -V3 in GGUF: one architecture, told apart by the score function.
 
 import { ConfigError } from '../../errors.ts'
-import type { CheckpointPiece } from '../architecture.ts'
-import type { DeepseekV2Config } from '../deepseek-v2.ts'
-import type { DeepseekV3Config } from '../deepseek-v3.ts'
-import { architectureOf } from '../table.ts'
-import type { GgufArchitecture } from './architecture.ts'
-import type { MetadataReader } from './metadata.ts'
-import { mergedExperts, splitExperts } from './pieces.ts'
+import type { CheckpointPiece } from './architecture.ts'
+import type { DeepseekMoeConfig, LatentConfig } from './deepseek.ts'
+import type { MetadataReader } from './gguf/metadata.ts'
+import { mergedExperts, splitExperts } from './gguf/pieces.ts'
+import type { GgufRow } from './gguf/row.ts'
 
-type DeepseekConfig = DeepseekV2Config | DeepseekV3Config
+type DeepseekConfig = DeepseekMoeConfig & LatentConfig & { model_type: 'deepseek_v2' | 'deepseek_v3' }
 
 /** Values of `expert_gating_func`. */
 const gating = { softmax: 1, sigmoid: 2 }
 
-const isV3 = (meta: MetadataReader): boolean =>
-  meta.numberOr('expert_gating_func', gating.softmax) === gating.sigmoid
+/** Files of 2025 leave the score function out; the bias that selects experts is of sigmoid scores alone. */
+const isV3 = (meta: MetadataReader): boolean => {
+  const byDefault = meta.hasTensor(/^blk\.\d+\.exp_probs_b/) ? gating.sigmoid : gating.softmax
+  return meta.numberOr('expert_gating_func', byDefault) === gating.sigmoid
+}
 
-export const deepseek2Gguf: GgufArchitecture<DeepseekConfig> = {
+export const deepseek2Gguf: GgufRow<DeepseekConfig> = {
   name: 'deepseek2',
   modelType: meta => (isV3(meta) ? 'deepseek_v3' : 'deepseek_v2'),
   configFields(meta) {
@@ -74,10 +75,10 @@ export const deepseek2Gguf: GgufArchitecture<DeepseekConfig> = {
     if (scaling.rope_type === 'yarn' && scaling.mscale_all_dim)
       to.f32('rope.scaling.yarn_log_multiplier', 0.1 * scaling.mscale_all_dim)
   },
-  layouts(config) {
-    const shapes = architectureOf(config).parameterShapes(config)
-    return [splitExperts(shapes), [...mergedExperts(shapes), ...absorbedMaps(config)]]
-  },
+  layouts: (config, declarations) => [
+    splitExperts(declarations),
+    [...mergedExperts(declarations), ...absorbedMaps(config)],
+  ],
 }
 
 /** YaRN's magnitude counts for scores and not for cosines where a multiplier is there. */

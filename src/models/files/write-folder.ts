@@ -1,24 +1,27 @@
-// A model as a Hugging Face folder: other names, another dtype, other shards.
+// A model as a Hugging Face folder, from memory or from other files: any tool that reads its type reads the folder.
 
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeDurably } from '../../files.ts'
 import { byteLength, type TensorSource, writeSafetensors } from '../../formats/index.ts'
-import type { DType } from '../../torch/index.ts'
-import { wholePieces } from '../architecture.ts'
-import { hfDTypeOf } from '../checkpoint.ts'
-import type { ModelSource } from '../source.ts'
-import { modelFileOf } from '../table.ts'
-import { tensorSource } from '../tensor-file.ts'
-import { ParameterReader } from './parameter-reader.ts'
+import type { Module } from '../../nn/index.ts'
+import { type DType, itemSize } from '../../torch/index.ts'
+import { declarationsOf, publishedPiecesOf } from '../architectures/create.ts'
+import { wholePieces } from '../architectures/published-names.ts'
+import { type AnyModelConfig, architectureOf } from '../architectures/table.ts'
+import { type ParameterSource, parametersOf } from './parameters.ts'
+import { tensorSource } from './tensor-file.ts'
 
-export interface ToFolderOptions {
-  /** Default: as the source has each tensor, quantized ones as bf16. */
+export interface WriteFolderOptions {
+  /**
+   * Default: as the source has each tensor, quantized ones as bf16. Routers and the biases that select experts are not
+   * narrowed: 256 biases that differ by 1e-4 would be 9 in bf16.
+   */
   dtype?: 'f32' | 'bf16' | 'f16' | undefined
-  /** Experts one by one as published files have them, or stacked as transformers 5 has them in memory. */
-  experts: 'published' | 'stacked'
-  /** Most bytes of a file, unless one tensor is larger. */
-  shardBytes: number
+  /** Experts one by one as published files have them (default), or stacked as transformers 5 has them in memory. */
+  experts?: 'published' | 'stacked'
+  /** Most bytes of a file, unless one tensor is larger. Default: any number, in one file. */
+  shardBytes?: number
   onProgress?: (fraction: number, tensor: string) => void
 }
 
@@ -28,43 +31,53 @@ export interface WrittenFolder {
   files: number
 }
 
-/** Writes config.json and weights. In memory are at most two of the model's parameters. */
+/** Writes config.json and weights. In memory are at most two of the model's parameters beside what the source holds. */
 export function writeModelFolder(
-  source: ModelSource,
   folder: string,
-  options: ToFolderOptions,
+  config: AnyModelConfig,
+  parameters: ParameterSource,
+  options: WriteFolderOptions = {},
 ): WrittenFolder {
-  const { config } = source
-  const file = modelFileOf(config)
-  using reader = new ParameterReader(source)
-  const pieces =
-    options.experts === 'published'
-      ? file.checkpointPieces(config)
-      : wholePieces(file.parameterShapes(config))
-  const dtypeOf = (parameter: string): DType => options.dtype ?? storedDType(reader, parameter)
+  const { dtype, experts = 'published' } = options
+  const declarations = declarationsOf(config)
+  const pieces = experts === 'stacked' ? wholePieces(declarations) : publishedPiecesOf(config, declarations)
+  const dtypeOf = (parameter: string): DType => {
+    const stored = parameters.isDecoded(parameter) ? 'bf16' : parameters.dtypeOf(parameter)
+    const wanted = dtype ?? stored
+    const isNarrowed = itemSize[wanted] < itemSize[stored]
+    return isNarrowed && declarations.get(parameter)?.role === 'router' ? stored : wanted
+  }
   const tensors = pieces.map(piece =>
     tensorSource(piece.name, dtypeOf(piece.parameter), piece.shape, () =>
-      reader.part(piece).to(dtypeOf(piece.parameter)),
+      parameters.part(piece).to(dtypeOf(piece.parameter)),
     ),
   )
   mkdirSync(folder, { recursive: true })
-  const main = dtypeOf('model.norm.weight')
   const written = writeShards(folder, tensors, options)
-  writeDurably(
-    join(folder, 'config.json'),
-    `${JSON.stringify(file.toJson(config, hfDTypeOf(main)), null, 2)}\n`,
-  )
+  const json = architectureOf(config).toJson(config, hfDTypeOf(dtypeOf('model.norm.weight')))
+  writeDurably(join(folder, 'config.json'), `${JSON.stringify(json, null, 2)}\n`)
   return { ...written, tensors: tensors.length }
 }
 
-function storedDType(reader: ParameterReader, parameter: string): DType {
-  return reader.isDecoded(parameter) ? 'bf16' : reader.dtypeOf(parameter)
+/** Writes a model in memory. */
+export function saveModel(folder: string, model: Module, config: AnyModelConfig): WrittenFolder {
+  return writeModelFolder(folder, config, parametersOf(model))
 }
+
+/** What config.json calls a dtype. */
+const hfDTypes: Partial<Record<DType, string>> = {
+  f32: 'float32',
+  f64: 'float64',
+  bf16: 'bfloat16',
+  f16: 'float16',
+}
+
+const hfDTypeOf = (dtype: DType): string => hfDTypes[dtype] ?? 'float32'
 
 function writeShards(
   folder: string,
   tensors: readonly TensorSource[],
-  { shardBytes, onProgress }: ToFolderOptions,
+  { shardBytes = Number.POSITIVE_INFINITY, onProgress }: WriteFolderOptions,
 ): { bytes: number; files: number } {
   const shards = inShards(tensors, shardBytes)
   const total = tensors.reduce((sum, tensor) => sum + sizeOf(tensor), 0)

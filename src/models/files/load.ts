@@ -1,0 +1,136 @@
+// Weights from files into memory. Names and layouts are translated by each architecture's pieces.
+
+import { Buffer, type Module, type Parameter } from '../../nn/index.ts'
+import {
+  type Device,
+  type DType,
+  empty,
+  noGrad,
+  requireDevice,
+  type Tensor,
+  tidy,
+} from '../../torch/index.ts'
+import { type AnyModel, declareModel, type ModelOf } from '../architectures/create.ts'
+import {
+  type AnyModelConfig,
+  type DecoderModelConfig,
+  type EncoderDecoderModelConfig,
+  isEncoderDecoder,
+  type ModelConfig,
+  requireDecoder,
+  requireOneStack,
+} from '../architectures/table.ts'
+import { type MatchedPiece, matchTensors } from './matching.ts'
+import { type ModelSource, openSource } from './source.ts'
+import { MappedFiles } from './tensor-file.ts'
+import { isWhole, partOf } from './tensor-part.ts'
+
+export interface LoadOptions {
+  /** Default cpu. */
+  device?: Device
+  /** Default f32: half-precision and quantized files are widened. */
+  dtype?: 'f32' | 'f64' | 'bf16' | 'f16'
+}
+
+/** A model and its config. */
+export interface Loaded<C extends AnyModelConfig> {
+  config: C
+  model: ModelOf<C>
+}
+
+/**
+ * The model of a source, for evaluation. Tensors that a file has just as memory wants them are mapped: they take memory
+ * when they are used, and the file must not be truncated meanwhile.
+ *
+ * @throws FormatError listing the missing, surplus and misshapen tensors; nothing is half-loaded
+ */
+export function loadSource(
+  source: ModelSource,
+  { dtype = 'f32', device = 'cpu' }: LoadOptions = {},
+): AnyModel {
+  const place = { dtype, device: requireDevice(device) }
+  const pieces = matchTensors(source)
+  const model: AnyModel = declareModel(source.config)
+  const tensors = model.stateDict()
+  using files = new MappedFiles()
+  noGrad(() => {
+    for (const piece of pieces) tidy(() => fillDeclaration(tensors, piece, files, place))
+    for (const buffer of model.namedBuffers().values()) if (!buffer.isMade) buffer.makeFirst()
+  })
+  return model.to(place.device).eval()
+}
+
+/** Opens a model folder or GGUF file, of any type; see loadSource(). */
+export function loadAnyModel(path: string, options?: LoadOptions): Loaded<AnyModelConfig> {
+  const source = openSource(path)
+  return { config: source.config, model: loadSource(source, options) }
+}
+
+/** loadAnyModel() for what writes text: decoders and encoder-decoders. */
+export function loadTextModel(
+  path: string,
+  options?: LoadOptions,
+): Loaded<DecoderModelConfig | EncoderDecoderModelConfig> {
+  const source = openSource(path)
+  const config = isEncoderDecoder(source.config) ? source.config : requireDecoder(source.config, path)
+  return { config, model: loadSource(source, options) as ModelOf<typeof config> }
+}
+
+/** loadAnyModel() for what needs a decoder-only model. */
+export function loadModel(path: string, options?: LoadOptions): Loaded<DecoderModelConfig> {
+  const source = openSource(path)
+  const config = requireDecoder(source.config, path)
+  return { config, model: loadSource(source, options) as ModelOf<typeof config> }
+}
+
+/** loadAnyModel() for what needs a model of one stack of layers. */
+export function loadLanguageModel(path: string, options?: LoadOptions): Loaded<ModelConfig> {
+  const source = openSource(path)
+  const config = requireOneStack(source.config, path)
+  return { config, model: loadSource(source, options) as ModelOf<typeof config> }
+}
+
+/** Copies a model folder's weights into a model of the same config, whose parameters stay memory of their own. */
+export function loadWeights(folder: string, model: Module): void {
+  const tensors = model.stateDict()
+  using files = new MappedFiles()
+  noGrad(() => {
+    for (const piece of matchTensors(openSource(folder))) tidy(() => copyPiece(tensors, piece, files))
+  })
+}
+
+/** A piece that is all of a parameter, as memory wants it, becomes its memory; others are copied into memory of its own. */
+function fillDeclaration(
+  tensors: ReadonlyMap<string, Parameter | Buffer>,
+  piece: MatchedPiece,
+  files: MappedFiles,
+  { dtype, device }: { dtype: DType; device: Device },
+): void {
+  const tensor = tensors.get(piece.parameter)
+  if (!tensor) return
+  const wanted = tensor instanceof Buffer ? tensor.declaredDType : dtype
+  if (!tensor.isMade) {
+    if (device === 'cpu' && piece.stored.dtype === wanted && isWhole(piece)) {
+      tensor.make(piece.stored.read(files))
+      return
+    }
+    tensor.make(empty(tensor.shape, { dtype: wanted, device }))
+  }
+  copyPiece(tensors, piece, files)
+}
+
+/** What has to be decoded is decoded a slice of a stack at a time: the whole may not fit beside the parameter. */
+export function copyPiece(
+  tensors: ReadonlyMap<string, Tensor>,
+  piece: MatchedPiece,
+  files: MappedFiles,
+): void {
+  const { stored } = piece
+  const part = partOf(tensors, piece)
+  if (stored.dtype !== null || stored.shape.length < 3) {
+    part.copy_(stored.read(files).view(part.shape))
+    return
+  }
+  for (let index = 0; index < part.size(0); index++)
+    tidy(() => void part.select(0, index).copy_(stored.readSlice(files, index)))
+}

@@ -1,0 +1,114 @@
+// Any model that there is on this machine, by one call.
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { loadTokenizer, type Tokenizer } from '../../data/index.ts'
+import { ConfigError } from '../../errors.ts'
+import type { AnyModel } from '../architectures/create.ts'
+import {
+  type AnyModelConfig,
+  isEncoderDecoder,
+  requireDecoder,
+  requireOneStack,
+} from '../architectures/table.ts'
+import type { EncoderDecoderLM } from '../stack/encoder-decoder.ts'
+import type { CausalLM, LanguageModel } from '../stack/language-model.ts'
+import { chatTemplateOf } from './chat-template.ts'
+import { readAnyConfig } from './folder.ts'
+import { isGgufFile } from './gguf/open.ts'
+import { ggufTokenizer } from './gguf/read-tokenizer.ts'
+import { cachedSnapshot } from './hf-cache.ts'
+import { type LoadOptions, loadSource } from './load.ts'
+import { checkpointOf } from './run-folder.ts'
+import { type ModelSource, openSource } from './source.ts'
+
+/** What a model is wanted for, and what it then is. */
+export interface ModelKinds {
+  any: AnyModel
+  /** Something that writes text: a decoder continues it, an encoder-decoder answers it. */
+  text: CausalLM | EncoderDecoderLM
+  decoder: CausalLM
+  /** One stack of layers: a decoder or an encoder. */
+  stack: LanguageModel
+}
+
+/** Throws ConfigError for a model of another kind. */
+const checks: Record<keyof ModelKinds, (config: AnyModelConfig, path: string) => unknown> = {
+  any: () => null,
+  text: (config, path) => isEncoderDecoder(config) || requireDecoder(config, path),
+  decoder: requireDecoder,
+  stack: requireOneStack,
+}
+
+/** A model whose description was read, and whose weights were not yet. */
+export class OpenedModel {
+  /** The folder or file that was found. */
+  readonly path: string
+  readonly config: AnyModelConfig
+  #source: ModelSource | null = null
+  #tokenizer: Tokenizer | null = null
+
+  constructor(path: string) {
+    this.path = path
+    this.config = isGgufFile(path) ? this.source.config : readAnyConfig(path)
+  }
+
+  /** Its tensors, as files have them. */
+  get source(): ModelSource {
+    this.#source ??= openSource(this.path)
+    return this.#source
+  }
+
+  /** Its tokenizer. A tokenizer.json beside a GGUF file goes before the file's metadata. */
+  get tokenizer(): Tokenizer {
+    this.#tokenizer ??= this.#openTokenizer()
+    return this.#tokenizer
+  }
+
+  #openTokenizer(): Tokenizer {
+    if (!isGgufFile(this.path)) return loadTokenizer(join(this.path, 'tokenizer.json'))
+    const beside = join(this.path, '..', 'tokenizer.json')
+    return existsSync(beside) ? loadTokenizer(beside) : ggufTokenizer(this.path)
+  }
+
+  /** How it writes conversations, in Jinja; null when it says nothing of it. */
+  get template(): string | null {
+    return chatTemplateOf(this.path)
+  }
+
+  /**
+   * Loads the weights, for evaluation; what a file has as memory wants it is mapped, not read.
+   *
+   * @param options.kind what the model is wanted for. Default: anything
+   * @throws ConfigError for a model of another kind; FormatError when its tensors do not fit, before anything is loaded
+   */
+  load<K extends keyof ModelKinds = 'any'>(options: LoadOptions & { kind?: K } = {}): ModelKinds[K] {
+    const { kind = 'any', ...placement } = options
+    checks[kind](this.config, this.path)
+    return loadSource(this.source, placement) as ModelKinds[K]
+  }
+}
+
+/**
+ * Opens a model folder as Hugging Face lays it out, a run folder (its best checkpoint), a GGUF file, or by `org/name` one
+ * that Hugging Face's tools have downloaded. Headers are read and checked, weights are not.
+ *
+ * @example
+ * const opened = openModel('runs/tiny')
+ * for await (const piece of generateText(opened.load({ kind: 'text' }), opened.tokenizer, 'Once')) process.stdout.write(piece)
+ * @throws ConfigError when there is none, or FormatError when it is damaged
+ */
+export function openModel(path: string): OpenedModel {
+  return new OpenedModel(findModel(path))
+}
+
+/** The folder or file that a path or `org/name` means. */
+export function findModel(path: string): string {
+  if (existsSync(path)) return checkpointOf(path)
+  const downloaded = cachedSnapshot(path)
+  if (downloaded) return downloaded
+  throw new ConfigError(
+    'no such file or folder, nor a model that was downloaded; name a model folder, a run folder or a .gguf file',
+    { path },
+  )
+}
