@@ -20,9 +20,10 @@ import {
   ParameterReader,
   parseModelConfig,
   saveModel,
+  tokensOfSequences,
   writeModelFolder,
 } from '../src/models/index.ts'
-import { emptyCache, full, inferenceMode, tensor, tidy, zeros } from '../src/torch/index.ts'
+import { emptyCache, full, inferenceMode, tidy, zeros } from '../src/torch/index.ts'
 import { median } from './support/contestant.ts'
 import { report } from './support/report.ts'
 
@@ -116,7 +117,7 @@ const all = Array.from({ length: rounds }, () => ({
 }))
 const model = openModel(stacked).load({ kind: 'decoder' })
 const before = residentFile()
-inferenceMode(() => tidy(() => void model.forward(tensor([[1n, 2n, 3n]]))))
+inferenceMode(() => tidy(() => void model.forward(tokensOfSequences([[1, 2, 3]]))))
 const used = residentFile() - before
 model.dispose()
 rmSync(folder, { recursive: true })

@@ -6,6 +6,7 @@ import { type Corpus, fileSource, loadTokenizer, openCorpus, prepareCorpus } fro
 import {
   type CausalLM,
   createModel,
+  type MaskedLM,
   type MixtralConfig,
   parseModelConfig,
   type SwitchyardMoeEncoderConfig,
@@ -117,7 +118,7 @@ test('scores, bits per byte and expert load per domain are those of a loop over 
   expect(expertLoad[1]).toEqual(sums.load)
 })
 
-test('of masked text only the positions that are to be predicted are scored', async () => {
+function encoder(): MaskedLM {
   manualSeed(1)
   const config = parseModelConfig(
     {
@@ -135,7 +136,11 @@ test('of masked text only the positions that are to be predicted are scored', as
     },
     'test',
   ) as SwitchyardMoeEncoderConfig
-  using lm = createModel(config)
+  return createModel(config)
+}
+
+test('of masked text only the positions that are to be predicted are scored', async () => {
+  using lm = encoder()
   const windows = new TokenWindows(corpus.validation, length)
   const whole = await evaluate(lm, windows, { domains: corpus.domains, batchSize: 3, batches: null })
   const sums = { loss: [0, 0], tokens: [0, 0] }
@@ -157,6 +162,18 @@ test('of masked text only the positions that are to be predicted are scored', as
   expect(whole.loss).toBeCloseTo((sums.loss[0]! + sums.loss[1]!) / (windows.count * 2), 5)
   // All the same every token is routed.
   expect(whole.expertLoad.flat(2).reduce((sum, count) => sum + count, 0)).toBe(windows.count * length)
+})
+
+test('what is masked is of the domain of the text under the mask', () => {
+  using lm = encoder()
+  const windows = new TokenWindows(corpus.train, length)
+  const all = Array.from({ length: windows.count }, (_, window) => {
+    const [text = []] = windows.batch([window]).inputs.tolist() as number[][]
+    const wanted = domainsByLetter([text[0]!, ...text.slice(0, -1)], text)
+    expect(Array.from(evaluationBatch(lm, windows, [window]).domains, Number)).toEqual(wanted)
+    return new Set(wanted).size
+  })
+  expect(all).toContain(2) // a window in which the domain changes
 })
 
 test('the last token of a document is in its domain, the first of the next in the next', () => {

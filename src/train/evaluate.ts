@@ -2,10 +2,9 @@
 // Shapes: B windows, T positions, E experts.
 
 import { type LanguageModel, type LayerRouting, tokenLosses } from '../models/index.ts'
-import { expertUsage, type UsageStats, usageStats } from '../moe/index.ts'
+import { expertUsage, loadByDomain, type UsageStats, usageStats } from '../moe/index.ts'
 import { inferenceMode, type Tensor, tensor, tidy } from '../torch/index.ts'
 import { evaluationBatch } from './examples.ts'
-import { expertLoad } from './expert-load.ts'
 import type { TokenWindows } from './token-windows.ts'
 
 export interface DomainScore {
@@ -23,7 +22,7 @@ export interface Evaluation extends Omit<DomainScore, 'name'> {
   domains: DomainScore[]
   /** Numbers of the layers that have a router. */
   moeLayers: number[]
-  /** What [layer][domain][expert] served; see expertLoad(). */
+  /** What [layer][domain][expert] served; see loadByDomain(). */
   expertLoad: number[][][]
   /** Of each PEER layer. */
   retrieval: (UsageStats & { layer: number })[]
@@ -117,7 +116,7 @@ function addRouting(tally: Tally, { layer, served }: LayerRouting, domains: Tens
   }
   const numDomains = tally.losses.length
   const sums = entryOf(tally.loads, layer, () => Array.from({ length: numDomains }, () => []))
-  const rows = expertLoad(served, domains, numDomains).unbind() // [E] each
+  const rows = loadByDomain(served, domains, numDomains).unbind() // [E] each
   for (const [d, row] of rows.entries()) addTo(sums[d] as number[], row)
 }
 

@@ -5,8 +5,8 @@ import { ConfigError } from '../errors.ts'
 import { kinds } from '../kinds.ts'
 import type { LanguageModel } from '../models/index.ts'
 import { type Device, noGrad, tidy } from '../torch/index.ts'
-import type { AdamWOptions } from './optimizer/adamw.ts'
 import { groupOf } from './optimizer/groups.ts'
+import type { HalfPrecision } from './optimizer/optimizer.ts'
 
 const half = z.enum(['bf16', 'f16']).default('bf16')
 
@@ -49,8 +49,9 @@ export function convertWeights(model: LanguageModel, precision: Precision, devic
   }
   noGrad(() =>
     tidy(() => {
-      for (const [path, parameter] of model.namedParameters()) {
-        if (precision.router === 'f32' && groupOf(path) === 'router') continue
+      for (const parameter of model.parameters()) {
+        const isRouter = groupOf(parameter.declaration.role) === 'router'
+        if (precision.router === 'f32' && isRouter) continue
         parameter.setData(parameter.detach().to(precision.dtype))
       }
     }),
@@ -58,7 +59,7 @@ export function convertWeights(model: LanguageModel, precision: Precision, devic
 }
 
 /** What the optimizer is to know of it. */
-export function halfOptions(precision: Precision): Pick<AdamWOptions, 'master' | 'moments'> {
+export function halfOptions(precision: Precision): HalfPrecision {
   return precision.kind === 'half' ? { master: precision.master, moments: precision.moments } : {}
 }
 

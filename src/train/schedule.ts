@@ -1,36 +1,51 @@
-// Learning rate over time, as a factor of the peak.
+// Learning rate over time, as a factor of the peak: a row for each kind.
 
 import { z } from 'zod'
-import { kinds } from '../kinds.ts'
+import { kindsOf } from '../kinds.ts'
 
 const warmup = z.int().nonnegative().default(0)
 const minimum = z.number().min(0).max(1).default(0.1)
 
-/** In optimizer steps. The factor falls towards `minimum`, which the step after the last would have. */
-export const scheduleSchema = kinds(
-  /** Linear warm-up, then half a cosine down to the minimum (arXiv:1608.03983). */
-  z.strictObject({ kind: z.literal('cosine'), warmup, minimum }),
-  /** Linear warm-up, then flat. */
-  z.strictObject({ kind: z.literal('constant'), warmup }),
-  /** Warm-up, stable, then linear decay over the last `decay` steps (arXiv:2404.06395). */
-  z.strictObject({ kind: z.literal('wsd'), warmup, decay: z.int().positive(), minimum }),
-)
+interface ScheduleRow<S extends z.ZodType> {
+  /** Settings, in optimizer steps. */
+  schema: S
+  /** The factor of step `step` (from 0) of `steps`, once the warm-up is over. */
+  factor(settings: z.infer<S>, step: number, steps: number): number
+}
+
+/** Linear warm-up, then half a cosine down to the minimum (arXiv:1608.03983). */
+const cosineSchema = z.strictObject({ kind: z.literal('cosine'), warmup, minimum })
+const cosine: ScheduleRow<typeof cosineSchema> = {
+  schema: cosineSchema,
+  factor(settings, step, steps) {
+    const progress = (step - settings.warmup) / Math.max(1, steps - settings.warmup)
+    return blend(0.5 * (1 + Math.cos(Math.PI * Math.min(1, progress))), settings.minimum)
+  },
+}
+
+/** Linear warm-up, then flat. */
+const constantSchema = z.strictObject({ kind: z.literal('constant'), warmup })
+const constant: ScheduleRow<typeof constantSchema> = { schema: constantSchema, factor: () => 1 }
+
+/** Warm-up, stable, then linear decay over the last `decay` steps (arXiv:2404.06395). */
+const wsdSchema = z.strictObject({ kind: z.literal('wsd'), warmup, decay: z.int().positive(), minimum })
+const wsd: ScheduleRow<typeof wsdSchema> = {
+  schema: wsdSchema,
+  factor: ({ decay, minimum }, step, steps) =>
+    blend(Math.min(1, Math.max(0, (steps - step) / decay)), minimum),
+}
+
+const rows = { cosine, constant, wsd } as const
+
+/** The factor falls towards `minimum`, which the step after the last would have. */
+export const scheduleSchema = kindsOf(rows)
 
 export type Schedule = z.infer<typeof scheduleSchema>
 
 /** The factor of step `step` (from 0) of `steps`. */
 export function learningRateFactor(schedule: Schedule, step: number, steps: number): number {
   if (step < schedule.warmup) return (step + 1) / schedule.warmup
-  switch (schedule.kind) {
-    case 'constant':
-      return 1
-    case 'cosine': {
-      const progress = (step - schedule.warmup) / Math.max(1, steps - schedule.warmup)
-      return blend(0.5 * (1 + Math.cos(Math.PI * Math.min(1, progress))), schedule.minimum)
-    }
-    case 'wsd':
-      return blend(Math.min(1, Math.max(0, (steps - step) / schedule.decay)), schedule.minimum)
-  }
+  return (rows[schedule.kind] as ScheduleRow<z.ZodType<Schedule>>).factor(schedule, step, steps)
 }
 
 /** From 1 at `share` 1 to the minimum at 0. */

@@ -6,8 +6,8 @@ import { expertUsage, type RoutingStats, routingStats, type UsageStats, usageSta
 import type { Parameter } from '../nn/index.ts'
 import { autocast, tidy } from '../torch/index.ts'
 import { type Batch, computeObjective, type Losses, type Objective } from './objective.ts'
-import type { AdamW } from './optimizer/adamw.ts'
 import { gradientNorm } from './optimizer/clip.ts'
+import type { Optimizer } from './optimizer/optimizer.ts'
 import type { LossScaler } from './precision.ts'
 
 export interface StepOptions {
@@ -41,7 +41,7 @@ export interface StepResult {
 /** Trains on micro-batches, whose gradients are averaged. */
 export function trainStep(
   model: LanguageModel,
-  optimizer: AdamW,
+  optimizer: Optimizer,
   batches: Iterable<Batch>,
   options: StepOptions,
 ): StepResult {
@@ -101,7 +101,7 @@ function look({ total, terms, routings }: Objective): Observed {
  */
 function update(
   parameters: readonly Parameter[],
-  optimizer: AdamW,
+  optimizer: Optimizer,
   { learningRate, clip, lossScaler = null, observe }: StepOptions,
 ): Pick<StepResult, 'gradientNorm' | 'updated'> {
   const norm = gradientNorm(parameters)

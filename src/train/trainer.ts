@@ -28,8 +28,8 @@ import { trainingBatch } from './examples.ts'
 import { GraphedStep } from './graphed-step.ts'
 import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { type Batch, warmedUp } from './objective.ts'
-import { AdamW } from './optimizer/adamw.ts'
-import { parameterGroups } from './optimizer/groups.ts'
+import type { Optimizer } from './optimizer/optimizer.ts'
+import { createOptimizer } from './optimizer/table.ts'
 import { autocastType, convertWeights, halfOptions, type LossScaler, lossScalerFor } from './precision.ts'
 import { freshModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
 import type { Recipe } from './recipe/schema.ts'
@@ -49,7 +49,7 @@ export class Trainer implements Trainee {
   readonly tokenizerFile: string
   readonly corpusFingerprint: string
   readonly model: LanguageModel
-  readonly optimizer: AdamW
+  readonly optimizer: Optimizer
   readonly training: TokenWindows
   /** Null when the corpus holds nothing out. */
   readonly validation: TokenWindows | null
@@ -91,8 +91,7 @@ export class Trainer implements Trainee {
     this.model.to(this.device)
     this.model.model.recompute = this.recipe.recompute
     this.#assignWords()
-    const groups = parameterGroups(this.model.namedParameters(), optimizer.groups, optimizer.weightDecay)
-    this.optimizer = new AdamW(groups, { ...optimizer, ...halfOptions(precision) })
+    this.optimizer = createOptimizer(this.model.namedParameters(), optimizer, halfOptions(precision))
     this.#lossScaler = lossScalerFor(precision)
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { expectNoLeak } from '../../../tests/support/tensors.ts'
 import { Generator, manualSeed, randn, type Tensor, tidy, zeros } from '../../torch/index.ts'
-import { dropExperts } from '../index.ts'
+import { dropExperts, TopKRouter } from '../index.ts'
 
 /** Which experts of [T, E] logits are at -inf, from one row. */
 const dropped = (logits: Tensor): boolean[] => (logits.select(0, 0).isinf().tolist() as number[]).map(Boolean)
@@ -80,5 +80,33 @@ describe('dropping experts', () => {
     expect(() => dropExperts(logits, { rate: 0.5, atLeast: 4 })).toThrow(
       'router.expertDropout.atLeast: must be in 1..3 (the number of experts), got 4',
     )
+  })
+})
+
+describe('the expertDropout of a top-k router', () => {
+  const x = randn([20, 6], { seed: 1 })
+  const make = (expertDropout: number): TopKRouter => {
+    manualSeed(1)
+    return new TopKRouter({ hiddenSize: 6, numExperts: 8, topK: 2, expertDropout })
+  }
+
+  test('leaves experts out in training, none in evaluation', () => {
+    const router = make(0.5)
+    const used = (): number => new Set((router.forward(x).indices.tolist() as number[][]).flat()).size
+    const all = router.eval() && used()
+    manualSeed(2)
+    expect(router.train() && used()).toBeLessThan(all)
+    manualSeed(2)
+    expect(router.forward(x).probs.lt(1e-30).any().item()).toBe(1) // the kernel's exp of -inf is not quite 0
+    expect(router.forward(x).logits.isfinite().all().item()).toBe(1)
+  })
+
+  test('of 0 draws nothing', () => {
+    const router = make(0).train()
+    manualSeed(3)
+    router.forward(x)
+    const after = randn([1]).item()
+    manualSeed(3)
+    expect(randn([1]).item()).toBe(after)
   })
 })

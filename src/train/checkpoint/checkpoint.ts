@@ -27,7 +27,7 @@ import {
   wholeTensorSource,
 } from '../../models/index.ts'
 import { type Device, Generator, noGrad, tidy } from '../../torch/index.ts'
-import type { AdamW } from '../optimizer/adamw.ts'
+import type { Optimizer } from '../optimizer/optimizer.ts'
 import { verifyChecksums, writeChecksums } from './checksums.ts'
 
 const stateSchema = z.strictObject({
@@ -57,7 +57,7 @@ export type TrainingState = Omit<z.infer<typeof stateSchema>, 'format' | 'versio
 /** What a checkpoint saves and restores. */
 export interface Trainee {
   model: LanguageModel
-  optimizer: AdamW
+  optimizer: Optimizer
   config: ModelConfig
   device: Device
   tokenizerFile: string

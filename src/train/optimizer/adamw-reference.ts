@@ -17,9 +17,7 @@ export interface Lists {
   squares: Tensor[]
 }
 
-export interface Rates extends AdamWOptions {
-  learningRate: number
-  weightDecay: number
+export interface Rates extends Required<AdamWOptions> {
   step: number
   factor: number
 }

@@ -1,7 +1,8 @@
 // AdamW with decoupled weight decay (arXiv:1711.05101), a list of tensors at a time.
 
+import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
-import type { Parameter } from '../../nn/index.ts'
+import { Parameter } from '../../nn/index.ts'
 import {
   type DType,
   fusedAdamw_,
@@ -16,46 +17,36 @@ import {
 } from '../../torch/index.ts'
 import { type Lists, type Rates, referenceStep } from './adamw-reference.ts'
 import { clipFactor } from './clip.ts'
+import { groupsSchema } from './groups.ts'
+import type { GradientScaling, HalfPrecision, Optimizer, OptimizerRow, ParameterGroup } from './optimizer.ts'
 
-/** Parameters that share a learning rate and weight decay. */
-export interface ParameterGroup {
-  name: string
-  parameters: Map<string, Parameter>
-  /** Factor of the learning rate. */
-  scale: number
-  weightDecay: number
-}
-
-export interface AdamWOptions {
-  betas: readonly [number, number]
-  epsilon: number
+export interface AdamWOptions extends HalfPrecision {
+  /** Of updates that name none. Default 1e-3. */
+  learningRate?: number
+  /** Default 0.9 and 0.999. */
+  betas?: readonly [number, number]
+  /** Default 1e-8. */
+  epsilon?: number
+  /** Of parameters that come without groups. Default 0.01. */
+  weightDecay?: number
   /**
    * Largest root mean square of a parameter's update, before the learning rate; null: any. Steadies training as in
    * Adafactor (arXiv:1804.04235 section 6), at some cost in quality where it is as low as ST-MoE's 0.1
    * (arXiv:2202.08906 section 3). Default null.
    */
   updateClip?: number | null
-  /**
-   * Type of both moments of parameters in half precision; bf16 halves their memory. Default: f32. Parameters in f32 and f64
-   * have moments of their own type.
-   */
-  moments?: 'f32' | 'bf16'
-  /**
-   * Whether parameters in half precision have an f32 copy, which is what moves: the parameter is its rounding
-   * (arXiv:1710.03740). Without, bf16 parameters are rounded by chance, so that small updates add up on average. Default true.
-   */
-  master?: boolean
 }
 
-/** What becomes of gradients before they are used. */
-export interface GradientScaling {
-  /** Their Euclidean norm as they are, a scalar; when it is not finite nothing moves. Default: not looked at. */
-  norm?: Tensor | null
-  /** Largest norm; needs `norm`. Null: any. */
-  clip?: number | null
-  /** What the loss was multiplied by. Default 1. */
-  lossScale?: number
-}
+/** PyTorch's. */
+const defaults = {
+  learningRate: 1e-3,
+  betas: [0.9, 0.999],
+  epsilon: 1e-8,
+  weightDecay: 0.01,
+  updateClip: null,
+  moments: 'f32',
+  master: true,
+} as const satisfies Required<AdamWOptions>
 
 interface Moments {
   mean: Tensor
@@ -68,26 +59,25 @@ interface Moments {
  * `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
  * `u = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)`, `p = p - lr wd p - lr u / max(1, rms(u) / updateClip)`.
  */
-export class AdamW {
+export class AdamW implements Optimizer {
   readonly groups: readonly ParameterGroup[]
-  readonly options: AdamWOptions
-  /** Steps taken. */
+  readonly options: Required<AdamWOptions>
   step = 0
   readonly #moments = new Map<Parameter, Moments>()
   readonly #rates = new Map<ParameterGroup, Tensor>() // f32 [8] each, see #tellRates()
 
-  constructor(groups: readonly ParameterGroup[], options: AdamWOptions) {
-    this.groups = groups
-    this.options = options
+  /** @param trained parameters, which are then one group named `all` and numbered, or groups of them */
+  constructor(trained: Iterable<Parameter> | Iterable<ParameterGroup>, options: AdamWOptions = {}) {
+    this.options = { ...defaults, ...options }
+    this.groups = inGroups([...trained], this.options.weightDecay)
     const half = this.#parameters.find(({ dtype }) => isHalf(dtype))
-    if (half) checkHalf(half, options)
+    if (half) checkHalf(half, this.options)
   }
 
   get #parameters(): Parameter[] {
     return this.groups.flatMap(({ parameters }) => [...parameters.values()])
   }
 
-  /** Takes the memory that steps need, which is otherwise taken in the first. */
   reserve(): void {
     for (const group of this.groups) {
       this.#ratesOf(group)
@@ -95,8 +85,7 @@ export class AdamW {
     }
   }
 
-  /** Moves every parameter that has a gradient. On CUDA nothing waits for the device. */
-  update(learningRate: number, scaling: GradientScaling = {}): void {
+  update(learningRate = this.options.learningRate, scaling: GradientScaling = {}): void {
     if (this.#isOnDevice) {
       this.prepare(learningRate, scaling.lossScale)
       this.move(scaling)
@@ -108,16 +97,12 @@ export class AdamW {
     this.#eachGroup(group => this.#moveOnHost(group, learningRate * group.scale, factor))
   }
 
-  /**
-   * The first half of update() where parameters are in half precision or on CUDA: writes the step's rates to the device.
-   * Nothing else of a step changes from one to the next, so that move() can be captured in a CUDA graph.
-   */
-  prepare(learningRate: number, lossScale = 1): void {
+  /** Also where parameters are in half precision. */
+  prepare(learningRate = this.options.learningRate, lossScale = 1): void {
     this.step++
     this.#eachGroup(group => this.#tellRates(group, learningRate * group.scale, 1 / lossScale))
   }
 
-  /** The second half: moves parameters by what prepare() wrote. */
   move({ norm = null, clip = null }: GradientScaling = {}): void {
     this.#eachGroup(group => {
       const rates = this.#ratesOf(group)
@@ -193,7 +178,7 @@ export class AdamW {
   }
 
   #freshMoments(parameter: Parameter): Moments {
-    const { moments = 'f32', master = true } = this.options
+    const { moments, master } = this.options
     const half = isHalf(parameter.dtype)
     const nothing = (): Tensor =>
       zerosLike(parameter, half ? moments : parameter.dtype)
@@ -233,6 +218,13 @@ export class AdamW {
   [Symbol.dispose](): void {
     this.dispose()
   }
+}
+
+function inGroups(trained: readonly (Parameter | ParameterGroup)[], weightDecay: number): ParameterGroup[] {
+  const isGrouped = (item: Parameter | ParameterGroup): item is ParameterGroup => !(item instanceof Parameter)
+  if (trained.every(isGrouped)) return trained.filter(isGrouped)
+  const parameters = new Map(trained.flatMap((item, i) => (isGrouped(item) ? [] : [[`${i}`, item]])))
+  return [{ name: 'all', parameters, scale: 1, weightDecay }]
 }
 
 type Moving = { parameter: Parameter; grad: Tensor } & Moments
@@ -292,4 +284,22 @@ function knownFactor({ norm = null, clip = null, lossScale = 1 }: GradientScalin
 function fusedStep({ values, gradients, means, squares }: Lists, rates: Rates): void {
   const { learningRate, betas, epsilon, weightDecay, step, factor } = rates
   fusedAdamw_(values, gradients, means, squares, learningRate, ...betas, epsilon, weightDecay, step, factor)
+}
+
+const schema = z.strictObject({
+  kind: z.literal('adamw'),
+  learningRate: z.number().positive(),
+  betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.95]),
+  epsilon: z.number().positive().default(1e-8),
+  weightDecay: z.number().nonnegative().default(0.1),
+  /** Largest root mean square of a parameter's update; null: any. */
+  updateClip: z.number().positive().nullable().default(null),
+  groups: groupsSchema.prefault({}),
+})
+
+/** `adamw` in recipes. */
+export const adamw: OptimizerRow<typeof schema> = {
+  schema,
+  make: (groups, { learningRate, betas, epsilon, weightDecay, updateClip }, half) =>
+    new AdamW(groups, { learningRate, betas, epsilon, weightDecay, updateClip, ...half }),
 }

@@ -1,5 +1,4 @@
-import type { Parameter } from '../../nn/index.ts'
-import { atLeastF32 } from '../../nn/index.ts'
+import { atLeastF32, type Parameter } from '../../nn/index.ts'
 import {
   deviceNorm,
   foreachMul_,

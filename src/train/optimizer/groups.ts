@@ -1,8 +1,8 @@
 // Which parameters are trained how: router, experts, norms, embeddings, and the rest.
 
 import { z } from 'zod'
-import type { Parameter } from '../../nn/index.ts'
-import type { ParameterGroup } from './adamw.ts'
+import type { Parameter, Role } from '../../nn/index.ts'
+import type { ParameterGroup } from './optimizer.ts'
 
 export const groupNames = ['router', 'experts', 'norms', 'embeddings', 'other'] as const
 export type GroupName = (typeof groupNames)[number]
@@ -23,13 +23,19 @@ export const groupsSchema = z.strictObject({
   other: group.prefault({}),
 })
 
-/** The group of a parameter by its path. */
-export function groupOf(path: string): GroupName {
-  if (/\.mlp\.(gate\.|query\.|sub_keys)/.test(path)) return 'router'
-  if (/\.mlp\.(experts\.|input_weights|output_weights)/.test(path)) return 'experts'
-  if (/norm\.(weight|bias)$/.test(path)) return 'norms'
-  if (/embed_tokens/.test(path)) return 'embeddings'
-  return 'other'
+/** The group of a parameter by what it is for. */
+export function groupOf(role: Role): GroupName {
+  switch (role) {
+    case 'router':
+    case 'experts':
+      return role
+    case 'norm':
+      return 'norms'
+    case 'embedding':
+      return 'embeddings'
+    default:
+      return 'other'
+  }
 }
 
 /** The groups that have parameters. */
@@ -41,7 +47,9 @@ export function parameterGroups(
   return groupNames
     .map(name => ({
       name,
-      parameters: new Map([...parameters].filter(([path]) => groupOf(path) === name)),
+      parameters: new Map(
+        [...parameters].filter(([, { declaration }]) => groupOf(declaration.role) === name),
+      ),
       scale: settings[name].scale,
       weightDecay: settings[name].weightDecay ?? weightDecay,
     }))

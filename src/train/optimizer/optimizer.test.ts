@@ -1,10 +1,13 @@
 import { expect, test } from 'vitest'
 import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
-import { kernelNames, Parameter, randn, type Tensor, tensor, tidy, withKernels } from '../../torch/index.ts'
+import { GatedExperts, MoeLayer, PeerLayer, TaskRouter, withSharedExpert } from '../../moe/index.ts'
+import { declared, Embedding, Linear, Parameter, RMSNorm } from '../../nn/index.ts'
+import { kernelNames, randn, type Tensor, tensor, tidy, withKernels } from '../../torch/index.ts'
 import { learningRateFactor } from '../schedule.ts'
 import { AdamW } from './adamw.ts'
 import { clipGradients, gradientNorm } from './clip.ts'
-import { groupOf } from './groups.ts'
+import { groupNames, groupsSchema, parameterGroups } from './groups.ts'
+import { createOptimizer, optimizerSchema } from './table.ts'
 
 const betas = [0.9, 0.95] as const
 
@@ -124,18 +127,90 @@ test('clipping scales the whole gradient to the allowed norm, and only a larger 
   expect(gradientNorm(parameters).item()).toBeCloseTo(1, 5)
 })
 
-test('paths tell the parameter groups apart', () => {
-  expect(groupOf('model.layers.0.mlp.gate.weight')).toBe('router')
-  expect(groupOf('model.layers.0.mlp.experts.gate_up_proj')).toBe('experts')
-  expect(groupOf('model.layers.0.mlp.query.weight')).toBe('router')
-  expect(groupOf('model.layers.0.mlp.sub_keys')).toBe('router')
-  expect(groupOf('model.layers.0.mlp.query_norm.bias')).toBe('norms')
-  expect(groupOf('model.layers.0.mlp.output_weights')).toBe('experts')
-  expect(groupOf('model.layers.0.mlp.gate_proj.weight')).toBe('other')
-  expect(groupOf('model.layers.3.input_layernorm.weight')).toBe('norms')
-  expect(groupOf('model.norm.weight')).toBe('norms')
-  expect(groupOf('model.embed_tokens.weight')).toBe('embeddings')
-  expect(groupOf('lm_head.weight')).toBe('other')
+test('roles tell the parameter groups apart', () => {
+  const sizes = { hiddenSize: 8, numExperts: 4 }
+  const modules = declared(() => ({
+    'layers.0': new RMSNorm(8),
+    'layers.1': withSharedExpert(
+      new MoeLayer(
+        new TaskRouter({ ...sizes, topK: 2, numTasks: 3 }),
+        new GatedExperts({ ...sizes, intermediateSize: 4 }),
+      ),
+      { hiddenSize: 8, intermediateSize: 4, gated: true },
+    ),
+    'layers.2': new PeerLayer({ ...sizes, topK: 2, querySize: 4 }),
+    embed_tokens: new Embedding(10, 8),
+    lm_head: new Linear(8, 10, { bias: false, role: 'head' }),
+  }))
+  const parameters = new Map(
+    Object.entries(modules).flatMap(([path, module]) =>
+      [...module.namedParameters()].map(([name, parameter]) => [`${path}.${name}`, parameter] as const),
+    ),
+  )
+  const groups = parameterGroups(parameters, groupsSchema.parse({}), 0.1)
+  expect(groups.map(({ name, weightDecay }) => [name, weightDecay])).toEqual(
+    groupNames.map(name => [name, name === 'norms' ? 0 : 0.1]),
+  )
+  expect(groups.map(({ parameters: members }) => [...members.keys()])).toEqual([
+    [
+      'layers.1.gate.task_embedding.weight',
+      'layers.1.gate.gate.weight',
+      'layers.2.sub_keys',
+      'layers.2.query.weight',
+    ],
+    [
+      'layers.1.experts.gate_up_proj',
+      'layers.1.experts.down_proj',
+      'layers.2.input_weights',
+      'layers.2.output_weights',
+    ],
+    ['layers.0.weight', 'layers.2.query_norm.weight', 'layers.2.query_norm.bias'],
+    ['embed_tokens.weight'],
+    [
+      'layers.1.shared_expert.gate_proj.weight',
+      'layers.1.shared_expert.up_proj.weight',
+      'layers.1.shared_expert.down_proj.weight',
+      'layers.1.shared_expert_gate.weight',
+      'lm_head.weight',
+    ],
+  ])
+})
+
+test("a list of parameters is one group, with PyTorch's defaults for what is left out", () => {
+  const run = (make: (parameter: Parameter) => AdamW, rate?: number): unknown => {
+    const parameter = new Parameter(tensor([1, -2, 3], { dtype: 'f64' }))
+    parameter.grad = tensor([0.1, 0.2, -0.3], { dtype: 'f64' })
+    const optimizer = make(parameter)
+    optimizer.update(rate)
+    return parameter.tolist()
+  }
+  const short = run(parameter => new AdamW([parameter].values(), { learningRate: 3e-4 }))
+  const long = run(
+    parameter =>
+      new AdamW([{ name: 'all', parameters: new Map([['p', parameter]]), scale: 1, weightDecay: 0.01 }], {
+        betas: [0.9, 0.999],
+        epsilon: 1e-8,
+      }),
+    3e-4,
+  )
+  expect(short).toEqual(long)
+})
+
+test('a recipe names an optimizer by its kind, and gives it every value', () => {
+  const parameter = new Parameter(tensor([1]))
+  const config = optimizerSchema.parse({ learningRate: 1e-3, groups: { other: { scale: 2 } } })
+  const optimizer = createOptimizer(new Map([['p', parameter]]), config, { moments: 'bf16' })
+  expect(optimizer).toBeInstanceOf(AdamW)
+  expect((optimizer as AdamW).options).toEqual({
+    learningRate: 1e-3,
+    betas: [0.9, 0.95],
+    epsilon: 1e-8,
+    weightDecay: 0.1,
+    updateClip: null,
+    moments: 'bf16',
+    master: true,
+  })
+  expect(optimizer.groups).toMatchObject([{ name: 'other', scale: 2, weightDecay: 0.1 }])
 })
 
 test('schedules: warm-up, then flat, cosine or decay at the end', () => {

@@ -1,10 +1,9 @@
 // A recipe: everything a training run depends on. Each part owns its schema; unknown keys are errors.
 
 import { z } from 'zod'
-import { kinds } from '../../kinds.ts'
 import { dispatchSchema, expertsSchema, routerSchema } from '../../moe/index.ts'
 import { lossesSchema } from '../objective.ts'
-import { groupsSchema } from '../optimizer/groups.ts'
+import { optimizerSchema } from '../optimizer/table.ts'
 import { precisionSchema } from '../precision.ts'
 import { scheduleSchema } from '../schedule.ts'
 import { initSchema } from './initialize.ts'
@@ -73,19 +72,6 @@ const dataSchema = z.strictObject({
   /** Sequences per micro-batch. */
   batchSize: count,
 })
-
-const optimizerSchema = kinds(
-  z.strictObject({
-    kind: z.literal('adamw'),
-    learningRate: z.number().positive(),
-    betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.95]),
-    epsilon: z.number().positive().default(1e-8),
-    weightDecay: z.number().nonnegative().default(0.1),
-    /** Largest root mean square of a parameter's update; null: any. */
-    updateClip: z.number().positive().nullable().default(null),
-    groups: groupsSchema.prefault({}),
-  }),
-)
 
 export const recipeSchema = z.strictObject({
   name: z.string().regex(/^[\w.-]+$/, 'must be of letters, digits, dots, dashes and underscores'),

@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest'
-import { ExpertChoiceRouter, type Routing, SoftRouter, TopKRouter } from '../moe/index.ts'
-import { randn, tensor } from '../torch/index.ts'
-import { expertLoad } from './expert-load.ts'
+import { randn, tensor } from '../../torch/index.ts'
+import { ExpertChoiceRouter, loadByDomain, type Routing, SoftRouter, TopKRouter } from '../index.ts'
 
 const sizes = { hiddenSize: 4, numExperts: 3 }
 const [domains, mask] = [
@@ -20,7 +19,7 @@ function reference(partsTE: number[][]): number[][] {
 }
 
 const served = (routing: Routing): number[][] =>
-  expertLoad(routing, tensor(domains.map(BigInt)), 2).tolist() as number[][]
+  loadByDomain(routing, tensor(domains.map(BigInt)), 2).tolist() as number[][]
 
 test('where tokens choose, each slot is one of its token', () => {
   const routing = new TopKRouter({ ...sizes, topK: 2 }).forward(x, { mask: tensor(mask) })
@@ -42,7 +41,7 @@ test('where experts choose, each slot is one of the token it took', () => {
 })
 
 test('where everything mixes, an expert did what its slots gave to the tokens', () => {
-  const routing = new SoftRouter({ ...sizes, slots: 2 }).forward(x, { mask: tensor(mask), sequenceLength: 3 })
+  const routing = new SoftRouter({ ...sizes, slots: 2 }).forward(x, { mask: tensor(mask), starts: [0, 3, 6] })
   const parts = routing.combine.sum(-1).tolist() as number[][]
   for (const [d, row] of reference(parts).entries()) {
     for (const [e, wanted] of row.entries()) expect(served(routing)[d]?.[e]).toBeCloseTo(wanted, 12)
