@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "attention.h"
+#include "cached_attention.h"
 #include "functions.h"
 #include "leaves.h"
 
@@ -121,6 +122,13 @@ at::Tensor causalAttention(const at::Tensor& queries, const at::Tensor& keys, co
   return AttentionFunction::apply(queries, keys, values, cos, sin, headDim, window.value_or(everything));
 }
 
+at::Tensor attentionCached(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
+                           at::IntArrayRef starts, at::IntArrayRef lengths, double scale, int64_t window,
+                           const c10::optional<at::Tensor>& sinks) {
+  TORCH_CHECK(!anyRequiresGrad({queries, keys, values}), "attention over a cache has no gradient: use noGrad()");
+  return cachedAttention({queries, keys, values, starts, lengths, scale, window, sinks.value_or(at::Tensor())});
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(switchyard, library) {
@@ -134,6 +142,11 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
       "attention_shared(Tensor queries, Tensor keys, Tensor values, Tensor cos, Tensor sin, int head_dim, "
       "int? window=None) -> Tensor",
       &sharedAttention);
+  library.def(
+      "attention_cached(Tensor queries, Tensor keys, Tensor values, int[] starts, int[] lengths, float scale, "
+      "int window=0, Tensor? sinks=None) -> Tensor");
 }
+
+TORCH_LIBRARY_IMPL(switchyard, CPU, library) { library.impl("attention_cached", &attentionCached); }
 
 }  // namespace switchyard

@@ -22,6 +22,7 @@ export {
 export * from './cuda/index.ts'
 export { type Device, type DType, isFloating, itemSize, type Scalar, type TensorData } from './dtype.ts'
 export {
+  attentionCached,
   attentionDecode,
   cat,
   crossEntropyLoss,

@@ -52,6 +52,7 @@ const switchyardVectorNormOp = new Operator('switchyard::vector_norm')
 const switchyardAdamwMixed_Op = new Operator('switchyard::adamw_mixed_')
 const switchyardGradientNormOp = new Operator('switchyard::gradient_norm')
 const switchyardAttentionDecodeOp = new Operator('switchyard::attention_decode')
+const switchyardAttentionCachedOp = new Operator('switchyard::attention_cached')
 const switchyardDequantizeOp = new Operator('switchyard::dequantize')
 const switchyardQuantizeOp = new Operator('switchyard::quantize')
 const switchyardDequantizePairsOp = new Operator('switchyard::dequantize_pairs')
@@ -287,6 +288,11 @@ export function deviceNorm(gradients: readonly Tensor[]): Tensor {
 /** `switchyard::attention_decode(Tensor queries, Tensor keys, Tensor values, Tensor lengths, float scale, int window=0) -> Tensor` */
 export function attentionDecode(queries: Tensor, keys: Tensor, values: Tensor, lengths: Tensor, scale: number, window?: number): Tensor {
   return wrap(call(switchyardAttentionDecodeOp.id, (queries as Tensor).handle, (keys as Tensor).handle, (values as Tensor).handle, (lengths as Tensor).handle, scale, window) as Handle)
+}
+
+/** `switchyard::attention_cached(Tensor queries, Tensor keys, Tensor values, int[] starts, int[] lengths, float scale, int window=0, Tensor? sinks=None) -> Tensor` */
+export function attentionCached(queries: Tensor, keys: Tensor, values: Tensor, starts: readonly number[], lengths: readonly number[], scale: number, window?: number, sinks?: Tensor | null): Tensor {
+  return wrap(call(switchyardAttentionCachedOp.id, (queries as Tensor).handle, (keys as Tensor).handle, (values as Tensor).handle, starts, lengths, scale, window, (sinks as Tensor | null | undefined)?.handle ?? null) as Handle)
 }
 
 /** `switchyard::dequantize(Tensor bytes, str type) -> Tensor` */

@@ -1,0 +1,251 @@
+// Attention over cached keys against the softmax as it is written, in f64.
+// Shapes: B sequences, N new rows of all, n those of one, H heads, G groups, C capacity, S positions, D and E widths.
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import {
+  arange,
+  attentionCached,
+  cat,
+  type DType,
+  noGrad,
+  randn,
+  type Tensor,
+  tidy,
+  where,
+  zeros,
+} from './index.ts'
+
+interface Sequence {
+  /** New rows. */
+  rows: number
+  /** Positions that the cache holds from before. */
+  past: number
+}
+
+interface Case {
+  sequences: readonly Sequence[]
+  groups: number
+  perGroup: number
+  width: number
+  valueWidth: number
+  window: number
+  hasSinks: boolean
+  /** Capacity beyond the longest sequence. */
+  spare: number
+  layout: 'packed' | 'positions first' | 'values within keys'
+}
+
+const plain: Case = {
+  sequences: [{ rows: 3, past: 2 }],
+  groups: 2,
+  perGroup: 2,
+  width: 8,
+  valueWidth: 8,
+  window: 0,
+  hasSinks: false,
+  spare: 0,
+  layout: 'packed',
+}
+
+interface Inputs {
+  queries: Tensor // [N, H, D]
+  keys: Tensor // [B, G, C, D]
+  values: Tensor // [B, G, C, E]
+  sinks: Tensor | null // [H]
+}
+
+function inputsOf(c: Case): Inputs {
+  const batch = c.sequences.length
+  const heads = c.groups * c.perGroup
+  const capacity = Math.max(...c.sequences.map(({ rows, past }) => rows + past)) + c.spare
+  const cache = (width: number): Tensor =>
+    c.layout === 'positions first'
+      ? randn([batch, capacity, c.groups, width], { dtype: 'f64' }).transpose(1, 2)
+      : randn([batch, c.groups, capacity, width], { dtype: 'f64' })
+  const keys = cache(c.width)
+  const within = c.layout === 'values within keys'
+  return {
+    queries: randn([c.sequences.reduce((sum, { rows }) => sum + rows, 0), heads, c.width], { dtype: 'f64' }),
+    keys,
+    values: within ? keys.narrow(3, 0, Math.min(c.width, c.valueWidth)) : cache(c.valueWidth),
+    sinks: c.hasSinks ? randn([heads], { dtype: 'f64' }) : null,
+  }
+}
+
+/** Where each sequence's new rows begin, and where the last one's end. */
+const startsOf = (c: Case): number[] =>
+  Array.from({ length: c.sequences.length + 1 }, (_, b) =>
+    c.sequences.slice(0, b).reduce((sum, { rows }) => sum + rows, 0),
+  )
+
+const attended = (c: Case, { queries, keys, values, sinks }: Inputs): Tensor =>
+  attentionCached(
+    queries,
+    keys,
+    values,
+    startsOf(c),
+    c.sequences.map(({ rows, past }) => rows + past),
+    c.width ** -0.5,
+    c.window,
+    sinks,
+  )
+
+/** One sequence: a sink is one more score, for a value of zero. */
+function referenceOf(c: Case, b: number, { queries, keys, values, sinks }: Inputs): Tensor {
+  const { rows, past } = c.sequences[b]!
+  const shared = (cache: Tensor): Tensor =>
+    cache
+      .select(0, b)
+      .narrow(1, 0, past + rows)
+      .repeatInterleave(c.perGroup, 0) // [H, S, .]
+  const q = queries.narrow(0, startsOf(c)[b]!, rows).transpose(0, 1) // [H, n, D]
+  const scores = q.matmul(shared(keys).transpose(1, 2)).mul(c.width ** -0.5) // [H, n, S]
+  const behind = arange(past, past + rows)
+    .unsqueeze(1)
+    .sub(arange(0, past + rows)) // [n, S]
+  const isSeen = behind.ge(0).logicalAnd(behind.lt(c.window || past + rows))
+  const masked = where(isSeen, scores, scores.mul(0).sub(Infinity))
+  const heads = q.shape[0]!
+  const sunk = sinks ? cat([masked, sinks.view([heads, 1, 1]).expand([heads, rows, 1])], 2) : masked
+  return sunk
+    .softmax(-1)
+    .narrow(2, 0, past + rows)
+    .matmul(shared(values))
+    .transpose(0, 1)
+}
+
+/** Sums of at most some thousand products of numbers of order one, weighted to a mean: 1e-12 leaves two digits. */
+function expectAttended(c: Case, tolerance = 1e-12, dtype: DType = 'f64'): void {
+  tidy(() => {
+    const inputs = inputsOf(c)
+    const { queries, keys, values, sinks } = inputs
+    const narrow = (t: Tensor): Tensor => t.toCopy(dtype)
+    const narrowed =
+      dtype === 'f64'
+        ? inputs
+        : {
+            queries: narrow(queries),
+            keys: narrow(keys),
+            values: narrow(values),
+            sinks: sinks && narrow(sinks),
+          }
+    const actual = attended(c, narrowed)
+    const wanted = cat(c.sequences.map((_, b) => referenceOf(c, b, inputs)))
+    expect(actual.shape).toEqual(wanted.shape)
+    if (wanted.numel > 0) expect(actual.double().sub(wanted).abs().max().item()).toBeLessThan(tolerance)
+  })
+}
+
+test('is the softmax that it stands for, whatever the shapes', () => {
+  const sequence = fc.record({
+    rows: fc.oneof(fc.constant(1), fc.integer({ min: 0, max: 70 })),
+    past: fc.nat(80),
+  })
+  const shapes = fc.record({
+    sequences: fc.array(sequence, { minLength: 1, maxLength: 3 }),
+    groups: fc.integer({ min: 1, max: 3 }),
+    perGroup: fc.integer({ min: 1, max: 6 }),
+    width: fc.integer({ min: 1, max: 20 }),
+    valueWidth: fc.integer({ min: 1, max: 20 }),
+    window: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 40 })),
+    hasSinks: fc.boolean(),
+    spare: fc.nat(5),
+    layout: fc.constantFrom('packed', 'positions first', 'values within keys') as fc.Arbitrary<
+      Case['layout']
+    >,
+  })
+  fc.assert(
+    fc.property(shapes, c => expectAttended(c)),
+    { numRuns: 150 },
+  )
+})
+
+describe('long sequences cross blocks, chunks and stretches', () => {
+  test.each<[string, Partial<Case>]>([
+    ['many new rows', { sequences: [{ rows: 700, past: 600 }] }],
+    ['many new rows in a window', { sequences: [{ rows: 700, past: 600 }], window: 130, hasSinks: true }],
+    ['one new row over stretches', { sequences: [{ rows: 1, past: 9000 }], hasSinks: true }],
+    [
+      'few new rows over stretches, more heads than go directly',
+      { sequences: [{ rows: 5, past: 9000 }], perGroup: 7 },
+    ],
+    [
+      'a window that begins within a stretch',
+      { sequences: [{ rows: 2, past: 9500 }], window: 5000, spare: 9 },
+    ],
+    [
+      'more heads in a group than rows in a block',
+      { sequences: [{ rows: 2, past: 700 }], groups: 1, perGroup: 100 },
+    ],
+    [
+      'sequences of very unequal lengths',
+      {
+        sequences: [
+          { rows: 1, past: 8200 },
+          { rows: 90, past: 0 },
+          { rows: 1, past: 0 },
+        ],
+      },
+    ],
+  ])('%s', (_, change) => expectAttended({ ...plain, ...change }))
+})
+
+test('f32 is f64 rounded', () => {
+  // A mean of numbers of order one, whose weights come from scores with an error of some 1e-6.
+  for (const rows of [1, 200])
+    expectAttended({ ...plain, sequences: [{ rows, past: 5000 }], width: 64 }, 1e-5, 'f32')
+})
+
+test('large scores do not overflow', () => {
+  tidy(() => {
+    const inputs = inputsOf(plain)
+    inputs.queries.mul_(1000)
+    expect(
+      attended(plain, inputs)
+        .sub(referenceOf(plain, 0, inputs))
+        .abs()
+        .max()
+        .item(),
+    ).toBeLessThan(1e-10)
+  })
+})
+
+test('an empty batch gives nothing', () => {
+  expect(
+    attentionCached(zeros([0, 4, 8]), zeros([0, 2, 5, 8]), zeros([0, 2, 5, 3]), [0], [], 1).shape,
+  ).toEqual([0, 4, 3])
+})
+
+test('what does not fit is refused, by name', () => {
+  const q = zeros([3, 4, 8])
+  const kv = zeros([1, 2, 5, 8])
+  const call = (
+    starts: number[],
+    lengths: number[],
+    queries = q,
+    keys = kv,
+    window = 0,
+    sinks: Tensor | null = null,
+  ): Tensor => attentionCached(queries, keys, kv, starts, lengths, 1, window, sinks)
+  expect(() => call([0, 2], [3])).toThrow('starts must go from 0 to 3')
+  expect(() => call([0, 3], [3, 3])).toThrow('there must be 2 starts and 1 lengths')
+  expect(() => call([0, 3], [6])).toThrow('sequence 0 has 3 new rows in a cache of 5: its length cannot be 6')
+  expect(() => call([0, 3], [2])).toThrow('its length cannot be 2')
+  expect(() => call([0, 3], [3], zeros([3, 3, 8]))).toThrow('3 heads cannot be divided into 2 groups')
+  expect(() => call([0, 3], [3], zeros([3, 4, 7]))).toThrow('do not fit each other')
+  expect(() => call([0, 3], [3], q, zeros([1, 2, 8, 5]).transpose(2, 3))).toThrow(
+    'keys must be contiguous in the last',
+  )
+  expect(() => call([0, 3], [3], q, zeros([1, 2, 1, 8]).expand([1, 2, 5, 8]))).toThrow('rows of keys overlap')
+  expect(() => call([0, 3], [3], q, kv, -1)).toThrow('window must be 0 (all) or more')
+  expect(() => call([0, 3], [3], q, kv, 0, zeros([2]))).toThrow('sinks must be [4]')
+  expect(() => call([0, 3], [3], zeros([3, 4, 8], { dtype: 'f64' }))).toThrow("of the queries' dtype")
+})
+
+test('it has no gradient, and says so', () => {
+  const q = randn([3, 4, 8]).requiresGrad_()
+  const kv = randn([1, 2, 5, 8])
+  const call = (): Tensor => attentionCached(q, kv, kv, [0, 3], [3], 1)
+  expect(call).toThrow('has no gradient: use noGrad()')
+  expect(noGrad(call).shape).toEqual([3, 4, 8])
+})
