@@ -63,14 +63,11 @@ function build() {
   const torch = libtorch()
   const sanitize = process.argv.includes('--sanitize')
   const folder = sanitize ? 'build/asan' : 'build/native'
-  // A checkout has tests, a package has not: they alone want the CUDA kernels for the CPU.
-  const emulation = existsSync(join(root, 'tests')) ? 'ON' : 'OFF'
   const isThere = existsSync(join(root, folder, 'switchyard.node'))
   if (!isThere)
     console.log(`native: building against ${torch || "the system's libtorch"}, about half a minute`)
   run('cmake', [
     ...['-S', 'native', '-B', folder, '-G', 'Ninja', `-DSANITIZE=${sanitize ? 'ON' : 'OFF'}`],
-    `-DEMULATION=${emulation}`,
     ...[`-DNODE_INCLUDE=${nodeHeaders()}`, `-DNODE_ADDON_API=${addonApi()}`, `-DLIBTORCH=${torch}`],
   ])
   const isNew = !run('cmake', ['--build', folder]).includes('no work to do')

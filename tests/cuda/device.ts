@@ -1,4 +1,4 @@
-// Where the kernels of native/cuda are tested: in the emulation, on the CPU; or, with SWITCHYARD_TEST_DEVICE=cuda, on a GPU.
+// Where the CUDA kernels of native/ops are tested: in the emulation, on the CPU; or, with SWITCHYARD_TEST_DEVICE=cuda, on a GPU.
 import { dirname, join, resolve } from 'node:path'
 import { expect } from 'vitest'
 import { callOperator, type DType, loadOperators, Tensor, tidy } from '../../src/torch/index.ts'
