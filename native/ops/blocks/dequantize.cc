@@ -9,6 +9,7 @@
 
 #include "../common/parallel.h"
 #include "../common/simd.h"
+#include "types.h"
 
 namespace switchyard {
 namespace {
@@ -179,50 +180,6 @@ SWITCHYARD_INLINE void decodeMXFP4(const uint8_t* block, float* y) {
   decodeTable(block + 1, doubledE2M1, halfScale(block[0]), y);
 }
 
-// A function of its own for each type, so that each is compiled for every processor and its loops are known.
-#define SWITCHYARD_DECODER(TYPE, VALUES, BYTES)                                                       \
-  SWITCHYARD_VECTORIZED                                                                               \
-  void decodeAll##TYPE(const uint8_t* blocks, float* values, int64_t count) {                         \
-    for (int64_t i = 0; i < count; i++) decode##TYPE(blocks + i * (BYTES), values + i * (VALUES));    \
-  }
-
-SWITCHYARD_DECODER(Q8_0, 32, 34)
-SWITCHYARD_DECODER(Q4_0, 32, 18)
-SWITCHYARD_DECODER(Q4_1, 32, 20)
-SWITCHYARD_DECODER(Q5_0, 32, 22)
-SWITCHYARD_DECODER(Q5_1, 32, 24)
-SWITCHYARD_DECODER(Q2_K, 256, 84)
-SWITCHYARD_DECODER(Q3_K, 256, 110)
-SWITCHYARD_DECODER(Q4_K, 256, 144)
-SWITCHYARD_DECODER(Q5_K, 256, 176)
-SWITCHYARD_DECODER(Q6_K, 256, 210)
-SWITCHYARD_DECODER(IQ4_NL, 32, 18)
-SWITCHYARD_DECODER(IQ4_XS, 256, 136)
-SWITCHYARD_DECODER(MXFP4, 32, 17)
-
-struct Decoder {
-  const char* type;
-  int64_t values;
-  int64_t bytes;
-  void (*decode)(const uint8_t*, float*, int64_t);
-};
-
-#define SWITCHYARD_ENTRY(TYPE, VALUES, BYTES) Decoder{#TYPE, VALUES, BYTES, &decodeAll##TYPE}
-
-const Decoder decoders[] = {
-    SWITCHYARD_ENTRY(Q8_0, 32, 34),   SWITCHYARD_ENTRY(Q4_0, 32, 18),    SWITCHYARD_ENTRY(Q4_1, 32, 20),
-    SWITCHYARD_ENTRY(Q5_0, 32, 22),   SWITCHYARD_ENTRY(Q5_1, 32, 24),    SWITCHYARD_ENTRY(Q2_K, 256, 84),
-    SWITCHYARD_ENTRY(Q3_K, 256, 110), SWITCHYARD_ENTRY(Q4_K, 256, 144),  SWITCHYARD_ENTRY(Q5_K, 256, 176),
-    SWITCHYARD_ENTRY(Q6_K, 256, 210), SWITCHYARD_ENTRY(IQ4_NL, 32, 18),  SWITCHYARD_ENTRY(IQ4_XS, 256, 136),
-    SWITCHYARD_ENTRY(MXFP4, 32, 17),
-};
-
-const Decoder& decoderOf(const std::string& type) {
-  for (const Decoder& decoder : decoders)
-    if (type == decoder.type) return decoder;
-  TORCH_CHECK(false, "there are no blocks of type '", type, "'");
-}
-
 void requireBytes(const at::Tensor& tensor, const char* name) {
   TORCH_CHECK(tensor.is_cpu() && tensor.scalar_type() == at::kByte && tensor.is_contiguous(), name,
               " must be contiguous u8 on the cpu");
@@ -253,16 +210,24 @@ std::array<float, 256> float8Table() {
 
 }  // namespace
 
+// A function of its own for each type, so that each is compiled for every processor and its loops are known.
+#define SWITCHYARD_DECODER(TYPE, VALUES, BYTES)                                                    \
+  SWITCHYARD_VECTORIZED                                                                            \
+  void decode##TYPE##Blocks(const uint8_t* blocks, float* values, int64_t count) {                 \
+    for (int64_t i = 0; i < count; i++) decode##TYPE(blocks + i * (BYTES), values + i * (VALUES)); \
+  }
+SWITCHYARD_BLOCK_TYPES(SWITCHYARD_DECODER, SWITCHYARD_DECODER)
+
 at::Tensor dequantize(const at::Tensor& bytes, const std::string& type) {
   requireBytes(bytes, "blocks");
-  const Decoder& decoder = decoderOf(type);
-  TORCH_CHECK(bytes.numel() % decoder.bytes == 0, bytes.numel(), " bytes are no whole blocks of ", decoder.bytes);
-  const int64_t count = bytes.numel() / decoder.bytes;
-  at::Tensor values = at::empty({count * decoder.values}, bytes.options().dtype(at::kFloat));
+  const BlockType& blocks = blockTypeOf(type);
+  TORCH_CHECK(bytes.numel() % blocks.bytes == 0, bytes.numel(), " bytes are no whole blocks of ", blocks.bytes);
+  const int64_t count = bytes.numel() / blocks.bytes;
+  at::Tensor values = at::empty({count * blocks.values}, bytes.options().dtype(at::kFloat));
   const uint8_t* from = bytes.data_ptr<uint8_t>();
   float* to = values.data_ptr<float>();
-  parallelRange(count, 65536 / decoder.values, [&](int64_t begin, int64_t end) {
-    decoder.decode(from + begin * decoder.bytes, to + begin * decoder.values, end - begin);
+  parallelRange(count, 65536 / blocks.values, [&](int64_t begin, int64_t end) {
+    blocks.decode(from + begin * blocks.bytes, to + begin * blocks.values, end - begin);
   });
   return values;
 }

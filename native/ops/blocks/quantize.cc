@@ -12,6 +12,7 @@
 #include "../common/parallel.h"
 #include "../common/simd.h"
 #include "dequantize.h"
+#include "types.h"
 
 namespace switchyard {
 namespace {
@@ -200,51 +201,28 @@ SWITCHYARD_INLINE void encodeMXFP4(const float* x, uint8_t* block) {
   for (int i = 0; i < 16; i++) block[1 + i] = static_cast<uint8_t>(code(x[i]) | (code(x[16 + i]) << 4));
 }
 
+}  // namespace
+
 // A function of its own for each type, so that each is compiled for every processor.
 #define SWITCHYARD_ENCODER(TYPE, VALUES, BYTES)                                                    \
   SWITCHYARD_VECTORIZED                                                                            \
-  void encodeAll##TYPE(const float* values, uint8_t* blocks, int64_t count) {                      \
+  void encode##TYPE##Blocks(const float* values, uint8_t* blocks, int64_t count) {                 \
     for (int64_t i = 0; i < count; i++) encode##TYPE(values + i * (VALUES), blocks + i * (BYTES)); \
   }
-
-SWITCHYARD_ENCODER(Q8_0, 32, 34)
-SWITCHYARD_ENCODER(Q4_0, 32, 18)
-SWITCHYARD_ENCODER(Q4_K, 256, 144)
-SWITCHYARD_ENCODER(Q6_K, 256, 210)
-SWITCHYARD_ENCODER(MXFP4, 32, 17)
-
-struct Encoder {
-  const char* type;
-  int64_t values;
-  int64_t bytes;
-  void (*encode)(const float*, uint8_t*, int64_t);
-};
-
-const Encoder encoders[] = {{"Q8_0", 32, 34, &encodeAllQ8_0},
-                            {"Q4_0", 32, 18, &encodeAllQ4_0},
-                            {"Q4_K", 256, 144, &encodeAllQ4_K},
-                            {"Q6_K", 256, 210, &encodeAllQ6_K},
-                            {"MXFP4", 32, 17, &encodeAllMXFP4}};
-
-const Encoder& encoderOf(const std::string& type) {
-  for (const Encoder& encoder : encoders)
-    if (type == encoder.type) return encoder;
-  TORCH_CHECK(false, "there is no rule to write blocks of type '", type, "'");
-}
-
-}  // namespace
+SWITCHYARD_BLOCK_TYPES(SWITCHYARD_ENCODER, SWITCHYARD_NO_BLOCKS)
 
 at::Tensor quantize(const at::Tensor& values, const std::string& type) {
   TORCH_CHECK(values.is_cpu() && values.scalar_type() == at::kFloat && values.is_contiguous(),
               "values must be contiguous f32 on the cpu");
-  const Encoder& encoder = encoderOf(type);
-  TORCH_CHECK(values.numel() % encoder.values == 0, values.numel(), " values are no whole blocks of ", encoder.values);
-  const int64_t count = values.numel() / encoder.values;
-  at::Tensor bytes = at::empty({count * encoder.bytes}, values.options().dtype(at::kByte));
+  const BlockType& blocks = blockTypeOf(type);
+  TORCH_CHECK(blocks.encode != nullptr, "there is no rule to write blocks of type '", type, "'");
+  TORCH_CHECK(values.numel() % blocks.values == 0, values.numel(), " values are no whole blocks of ", blocks.values);
+  const int64_t count = values.numel() / blocks.values;
+  at::Tensor bytes = at::empty({count * blocks.bytes}, values.options().dtype(at::kByte));
   const float* from = values.data_ptr<float>();
   uint8_t* to = bytes.data_ptr<uint8_t>();
-  parallelRange(count, 4096 / encoder.values, [&](int64_t begin, int64_t end) {
-    encoder.encode(from + begin * encoder.values, to + begin * encoder.bytes, end - begin);
+  parallelRange(count, 4096 / blocks.values, [&](int64_t begin, int64_t end) {
+    blocks.encode(from + begin * blocks.values, to + begin * blocks.bytes, end - begin);
   });
   return bytes;
 }

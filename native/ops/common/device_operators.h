@@ -9,7 +9,7 @@
 #include "element.h"
 
 #if defined(SWITCHYARD_EMULATED)
-#define SWITCHYARD_DEVICE_OPERATORS(library) TORCH_LIBRARY_IMPL(switchyard_emulated, CPU, library)
+#include "emulation/library.h" // tests/cuda
 #else
 #include <cuda_runtime_api.h> // first: not all of libtorch's headers that need it include it
 
