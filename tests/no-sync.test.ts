@@ -1,6 +1,6 @@
 // On CUDA a training step and a decoding step must not make the host wait for the device, nor copy from the host: each would
 // leave the device idle, and could not be captured in a graph. Which operators do is known by name, so that it shows on a CPU:
-// there the kernels of native/kernels stand where CUDA's own stand.
+// there the kernels of the CPU stand where CUDA's own stand.
 
 import { describe, expect, test, vi } from 'vitest'
 import {
