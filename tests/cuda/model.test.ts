@@ -2,9 +2,9 @@
 
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { generateBatch, loadModel } from '../../src/models/index.ts'
+import { generateBatch, openModel } from '../../src/models/index.ts'
 import { profile, randint, runtimeInfo, tidy } from '../../src/torch/index.ts'
-import { AdamW, computeObjective } from '../../src/train/index.ts'
+import { AdamW, batchOf, computeObjective } from '../../src/train/index.ts'
 import { lossesSchema } from '../../src/train/objective.ts'
 import { trainStep } from '../../src/train/step.ts'
 
@@ -17,9 +17,12 @@ describe.skipIf(!runtimeInfo().cuda).each(names)('%s on CUDA', name => {
   test('has the loss and the gradients of the CPU, in f32', () => {
     const [there, here] = (['cuda', 'cpu'] as const).map(device =>
       tidy(() => {
-        const { model } = loadModel(fixture(name), { device })
+        const model = openModel(fixture(name)).load({ kind: 'decoder', device })
         const at = ids.to(device)
-        const batch = { inputs: at.narrow(1, 0, 12).contiguous(), targets: at.narrow(1, 1, 12).contiguous() }
+        const batch = batchOf({
+          inputs: at.narrow(1, 0, 12).contiguous(),
+          targets: at.narrow(1, 1, 12).contiguous(),
+        })
         const { total } = computeObjective(model.train(), batch, lossesSchema.parse({}))
         total.backward()
         const gradients = [...model.namedParameters()].map(
@@ -41,7 +44,7 @@ describe.skipIf(!runtimeInfo().cuda).each(names)('%s on CUDA', name => {
   test('writes what the CPU writes, step by captured step', async () => {
     const written = await Promise.all(
       (['cuda', 'cpu'] as const).map(async device => {
-        const { model } = loadModel(fixture(name), { device })
+        const model = openModel(fixture(name)).load({ kind: 'decoder', device })
         const options = { temperature: 0, maxNewTokens: 16, stopIds: [] }
         const texts: number[][] = [[], []]
         for await (const { text, id } of generateBatch(
@@ -61,12 +64,15 @@ describe.skipIf(!runtimeInfo().cuda).each(names)('%s on CUDA', name => {
   })
 
   test('trains in bf16 without waiting for the device', () => {
-    const { model } = loadModel(fixture(name), { device: 'cuda', dtype: 'bf16' })
+    const model = openModel(fixture(name)).load({ kind: 'decoder', device: 'cuda', dtype: 'bf16' })
     model.train()
     const group = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0 }
     const optimizer = new AdamW([group], { betas: [0.9, 0.95], epsilon: 1e-8 })
     const at = ids.to('cuda')
-    const batch = { inputs: at.narrow(1, 0, 12).contiguous(), targets: at.narrow(1, 1, 12).contiguous() }
+    const batch = batchOf({
+      inputs: at.narrow(1, 0, 12).contiguous(),
+      targets: at.narrow(1, 1, 12).contiguous(),
+    })
     const options = { losses: lossesSchema.parse({}), learningRate: 1e-3, clip: 1 }
     const step = (observe: boolean) =>
       tidy(() => trainStep(model, optimizer, [batch], { ...options, observe }))
