@@ -38,7 +38,7 @@ const counts = new Array<number>(experts).fill((tokens * topK) / experts)
 const forwards: Record<string, () => unknown> = {
   layer: () => layer.forward(x),
   router: () => layer.gate.forward(x),
-  experts: () => layer.experts.forward(rows, counts),
+  experts: () => layer.experts.grouped(rows, counts),
 }
 const step = (): void => {
   if (forward) noGrad(() => tidy(() => void forwards[forward]?.()))
