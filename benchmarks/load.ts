@@ -14,15 +14,16 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
-  architectureOf,
-  loadModel,
+  declareModel,
+  openModel,
   openSource,
+  ParameterReader,
   parseModelConfig,
   saveModel,
+  tokensOfSequences,
   writeModelFolder,
 } from '../src/models/index.ts'
-import { skipInit } from '../src/nn/index.ts'
-import { emptyCache, inferenceMode, tensor, tidy, zeros } from '../src/torch/index.ts'
+import { emptyCache, full, inferenceMode, tidy, zeros } from '../src/torch/index.ts'
 import { median } from './support/contestant.ts'
 import { report } from './support/report.ts'
 
@@ -44,8 +45,8 @@ const folder = mkdtempSync(join(tmpdir(), 'switchyard-load-'))
 const [published, stacked] = [join(folder, 'published'), join(folder, 'stacked')]
 
 function makeFolders(): void {
-  const model = skipInit(() => architectureOf(config).create(config))
-  for (const parameter of model.parameters()) parameter.requiresGrad_(false).fill_(0.01)
+  const model = declareModel(config)
+  for (const parameter of model.parameters()) parameter.make(full(parameter.shape, 0.01))
   writeFolder(model)
   model.dispose()
 }
@@ -54,9 +55,9 @@ function writeFolder(model: Parameters<typeof saveModel>[1]): void {
   const made = join(folder, 'made')
   mkdirSync(made)
   saveModel(made, model, config)
-  const options = { shardBytes: 5e9 } as const
-  writeModelFolder(openSource(made), published, { ...options, experts: 'published' })
-  writeModelFolder(openSource(made), stacked, { ...options, experts: 'stacked' })
+  using parameters = new ParameterReader(openSource(made))
+  writeModelFolder(published, config, parameters, { experts: 'published' })
+  writeModelFolder(stacked, config, parameters, { experts: 'stacked' })
   rmSync(made, { recursive: true })
 }
 
@@ -79,7 +80,7 @@ interface Opened {
 
 function open(path: string): Opened {
   const [own, mapped, start] = [ownMemory(), residentFile(), performance.now()]
-  const { model } = loadModel(path)
+  const model = openModel(path).load({ kind: 'decoder' })
   const seconds = (performance.now() - start) / 1000
   const result = { seconds, own: ownMemory() - own, mapped: residentFile() - mapped }
   model.dispose()
@@ -114,9 +115,9 @@ const all = Array.from({ length: rounds }, () => ({
   copied: openAfresh(published),
   again: open(published), // in the memory that the model before has left
 }))
-const { model } = loadModel(stacked)
+const model = openModel(stacked).load({ kind: 'decoder' })
 const before = residentFile()
-inferenceMode(() => tidy(() => void model.forward(tensor([[1n, 2n, 3n]]))))
+inferenceMode(() => tidy(() => void model.forward(tokensOfSequences([[1, 2, 3]]))))
 const used = residentFile() - before
 model.dispose()
 rmSync(folder, { recursive: true })

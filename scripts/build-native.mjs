@@ -3,6 +3,7 @@
 // $LIBTORCH if set, else the system's, else that of a Python which can import torch.
 //   --if-possible   (npm's install script) say what is missing and succeed instead of failing
 //   --sanitize      into build/asan, with the address and undefined-behaviour sanitizers
+//   --emulation     the CUDA kernels for the CPU too, which tests/cuda wants
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
@@ -63,17 +64,15 @@ function build() {
   const torch = libtorch()
   const sanitize = process.argv.includes('--sanitize')
   const folder = sanitize ? 'build/asan' : 'build/native'
-  // A checkout has tests, a package has not: they alone want the CUDA kernels for the CPU.
-  const emulation = existsSync(join(root, 'tests')) ? 'ON' : 'OFF'
   const isThere = existsSync(join(root, folder, 'switchyard.node'))
   if (!isThere)
     console.log(`native: building against ${torch || "the system's libtorch"}, about half a minute`)
   run('cmake', [
     ...['-S', 'native', '-B', folder, '-G', 'Ninja', `-DSANITIZE=${sanitize ? 'ON' : 'OFF'}`],
-    `-DEMULATION=${emulation}`,
     ...[`-DNODE_INCLUDE=${nodeHeaders()}`, `-DNODE_ADDON_API=${addonApi()}`, `-DLIBTORCH=${torch}`],
   ])
-  const isNew = !run('cmake', ['--build', folder]).includes('no work to do')
+  const targets = process.argv.includes('--emulation') ? ['--target', 'all', 'switchyard_emulated'] : []
+  const isNew = !run('cmake', ['--build', folder, ...targets]).includes('no work to do')
   console.log(`native: ${folder}/switchyard.node is ${isNew ? 'built' : 'up to date'}`)
 }
 

@@ -2,7 +2,7 @@
 # Builds native/ with the address and undefined-behaviour sanitizers and runs every test that computes with it.
 set -eu
 cd "$(dirname "$0")/.."
-node scripts/build-native.mjs --sanitize
+node scripts/build-native.mjs --sanitize --emulation
 
 # Node itself is not sanitized, so the runtime must come first. Leaks are not looked for: Node and libtorch keep what
 # they made until the end. A request for too much memory must fail as it does otherwise.

@@ -2,6 +2,7 @@
 # Runs every test and ends with one line of counts, whatever happened.
 set -u
 cd "$(dirname "$0")/.."
+node scripts/build-native.mjs --emulation || { echo "0 passed, 1 failed"; exit 1; }
 # Where nvcc is, the CUDA kernels must compile, also without a GPU and a libtorch that could launch them.
 kernels=0
 if cmake --build build/native --target help 2>/dev/null | grep -q switchyard_device; then

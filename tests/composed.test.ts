@@ -1,4 +1,4 @@
-// What is computed on CUDA is composed of leaves (native/kernels/leaves.h). Here the composition runs on the CPU, with the
+// What is computed on CUDA is composed of leaves (native/ops/common/leaf.h). Here the composition runs on the CPU, with the
 // CPU's leaves: against the CPU's own kernels in f64, and in bf16 against the same in f64.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'

@@ -1,16 +1,16 @@
 // On CUDA a training step and a decoding step must not make the host wait for the device, nor copy from the host: each would
 // leave the device idle, and could not be captured in a graph. Which operators do is known by name, so that it shows on a CPU:
-// there the kernels of native/kernels stand where CUDA's own stand.
+// there the kernels of the CPU stand where CUDA's own stand.
 
 import { describe, expect, test, vi } from 'vitest'
-import { StaticCache } from '../src/models/generation/static-cache.ts'
 import {
   type CausalLM,
-  MixtralForCausalLM,
+  createModel,
+  type MixtralConfig,
   parseModelConfig,
   type SwitchyardMoeConfig,
-  SwitchyardMoeForCausalLM,
 } from '../src/models/index.ts'
+import { StaticCache } from '../src/nn/index.ts'
 import {
   inferenceMode,
   kernelNames,
@@ -23,7 +23,7 @@ import {
   zeros,
 } from '../src/torch/index.ts'
 import { native } from '../src/torch/native.ts'
-import { AdamW, computeObjective, gradientNorm } from '../src/train/index.ts'
+import { AdamW, batchOf, computeObjective, gradientNorm } from '../src/train/index.ts'
 import { lossesSchema } from '../src/train/objective.ts'
 import { tinySizes } from './support/tiny-sizes.ts'
 
@@ -47,11 +47,14 @@ function waits(body: () => unknown): string[] {
 function mixtral(): CausalLM {
   manualSeed(1)
   const config = parseModelConfig({ model_type: 'mixtral', num_experts_per_tok: 2, ...tinySizes }, 'test')
-  return new MixtralForCausalLM(config as ConstructorParameters<typeof MixtralForCausalLM>[0])
+  return createModel(config as MixtralConfig)
 }
 
 const ids = randint(0, 40, [4, 17], { seed: 1 })
-const batch = { inputs: ids.narrow(1, 0, 16).contiguous(), targets: ids.narrow(1, 1, 16).contiguous() }
+const batch = batchOf({
+  inputs: ids.narrow(1, 0, 16).contiguous(),
+  targets: ids.narrow(1, 1, 16).contiguous(),
+})
 
 describe('nothing waits for the device', () => {
   test('and what would is seen', () => {
@@ -88,10 +91,12 @@ describe('nothing waits for the device', () => {
   test('in a decoding step', () => {
     const model = mixtral().eval()
     inferenceMode(() => {
-      using cache = new StaticCache(model, { batchSize: 2, capacity: 8 })
-      const next = zeros([2, 1], { dtype: 'i64' })
+      using cache = new StaticCache(model, { sequences: 2, capacity: 8 })
+      const ids = zeros([2], { dtype: 'i64' })
       const step = (): void =>
-        void cache.step(() => model.forward(next, { cache, positions: cache.positions }))
+        void cache.step(() =>
+          model.forward({ ids, starts: [0, 1, 2], positions: cache.positions, extent: 0 }, { cache }),
+        )
       const cpuAttention = waits(step) // attention_decode of the CPU reads the lengths, CUDA's does not
       expect(cpuAttention.filter(name => !/item|_local_scalar_dense/.test(name))).toEqual([])
     })
@@ -104,7 +109,7 @@ describe('nothing waits for the device', () => {
       { model_type: 'switchyard_moe', router, ...tinySizes },
       'test',
     ) as SwitchyardMoeConfig
-    const model = new SwitchyardMoeForCausalLM(config)
+    const model = createModel(config)
     expect(train(model, { balance: 'none' })).toEqual([])
     expect(waits(() => model.adapt())).toEqual([])
   })

@@ -3,7 +3,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { memoryUse, randint, stack, tensor, tidy } from '../../src/torch/index.ts'
-import { lossesSchema } from '../../src/train/objective.ts'
+import { batchOf, lossesSchema } from '../../src/train/objective.ts'
 import { AdamW } from '../../src/train/optimizer/adamw.ts'
 import {
   autocastType,
@@ -54,10 +54,10 @@ function train(): number {
     const ids = stack(starts.map(start => text.narrow(0, start, length + 1)))
       .long()
       .to(at)
-    const data = {
+    const data = batchOf({
       inputs: ids.narrow(1, 0, length).contiguous(),
       targets: ids.narrow(1, 1, length).contiguous(),
-    }
+    })
     const learningRate = 1e-3 * Math.min(1, step / 20)
     return (
       trainStep(model, optimizer, [data], { ...options, learningRate, observe: true }).losses?.crossEntropy ??

@@ -3,7 +3,7 @@
 
 import { randint } from '../../src/torch/index.ts'
 import { GraphedStep } from '../../src/train/graphed-step.ts'
-import { lossesSchema } from '../../src/train/objective.ts'
+import { batchOf, lossesSchema } from '../../src/train/objective.ts'
 import { AdamW } from '../../src/train/optimizer/adamw.ts'
 import { autocastType, convertWeights, halfOptions, precisionSchema } from '../../src/train/precision.ts'
 import { type StepResult, trainStep } from '../../src/train/step.ts'
@@ -20,7 +20,10 @@ convertWeights(model, precision, at)
 const everything = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0.1 }
 const optimizer = new AdamW([everything], { betas: [0.9, 0.95], epsilon: 1e-8, ...halfOptions(precision) })
 const ids = randint(0, fields.vocab_size, [batch, length + 1], { seed: 2 }).to(at)
-const data = { inputs: ids.narrow(1, 0, length).contiguous(), targets: ids.narrow(1, 1, length).contiguous() }
+const data = batchOf({
+  inputs: ids.narrow(1, 0, length).contiguous(),
+  targets: ids.narrow(1, 1, length).contiguous(),
+})
 // HF's auxiliary loss at its coefficient, and no other.
 const losses = lossesSchema.parse({ balance: { kind: 'mixtral-hf', coefficient: 0.001 }, z: 0 })
 const options = { losses, learningRate: 1e-4, clip: 1, autocast: autocastType(precision, at) }

@@ -2,10 +2,9 @@
 
 import {
   type CausalLM,
+  createModel,
   denseTwin,
-  MistralForCausalLM,
   type MixtralConfig,
-  MixtralForCausalLM,
   parseModelConfig,
 } from '../../src/models/index.ts'
 import { manualSeed } from '../../src/torch/index.ts'
@@ -41,5 +40,5 @@ export function configOf(sizes: Sizes): MixtralConfig {
 export function makeModel(sizes: Sizes, kind: 'moe' | 'dense' = 'moe'): CausalLM {
   manualSeed(1)
   const config = configOf(sizes)
-  return kind === 'moe' ? new MixtralForCausalLM(config) : new MistralForCausalLM(denseTwin(config))
+  return kind === 'moe' ? createModel(config) : createModel(denseTwin(config))
 }

@@ -4,7 +4,7 @@
 import { headLoss } from '../../src/models/index.ts'
 import { plainFrequencies, rotation } from '../../src/nn/index.ts'
 import { arange, randint, randn, type Tensor, tidy } from '../../src/torch/index.ts'
-import { lossesSchema } from '../../src/train/objective.ts'
+import { batchOf, lossesSchema } from '../../src/train/objective.ts'
 import { AdamW } from '../../src/train/optimizer/adamw.ts'
 import { gradientNorm } from '../../src/train/optimizer/clip.ts'
 import { trainStep } from '../../src/train/step.ts'
@@ -17,13 +17,14 @@ const everything = { name: 'all', parameters: model.namedParameters(), scale: 1,
 const optimizer = new AdamW([everything], { betas: [0.9, 0.95], epsilon: 1e-8 })
 const { batch, length, hidden } = sizes
 const ids = randint(0, sizes.vocab, [batch, length + 1], { seed: 2 })
-const inputs = ids.narrow(1, 0, length)
-const targets = ids.narrow(1, 1, length)
-const x = randn([batch, length, hidden], { seed: 3, requiresGrad: true })
-const dY = randn([batch, length, hidden], { seed: 4 })
+const { inputs, targets } = batchOf({ inputs: ids.narrow(1, 0, length), targets: ids.narrow(1, 1, length) })
+const x = randn([batch * length, hidden], { seed: 3, requiresGrad: true })
+const dY = randn([batch * length, hidden], { seed: 4 })
 const attention = {
   rotation: rotation(arange(0, length), plainFrequencies(hidden / sizes.heads, 10_000)),
-  mask: { kind: 'causal' as const, window: null },
+  starts: inputs.starts,
+  isCausal: true,
+  window: null,
 }
 
 const parts: Record<string, () => void> = {
@@ -47,7 +48,7 @@ const parts: Record<string, () => void> = {
   'head and loss': () => {
     tidy(() => headLoss(x, model.lm_head?.weight ?? x, targets).backward())
   },
-  embedding: () => back(() => model.model.embed_tokens.forward(inputs)),
+  embedding: () => back(() => model.model.embed_tokens.forward(inputs.ids)),
   'whole step': () => {
     const options = { losses: lossesSchema.parse({ z: 0 }), learningRate: 1e-3, clip: 1 }
     trainStep(model, optimizer, [{ inputs, targets }], { ...options, observe: false })

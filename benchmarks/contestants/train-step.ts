@@ -2,7 +2,7 @@
 //   usage: train-step.ts moe|dense SIZES_JSON
 
 import { randint } from '../../src/torch/index.ts'
-import { lossesSchema } from '../../src/train/objective.ts'
+import { batchOf, lossesSchema } from '../../src/train/objective.ts'
 import { AdamW } from '../../src/train/optimizer/adamw.ts'
 import { trainStep } from '../../src/train/step.ts'
 import { serve } from '../support/contestant.ts'
@@ -14,7 +14,8 @@ const model = makeModel(sizes, kind)
 const everything = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0.1 }
 const optimizer = new AdamW([everything], { betas: [0.9, 0.95], epsilon: 1e-8 })
 const ids = randint(0, sizes.vocab, [sizes.batch, sizes.length + 1], { seed: 2 })
-const batch = { inputs: ids.narrow(1, 0, sizes.length), targets: ids.narrow(1, 1, sizes.length) }
+const rows = { inputs: ids.narrow(1, 0, sizes.length), targets: ids.narrow(1, 1, sizes.length) }
+const batch = batchOf(rows)
 const options = { losses: lossesSchema.parse({ z: 0 }), learningRate: 1e-3, clip: 1 }
 
 await serve(count => {

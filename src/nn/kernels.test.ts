@@ -63,10 +63,12 @@ describe('attention', () => {
   function expectSame({ batch, length, window, ...heads }: Case): void {
     manualSeed(length)
     using attention = new Attention({ hiddenSize: 8, ...heads }).to('f64')
-    const x = randn([batch, length, 8], { ...f64, seed: 1, requiresGrad: true })
+    const x = randn([batch * length, 8], { ...f64, seed: 1, requiresGrad: true })
     const input = {
       rotation: rotation(arange(0, length), plainFrequencies(heads.headDim, 100)),
-      mask: { kind: 'causal', window } as const,
+      starts: Array.from({ length: batch + 1 }, (_, b) => b * length),
+      isCausal: true,
+      window,
     }
     expectSameAsReference(
       'attention',

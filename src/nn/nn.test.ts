@@ -3,7 +3,6 @@ import { expectClose, expectNoLeak } from '../../tests/support/tensors.ts'
 import {
   arange,
   cat,
-  eye,
   gradcheck,
   manualSeed,
   noGrad,
@@ -15,9 +14,11 @@ import {
 } from '../torch/index.ts'
 import {
   Attention,
-  Constant,
+  attend,
+  Buffer,
   causalMask,
   Dropout,
+  declared,
   Embedding,
   GatedMlp,
   LayerNorm,
@@ -27,19 +28,18 @@ import {
   RMSNorm,
   rotate,
   rotation,
-  skipInit,
-  truncatedNormal,
+  undrawn,
 } from './index.ts'
 
 class Tree extends Module {
   readonly first = new Linear(2, 3)
   readonly layers = [new Linear(3, 3, { bias: false }), new Linear(3, 1)]
-  readonly count = new Constant(zeros([2]))
+  readonly count = new Buffer([2])
   readonly tied = this.first.weight
 }
 
 describe('Module', () => {
-  test('paths of properties name parameters and constants; a shared one appears once', () => {
+  test('paths of properties name parameters and buffers; a shared one appears once', () => {
     const tree = new Tree()
     expect([...tree.namedParameters().keys()].sort()).toEqual([
       'first.bias',
@@ -48,7 +48,7 @@ describe('Module', () => {
       'layers.1.weight',
       'tied', // also first.weight: a module's own tensors come before those of its children
     ])
-    expect([...tree.namedConstants().keys()]).toEqual(['count'])
+    expect([...tree.namedBuffers().keys()]).toEqual(['count'])
     expect(tree.numParameters).toBe(6 + 3 + 9 + 3 + 1)
   })
 
@@ -56,7 +56,9 @@ describe('Module', () => {
     const [from, to] = [new GatedMlp(2, 3), new GatedMlp(2, 3)]
     to.loadStateDict(from.stateDict())
     expectClose(to.up_proj.weight, from.up_proj.weight, 0)
-    const wrong = new Map(from.stateDict()).set('extra', zeros([1])).set('up_proj.weight', zeros([9, 9]))
+    const wrong = new Map<string, Tensor>(from.stateDict())
+      .set('extra', zeros([1]))
+      .set('up_proj.weight', zeros([9, 9]))
     wrong.delete('gate_proj.weight')
     noGrad(() => from.down_proj.weight.zero_())
     expect(() => to.loadStateDict(wrong)).toThrow(
@@ -85,10 +87,10 @@ describe('Module', () => {
     expect(weight.requiresGrad).toBe(true)
   })
 
-  test.each(['bf16', 'f16', 'f64'] as const)('constants stay as they are when weights become %s', dtype => {
+  test.each(['bf16', 'f16', 'f64'] as const)('buffers stay as they are when weights become %s', dtype => {
     class Counted extends Module {
       readonly weight = new Linear(2, 2).weight
-      readonly bias = new Constant(tensor([1 / 3]))
+      readonly bias = new Buffer([1], { value: () => tensor([1 / 3]) })
     }
     const module = new Counted().to(dtype)
     expect(module.weight.dtype).toBe(dtype)
@@ -99,21 +101,30 @@ describe('Module', () => {
   test('dispose frees everything', () => expectNoLeak(() => new Tree().dispose()))
 })
 
-test('skipInit leaves the random stream alone', () => {
+test('undrawn leaves the random stream alone', () => {
   manualSeed(1)
   const wanted = randn([3]).tolist()
   manualSeed(1)
-  skipInit(() => new Linear(10, 10))
+  undrawn(() => new Linear(10, 10))
   expect(randn([3]).tolist()).toEqual(wanted)
 })
 
-test('truncatedNormal stays within two standard deviations and has the right spread', () => {
-  manualSeed(1)
-  const x = truncatedNormal(zeros([100_000]), 0.1)
-  expect(x.abs().max().item()).toBeLessThanOrEqual(0.2 + 1e-6)
-  // The standard deviation of a unit normal cut at +-2 is 0.8796; of 1e5 draws it is known to 0.3%.
-  expect(x.std(null, 0).item()).toBeGreaterThan(0.08796 * 0.99)
-  expect(x.std(null, 0).item()).toBeLessThan(0.08796 * 1.01)
+test('declarations take no memory, tell shapes, roles and starts, and become tensors when they are made', () => {
+  expectNoLeak(() => {
+    const layer = declared(() => new Linear(3, 2, { role: 'router' }))
+    expect(layer.declarations()).toEqual(
+      new Map([
+        ['weight', { shape: [2, 3], role: 'router', init: { kind: 'uniform', bound: 3 ** -0.5 } }],
+        ['bias', { shape: [2], role: 'router', init: { kind: 'uniform', bound: 3 ** -0.5 } }],
+      ]),
+    )
+    expect(layer.numParameters).toBe(8)
+    layer.weight.make(ones([2, 3]))
+    layer.bias?.make(zeros([2]))
+    expect(layer.forward(ones([1, 3])).tolist()).toEqual([[3, 3]])
+    expect(layer.weight.requiresGrad).toBe(true)
+    layer.dispose()
+  })
 })
 
 test('RMSNorm and LayerNorm follow their formulas', () => {
@@ -202,12 +213,12 @@ describe('causalMask', () => {
 })
 
 describe('Attention', () => {
-  const causal = { kind: 'causal', window: null } as const
+  const within = (length: number) => ({ starts: [0, length], isCausal: true, window: null })
   const angles = (length: number) => rotation(arange(0, length), plainFrequencies(4, 10_000))
 
   /** softmax(q k^T / sqrt d) v, head by head and position by position. */
   function naive(attention: Attention, x: Tensor, heads: number): Tensor {
-    const length = x.size(1)
+    const length = x.size(0)
     const split = (y: Tensor): Tensor => y.view([length, -1, 4]).transpose(0, 1).unsqueeze(0)
     const q = rotate(split(attention.q_proj.forward(x)), angles(length)).squeeze(0)
     const k = rotate(split(attention.k_proj.forward(x)), angles(length)).squeeze(0)
@@ -225,7 +236,7 @@ describe('Attention', () => {
       })
       return cat(outputs).unsqueeze(0)
     })
-    return attention.o_proj.forward(cat(rows)).unsqueeze(0)
+    return attention.o_proj.forward(cat(rows))
   }
 
   test.each([
@@ -237,34 +248,33 @@ describe('Attention', () => {
     (numHeads, numKeyValueHeads) => {
       manualSeed(1)
       const attention = new Attention({ hiddenSize: 12, numHeads, numKeyValueHeads, headDim: 4 }).to('f64')
-      const x = randn([1, 6, 12], { dtype: 'f64', seed: 2 })
-      const y = attention.forward(x, { rotation: angles(6), mask: causal })
+      const x = randn([6, 12], { dtype: 'f64', seed: 2 })
+      const y = attention.forward(x, { rotation: angles(6), ...within(6) })
       expectClose(y, naive(attention, x, numHeads), 1e-7) // angles are f32: 6e-8 each
     },
   )
 
   test('a position sees nothing of later ones', () => {
     const attention = new Attention({ hiddenSize: 8, numHeads: 2 })
-    const x = randn([1, 5, 8], { seed: 1 })
+    const x = randn([5, 8], { seed: 1 })
     const changed = x.clone()
-    changed.select(1, 4).fill_(9)
-    const input = { rotation: angles(5), mask: causal }
+    changed.select(0, 4).fill_(9)
+    const input = { rotation: angles(5), ...within(5) }
     const [a, b] = [attention.forward(x, input), attention.forward(changed, input)]
-    expectClose(a.narrow(1, 0, 4), b.narrow(1, 0, 4), 0)
+    expectClose(a.narrow(0, 0, 4), b.narrow(0, 0, 4), 0)
   })
 
   test('its gradients are the derivatives', () => {
     manualSeed(1)
     const attention = new Attention({ hiddenSize: 4, numHeads: 2, numKeyValueHeads: 1, headDim: 2 }).to('f64')
-    const x = randn([1, 3, 4], { dtype: 'f64', seed: 2, requiresGrad: true })
-    const input = { rotation: rotation(arange(0, 3), plainFrequencies(2, 100)), mask: causal }
+    const x = randn([3, 4], { dtype: 'f64', seed: 2, requiresGrad: true })
+    const input = { rotation: rotation(arange(0, 3), plainFrequencies(2, 100)), ...within(3) }
     gradcheck(() => attention.forward(x, input).square().sum(), [x, ...attention.parameters()])
   })
 
   test('a row that may attend to nothing stays finite', () => {
-    const attention = new Attention({ hiddenSize: 8, numHeads: 2 })
-    const blocked = eye(3).eq(0).logicalOr(eye(3).eq(1)) // everything
-    const y = attention.forward(randn([1, 3, 8]), { rotation: angles(3), mask: { kind: 'blocked', blocked } })
-    expect(y.isfinite().all().item()).toBe(1)
+    const blocked = ones([3, 3], { dtype: 'bool' })
+    const [q, k, v] = [randn([1, 2, 3, 4]), randn([1, 2, 3, 4]), randn([1, 2, 3, 4])]
+    expect(attend(q, k, v, { scale: 1, blocked }).isfinite().all().item()).toBe(1)
   })
 })

@@ -1,4 +1,4 @@
-// Which parts run their own kernel (native/kernels) and which their reference in TypeScript. For tests and for finding
+// Which parts run their own kernel (native/ops) and which their reference in TypeScript. For tests and for finding
 // out which part is to blame; both give the same result but for rounding.
 
 import { ConfigError } from '../errors.ts'

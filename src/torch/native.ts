@@ -10,7 +10,7 @@ import { ConfigError, DisposedTensorError, OutOfMemoryError, SwitchyardError, To
 /** A tensor as native code knows it. */
 export type Handle = number
 
-/** What native/addon.cc exports. */
+/** What native/binding/addon.cc exports. */
 export interface Native {
   call(operator: number, ...args: unknown[]): unknown
   resolve(name: string, overload: string): number

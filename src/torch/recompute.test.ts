@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { expectNoLeak } from '../../tests/support/tensors.ts'
+import { Parameter } from '../nn/index.ts'
 import {
   autocast,
   DisposedTensorError,
@@ -9,7 +10,6 @@ import {
   manualSeed,
   memoryUse,
   noGrad,
-  Parameter,
   randn,
   recompute,
   resetPeakMemory,

@@ -4,12 +4,14 @@ import { beforeAll, expect, test } from 'vitest'
 import { temporaryFolder } from '../../tests/support/cli.ts'
 import { type Corpus, fileSource, loadTokenizer, openCorpus, prepareCorpus } from '../data/index.ts'
 import {
+  type CausalLM,
+  createModel,
+  type MaskedLM,
   type MixtralConfig,
-  MixtralForCausalLM,
   parseModelConfig,
   type SwitchyardMoeEncoderConfig,
-  SwitchyardMoeForMaskedLM,
   tokenRoutings,
+  tokensOf,
 } from '../models/index.ts'
 import { manualSeed, tidy } from '../torch/index.ts'
 import { evaluate } from './evaluate.ts'
@@ -41,7 +43,7 @@ beforeAll(async () => {
   corpus = openCorpus(out)
 })
 
-function model(): MixtralForCausalLM {
+function model(): CausalLM {
   manualSeed(1)
   const config = parseModelConfig(
     {
@@ -58,7 +60,7 @@ function model(): MixtralForCausalLM {
     },
     'test',
   ) as MixtralConfig
-  return new MixtralForCausalLM(config)
+  return createModel(config)
 }
 
 /** Of each target token the domain, by its letters; a document's end belongs to the letters before it. */
@@ -90,12 +92,12 @@ test('scores, bits per byte and expert load per domain are those of a loop over 
   for (let window = 0; window < windows.count; window++) {
     tidy(() => {
       const { inputs, targets } = windows.batch([window])
-      const { logits, routings } = lm.eval().forward(inputs)
+      const { logits, routings } = lm.eval().forward(tokensOf(inputs))
       const [ids, wanted] = [inputs, targets].map(t => (t.tolist() as number[][])[0] ?? []) as [
         number[],
         number[],
       ]
-      const losses = logits.select(0, 0).logSoftmax(-1).tolist() as number[][]
+      const losses = logits.logSoftmax(-1).tolist() as number[][]
       const chosen = (tokenRoutings(routings)[1]?.indices.tolist() ?? []) as number[][]
       for (const [t, domain] of domainsByLetter(ids, wanted).entries()) {
         sums.loss[domain]! -= losses[t]![wanted[t]!]!
@@ -116,7 +118,7 @@ test('scores, bits per byte and expert load per domain are those of a loop over 
   expect(expertLoad[1]).toEqual(sums.load)
 })
 
-function encoder(): SwitchyardMoeForMaskedLM {
+function encoder(): MaskedLM {
   manualSeed(1)
   const config = parseModelConfig(
     {
@@ -134,7 +136,7 @@ function encoder(): SwitchyardMoeForMaskedLM {
     },
     'test',
   ) as SwitchyardMoeEncoderConfig
-  return new SwitchyardMoeForMaskedLM(config)
+  return createModel(config)
 }
 
 test('of masked text only the positions that are to be predicted are scored', async () => {
@@ -145,8 +147,8 @@ test('of masked text only the positions that are to be predicted are scored', as
   for (let window = 0; window < windows.count; window++) {
     tidy(() => {
       const { inputs, targets, domains } = evaluationBatch(lm, windows, [window])
-      const losses = lm.eval().forward(inputs).logits.select(0, 0).logSoftmax(-1).tolist() as number[][]
-      for (const [t, target] of (targets.tolist() as number[][])[0]!.entries()) {
+      const losses = lm.eval().forward(inputs).logits.logSoftmax(-1).tolist() as number[][]
+      for (const [t, target] of (targets.tolist() as number[]).entries()) {
         if (target < 0) continue
         sums.loss[Number(domains[t])]! -= losses[t]![target]!
         sums.tokens[Number(domains[t])]! += 1

@@ -4,17 +4,17 @@
 import { expect, test } from 'vitest'
 import { expectNoLeak } from '../../tests/support/tensors.ts'
 import { tinySizes } from '../../tests/support/tiny-sizes.ts'
-import { parseModelConfig, type SwitchyardMoeConfig, SwitchyardMoeForCausalLM } from '../models/index.ts'
+import { type CausalLM, createModel, parseModelConfig, type SwitchyardMoeConfig } from '../models/index.ts'
 import { manualSeed, randint, runtimeInfo, type Tensor, tidy } from '../torch/index.ts'
 import { GraphedStep } from './graphed-step.ts'
-import { type Batch, lossesSchema } from './objective.ts'
+import { type Batch, batchOf, lossesSchema } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { type StepOptions, trainStep } from './step.ts'
 
 const device = runtimeInfo().cuda ? 'cuda' : 'cpu'
 
 /** With a router that counts what it routes and moves a bias by it. */
-function trainee(): { model: SwitchyardMoeForCausalLM; optimizer: AdamW } {
+function trainee(): { model: CausalLM; optimizer: AdamW } {
   manualSeed(1)
   const config = parseModelConfig(
     {
@@ -24,7 +24,7 @@ function trainee(): { model: SwitchyardMoeForCausalLM; optimizer: AdamW } {
     },
     'test',
   ) as SwitchyardMoeConfig
-  const model = new SwitchyardMoeForCausalLM(config).to('bf16').to(device)
+  const model = createModel(config).to('bf16').to(device)
   const group = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0.1 }
   return { model, optimizer: new AdamW([group], { betas: [0.9, 0.95], epsilon: 1e-8 }) }
 }
@@ -32,7 +32,7 @@ function trainee(): { model: SwitchyardMoeForCausalLM; optimizer: AdamW } {
 function batches(step: number): Batch[] {
   return [1, 2].map(part => {
     const ids = randint(0, 40, [3, 17], { seed: 10 * step + part }).to(device)
-    return { inputs: ids.narrow(1, 0, 16).contiguous(), targets: ids.narrow(1, 1, 16).contiguous() }
+    return batchOf({ inputs: ids.narrow(1, 0, 16).contiguous(), targets: ids.narrow(1, 1, 16).contiguous() })
   })
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type MixtralConfig, MixtralForCausalLM, parseModelConfig } from '../models/index.ts'
+import { createModel, type MixtralConfig, parseModelConfig } from '../models/index.ts'
 import {
   type KernelName,
   kernelNames,
@@ -10,7 +10,7 @@ import {
   tidy,
   withKernels,
 } from '../torch/index.ts'
-import { lossesSchema } from './objective.ts'
+import { batchOf, lossesSchema } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { trainStep } from './step.ts'
 
@@ -32,7 +32,7 @@ const config = parseModelConfig(
 /** A fresh model's losses, step after step, each on a batch of its own. */
 function* training(length = 33): Generator<number> {
   manualSeed(1)
-  using model = new MixtralForCausalLM(config)
+  using model = createModel(config)
   const group = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0.1 }
   using optimizer = new AdamW([group], { betas: [0.9, 0.95], epsilon: 1e-8 })
   const options = { losses: lossesSchema.parse({}), learningRate: 3e-3, clip: 1, observe: true }
@@ -41,7 +41,7 @@ function* training(length = 33): Generator<number> {
       const ids = randint(0, 16, [4, length + 1], { seed })
         .square() // squares below 16^2 are no uniform noise
         .remainder(64)
-      const batch = { inputs: ids.narrow(1, 0, length), targets: ids.narrow(1, 1, length) }
+      const batch = batchOf({ inputs: ids.narrow(1, 0, length), targets: ids.narrow(1, 1, length) })
       return trainStep(model, optimizer, [batch], options).losses?.total ?? Number.NaN
     })
   }

@@ -2,9 +2,10 @@ import { describe, expect, test } from 'vitest'
 import { countParameters } from '../models/index.ts'
 import { memoryUse, randint, resetPeakMemory, tidy } from '../torch/index.ts'
 import { memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
+import { batchOf } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { checkRecipe } from './recipe/check.ts'
-import { createModel, modelConfigOf, resolveRecipe } from './recipe/model-config.ts'
+import { freshModel, modelConfigOf, resolveRecipe } from './recipe/model-config.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { trainStep } from './step.ts'
 
@@ -33,7 +34,7 @@ function recipeOf(model: object, rest: object = {}): Recipe {
 function measured(recipe: Recipe): number {
   const start = memoryUse().bytes
   const config = modelConfigOf(recipe, vocabulary)
-  using model = createModel(recipe, config)
+  using model = freshModel(recipe, config)
   model.model.recompute = recipe.recompute
   const group = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0.1 }
   using optimizer = new AdamW([group], recipe.optimizer)
@@ -42,7 +43,10 @@ function measured(recipe: Recipe): number {
     tidy(() => {
       const batches = Array.from({ length: recipe.gradientAccumulation }, (_, seed) => {
         const ids = randint(0, vocabulary.size, [batchSize, sequenceLength + 1], { seed })
-        return { inputs: ids.narrow(1, 0, sequenceLength), targets: ids.narrow(1, 1, sequenceLength) }
+        return batchOf({
+          inputs: ids.narrow(1, 0, sequenceLength),
+          targets: ids.narrow(1, 1, sequenceLength),
+        })
       })
       trainStep(model, optimizer, batches, {
         losses: recipe.losses,

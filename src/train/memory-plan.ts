@@ -63,8 +63,8 @@ interface Sizes {
 }
 
 /**
- * The memory of a step with this recipe, as its kernels take it: see the save_for_backward in expert_functions.cc and others
- * of native/kernels.
+ * The memory of a step with this recipe, as its kernels take it: see the save_for_backward in functions.cc of each part of
+ * native/ops.
  * An estimate: parts without a kernel, as experts with dropout, take more.
  */
 export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {
@@ -226,7 +226,7 @@ function headMemory(
   { tokens, model, size, onDevice }: Sizes,
 ): Omit<OutsideMemory, 'gradients'> {
   const vocabulary = config.vocab_size
-  // As kChunkBytes has it in native/kernels/linear_cross_entropy.cc, and in chunked_cross_entropy.cc for devices.
+  // As kChunkBytes has it in native/ops/loss/linear_cross_entropy.cc, and in chunked_cross_entropy.cc for devices.
   const chunk = onDevice
     ? Math.max(1, Math.floor(2 ** 29 / (vocabulary * size)))
     : Math.min(1024, Math.max(16, Math.floor(2 ** 23 / (vocabulary * size))))

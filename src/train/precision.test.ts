@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { expectClose, expectNoLeak } from '../../tests/support/tensors.ts'
 import { tinySizes } from '../../tests/support/tiny-sizes.ts'
-import { MixtralForCausalLM, parseModelConfig } from '../models/index.ts'
-import { full, manualSeed, Parameter, randint, randn, type Tensor, tensor, tidy } from '../torch/index.ts'
-import { type Batch, lossesSchema } from './objective.ts'
+import { type CausalLM, createModel, type MixtralConfig, parseModelConfig } from '../models/index.ts'
+import { Parameter } from '../nn/index.ts'
+import { full, manualSeed, randint, randn, type Tensor, tensor, tidy } from '../torch/index.ts'
+import { type Batch, batchOf, lossesSchema } from './objective.ts'
 import { AdamW, type AdamWOptions } from './optimizer/adamw.ts'
 import { gradientNorm } from './optimizer/clip.ts'
 import { convertWeights, LossScaler, precisionSchema } from './precision.ts'
@@ -134,16 +135,16 @@ describe('a model', () => {
       num_experts_per_tok: 2,
     },
     'test',
-  ) as ConstructorParameters<typeof MixtralForCausalLM>[0]
+  ) as MixtralConfig
 
-  const fresh = (): MixtralForCausalLM => {
+  const fresh = (): CausalLM => {
     manualSeed(1)
-    return new MixtralForCausalLM(config)
+    return createModel(config)
   }
 
   function batch(seed: number): Batch {
     const ids = randint(0, 40, [4, 17], { seed })
-    return { inputs: ids.narrow(1, 0, 16), targets: ids.narrow(1, 1, 16) }
+    return batchOf({ inputs: ids.narrow(1, 0, 16), targets: ids.narrow(1, 1, 16) })
   }
 
   const options = { losses: lossesSchema.parse({}), learningRate: 0.01, clip: 1, observe: true }

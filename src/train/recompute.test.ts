@@ -2,13 +2,13 @@ import { describe, expect, test } from 'vitest'
 import { expectNoLeak } from '../../tests/support/tensors.ts'
 import { tinySizes } from '../../tests/support/tiny-sizes.ts'
 import {
+  createModel,
   type LanguageModel,
   parseModelConfig,
   type Recompute,
   type SwitchyardMoeConfig,
   type SwitchyardMoeEncoderConfig,
-  SwitchyardMoeForCausalLM,
-  SwitchyardMoeForMaskedLM,
+  tokensOf,
 } from '../models/index.ts'
 import {
   BiasedTopKRouter,
@@ -17,6 +17,7 @@ import {
   routerSchema,
   tokensChoose,
 } from '../moe/index.ts'
+import { type KvStore, withinTokens } from '../nn/index.ts'
 import {
   type KernelName,
   kernelNames,
@@ -27,7 +28,7 @@ import {
   tidy,
   withKernels,
 } from '../torch/index.ts'
-import { type Batch, lossesSchema } from './objective.ts'
+import { type Batch, batchOf, lossesSchema } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { trainStep } from './step.ts'
 
@@ -36,13 +37,13 @@ function modelOf(router: RouterConfig | null, fields: object = {}): LanguageMode
   const json = { ...tinySizes, ...(router && { router }), moe_layers: [0, 1], ...fields }
   const config = parseModelConfig({ model_type: 'switchyard_moe', ...json }, 'test')
   return config.model_type === 'switchyard_moe_encoder'
-    ? new SwitchyardMoeForMaskedLM(config as SwitchyardMoeEncoderConfig)
-    : new SwitchyardMoeForCausalLM(config as SwitchyardMoeConfig)
+    ? createModel(config as SwitchyardMoeEncoderConfig)
+    : createModel(config as SwitchyardMoeConfig)
 }
 
 function batch(seed: number): Batch {
   const ids = randint(0, 40, [2, 9], { seed })
-  return { inputs: ids.narrow(1, 0, 8), targets: ids.narrow(1, 1, 8) }
+  return batchOf({ inputs: ids.narrow(1, 0, 8), targets: ids.narrow(1, 1, 8) })
 }
 
 /** Losses of three steps of two micro-batches, and everything that training changed, flat. */
@@ -119,13 +120,13 @@ test('a cache, which a second run would fill twice, is not computed again', () =
   model.model.recompute = 'layers'
   let appended = 0
   const layers = model.model.layers.map(() => ({
-    append: (keys: never, values: never) => {
+    attend: (...asked: Parameters<KvStore['attend']>) => {
       appended++
-      return [keys, values]
+      return withinTokens.attend(...asked)
     },
   }))
   tidy(() => {
-    const cache = { length: 0, layers } as never
+    const cache = { layers, advance: () => undefined }
     model.forward(batch(1).inputs, { cache }).logits.sum().backward()
   })
   expect(appended).toBe(tinySizes.num_hidden_layers)
@@ -138,7 +139,7 @@ test('a layer more takes its input and its routing, not its activations', () => 
     using model = modelOf(routerSchema.parse({ k }), { num_hidden_layers: layers, moe_layers })
     model.model.recompute = recompute
     const ids = randint(0, 40, [rows, length], { seed: 1 })
-    const step = (): void => tidy(() => model.model.forward(ids, {}).hidden.sum().backward())
+    const step = (): void => tidy(() => model.model.forward(tokensOf(ids)).hidden.sum().backward())
     step() // gradients are there from now on
     const before = memoryUse().bytes
     resetPeakMemory()

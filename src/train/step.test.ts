@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { expectClose } from '../../tests/support/tensors.ts'
 import {
+  type CausalLM,
+  createModel,
   type MixtralConfig,
-  MixtralForCausalLM,
   parseModelConfig,
   type SwitchyardMoeConfig,
-  SwitchyardMoeForCausalLM,
   tokenRoutings,
+  tokensOf,
 } from '../models/index.ts'
 import {
   type AnyRouting,
@@ -18,13 +19,13 @@ import {
   type TokenRouting,
 } from '../moe/index.ts'
 import { cat, manualSeed, randint, type Tensor, tidy } from '../torch/index.ts'
-import { type Batch, computeObjective, type Losses, lossesSchema, warmedUp } from './objective.ts'
+import { type Batch, batchOf, computeObjective, type Losses, lossesSchema, warmedUp } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { gradientNorm } from './optimizer/clip.ts'
 import { groupsSchema, parameterGroups } from './optimizer/groups.ts'
 import { LossScaler } from './precision.ts'
 import { checkRecipe } from './recipe/check.ts'
-import { createModel } from './recipe/model-config.ts'
+import { freshModel } from './recipe/model-config.ts'
 import { type StepOptions, trainStep } from './step.ts'
 
 const config = parseModelConfig(
@@ -43,14 +44,14 @@ const config = parseModelConfig(
   'test',
 ) as MixtralConfig
 
-function fresh(): MixtralForCausalLM {
+function fresh(): CausalLM {
   manualSeed(1)
-  return new MixtralForCausalLM(config).to('f64')
+  return createModel(config).to('f64')
 }
 
 function batch(seed: number, rows = 2): Batch {
   const ids = randint(0, 40, [rows, 9], { seed })
-  return { inputs: ids.narrow(1, 0, 8), targets: ids.narrow(1, 1, 8) }
+  return batchOf({ inputs: ids.narrow(1, 0, 8), targets: ids.narrow(1, 1, 8) })
 }
 
 const crossEntropyOnly = lossesSchema.parse({ balance: { kind: 'none' }, z: 0 })
@@ -62,7 +63,7 @@ const options: StepOptions = {
   observe: true,
 }
 
-function optimizerOf(model: MixtralForCausalLM | SwitchyardMoeForCausalLM, weightDecay = 0): AdamW {
+function optimizerOf(model: CausalLM, weightDecay = 0): AdamW {
   return new AdamW([{ name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay }], {
     betas: [0.9, 0.95],
     epsilon: 1e-8,
@@ -72,7 +73,10 @@ function optimizerOf(model: MixtralForCausalLM | SwitchyardMoeForCausalLM, weigh
 describe('trainStep', () => {
   test('two micro-batches train as one batch of both', () => {
     const [a, b] = [batch(1), batch(2)]
-    const both = { inputs: cat([a.inputs, b.inputs]), targets: cat([a.targets, b.targets]) }
+    const both = {
+      inputs: tokensOf(cat([a.inputs.ids.view([-1, 8]), b.inputs.ids.view([-1, 8])])),
+      targets: cat([a.targets, b.targets]),
+    }
     const [split, joined] = [fresh(), fresh()]
     const one = trainStep(split, optimizerOf(split), [a, b], options)
     const two = trainStep(joined, optimizerOf(joined), [both], options)
@@ -129,18 +133,18 @@ describe('trainStep', () => {
 
 describe('routers that adapt without a gradient', () => {
   const biasRate = 0.125
-  const biased = (): SwitchyardMoeForCausalLM => {
+  const biased = (): CausalLM => {
     manualSeed(1)
     const router = { kind: 'biased-top-k', k: 1, biasRate }
     const json = { ...config, model_type: 'switchyard_moe', router }
-    return new SwitchyardMoeForCausalLM(parseModelConfig(json, 'test') as SwitchyardMoeConfig)
+    return createModel(parseModelConfig(json, 'test') as SwitchyardMoeConfig)
   }
-  const biases = (model: SwitchyardMoeForCausalLM): unknown[] =>
+  const biases = (model: CausalLM): unknown[] =>
     [...model.namedModules()].flatMap(([, module]) =>
       module instanceof BiasedTopKRouter ? [module.e_score_correction_bias.tolist()] : [],
     )
   /** A step in whose gradients there is NaN, the model as it was before. */
-  const badStep = (model: SwitchyardMoeForCausalLM, optimizer: AdamW, more: Partial<StepOptions> = {}) => {
+  const badStep = (model: CausalLM, optimizer: AdamW, more: Partial<StepOptions> = {}) => {
     const { weight } = model.model.norm
     const before = weight.detach().clone()
     weight.detach().fill_(Number.NaN)
@@ -234,7 +238,7 @@ describe('computeObjective', () => {
 test('a policy is taught by the cross-entropy of each token, its certainty held down', () => {
   const router = routerSchema.parse('reinforce')
   const json = { ...config, model_type: 'switchyard_moe', router }
-  const model = new SwitchyardMoeForCausalLM(parseModelConfig(json, 'test') as SwitchyardMoeConfig)
+  const model = createModel(parseModelConfig(json, 'test') as SwitchyardMoeConfig)
   const losses = lossesSchema.parse({ balance: 'none', z: 0, router: ownLossCoefficients(router) })
   const { inputs, targets } = batch(1)
   const { total, terms, routings } = computeObjective(model, { inputs, targets }, losses)
@@ -307,7 +311,7 @@ test("a recipe's dispatch reaches every layer", () => {
     'test',
   )
   manualSeed(1)
-  const { routings } = createModel(recipe, config).forward(randint(0, 40, [2, 8], { seed: 1 }))
+  const { routings } = freshModel(recipe, config).forward(tokensOf(randint(0, 40, [2, 8], { seed: 1 })))
   for (const { chosen, served } of routings) {
     const filled = (routing: AnyRouting): number => (routing as TokenRouting).indices.ge(0).sum().item()
     expect(filled(chosen)).toBe(32)

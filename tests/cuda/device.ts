@@ -1,4 +1,5 @@
-// Where the kernels of native/cuda are tested: in the emulation, on the CPU; or, with SWITCHYARD_TEST_DEVICE=cuda, on a GPU.
+// Where the CUDA kernels of native/ops are tested: in the emulation, on the CPU; or, with SWITCHYARD_TEST_DEVICE=cuda, on a GPU.
+import { existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { expect } from 'vitest'
 import { callOperator, type DType, loadOperators, Tensor, tidy } from '../../src/torch/index.ts'
@@ -8,7 +9,13 @@ export const isEmulated = device === 'emulated'
 
 if (isEmulated) {
   const addon = process.env.SWITCHYARD_ADDON ?? 'build/native/switchyard.node'
-  loadOperators(join(resolve(dirname(addon)), 'libswitchyard_emulated.so'))
+  const emulation = join(resolve(dirname(addon)), 'libswitchyard_emulated.so')
+  if (!existsSync(emulation)) {
+    throw new Error(
+      `${emulation} is not built: run node scripts/build-native.mjs --emulation, as make test does`,
+    )
+  }
+  loadOperators(emulation)
 }
 
 /** What an operator takes. */

@@ -10,15 +10,16 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { byteTokenizerFiles, loadTokenizer, trainBpe } from '../../src/data/index.ts'
 import { type GgmlTypeName, ggmlTypes, readGgufHeader, writeGguf } from '../../src/formats/index.ts'
 import {
-  architectureOf,
   type CausalLM,
-  loadModel,
+  createModel,
   noTokenizer,
+  openModel,
   openSource,
   parseModelConfig,
   parseTypeRules,
   saveModel,
   tokenizerMetadata,
+  tokensOfSequences,
   uniformSource,
   writeGgufModel,
 } from '../../src/models/index.ts'
@@ -126,7 +127,7 @@ function randomModel(model_type: keyof typeof configs): { folder: string; model:
   if (!existsSync(folder)) {
     const config = parseModelConfig({ model_type, ...configs[model_type] }, model_type)
     manualSeed(11)
-    const model = architectureOf(config).create(config)
+    const model = createModel(config)
     // Weights larger than at the start of training, so that logits are far apart.
     noGrad(() => {
       for (const parameter of model.parameters()) if (parameter.ndim > 1) parameter.mul_(4)
@@ -137,7 +138,7 @@ function randomModel(model_type: keyof typeof configs): { folder: string; model:
       writeFileSync(join(folder, name), content)
     model.dispose()
   }
-  return { folder, model: loadModel(folder).model }
+  return { folder, model: openModel(folder).load({ kind: 'decoder' }) }
 }
 
 function writeAs(folder: string, types: string): string {
@@ -156,8 +157,8 @@ function behindOurBest(model: CausalLM, prompt: readonly number[], written: read
   return inferenceMode(() =>
     tidy(() => {
       const ids = [...prompt, ...written.slice(0, -1)]
-      const { logits } = model.forward(tensor([ids.map(BigInt)]))
-      const scores = logits.select(0, 0).narrow(0, prompt.length - 1, written.length) // [tokens, V]
+      const { logits } = model.forward(tokensOfSequences([ids]))
+      const scores = logits.narrow(0, prompt.length - 1, written.length) // [tokens, V]
       const chosen = scores.gather(1, tensor(written.map(BigInt)).unsqueeze(1)).squeeze(1)
       return Array.from(scores.amax([-1]).sub(chosen).toTypedArray<'f32'>())
     }),
@@ -168,8 +169,8 @@ function behindOurBest(model: CausalLM, prompt: readonly number[], written: read
 function logProbabilities(model: CausalLM, prompt: readonly number[]): Float32Array {
   return inferenceMode(() =>
     tidy(() => {
-      const { logits } = model.forward(tensor([prompt.map(BigInt)]))
-      return logits.select(0, 0).select(0, -1).logSoftmax(-1).toTypedArray<'f32'>()
+      const { logits } = model.forward(tokensOfSequences([prompt]), { logitsAt: 'last' })
+      return logits.select(0, 0).logSoftmax(-1).toTypedArray<'f32'>()
     }),
   )
 }
@@ -232,7 +233,7 @@ describe.skipIf(!isThere)('llama.cpp', () => {
       { model_type: 'mixtral', ...configs.mixtral, vocab_size: tokenizer.vocabSize },
       'tokens',
     )
-    saveModel(folder, architectureOf(config).create(config), config)
+    saveModel(folder, createModel(config), config)
     const file = join(scratch, 'tokens.gguf')
     const metadata = tokenizerMetadata(folder, tokenizer.vocabSize)
     writeGgufModel(openSource(folder), file, {
@@ -253,7 +254,7 @@ describe.skipIf(!isThere)('llama.cpp', () => {
 
   test.each(Object.keys(scales) as GgmlTypeName[])('%s: our reading of random blocks agrees', type => {
     const file = withRandomExperts(writeAs(randomModel('mixtral').folder, 'f32'), type)
-    const ours = loadModel(file).model
+    const ours = openModel(file).load({ kind: 'decoder' })
     const [answer] = llama(file, prompts.slice(0, 1), 1)
     const wanted = logProbabilities(ours, prompts[0] ?? [])
     for (const [id, probability] of answer?.probabilities.slice(0, 8) ?? [])
@@ -269,7 +270,7 @@ describe.skipIf(!isThere)('llama.cpp', () => {
     ] as const)('%s: the same greedy tokens, ties within %s apart', (types, tie) => {
       const { folder } = randomModel(type)
       const file = writeAs(folder, types)
-      const ours = loadModel(file).model
+      const ours = openModel(file).load({ kind: 'decoder' })
       const answers = llama(file, prompts, 16)
       for (const [i, prompt] of prompts.entries()) {
         const behind = behindOurBest(ours, prompt, answers[i]?.ids ?? [])
@@ -283,7 +284,7 @@ describe.skipIf(!isThere)('llama.cpp', () => {
       types => {
         const { folder } = randomModel(type)
         const file = writeAs(folder, types)
-        const ours = loadModel(file).model
+        const ours = openModel(file).load({ kind: 'decoder' })
         const [answer] = llama(file, prompts.slice(0, 1), 1)
         const wanted = logProbabilities(ours, prompts[0] ?? [])
         // llama.cpp rounds activations to 8 bits per 32 (or 256) before it multiplies: relative steps of 1 / 254 of the

@@ -1,18 +1,10 @@
 // Super-blocks of 256 numbers: parts with scales that are quantized in turn (ggml-quants.c: Q2_K to Q6_K).
 
-import type { BlockCodec } from './codec.ts'
+import type { BlockRule } from './codec.ts'
 import { fitScale, fitScaleAndMin, level } from './fit.ts'
 import { halfAt, putHalf } from './half.ts'
 
 const size = 256
-
-function eachBlock(
-  values: Float32Array,
-  blockBytes: number,
-  visit: (byte: number, value: number) => void,
-): void {
-  for (let block = 0; block * size < values.length; block++) visit(block * blockBytes, block * size)
-}
 
 /** The 6-bit scale and minimum of part j of 8, packed in 12 bytes. */
 function scaleAndMin(bytes: Uint8Array, at: number, j: number): [scale: number, min: number] {
@@ -32,61 +24,51 @@ function packScales(bytes: Uint8Array, at: number, scales: readonly number[], mi
 }
 
 /** `x = d sc q - dmin m`, q of 4 bits, 8 parts of 32. */
-export const q4_k: BlockCodec = {
-  blockSize: size,
-  blockBytes: 144,
-  decode(bytes, values) {
-    eachBlock(values, 144, (at, first) => {
-      const [d, dmin] = [halfAt(bytes, at), halfAt(bytes, at + 2)]
-      for (let part = 0; part < 8; part++) {
-        const [scale, min] = scaleAndMin(bytes, at + 4, part)
-        const shift = part % 2 === 0 ? 0 : 4
-        for (let i = 0; i < 32; i++) {
-          const q = ((bytes[at + 16 + (part >> 1) * 32 + i] ?? 0) >> shift) & 15
-          values[first + part * 32 + i] = d * scale * q - dmin * min
-        }
+export const q4_k: BlockRule = {
+  decode(bytes, at, values, first) {
+    const [d, dmin] = [halfAt(bytes, at), halfAt(bytes, at + 2)]
+    for (let part = 0; part < 8; part++) {
+      const [scale, min] = scaleAndMin(bytes, at + 4, part)
+      const shift = part % 2 === 0 ? 0 : 4
+      for (let i = 0; i < 32; i++) {
+        const q = ((bytes[at + 16 + (part >> 1) * 32 + i] ?? 0) >> shift) & 15
+        values[first + part * 32 + i] = d * scale * q - dmin * min
       }
-    })
+    }
   },
   /** Scale and minimum of each part by least squares, both to 6 bits of the largest, then each number to the nearest level. */
-  encode(values, bytes) {
-    eachBlock(values, 144, (at, first) => {
-      const parts = Array.from({ length: 8 }, (_, j) => values.subarray(first + j * 32, first + j * 32 + 32))
-      const fits = parts.map(part => fitScaleAndMin(part, 15))
-      const d = putHalf(bytes, at, Math.max(...fits.map(fit => fit.scale)) / 63)
-      const dmin = putHalf(bytes, at + 2, Math.max(...fits.map(fit => fit.min)) / 63)
-      const scales = fits.map(fit => (d === 0 ? 0 : level(fit.scale / d, 0, 63)))
-      const mins = fits.map(fit => (dmin === 0 ? 0 : level(fit.min / dmin, 0, 63)))
-      packScales(bytes, at + 4, scales, mins)
-      bytes.fill(0, at + 16, at + 144)
-      for (const [j, part] of parts.entries()) {
-        const [step, min] = [d * (scales[j] ?? 0), dmin * (mins[j] ?? 0)]
-        for (const [i, x] of part.entries()) {
-          const q = step === 0 ? 0 : level((x + min) / step, 0, 15)
-          const place = at + 16 + (j >> 1) * 32 + i
-          bytes[place] = (bytes[place] ?? 0) | (q << (j % 2 === 0 ? 0 : 4))
-        }
+  encode(values, first, bytes, at) {
+    const parts = Array.from({ length: 8 }, (_, j) => values.subarray(first + j * 32, first + j * 32 + 32))
+    const fits = parts.map(part => fitScaleAndMin(part, 15))
+    const d = putHalf(bytes, at, Math.max(...fits.map(fit => fit.scale)) / 63)
+    const dmin = putHalf(bytes, at + 2, Math.max(...fits.map(fit => fit.min)) / 63)
+    const scales = fits.map(fit => (d === 0 ? 0 : level(fit.scale / d, 0, 63)))
+    const mins = fits.map(fit => (dmin === 0 ? 0 : level(fit.min / dmin, 0, 63)))
+    packScales(bytes, at + 4, scales, mins)
+    bytes.fill(0, at + 16, at + 144)
+    for (const [j, part] of parts.entries()) {
+      const [step, min] = [d * (scales[j] ?? 0), dmin * (mins[j] ?? 0)]
+      for (const [i, x] of part.entries()) {
+        const q = step === 0 ? 0 : level((x + min) / step, 0, 15)
+        const place = at + 16 + (j >> 1) * 32 + i
+        bytes[place] = (bytes[place] ?? 0) | (q << (j % 2 === 0 ? 0 : 4))
       }
-    })
+    }
   },
 }
 
 /** As Q4_K, with a fifth bit of each number apart. */
-export const q5_k: BlockCodec = {
-  blockSize: size,
-  blockBytes: 176,
-  decode(bytes, values) {
-    eachBlock(values, 176, (at, first) => {
-      const [d, dmin] = [halfAt(bytes, at), halfAt(bytes, at + 2)]
-      for (let part = 0; part < 8; part++) {
-        const [scale, min] = scaleAndMin(bytes, at + 4, part)
-        for (let i = 0; i < 32; i++) {
-          const low = ((bytes[at + 48 + (part >> 1) * 32 + i] ?? 0) >> (part % 2 === 0 ? 0 : 4)) & 15
-          const high = ((bytes[at + 16 + i] ?? 0) >> part) & 1
-          values[first + part * 32 + i] = d * scale * (low | (high << 4)) - dmin * min
-        }
+export const q5_k: BlockRule = {
+  decode(bytes, at, values, first) {
+    const [d, dmin] = [halfAt(bytes, at), halfAt(bytes, at + 2)]
+    for (let part = 0; part < 8; part++) {
+      const [scale, min] = scaleAndMin(bytes, at + 4, part)
+      for (let i = 0; i < 32; i++) {
+        const low = ((bytes[at + 48 + (part >> 1) * 32 + i] ?? 0) >> (part % 2 === 0 ? 0 : 4)) & 15
+        const high = ((bytes[at + 16 + i] ?? 0) >> part) & 1
+        values[first + part * 32 + i] = d * scale * (low | (high << 4)) - dmin * min
       }
-    })
+    }
   },
 }
 
@@ -104,70 +86,56 @@ function q6Place(n: number): { low: number; lowShift: number; high: number; high
 const q6Places = Array.from({ length: size }, (_, n) => q6Place(n))
 
 /** `x = d sc (q - 32)`, q of 6 bits, 16 parts of 16 with a signed scale each. */
-export const q6_k: BlockCodec = {
-  blockSize: size,
-  blockBytes: 210,
-  decode(bytes, values) {
-    eachBlock(values, 210, (at, first) => {
-      const d = halfAt(bytes, at + 208)
-      for (const [n, { low, lowShift, high, highShift }] of q6Places.entries()) {
-        const q =
-          (((bytes[at + low] ?? 0) >> lowShift) & 15) |
-          ((((bytes[at + 128 + high] ?? 0) >> highShift) & 3) << 4)
-        values[first + n] = d * signed(bytes[at + 192 + (n >> 4)]) * (q - 32)
-      }
-    })
+export const q6_k: BlockRule = {
+  decode(bytes, at, values, first) {
+    const d = halfAt(bytes, at + 208)
+    for (const [n, { low, lowShift, high, highShift }] of q6Places.entries()) {
+      const q =
+        (((bytes[at + low] ?? 0) >> lowShift) & 15) |
+        ((((bytes[at + 128 + high] ?? 0) >> highShift) & 3) << 4)
+      values[first + n] = d * signed(bytes[at + 192 + (n >> 4)]) * (q - 32)
+    }
   },
   /** The scale of each part by least squares, to 8 bits of the largest, then each number to the nearest level. */
-  encode(values, bytes) {
-    eachBlock(values, 210, (at, first) => {
-      const parts = Array.from({ length: 16 }, (_, j) => values.subarray(first + j * 16, first + j * 16 + 16))
-      const fits = parts.map(part => fitScale(part, -32, 31))
-      const d = putHalf(bytes, at + 208, Math.max(...fits.map(Math.abs)) / 127)
-      const scales = fits.map(fit => (d === 0 ? 0 : level(fit / d, -127, 127)))
-      bytes.fill(0, at, at + 192)
-      for (const [j, scale] of scales.entries()) bytes[at + 192 + j] = scale
-      for (const [n, { low, lowShift, high, highShift }] of q6Places.entries()) {
-        const step = d * (scales[n >> 4] ?? 0)
-        const q = (step === 0 ? 0 : level((values[first + n] ?? 0) / step, -32, 31)) + 32
-        bytes[at + low] = (bytes[at + low] ?? 0) | ((q & 15) << lowShift)
-        bytes[at + 128 + high] = (bytes[at + 128 + high] ?? 0) | ((q >> 4) << highShift)
-      }
-    })
+  encode(values, first, bytes, at) {
+    const parts = Array.from({ length: 16 }, (_, j) => values.subarray(first + j * 16, first + j * 16 + 16))
+    const fits = parts.map(part => fitScale(part, -32, 31))
+    const d = putHalf(bytes, at + 208, Math.max(...fits.map(Math.abs)) / 127)
+    const scales = fits.map(fit => (d === 0 ? 0 : level(fit / d, -127, 127)))
+    bytes.fill(0, at, at + 192)
+    for (const [j, scale] of scales.entries()) bytes[at + 192 + j] = scale
+    for (const [n, { low, lowShift, high, highShift }] of q6Places.entries()) {
+      const step = d * (scales[n >> 4] ?? 0)
+      const q = (step === 0 ? 0 : level((values[first + n] ?? 0) / step, -32, 31)) + 32
+      bytes[at + low] = (bytes[at + low] ?? 0) | ((q & 15) << lowShift)
+      bytes[at + 128 + high] = (bytes[at + 128 + high] ?? 0) | ((q >> 4) << highShift)
+    }
   },
 }
 
 /** `x = d sc q - dmin m`, q of 2 bits, 16 parts of 16 with 4 bits each of scale and minimum. */
-export const q2_k: BlockCodec = {
-  blockSize: size,
-  blockBytes: 84,
-  decode(bytes, values) {
-    eachBlock(values, 84, (at, first) => {
-      const [d, dmin] = [halfAt(bytes, at + 80), halfAt(bytes, at + 82)]
-      for (let n = 0; n < size; n++) {
-        const { byte, shift } = twoBits(n)
-        const scales = bytes[at + (n >> 4)] ?? 0
-        const q = ((bytes[at + 16 + byte] ?? 0) >> shift) & 3
-        values[first + n] = d * (scales & 15) * q - dmin * (scales >> 4)
-      }
-    })
+export const q2_k: BlockRule = {
+  decode(bytes, at, values, first) {
+    const [d, dmin] = [halfAt(bytes, at + 80), halfAt(bytes, at + 82)]
+    for (let n = 0; n < size; n++) {
+      const { byte, shift } = twoBits(n)
+      const scales = bytes[at + (n >> 4)] ?? 0
+      const q = ((bytes[at + 16 + byte] ?? 0) >> shift) & 3
+      values[first + n] = d * (scales & 15) * q - dmin * (scales >> 4)
+    }
   },
 }
 
 /** `x = d (sc - 32) (q - 4)`, two bits of q and a third in a mask, 16 parts of 16. */
-export const q3_k: BlockCodec = {
-  blockSize: size,
-  blockBytes: 110,
-  decode(bytes, values) {
-    eachBlock(values, 110, (at, first) => {
-      const d = halfAt(bytes, at + 108)
-      for (let n = 0; n < size; n++) {
-        const { byte, shift } = twoBits(n)
-        const high = ((bytes[at + (n & 31)] ?? 0) >> (n >> 5)) & 1
-        const q = (((bytes[at + 32 + byte] ?? 0) >> shift) & 3) | (high << 2)
-        values[first + n] = d * (q3Scale(bytes, at + 96, n >> 4) - 32) * (q - 4)
-      }
-    })
+export const q3_k: BlockRule = {
+  decode(bytes, at, values, first) {
+    const d = halfAt(bytes, at + 108)
+    for (let n = 0; n < size; n++) {
+      const { byte, shift } = twoBits(n)
+      const high = ((bytes[at + (n & 31)] ?? 0) >> (n >> 5)) & 1
+      const q = (((bytes[at + 32 + byte] ?? 0) >> shift) & 3) | (high << 2)
+      values[first + n] = d * (q3Scale(bytes, at + 96, n >> 4) - 32) * (q - 4)
+    }
   },
 }
 

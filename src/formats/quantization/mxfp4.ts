@@ -1,6 +1,6 @@
 // MXFP4: 32 numbers of 4 bits with a power of two that they share (OCP Microscaling Formats, version 1.0).
 
-import type { BlockCodec } from './codec.ts'
+import type { BlockRule } from './codec.ts'
 
 /** E2M1, twice over, so that all are whole; the scale is halved in turn. */
 const doubled = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12] as const
@@ -9,30 +9,23 @@ const doubled = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12] as con
 const halfScale = (e: number): number => 2 ** (e - 128)
 
 /** The order of GGUF: the low nibbles hold the first 16 numbers, the high ones the other 16. */
-export const mxfp4: BlockCodec = {
-  blockSize: 32,
-  blockBytes: 17,
-  decode(bytes, values) {
-    for (let block = 0; block * 32 < values.length; block++) {
-      const at = block * 17
-      const scale = halfScale(bytes[at] ?? 0)
-      for (let j = 0; j < 16; j++) {
-        const packed = bytes[at + 1 + j] ?? 0
-        values[block * 32 + j] = (doubled[packed & 15] ?? 0) * scale
-        values[block * 32 + 16 + j] = (doubled[packed >> 4] ?? 0) * scale
-      }
+export const mxfp4: BlockRule = {
+  decode(bytes, at, values, first) {
+    const scale = halfScale(bytes[at] ?? 0)
+    for (let j = 0; j < 16; j++) {
+      const packed = bytes[at + 1 + j] ?? 0
+      values[first + j] = (doubled[packed & 15] ?? 0) * scale
+      values[first + 16 + j] = (doubled[packed >> 4] ?? 0) * scale
     }
   },
   /** The scale is the power of two that brings the largest number nearest to 4..6 (OCP, section 6.3); then each to the nearest. */
-  encode(values, bytes) {
-    for (let block = 0; block * 32 < values.length; block++) {
-      const numbers = values.subarray(block * 32, block * 32 + 32)
-      const largest = numbers.reduce((a, b) => Math.max(a, Math.abs(b)), 0)
-      const e = largest === 0 ? 0 : Math.min(Math.max(Math.floor(Math.log2(largest)) - 2 + 127, 0), 254)
-      bytes[block * 17] = e
-      const code = (value: number | undefined): number => nearestCode((value ?? 0) / halfScale(e))
-      for (let j = 0; j < 16; j++) bytes[block * 17 + 1 + j] = code(numbers[j]) | (code(numbers[j + 16]) << 4)
-    }
+  encode(values, first, bytes, at) {
+    const numbers = values.subarray(first, first + 32)
+    const largest = numbers.reduce((a, b) => Math.max(a, Math.abs(b)), 0)
+    const e = largest === 0 ? 0 : Math.min(Math.max(Math.floor(Math.log2(largest)) - 2 + 127, 0), 254)
+    bytes[at] = e
+    const code = (value: number | undefined): number => nearestCode((value ?? 0) / halfScale(e))
+    for (let j = 0; j < 16; j++) bytes[at + 1 + j] = code(numbers[j]) | (code(numbers[j + 16]) << 4)
   },
 }
 

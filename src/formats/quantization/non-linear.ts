@@ -1,6 +1,6 @@
 // 4 bits that pick from levels which lie closer around zero (ggml-quants.c: IQ4_NL, IQ4_XS).
 
-import type { BlockCodec } from './codec.ts'
+import type { BlockRule } from './codec.ts'
 import { halfAt } from './half.ts'
 
 /** The levels (ggml-common.h, kvalues_iq4nl). */
@@ -16,29 +16,21 @@ function decodePart(bytes: Uint8Array, at: number, scale: number, values: Float3
 }
 
 /** `x = d level[q]`. */
-export const iq4_nl: BlockCodec = {
-  blockSize: 32,
-  blockBytes: 18,
-  decode(bytes, values) {
-    for (let block = 0; block * 32 < values.length; block++)
-      decodePart(bytes, block * 18 + 2, halfAt(bytes, block * 18), values, block * 32)
+export const iq4_nl: BlockRule = {
+  decode(bytes, at, values, first) {
+    decodePart(bytes, at + 2, halfAt(bytes, at), values, first)
   },
 }
 
 /** `x = d (sc - 32) level[q]`, 8 parts of 32 with 6 bits of scale. */
-export const iq4_xs: BlockCodec = {
-  blockSize: 256,
-  blockBytes: 136,
-  decode(bytes, values) {
-    for (let block = 0; block * 256 < values.length; block++) {
-      const at = block * 136
-      const d = halfAt(bytes, at)
-      const upper = (bytes[at + 2] ?? 0) | ((bytes[at + 3] ?? 0) << 8)
-      for (let part = 0; part < 8; part++) {
-        const low = ((bytes[at + 4 + (part >> 1)] ?? 0) >> (part % 2 === 0 ? 0 : 4)) & 15
-        const scale = low | (((upper >> (2 * part)) & 3) << 4)
-        decodePart(bytes, at + 8 + part * 16, d * (scale - 32), values, block * 256 + part * 32)
-      }
+export const iq4_xs: BlockRule = {
+  decode(bytes, at, values, first) {
+    const d = halfAt(bytes, at)
+    const upper = (bytes[at + 2] ?? 0) | ((bytes[at + 3] ?? 0) << 8)
+    for (let part = 0; part < 8; part++) {
+      const low = ((bytes[at + 4 + (part >> 1)] ?? 0) >> (part % 2 === 0 ? 0 : 4)) & 15
+      const scale = low | (((upper >> (2 * part)) & 3) << 4)
+      decodePart(bytes, at + 8 + part * 16, d * (scale - 32), values, first + part * 32)
     }
   },
 }

@@ -1,81 +1,56 @@
 // Blocks of 32 numbers with one scale, and perhaps a minimum (ggml-quants.c: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0).
 
-import type { BlockCodec } from './codec.ts'
+import type { BlockRule } from './codec.ts'
 import { halfAt, putHalf } from './half.ts'
 
 const size = 32
 const half = size / 2
 
-/** Calls `decodeBlock` for each whole block of `values`. */
-function eachBlock(
-  values: Float32Array,
-  blockBytes: number,
-  decodeBlock: (byte: number, value: number) => void,
-): void {
-  for (let block = 0; block * size < values.length; block++) decodeBlock(block * blockBytes, block * size)
-}
-
 /** `x = d q`, q of 8 bits. */
-export const q8_0: BlockCodec = {
-  blockSize: size,
-  blockBytes: 34,
-  decode(bytes, values) {
-    eachBlock(values, 34, (at, first) => {
-      const d = halfAt(bytes, at)
-      for (let i = 0; i < size; i++) values[first + i] = d * signed(bytes[at + 2 + i])
-    })
+export const q8_0: BlockRule = {
+  decode(bytes, at, values, first) {
+    const d = halfAt(bytes, at)
+    for (let i = 0; i < size; i++) values[first + i] = d * signed(bytes[at + 2 + i])
   },
   /** `d = max |x| / 127`, numbers to the nearest step. */
-  encode(values, bytes) {
-    eachBlock(values, 34, (at, first) => {
-      const block = values.subarray(first, first + size)
-      const d = putHalf(bytes, at, largest(block) / 127)
-      for (const [i, value] of block.entries())
-        bytes[at + 2 + i] = clamp(d === 0 ? 0 : Math.round(value / d), -127, 127)
-    })
+  encode(values, first, bytes, at) {
+    const block = values.subarray(first, first + size)
+    const d = putHalf(bytes, at, largest(block) / 127)
+    for (const [i, value] of block.entries())
+      bytes[at + 2 + i] = clamp(d === 0 ? 0 : Math.round(value / d), -127, 127)
   },
 }
 
 /** `x = d (q - 8)`, q of 4 bits: low nibbles are the first half. */
-export const q4_0: BlockCodec = {
-  blockSize: size,
-  blockBytes: 18,
-  decode(bytes, values) {
-    eachBlock(values, 18, (at, first) => {
-      const d = halfAt(bytes, at)
-      for (let i = 0; i < half; i++) {
-        const packed = bytes[at + 2 + i] ?? 0
-        values[first + i] = d * ((packed & 15) - 8)
-        values[first + half + i] = d * ((packed >> 4) - 8)
-      }
-    })
+export const q4_0: BlockRule = {
+  decode(bytes, at, values, first) {
+    const d = halfAt(bytes, at)
+    for (let i = 0; i < half; i++) {
+      const packed = bytes[at + 2 + i] ?? 0
+      values[first + i] = d * ((packed & 15) - 8)
+      values[first + half + i] = d * ((packed >> 4) - 8)
+    }
   },
   /** `d` takes the number of largest size, with its sign, to -8, the end of the range that reaches farther. */
-  encode(values, bytes) {
-    eachBlock(values, 18, (at, first) => {
-      const block = values.subarray(first, first + size)
-      const extreme = block.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0)
-      const d = putHalf(bytes, at, extreme / -8)
-      const level = (value: number | undefined): number =>
-        d === 0 ? 8 : clamp(Math.round((value ?? 0) / d), -8, 7) + 8
-      for (let i = 0; i < half; i++) bytes[at + 2 + i] = level(block[i]) | (level(block[half + i]) << 4)
-    })
+  encode(values, first, bytes, at) {
+    const block = values.subarray(first, first + size)
+    const extreme = block.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0)
+    const d = putHalf(bytes, at, extreme / -8)
+    const level = (value: number | undefined): number =>
+      d === 0 ? 8 : clamp(Math.round((value ?? 0) / d), -8, 7) + 8
+    for (let i = 0; i < half; i++) bytes[at + 2 + i] = level(block[i]) | (level(block[half + i]) << 4)
   },
 }
 
 /** `x = d q + m`, q of 4 bits. */
-export const q4_1: BlockCodec = {
-  blockSize: size,
-  blockBytes: 20,
-  decode(bytes, values) {
-    eachBlock(values, 20, (at, first) => {
-      const [d, m] = [halfAt(bytes, at), halfAt(bytes, at + 2)]
-      for (let i = 0; i < half; i++) {
-        const packed = bytes[at + 4 + i] ?? 0
-        values[first + i] = d * (packed & 15) + m
-        values[first + half + i] = d * (packed >> 4) + m
-      }
-    })
+export const q4_1: BlockRule = {
+  decode(bytes, at, values, first) {
+    const [d, m] = [halfAt(bytes, at), halfAt(bytes, at + 2)]
+    for (let i = 0; i < half; i++) {
+      const packed = bytes[at + 4 + i] ?? 0
+      values[first + i] = d * (packed & 15) + m
+      values[first + half + i] = d * (packed >> 4) + m
+    }
   },
 }
 
@@ -85,34 +60,26 @@ function fifth(bytes: Uint8Array, at: number, i: number): number {
 }
 
 /** `x = d (q - 16)`, q of 5 bits. */
-export const q5_0: BlockCodec = {
-  blockSize: size,
-  blockBytes: 22,
-  decode(bytes, values) {
-    eachBlock(values, 22, (at, first) => {
-      const d = halfAt(bytes, at)
-      for (let i = 0; i < half; i++) {
-        const packed = bytes[at + 6 + i] ?? 0
-        values[first + i] = d * (((packed & 15) | fifth(bytes, at + 2, i)) - 16)
-        values[first + half + i] = d * (((packed >> 4) | fifth(bytes, at + 2, half + i)) - 16)
-      }
-    })
+export const q5_0: BlockRule = {
+  decode(bytes, at, values, first) {
+    const d = halfAt(bytes, at)
+    for (let i = 0; i < half; i++) {
+      const packed = bytes[at + 6 + i] ?? 0
+      values[first + i] = d * (((packed & 15) | fifth(bytes, at + 2, i)) - 16)
+      values[first + half + i] = d * (((packed >> 4) | fifth(bytes, at + 2, half + i)) - 16)
+    }
   },
 }
 
 /** `x = d q + m`, q of 5 bits. */
-export const q5_1: BlockCodec = {
-  blockSize: size,
-  blockBytes: 24,
-  decode(bytes, values) {
-    eachBlock(values, 24, (at, first) => {
-      const [d, m] = [halfAt(bytes, at), halfAt(bytes, at + 2)]
-      for (let i = 0; i < half; i++) {
-        const packed = bytes[at + 8 + i] ?? 0
-        values[first + i] = d * ((packed & 15) | fifth(bytes, at + 4, i)) + m
-        values[first + half + i] = d * ((packed >> 4) | fifth(bytes, at + 4, half + i)) + m
-      }
-    })
+export const q5_1: BlockRule = {
+  decode(bytes, at, values, first) {
+    const [d, m] = [halfAt(bytes, at), halfAt(bytes, at + 2)]
+    for (let i = 0; i < half; i++) {
+      const packed = bytes[at + 8 + i] ?? 0
+      values[first + i] = d * ((packed & 15) | fifth(bytes, at + 4, i)) + m
+      values[first + half + i] = d * ((packed >> 4) | fifth(bytes, at + 4, half + i)) + m
+    }
   },
 }
 

@@ -15,7 +15,7 @@ import {
   writeSafetensors,
 } from '../../formats/index.ts'
 import { dequantizeFloat8, dequantizePairs, randn, type Tensor, tensor } from '../../torch/index.ts'
-import { loadModel, openTensors, wholeTensorSource } from '../index.ts'
+import { openModel, openTensors, wholeTensorSource } from '../index.ts'
 import { dequantize, quantize } from './dequantize.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
@@ -131,7 +131,7 @@ test('a folder in FP8 loads as what its blocks stand for', () => {
       quantization_config: { quant_method: 'fp8', weight_block_size: [128, 128] },
     }),
   )
-  const { model } = loadModel(folder)
+  const model = openModel(folder).load({ kind: 'decoder' })
   const loaded = model
     .stateDict()
     .get('model.layers.1.mlp.experts.gate_up_proj')
@@ -155,7 +155,7 @@ test('a folder in MXFP4 loads as what its blocks stand for', () => {
     { name: `${name}_scales`, dtype: 'U8', shape: [4, 32, 1], bytes: () => scales },
   ])
   cpSync(join(scratch, 'mxfp4.safetensors'), join(folder, 'model.safetensors'))
-  const { model } = loadModel(folder)
+  const model = openModel(folder).load({ kind: 'decoder' })
   const values = new Float32Array(4 * 32 * 32)
   decodeMxfp4Pairs(blocks, scales, values)
   const expected = tensor(values).view([4, 32, 32]).transpose(1, 2)

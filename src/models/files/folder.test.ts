@@ -14,14 +14,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, expect, test, vi } from 'vitest'
 import { FormatError } from '../../errors.ts'
-import {
-  cachedSnapshot,
-  locateTensors,
-  matchTensors,
-  openSource,
-  parseTypeRules,
-  writeGgufModel,
-} from '../index.ts'
+import { locateTensors, matchTensors, openSource, parseTypeRules, writeGgufModel } from '../index.ts'
+import { cachedSnapshot } from './hf-cache.ts'
 
 const fixture = fileURLToPath(new URL('../../../tests/fixtures/mixtral', import.meta.url))
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))

@@ -1,16 +1,17 @@
 // Attention against loops over plain numbers.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { expectClose } from '../../tests/support/tensors.ts'
-import { arange, cat, gradcheck, manualSeed, randn, type Tensor } from '../torch/index.ts'
+import { expectClose } from '../../../tests/support/tensors.ts'
+import { arange, cat, gradcheck, inferenceMode, manualSeed, randn, type Tensor } from '../../torch/index.ts'
 import {
   attend,
+  ContiguousCache,
   LatentAttention,
   plainFrequencies,
   RelativePositionBias,
   relativeBucket,
   rotation,
-} from './index.ts'
+} from '../index.ts'
 
 const f64 = { dtype: 'f64' } as const
 type Numbers = number[][][][]
@@ -84,33 +85,36 @@ describe('latent attention', () => {
     return new LatentAttention({ ...sizes, queryRank, bias: true }).to('f64')
   }
   const angles = (from: number, to: number) => rotation(arange(from, to), plainFrequencies(2, 100))
-  const causal = { kind: 'causal', window: null } as const
+  const open = { isCausal: true, window: null }
 
   test.each([null, 6])('query rank %s: what is cached gives what is written out', queryRank => {
     const attention = make(queryRank)
     const x = randn([2, 5, 10], f64)
-    const whole = attention.forward(x, { rotation: angles(0, 5), mask: causal })
-    let kept: [Tensor, Tensor] | null = null
-    const cache = {
-      append(keys: Tensor, values: Tensor): [Tensor, Tensor] {
-        kept = kept ? [cat([kept[0], keys], 2), cat([kept[1], values], 2)] : [keys, values]
-        return kept
-      },
+    const rows = (from: number, length: number): Tensor => x.narrow(1, from, length).flatten(0, 1)
+    const whole = attention.forward(rows(0, 5), { rotation: angles(0, 5), starts: [0, 5, 10], ...open })
+    const model = { cacheShapes: [attention.cacheShape], dtype: 'f64', device: 'cpu' } as const
+    using cache = new ContiguousCache(model, { sequences: 2, capacity: 6 })
+    const next = (from: number, length: number): Tensor => {
+      const starts = [0, length, 2 * length]
+      const rotation = angles(from, from + length)
+      const y = inferenceMode(() =>
+        attention.forward(rows(from, length), { rotation, starts, store: cache.layers[0], ...open }),
+      )
+      cache.advance(starts)
+      return y.view([2, length, -1])
     }
-    const first = attention.forward(x.narrow(1, 0, 4), { rotation: angles(0, 4), mask: causal, cache })
-    const open = { kind: 'blocked', blocked: null } as const
-    const last = attention.forward(x.narrow(1, 4, 1), { rotation: angles(4, 5), mask: open, cache })
+    const parts = [next(0, 3), next(3, 1), next(4, 1)]
     // f64 sums of tens of terms of order one, in another order.
-    expectClose(cat([first, last], 1), whole, 1e-12)
-    expect((kept as unknown as [Tensor, Tensor])[0].shape).toEqual([2, 1, 5, 5])
+    expectClose(cat(parts, 1), whole.view([2, 5, -1]), 1e-12)
+    expect(attention.cacheShape).toEqual({ keys: [1, 5 + 2], values: null })
   })
 
   test('gradients', () => {
     const attention = make(6)
-    const x = randn([1, 3, 10], f64).requiresGrad_(true)
+    const x = randn([3, 10], f64).requiresGrad_(true)
     const compute = () =>
       attention
-        .forward(x, { rotation: angles(0, 3), mask: causal })
+        .forward(x, { rotation: angles(0, 3), starts: [0, 3], ...open })
         .square()
         .mean()
     expect(() => gradcheck(compute, [x, ...attention.parameters()])).not.toThrow()

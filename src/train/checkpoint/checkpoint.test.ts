@@ -3,11 +3,16 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
 import { expectClose } from '../../../tests/support/tensors.ts'
-import { type MistralConfig, MistralForCausalLM, parseModelConfig } from '../../models/index.ts'
+import {
+  type CausalLM,
+  createModel,
+  listCheckpoints,
+  type MistralConfig,
+  parseModelConfig,
+} from '../../models/index.ts'
 import { type DType, manualSeed, randn, tidy } from '../../torch/index.ts'
 import { AdamW } from '../optimizer/adamw.ts'
 import {
-  listCheckpoints,
   pruneCheckpoints,
   restoreCheckpoint,
   saveCheckpoint,
@@ -33,9 +38,9 @@ const config = parseModelConfig(
   'test',
 ) as MistralConfig
 
-function trainee(seed: number, dtype: DType = 'f32'): Trainee & { model: MistralForCausalLM } {
+function trainee(seed: number, dtype: DType = 'f32'): Trainee & { model: CausalLM } {
   manualSeed(seed)
-  const model = new MistralForCausalLM(config).to(dtype)
+  const model = createModel(config).to(dtype)
   const all = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0 }
   const optimizer = new AdamW([all], { betas: [0.9, 0.95], epsilon: 1e-8 })
   return { model, optimizer, config, device: 'cpu', tokenizerFile, corpusFingerprint: 'a' }

@@ -154,7 +154,7 @@ export class AdamW implements Optimizer {
     return made
   }
 
-  /** What `adamw_mixed_` reads: see native/kernels/mixed_optimizer.cc. */
+  /** What `adamw_mixed_` reads: see native/ops/optimizer/mixed_optimizer.cc. */
   #tellRates(group: ParameterGroup, learningRate: number, inverseScale: number): void {
     const { betas, epsilon } = this.options
     const rates = [

@@ -1,12 +1,6 @@
 import { expect, test } from 'vitest'
 import { expectClose } from '../../../tests/support/tensors.ts'
-import {
-  architectureOf,
-  type CausalLM,
-  type LanguageModel,
-  MixtralForCausalLM,
-  parseModelConfig,
-} from '../../models/index.ts'
+import { type CausalLM, createModel, type LanguageModel, parseModelConfig } from '../../models/index.ts'
 import { manualSeed } from '../../torch/index.ts'
 import { initialize, initSchema } from './initialize.ts'
 
@@ -26,7 +20,7 @@ function model(experts: number, seed = 5): CausalLM {
     },
     'init',
   )
-  const made = new MixtralForCausalLM(config as never)
+  const made = createModel(config as never)
   initialize(made, truncated, seed)
   return made
 }
@@ -100,7 +94,7 @@ test.each([
     },
     'init',
   )
-  const made = architectureOf(config).create(config)
+  const made = createModel(config)
   const before = weights(made, 'model.layers.0.mlp.experts.down_proj').clone()
   initialize(made as LanguageModel, truncated, 5)
   for (const zero of zeros)

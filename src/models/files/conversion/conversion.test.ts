@@ -6,25 +6,26 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { expectClose, expectNoLeak } from '../../../../tests/support/tensors.ts'
 import { byteTokenizer, byteTokenizerFiles, loadTokenizer } from '../../../data/index.ts'
 import { readGgufHeader, writeGguf } from '../../../formats/index.ts'
-import { manualSeed } from '../../../torch/index.ts'
+import { manualSeed, type Tensor, tensor } from '../../../torch/index.ts'
 import {
-  architectureOf,
   chatTemplateOf,
   copyTokenizer,
-  loadModel,
-  loadModelTokenizer,
+  createModel,
   noTokenizer,
+  openModel,
   openSource,
+  ParameterReader,
   parseModelConfig,
   parseTypeRules,
   saveModel,
   type TypeRules,
   tokenizerMetadata,
   verifyModel,
+  type WriteFolderOptions,
+  type WrittenFolder,
   writeGgufModel,
   writeModelFolder,
 } from '../../index.ts'
-import { typeFor } from './type-rules.ts'
 
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../../../../tests/fixtures/${name}`, import.meta.url))
@@ -33,6 +34,12 @@ afterAll(() => rmSync(scratch, { recursive: true }))
 
 const f32 = parseTypeRules('f32', 'types')
 const bytesOf = (folder: string, file = 'model.safetensors'): Buffer => readFileSync(join(folder, file))
+
+function toFolder(from: string, folder: string, options: WriteFolderOptions = {}): WrittenFolder {
+  const source = openSource(from)
+  using parameters = new ParameterReader(source)
+  return writeModelFolder(folder, source.config, parameters, options)
+}
 
 function toGguf(from: string, file: string, rules: TypeRules = f32): string {
   writeGgufModel(openSource(from), file, { rules, name: 'test', tokenizer: noTokenizer })
@@ -45,7 +52,7 @@ describe.each(['mixtral', 'olmoe', 'deepseek_v2', 'deepseek_v3', 'gpt_oss'])('%s
     const checks = await verifyModel(file, join(fixture(name), 'reference.safetensors'), 1e-5)
     expect(checks.every(check => check.ok)).toBe(true)
     const back = join(scratch, `${name}-back`)
-    writeModelFolder(openSource(file), back, { experts: 'published', shardBytes: 1e9 })
+    toFolder(file, back)
     expect(bytesOf(back).equals(bytesOf(fixture(name)))).toBe(true)
   })
 })
@@ -59,78 +66,91 @@ test.each([
 
 test('converting leaves no tensor behind, so that memory stays that of a few parameters', () => {
   expectNoLeak(() => toGguf(fixture('mixtral'), join(scratch, 'leak.gguf'), parseTypeRules('q8_0', 'x')))
-  expectNoLeak(() =>
-    writeModelFolder(openSource(fixture('mixtral')), join(scratch, 'leak'), {
-      experts: 'published',
-      shardBytes: 1e9,
-    }),
-  )
+  expectNoLeak(() => toFolder(fixture('mixtral'), join(scratch, 'leak')))
 })
 
 describe('folders', () => {
   test('experts one by one, stacked and one by one again are the same file', () => {
     const [stacked, single] = [join(scratch, 'stacked'), join(scratch, 'single')]
-    writeModelFolder(openSource(fixture('mixtral')), stacked, { experts: 'stacked', shardBytes: 1e9 })
+    toFolder(fixture('mixtral'), stacked, { experts: 'stacked' })
     expect(openSource(stacked).tensors.has('model.layers.0.mlp.experts.gate_up_proj')).toBe(true)
-    writeModelFolder(openSource(stacked), single, { experts: 'published', shardBytes: 1e9 })
+    toFolder(stacked, single)
     expect(bytesOf(single).equals(bytesOf(fixture('mixtral')))).toBe(true)
   })
 
   test('shards hold every tensor once, none is larger than wanted, and they merge to the same file', () => {
     const [sharded, merged] = [join(scratch, 'sharded'), join(scratch, 'merged')]
-    const { files } = writeModelFolder(openSource(fixture('mixtral')), sharded, {
-      experts: 'published',
-      shardBytes: 40_000,
-    })
+    const { files } = toFolder(fixture('mixtral'), sharded, { shardBytes: 40_000 })
     const shards = readdirSync(sharded).filter(name => name.endsWith('.safetensors'))
     expect(shards.length).toBe(files)
     expect(files).toBeGreaterThan(3)
     for (const shard of shards) expect(bytesOf(sharded, shard).length).toBeLessThan(40_000 + 4000) // and its header
-    writeModelFolder(openSource(sharded), merged, { experts: 'published', shardBytes: 1e9 })
+    toFolder(sharded, merged)
     expect(bytesOf(merged).equals(bytesOf(fixture('mixtral')))).toBe(true)
   })
 
   test('another dtype rounds, and widens back to what it rounded to', () => {
     const half = join(scratch, 'bf16')
-    writeModelFolder(openSource(fixture('olmoe')), half, {
-      experts: 'published',
-      shardBytes: 1e9,
-      dtype: 'bf16',
-    })
-    const rounded = loadModel(half).model.stateDict()
-    for (const [path, value] of loadModel(fixture('olmoe')).model.stateDict())
-      expectClose(rounded.get(path) ?? value.neg(), value.to('bf16').float(), 0)
+    toFolder(fixture('olmoe'), half, { dtype: 'bf16' })
+    const rounded = openModel(half).load().stateDict()
+    for (const [path, value] of openModel(fixture('olmoe')).load().stateDict()) {
+      const isRouter = value.declaration.role === 'router'
+      expectClose(rounded.get(path) ?? value.neg(), isRouter ? value : value.to('bf16').float(), 0)
+    }
   })
+
+  test.each(['deepseek_v3', 'glm4_moe'])(
+    '%s: routers and their biases keep every bit in bf16',
+    async name => {
+      const json = JSON.parse(readFileSync(join(fixture(name), 'config.json'), 'utf8')) as object
+      const sizes = { n_routed_experts: 256, num_experts_per_tok: 4, num_hidden_layers: 2 }
+      const config = parseModelConfig({ ...json, ...sizes, first_k_dense_replace: 1 }, name)
+      const [wide, half, back] = ['wide', 'half', 'wide-again'].map(part =>
+        join(scratch, `${name}-${part}`),
+      ) as [string, string, string]
+      using model = createModel(config)
+      const path = 'model.layers.1.mlp.gate.e_score_correction_bias'
+      const bias = Float32Array.from({ length: 256 }, (_, i) => 0.5 + i * 1e-4)
+      model.namedBuffers().get(path)?.copy_(tensor(bias))
+      saveModel(wide, model, config)
+      toFolder(wide, half, { dtype: 'bf16' })
+      expect(openSource(half).tensors.get(path)?.encoding).toBe('F32')
+      expect(openSource(half).tensors.get('model.norm.weight')?.encoding).toBe('BF16')
+      toFolder(half, back, { dtype: 'f32' })
+      using loaded = openModel(back).load()
+      const kept = loaded.stateDict().get(path)?.toTypedArray<'f32'>()
+      expect(kept).toEqual(bias)
+      expect(new Set(kept).size).toBe(256)
+      const router = 'model.layers.1.mlp.gate.weight'
+      expectClose(loaded.stateDict().get(router) as Tensor, model.stateDict().get(router) as Tensor, 0)
+    },
+  )
 })
 
-describe('type rules', () => {
-  test('a type for all, types for some, the router apart', () => {
-    expect(parseTypeRules('q8_0,experts=q4_k', 'x')).toEqual({
-      embedding: 'Q8_0',
-      attention: 'Q8_0',
-      router: 'F32',
-      experts: 'Q4_K',
-      shared: 'Q8_0',
-      dense: 'Q8_0',
-      head: 'Q8_0',
-    })
-    expect(parseTypeRules('router=f16', 'x')).toMatchObject({ router: 'F16', experts: 'F16' })
-  })
+test('a file that names no score function but has the bias that selects experts is of sigmoid scores', async () => {
+  const file = fixture('gguf/deepseek2-without-gating-func.gguf')
+  expect(openModel(file).config.model_type).toBe('deepseek_v3')
+  const checks = await verifyModel(file, join(fixture('deepseek_v3'), 'reference.safetensors'), 1e-4)
+  expect(checks.filter(check => !check.ok)).toEqual([])
+})
 
-  test('rows that are no whole blocks fall back, vectors are F32', () => {
-    const rules = parseTypeRules('q4_k', 'x')
-    expect(typeFor('model.layers.0.mlp.experts.down_proj', [4, 8, 512], rules)).toBe('Q4_K')
-    expect(typeFor('model.layers.0.mlp.experts.down_proj', [4, 8, 96], rules)).toBe('Q8_0')
-    expect(typeFor('model.layers.0.mlp.experts.down_proj', [4, 8, 20], rules)).toBe('F16')
-    expect(typeFor('model.norm.weight', [512], rules)).toBe('F32')
-    expect(typeFor('model.layers.0.mlp.experts.gate_up_proj_bias', [4, 512], rules)).toBe('F32')
-  })
-
-  test.each([
-    ['q4_z', "'q4_z' is not a type that can be written; these are: f32, f16, bf16"],
-    ['expert=q8_0', "'expert' is not one of embedding, attention, router"],
-    ['q5_k', "'q5_k' is not a type that can be written"],
-  ])('%s is refused', (text, message) => expect(() => parseTypeRules(text, '--type')).toThrow(message))
+test('one that has neither is of softmax scores', () => {
+  const file = toGguf(fixture('deepseek_v2'), join(scratch, 'softmax.gguf'))
+  const { metadata, tensors } = readGgufHeader(file)
+  const without = new Map([...metadata].filter(([key]) => key !== 'deepseek2.expert_gating_func'))
+  const bytes = readFileSync(file)
+  const other = join(scratch, 'softmax-unsaid.gguf')
+  writeGguf(
+    other,
+    without,
+    [...tensors.values()].map(({ offset, length, ...tensor }) => ({
+      ...tensor,
+      *chunks() {
+        yield bytes.subarray(offset, offset + length)
+      },
+    })),
+  )
+  expect(openModel(other).config.model_type).toBe('deepseek_v2')
 })
 
 test('NaN cannot be quantized, and nothing is left of the file', () => {
@@ -148,7 +168,7 @@ test('NaN cannot be quantized, and nothing is left of the file', () => {
     'nan',
   )
   manualSeed(1)
-  const model = architectureOf(config).create(config)
+  const model = createModel(config)
   model.stateDict().get('model.layers.0.mlp.experts.down_proj')?.detach().fill_(Number.NaN)
   const folder = join(scratch, 'nan')
   mkdirSync(folder)
@@ -188,7 +208,10 @@ describe('other layouts of GGUF', () => {
   }
 
   function expectSameModel(file: string): void {
-    const [one, other] = [loadModel(file).model.stateDict(), loadModel(fixture('mixtral')).model.stateDict()]
+    const [one, other] = [
+      openModel(file).load().stateDict(),
+      openModel(fixture('mixtral')).load().stateDict(),
+    ]
     for (const [path, value] of other) expectClose(one.get(path) ?? value.neg(), value, 0)
   }
 
@@ -236,7 +259,7 @@ describe('other layouts of GGUF', () => {
       tensors.delete('output_norm.weight')
       if (norm) tensors.set('rope_freqs.weight', norm)
     })
-    expect(() => loadModel(file)).toThrow(
+    expect(() => openModel(file).load()).toThrow(
       "tensors do not fit the file's metadata: missing output_norm.weight; surplus rope_freqs.weight",
     )
   })
@@ -274,12 +297,12 @@ describe('tokenizers in GGUF', () => {
     for (const [file, content] of Object.entries(files)) writeFileSync(join(folder, file), content)
     const size = loadTokenizer(join(folder, 'tokenizer.json')).vocabSize
     const parsed = parseModelConfig({ ...config, vocab_size: size + 5 }, name)
-    saveModel(folder, architectureOf(parsed).create(parsed), parsed)
+    saveModel(folder, createModel(parsed), parsed)
     return folder
   }
 
   async function expectSameIds(folder: string, path: string): Promise<void> {
-    const [one, other] = [loadModelTokenizer(folder), loadModelTokenizer(path)]
+    const [one, other] = [openModel(folder).tokenizer, openModel(path).tokenizer]
     for (const text of texts) {
       const ids = await one.encode(text, { addSpecialTokens: true })
       expect(await other.encode(text, { addSpecialTokens: true })).toEqual(ids)
@@ -410,8 +433,8 @@ describe('tokenizers in GGUF', () => {
     const tokenizer = tokenizerMetadata(folder, tokens.length + 5)
     expect(tokenizer.get('tokenizer.ggml.model')?.value).toBe('llama')
     writeGgufModel(openSource(folder), file, { rules: f32, name: 'x', tokenizer })
-    const other = loadModelTokenizer(file)
-    const one = loadModelTokenizer(folder)
+    const other = openModel(file).tokenizer
+    const one = openModel(folder).tokenizer
     for (const text of ['Hello world', 'Hello  wor', 'hello é']) {
       const ids = await one.encode(text, { addSpecialTokens: true })
       expect(await other.encode(text, { addSpecialTokens: true })).toEqual(ids)

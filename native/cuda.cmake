@@ -1,0 +1,40 @@
+# The kernels of CUDA. With nvcc and a libtorch that has CUDA they become part of switchyard_kernels; with nvcc alone,
+# `cmake --build . --target switchyard_device` shows that they compile.
+find_program(NVCC nvcc HINTS "$ENV{CUDA_HOME}/bin" /usr/local/cuda/bin)
+if(NOT NVCC)
+  message(STATUS "no CUDA: no nvcc in the path, in CUDA_HOME or in /usr/local/cuda")
+  return()
+endif()
+if(NOT CMAKE_CUDA_COMPILER)
+  set(CMAKE_CUDA_COMPILER "${NVCC}")
+endif()
+if(NOT CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90) # A100 and H100; PTX for what comes after
+endif()
+include(CheckLanguage)
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  message(STATUS "no CUDA: ${NVCC} compiles nothing, see CMakeFiles/CMakeConfigureLog.yaml")
+  return()
+endif()
+enable_language(CUDA)
+
+add_library(switchyard_device OBJECT EXCLUDE_FROM_ALL ${DEVICE_SOURCES})
+set_target_properties(switchyard_device PROPERTIES
+  CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON CUDA_VISIBILITY_PRESET hidden CUDA_RUNTIME_LIBRARY Shared
+  POSITION_INDEPENDENT_CODE ON)
+target_compile_options(switchyard_device PRIVATE -O3)
+
+if(NOT EXISTS "${TORCH_LIBRARIES_DIR}/libtorch_cuda.so")
+  message(STATUS "no CUDA: ${TORCH_LIBRARIES_DIR} has no libtorch_cuda.so")
+  return()
+endif()
+find_package(CUDAToolkit REQUIRED)
+target_sources(switchyard_kernels PRIVATE ${OPERATOR_SOURCES} $<TARGET_OBJECTS:switchyard_device>)
+foreach(TARGET switchyard_kernels switchyard)
+  target_compile_definitions(${TARGET} PRIVATE SWITCHYARD_CUDA)
+  target_include_directories(${TARGET} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+  target_link_directories(${TARGET} PRIVATE "${CUDAToolkit_LIBRARY_DIR}")
+  target_link_libraries(${TARGET} PRIVATE c10_cuda torch_cuda cudart)
+  set_property(TARGET ${TARGET} APPEND PROPERTY BUILD_RPATH "${CUDAToolkit_LIBRARY_DIR}")
+endforeach()

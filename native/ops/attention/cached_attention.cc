@@ -1,0 +1,390 @@
+// Blocks of rows over chunks of positions, with a running softmax (arXiv:2205.14135, algorithm 1). A row is one head of one
+// query, so that the heads that share keys are one product.
+// Shapes: B sequences, H query heads, G key/value heads, P = H / G, C capacity, D and E widths of keys and values,
+// R rows of a block, S positions of a chunk.
+
+#include "cached_attention.h"
+
+#include <ATen/Dispatch.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "../common/blas.h"
+#include "../common/elementwise.h"
+#include "../common/parallel.h"
+#include "../common/scratch.h"
+#include "../common/simd.h"
+
+namespace switchyard {
+namespace {
+
+constexpr int64_t kRows = 64;
+constexpr int64_t kChunk = 512;
+/** A lone block is divided into stretches of so many positions, for all threads; by shapes alone, as sums should be. */
+constexpr int64_t kStretch = 2048;
+/** So few rows go to the cache directly: BLAS would first copy it, which takes longer than the product. */
+constexpr int64_t kFewRows = 16;
+
+/** What a block's rows have gathered so far. */
+template <typename T>
+struct Running {
+  T* mixed;    // [R, E]: sum of exp(score - largest) value
+  T* largest;  // [R]: of the scores
+  T* sum;      // [R]: sum of exp(score - largest)
+
+  Running(T* memory, int64_t rows, int64_t width)
+      : mixed(memory), largest(memory + rows * width), sum(largest + rows) {}
+};
+
+/** Turns a row's scores into `exp(score - largest)` and brings what was gathered before to the same `largest`. */
+template <typename T>
+SWITCHYARD_INLINE void gatherLoop(T* __restrict scores, int64_t count, T* __restrict mixed, int64_t width, T& largest,
+                                  T& sum) {
+  T now = largest;
+#pragma omp simd reduction(max : now)
+  for (int64_t i = 0; i < count; i++) now = scores[i] > now ? scores[i] : now;
+  T more = 0;
+#pragma omp simd reduction(+ : more)
+  for (int64_t i = 0; i < count; i++) more += scores[i] = fastExp(scores[i] - now);
+  const T factor = std::exp(largest - now);
+  for (int64_t i = 0; i < width; i++) mixed[i] *= factor;
+  sum = sum * factor + more;
+  largest = now;
+}
+
+SWITCHYARD_VECTORIZED
+void gatherRow(float* scores, int64_t count, float* mixed, int64_t width, float& largest, float& sum) {
+  gatherLoop(scores, count, mixed, width, largest, sum);
+}
+void gatherRow(double* scores, int64_t count, double* mixed, int64_t width, double& largest, double& sum) {
+  gatherLoop(scores, count, mixed, width, largest, sum);
+}
+
+/** `scores = queries keys^T`, four positions at a time: one sum alone would wait for itself. */
+template <typename T>
+SWITCHYARD_INLINE void scoreLoop(const T* queries, int64_t rows, Matrix<T> keys, int64_t count, int64_t width,
+                                 T* scores) {
+  int64_t s = 0;
+  for (; s + 4 <= count; s += 4) {
+    const T *__restrict k0 = keys.data + s * keys.stride, *__restrict k1 = k0 + keys.stride;
+    const T *__restrict k2 = k1 + keys.stride, *__restrict k3 = k2 + keys.stride;
+    for (int64_t r = 0; r < rows; r++) {
+      const T* __restrict query = queries + r * width;
+      T s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+#pragma omp simd reduction(+ : s0, s1, s2, s3)
+      for (int64_t i = 0; i < width; i++) {
+        s0 += query[i] * k0[i];
+        s1 += query[i] * k1[i];
+        s2 += query[i] * k2[i];
+        s3 += query[i] * k3[i];
+      }
+      T* to = scores + r * count + s;
+      to[0] = s0, to[1] = s1, to[2] = s2, to[3] = s3;
+    }
+  }
+  for (; s < count; s++) {
+    const T* __restrict key = keys.data + s * keys.stride;
+    for (int64_t r = 0; r < rows; r++) {
+      T sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (int64_t i = 0; i < width; i++) sum += queries[r * width + i] * key[i];
+      scores[r * count + s] = sum;
+    }
+  }
+}
+
+SWITCHYARD_VECTORIZED
+void scoreFew(const float* queries, int64_t rows, Matrix<float> keys, int64_t count, int64_t width, float* scores) {
+  scoreLoop(queries, rows, keys, count, width, scores);
+}
+void scoreFew(const double* queries, int64_t rows, Matrix<double> keys, int64_t count, int64_t width, double* scores) {
+  scoreLoop(queries, rows, keys, count, width, scores);
+}
+
+/** `mixed += p values`, four positions at a time, so that sums are not stored for each. */
+template <typename T>
+SWITCHYARD_INLINE void mixLoop(const T* p, int64_t rows, Matrix<T> values, int64_t count, int64_t width, T* mixed) {
+  int64_t s = 0;
+  for (; s + 4 <= count; s += 4) {
+    const T *__restrict v0 = values.data + s * values.stride, *__restrict v1 = v0 + values.stride;
+    const T *__restrict v2 = v1 + values.stride, *__restrict v3 = v2 + values.stride;
+    for (int64_t r = 0; r < rows; r++) {
+      const T p0 = p[r * count + s], p1 = p[r * count + s + 1], p2 = p[r * count + s + 2], p3 = p[r * count + s + 3];
+      T* __restrict to = mixed + r * width;
+      for (int64_t i = 0; i < width; i++) to[i] += (p0 * v0[i] + p1 * v1[i]) + (p2 * v2[i] + p3 * v3[i]);
+    }
+  }
+  for (; s < count; s++) {
+    const T* __restrict value = values.data + s * values.stride;
+    for (int64_t r = 0; r < rows; r++) {
+      T* __restrict to = mixed + r * width;
+      for (int64_t i = 0; i < width; i++) to[i] += p[r * count + s] * value[i];
+    }
+  }
+}
+
+SWITCHYARD_VECTORIZED
+void mixFew(const float* p, int64_t rows, Matrix<float> values, int64_t count, int64_t width, float* mixed) {
+  mixLoop(p, rows, values, count, width, mixed);
+}
+void mixFew(const double* p, int64_t rows, Matrix<double> values, int64_t count, int64_t width, double* mixed) {
+  mixLoop(p, rows, values, count, width, mixed);
+}
+
+/** Rows begin .. end of group g in sequence b, row r being head r % P of query r / P; all see within from .. to. */
+struct Block {
+  int64_t sequence;
+  int64_t group;
+  int64_t begin;
+  int64_t end;
+  int64_t from;
+  int64_t to;
+  int64_t stretches;
+  int64_t part;  // where its stretches leave what they gathered, when there are several
+
+  int64_t rows() const { return end - begin; }
+};
+
+struct Task {
+  const Block* block;
+  int64_t from;
+  int64_t to;
+  int64_t stretch;
+};
+
+template <typename T>
+class CachedAttention {
+ public:
+  explicit CachedAttention(const CachedAttentionInputs& inputs)
+      : in_(inputs),
+        heads_(inputs.queries.size(1)),
+        groups_(inputs.keys.size(1)),
+        perGroup_(heads_ / groups_),
+        keyWidth_(inputs.keys.size(3)),
+        valueWidth_(inputs.values.size(3)),
+        out_(at::empty({inputs.queries.size(0), heads_, valueWidth_}, inputs.queries.options())) {}
+
+  at::Tensor run() {
+    const std::vector<Block> blocks = allBlocks();
+    int64_t kept = 0;
+    for (const Block& block : blocks) kept = std::max(kept, block.part + sizeOf(block) * block.stretches);
+    const at::Tensor parts = at::empty({kept}, in_.queries.options());
+    T* memory = parts.data_ptr<T>();
+    const std::vector<Task> tasks = allTasks(blocks);
+    parallelTasks(tasks.size(), [&](int64_t i) { gather(tasks[i], memory); });
+    parallelRange(blocks.size(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++) {
+        if (blocks[i].stretches > 1) merge(blocks[i], memory);
+      }
+    });
+    return out_;
+  }
+
+ private:
+  int64_t newRows(int64_t b) const { return in_.starts[b + 1] - in_.starts[b]; }
+
+  /** The position of the query that a row belongs to. */
+  int64_t positionOf(int64_t b, int64_t row) const { return in_.lengths[b] - newRows(b) + row / perGroup_; }
+
+  int64_t firstSeen(int64_t position) const {
+    return in_.window == 0 ? 0 : std::max<int64_t>(0, position - in_.window + 1);
+  }
+
+  int64_t sizeOf(const Block& block) const { return block.stretches == 1 ? 0 : block.rows() * (valueWidth_ + 2); }
+
+  std::vector<Block> allBlocks() const {
+    std::vector<Block> blocks;
+    int64_t part = 0;
+    for (int64_t b = 0; b < static_cast<int64_t>(in_.lengths.size()); b++) {
+      const int64_t rows = newRows(b) * perGroup_;
+      for (int64_t g = 0; g < groups_; g++) {
+        for (int64_t begin = 0; begin < rows; begin += kRows) {
+          const int64_t end = std::min(begin + kRows, rows);
+          const int64_t from = firstSeen(positionOf(b, begin)), to = positionOf(b, end - 1) + 1;
+          const int64_t stretches = rows > kRows ? 1 : (to - from + kStretch - 1) / kStretch;
+          blocks.push_back({b, g, begin, end, from, to, stretches, part});
+          part += sizeOf(blocks.back()) * stretches;
+        }
+      }
+    }
+    return blocks;
+  }
+
+  std::vector<Task> allTasks(const std::vector<Block>& blocks) const {
+    std::vector<Task> tasks;
+    for (const Block& block : blocks) {
+      const int64_t step = block.stretches == 1 ? block.to - block.from : kStretch;
+      for (int64_t i = 0; i < block.stretches; i++) {
+        const int64_t from = block.from + i * step;
+        tasks.push_back({&block, from, std::min(from + step, block.to), i});
+      }
+    }
+    const auto work = [](const Task& task) { return task.block->rows() * (task.to - task.from); };
+    std::stable_sort(tasks.begin(), tasks.end(), [&](const Task& a, const Task& b) { return work(a) > work(b); });
+    return tasks;
+  }
+
+  void gather(const Task& task, T* parts) {
+    const Block& block = *task.block;
+    const int64_t rows = block.rows();
+    Scratch<T> scratch;
+    T* queries = scratch.take(rows * keyWidth_);
+    T* scores = scratch.take(rows * kChunk);
+    T* memory = block.stretches == 1 ? scratch.take(rows * (valueWidth_ + 2))
+                                     : parts + block.part + task.stretch * sizeOf(block);
+    Running<T> running(memory, rows, valueWidth_);
+    scaledQueries(block, queries);
+    std::fill_n(running.mixed, rows * valueWidth_, T(0));
+    for (int64_t r = 0; r < rows; r++) {
+      const bool sunk = in_.sinks.defined() && task.stretch == 0;
+      running.largest[r] = sunk ? in_.sinks.data_ptr<T>()[headOf(block, r)] : -std::numeric_limits<T>::infinity();
+      running.sum[r] = sunk ? T(1) : T(0);
+    }
+    for (int64_t from = task.from; from < task.to; from += kChunk) {
+      gatherChunk(block, from, std::min(from + kChunk, task.to), queries, scores, running);
+    }
+    if (block.stretches == 1) finish(block, running);
+  }
+
+  void gatherChunk(const Block& block, int64_t from, int64_t to, const T* queries, T* scores, Running<T>& running) {
+    const int64_t rows = block.rows(), count = to - from;
+    const Matrix<T> keys = cached(in_.keys, block, from), values = cached(in_.values, block, from);
+    if (rows <= kFewRows) {
+      scoreFew(queries, rows, keys, count, keyWidth_, scores);
+    } else {
+      gemm(rows, count, keyWidth_, {queries, keyWidth_}, keys.t(), T(0), scores, count);  // [R, S]
+    }
+    for (int64_t r = 0; r < rows; r++) {
+      const int64_t position = positionOf(block.sequence, block.begin + r);
+      const int64_t first = std::clamp(firstSeen(position) - from, int64_t(0), count);
+      const int64_t last = std::clamp(position + 1 - from, first, count);
+      T* row = scores + r * count;
+      std::fill(row, row + first, T(0));
+      std::fill(row + last, row + count, T(0));
+      if (first == last) continue;
+      gatherRow(row + first, last - first, running.mixed + r * valueWidth_, valueWidth_, running.largest[r],
+                running.sum[r]);
+    }
+    if (rows <= kFewRows) {
+      mixFew(scores, rows, values, count, valueWidth_, running.mixed);
+    } else {
+      gemm(rows, valueWidth_, count, {scores, count}, values, T(1), running.mixed, valueWidth_);
+    }
+  }
+
+  /** Adds up what the stretches of a block gathered. */
+  void merge(const Block& block, T* parts) {
+    const int64_t rows = block.rows();
+    Running<T> all(parts + block.part, rows, valueWidth_);
+    for (int64_t i = 1; i < block.stretches; i++) {
+      const Running<T> more(parts + block.part + i * sizeOf(block), rows, valueWidth_);
+      for (int64_t r = 0; r < rows; r++) {
+        const T largest = std::max(all.largest[r], more.largest[r]);
+        const T factor = std::exp(all.largest[r] - largest), share = std::exp(more.largest[r] - largest);
+        T* mixed = all.mixed + r * valueWidth_;
+        for (int64_t e = 0; e < valueWidth_; e++) mixed[e] *= factor;
+        addScaled(more.mixed + r * valueWidth_, share, mixed, valueWidth_);
+        all.sum[r] = all.sum[r] * factor + more.sum[r] * share;
+        all.largest[r] = largest;
+      }
+    }
+    finish(block, all);
+  }
+
+  void finish(const Block& block, const Running<T>& running) {
+    for (int64_t r = 0; r < block.rows(); r++) {
+      const T scale = T(1) / running.sum[r];
+      const T* mixed = running.mixed + r * valueWidth_;
+      T* to = out_.data_ptr<T>() + rowOf(block, r) * valueWidth_;
+      for (int64_t e = 0; e < valueWidth_; e++) to[e] = mixed[e] * scale;
+    }
+  }
+
+  void scaledQueries(const Block& block, T* to) const {
+    const T scale = static_cast<T>(in_.scale);
+    for (int64_t r = 0; r < block.rows(); r++) {
+      const T* query = in_.queries.data_ptr<T>() + rowOf(block, r) * keyWidth_;
+      for (int64_t i = 0; i < keyWidth_; i++) to[r * keyWidth_ + i] = scale * query[i];
+    }
+  }
+
+  int64_t headOf(const Block& block, int64_t r) const {
+    return block.group * perGroup_ + (block.begin + r) % perGroup_;
+  }
+
+  /** Where a row is within [N, H]. */
+  int64_t rowOf(const Block& block, int64_t r) const {
+    return (in_.starts[block.sequence] + (block.begin + r) / perGroup_) * heads_ + headOf(block, r);
+  }
+
+  static Matrix<T> cached(const at::Tensor& cache, const Block& block, int64_t position) {
+    const int64_t stride = std::max(cache.stride(2), cache.size(3));  // a single row may have any stride
+    return {cache.data_ptr<T>() + block.sequence * cache.stride(0) + block.group * cache.stride(1) + position * stride,
+            stride};
+  }
+
+  const CachedAttentionInputs& in_;
+  const int64_t heads_;
+  const int64_t groups_;
+  const int64_t perGroup_;
+  const int64_t keyWidth_;
+  const int64_t valueWidth_;
+  at::Tensor out_;
+};
+
+void checkCache(const at::Tensor& cache, const at::Tensor& queries, const char* name) {
+  TORCH_CHECK(cache.dim() == 4 && cache.scalar_type() == queries.scalar_type() && cache.is_cpu(), name,
+              " must be [B, G, C, width] of the queries' dtype, got ", cache.scalar_type(), " ", cache.sizes());
+  TORCH_CHECK(cache.size(3) <= 1 || cache.stride(3) == 1, name, " must be contiguous in the last dimension");
+  TORCH_CHECK(cache.size(2) <= 1 || cache.stride(2) >= cache.size(3), "rows of ", name, " overlap");
+}
+
+void checkLengths(const CachedAttentionInputs& in) {
+  const int64_t batch = in.keys.size(0), capacity = in.keys.size(2);
+  TORCH_CHECK(static_cast<int64_t>(in.starts.size()) == batch + 1 && static_cast<int64_t>(in.lengths.size()) == batch,
+              "there must be ", batch + 1, " starts and ", batch, " lengths, got ", in.starts, " and ", in.lengths);
+  TORCH_CHECK(in.starts.front() == 0 && in.starts.back() == in.queries.size(0), "starts must go from 0 to ",
+              in.queries.size(0), ", got ", in.starts);
+  for (int64_t b = 0; b < batch; b++) {
+    const int64_t rows = in.starts[b + 1] - in.starts[b];
+    TORCH_CHECK(rows >= 0, "starts must not fall, got ", in.starts);
+    TORCH_CHECK(in.lengths[b] >= rows && in.lengths[b] <= capacity, "sequence ", b, " has ", rows,
+                " new rows in a cache of ", capacity, ": its length cannot be ", in.lengths[b]);
+  }
+}
+
+CachedAttentionInputs checked(const CachedAttentionInputs& in) {
+  TORCH_CHECK(in.queries.dim() == 3, "queries must be [N, H, D], got ", in.queries.sizes());
+  checkCache(in.keys, in.queries, "keys");
+  checkCache(in.values, in.queries, "values");
+  TORCH_CHECK(in.keys.sizes().slice(0, 3) == in.values.sizes().slice(0, 3) && in.keys.size(3) == in.queries.size(2),
+              "queries ", in.queries.sizes(), ", keys ", in.keys.sizes(), " and values ", in.values.sizes(),
+              " do not fit each other");
+  const int64_t heads = in.queries.size(1), groups = in.keys.size(1);
+  TORCH_CHECK(groups > 0 && heads > 0 && heads % groups == 0, heads, " heads cannot be divided into ", groups,
+              " groups");
+  TORCH_CHECK(in.window >= 0, "window must be 0 (all) or more, got ", in.window);
+  TORCH_CHECK(!in.sinks.defined() || (in.sinks.sizes() == at::IntArrayRef({heads}) && in.sinks.is_cpu()),
+              "sinks must be [", heads, "], got ", in.sinks.sizes());
+  checkLengths(in);
+  CachedAttentionInputs packed = in;
+  packed.queries = in.queries.contiguous();
+  if (in.sinks.defined()) packed.sinks = in.sinks.to(in.queries.scalar_type()).contiguous();
+  return packed;
+}
+
+}  // namespace
+
+at::Tensor cachedAttention(const CachedAttentionInputs& inputs) {
+  const CachedAttentionInputs packed = checked(inputs);
+  at::Tensor result;
+  AT_DISPATCH_FLOATING_TYPES(packed.queries.scalar_type(), "switchyard::attention_cached",
+                             [&] { result = CachedAttention<scalar_t>(packed).run(); });
+  return result;
+}
+
+}  // namespace switchyard
