@@ -9,8 +9,7 @@ manualSeed(3)
 const sizes = { hiddenSize: 16, numExperts: 4 }
 const router = new TopKRouter({ ...sizes, topK: 1, normalize: false }) // weighs by softmax, so that it learns
 const layer = new MoeLayer(router, new GatedExperts({ ...sizes, intermediateSize: 32 }))
-const all = { name: 'all', parameters: layer.namedParameters(), scale: 1, weightDecay: 0 }
-const optimizer = new AdamW([all], { betas: [0.9, 0.95], epsilon: 1e-8 })
+const optimizer = new AdamW(layer.parameters(), { learningRate: 3e-3, betas: [0.9, 0.95], weightDecay: 0 })
 const [centres, maps] = [randn([4, 1, 16]).mul(2), randn([4, 16, 16]).div(4)]
 
 for (let step = 0; step <= 400; step++) {
@@ -21,7 +20,7 @@ for (let step = 0; step <= 400; step++) {
     const error = y.sub(x.bmm(maps)).square().mean()
     layer.zeroGrad()
     error.add(switchBalanceLoss(routing)).backward()
-    optimizer.update(3e-3)
+    optimizer.update()
     if (step % 100 === 0) console.log(error.item(), routingStats(routing).load)
   })
 }
