@@ -10,10 +10,13 @@ export class ConfigError extends SwitchyardError {
   override readonly name = 'ConfigError'
   /** Where the setting stands, as in `router.k`. */
   readonly path: string
+  /** The message without the path, for those who have another name for it. */
+  readonly problem: string
 
   constructor(message: string, { path, cause }: { path: string; cause?: unknown }) {
     super(path === '' ? message : `${path}: ${message}`, { cause })
     this.path = path
+    this.problem = message
   }
 }
 

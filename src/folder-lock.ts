@@ -32,12 +32,11 @@ export class FolderLock {
     if (owner && isAlive(owner)) {
       const where = owner.host === hostname() ? '' : ` on ${owner.host}`
       throw new ConfigError(`${folder} ${work} by process ${owner.pid}${where}: wait for it or stop it`, {
-        path: '--out',
+        path: 'out',
       })
     }
     rmSync(this.#file, { force: true })
-    if (!this.#create())
-      throw new ConfigError(`${folder} was just taken by another process`, { path: '--out' })
+    if (!this.#create()) throw new ConfigError(`${folder} was just taken by another process`, { path: 'out' })
   }
 
   release(): void {

@@ -18,6 +18,9 @@ import { reportError } from './report.ts'
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
 
+/** The command that runs. */
+let running: Command | undefined
+
 function createProgram(): Command {
   const program = new Command('switchyard')
     .description('Train, open, inspect and run Mixture-of-Experts models.')
@@ -44,7 +47,9 @@ function createProgram(): Command {
 
 /** What every command and its subcommands share. */
 function inherit(command: Command): Command {
-  command.exitOverride()
+  command.exitOverride().hook('preAction', (_, action) => {
+    running = action
+  })
   if (command.commands.length === 0) command.option('--verbose', 'show stack traces of errors')
   for (const child of command.commands) inherit(child)
   return command
@@ -55,5 +60,6 @@ try {
   await createProgram().parseAsync()
 } catch (error) {
   // Commander has printed its own usage errors; help and version arrive here with exit code 0.
-  process.exitCode = error instanceof CommanderError ? (error.exitCode === 0 ? 0 : 2) : reportError(error)
+  process.exitCode =
+    error instanceof CommanderError ? (error.exitCode === 0 ? 0 : 2) : reportError(error, running)
 }

@@ -1,7 +1,7 @@
 // A training run as the terminal shows it.
 
 import { commandLine } from '../command-line.ts'
-import type { Recipe, StepRecord, TrainEvent } from '../train/index.ts'
+import type { Recipe, RunStart, StepRecord, TrainEvent } from '../train/index.ts'
 import { evaluationTable, expertTables } from './evaluation-tables.ts'
 import { Pace } from './pace.ts'
 import { Progress } from './progress.ts'
@@ -45,7 +45,7 @@ export class TrainReporter {
   }
 
   show(event: TrainEvent): void {
-    if (this.#json) printJson(event)
+    if (this.#json) process.stdout.write(`${JSON.stringify(event)}\n`)
     else if (event.type === 'start') this.#start(event)
     else if (event.type === 'step') this.#step(event)
     else if (event.type === 'evaluation') this.#evaluation(event)
@@ -64,26 +64,19 @@ export class TrainReporter {
     this.#progress.clear()
   }
 
-  #start({ trainer, run, resumedFrom }: Extract<TrainEvent, { type: 'start' }>): void {
-    const { recipe, config, corpus, tokensPerStep, device } = trainer
+  #start({ recipe, run, resumedFrom, tokensPerStep, ...about }: RunStart): void {
     this.#recipe = recipe
     this.#tokensPerStep = tokensPerStep
     this.#run = run
     this.#use =
-      config.model_type === 'switchyard_moe_encoder'
+      about.modelType === 'switchyard_moe_encoder'
         ? `eval ${run} --data ${recipe.data.path}`
         : `generate ${run} --prompt TEXT`
-    const parameters = shortCount(trainer.model.numParameters)
-    this.#progress.line(
-      bold(recipe.name),
-      config.model_type,
-      trainer.feedForward,
-      `${parameters} parameters`,
-      device,
-    )
-    const text = `${shortCount(corpus.train.tokens)} tokens of `
-    this.#progress.line(dim(text + wrapList(corpus.domains, text.length, this.#progress.width)))
-    const memory = shortBytes(trainer.memory)
+    const parameters = `${shortCount(about.parameters)} parameters`
+    this.#progress.line(bold(recipe.name), about.modelType, about.feedForward, parameters, about.device)
+    const text = `${shortCount(about.trainingTokens)} tokens of `
+    this.#progress.line(dim(text + wrapList(about.domains, text.length, this.#progress.width)))
+    const memory = shortBytes(about.memory)
     this.#progress.line(
       dim(
         `${count(recipe.steps)} steps of ${count(tokensPerStep)} tokens, with about ${memory} of memory, in ${run}`,
@@ -164,11 +157,4 @@ function retrievalText(retrieval: NonNullable<StepRecord['retrieval']>): string 
   const used = Math.min(...retrieval.map(layer => layer.used))
   const unevenness = Math.max(...retrieval.map(layer => layer.unevenness))
   return `${(100 * used).toFixed(0)}% of experts used, unevenness ${unevenness.toFixed(2)}`
-}
-
-function printJson(event: TrainEvent): void {
-  const { type, ...rest } = event
-  const shown =
-    type === 'start' ? { run: event.run, resumedFrom: event.resumedFrom, recipe: event.trainer.recipe } : rest
-  process.stdout.write(`${JSON.stringify({ type, ...shown })}\n`)
 }

@@ -67,12 +67,13 @@ function takeFolder(folder: string): FolderLock {
 function refuseTaken(folder: string, force: boolean): void {
   const names = readdirSync(folder).filter(name => !name.startsWith(lockName))
   if (names.includes(manifestName)) {
-    if (!force) refuse(`${folder} holds a corpus already: give --force to replace it, or another folder`)
+    if (!force)
+      refuse(`${folder} holds a corpus already: say that it is to be replaced (force), or another folder`)
   } else if (names.length > 0 && !names.includes(workName)) {
     refuse(`${folder} is not empty and holds no corpus: give another folder`)
   }
 }
 
 function refuse(problem: string): never {
-  throw new ConfigError(problem, { path: '--out' })
+  throw new ConfigError(problem, { path: 'out' })
 }

@@ -27,11 +27,11 @@ export function selectDocuments(
   const total = sumBytes(taken)
   const domain = documents[0]?.domain ?? ''
   if (taken.length === 0) {
-    throw new DataError(`domain '${domain}': no document fits into ${size} bytes; give a larger --size`)
+    throw new DataError(`domain '${domain}': no document fits into ${size} bytes; give a larger size`)
   }
   if (validation > 0 && taken.length === 1) {
     throw new DataError(
-      `domain '${domain}' has a single document, and validation needs one of its own: give more text or --validation 0`,
+      `domain '${domain}' has a single document, and validation needs one of its own: give more text, or hold out none`,
     )
   }
   const heldOut = countFor(taken, total * validation)

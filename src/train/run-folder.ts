@@ -57,7 +57,7 @@ export class RunFolder {
     const names = existsSync(path) ? readdirSync(path) : []
     if (names.every(isLeftover)) return
     const problem = names.includes('run.json')
-      ? 'already holds a run: choose another folder, or add --resume to go on with it'
+      ? 'already holds a run: choose another folder, or resume it'
       : 'is not empty: choose another folder'
     throw new ConfigError(`${path} ${problem}`, { path: 'out' })
   }

@@ -6,22 +6,14 @@ import { isCorpus } from '../data/index.ts'
 import { ConfigError, FormatError, SwitchyardError } from '../errors.ts'
 import { CausalLM, generateText, listCheckpoints } from '../models/index.ts'
 import { pruneCheckpoints, restoreCheckpoint, saveCheckpoint, setAside } from './checkpoint/checkpoint.ts'
-import { type Evaluation, evaluate } from './evaluate.ts'
+import { evaluate } from './evaluate.ts'
+import type { TrainEvent } from './events.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { refuseOtherPast } from './resume.ts'
 import { RunFolder, type RunState } from './run-folder.ts'
 import { RunLog, type StepRecord } from './run-log.ts'
 import { Trainer } from './trainer.ts'
 import { TrainingWatch } from './watch.ts'
-
-export type TrainEvent =
-  | { type: 'start'; trainer: Trainer; run: string; resumedFrom: number | null }
-  | { type: 'warning'; message: string }
-  | ({ type: 'step' } & StepRecord)
-  | { type: 'evaluation'; step: number; evaluation: Evaluation }
-  | { type: 'sample'; step: number; prompt: string; text: string }
-  | { type: 'checkpoint'; step: number; folder: string }
-  | { type: 'end'; state: 'finished' | 'interrupted'; step: number }
 
 export interface TrainOptions {
   /** The run folder. */
@@ -59,7 +51,7 @@ async function* recorded(
   try {
     const { step, best } = trainer.state
     run.report('running', { step, bestStep: best?.step ?? null })
-    yield { type: 'start', trainer, run: run.path, resumedFrom }
+    yield { type: 'start', run: run.path, resumedFrom, ...trainer.description }
     state = yield* steps(session, resumedFrom, signal)
     yield { type: 'end', state, step: trainer.state.step }
   } catch (error) {
@@ -99,7 +91,7 @@ function resumeRun(recipe: Recipe, out: string): Session {
   } catch (error) {
     run.close()
     if (isCorpus(recipe.data.path)) throw error
-    throw new ConfigError(`${recipe.data.path} is no corpus: if it has moved, add --set data.path=FOLDER`, {
+    throw new ConfigError(`${recipe.data.path} is no corpus: if it has moved, set this to its new place`, {
       path: 'data.path',
       cause: error,
     })
@@ -210,7 +202,7 @@ function takeStep(trainer: Trainer, clock: StepClock): StepRecord {
   if (skippedInRow >= recipe.maxBadSteps) {
     throw new SwitchyardError(
       `training diverged: ${skippedInRow} steps in a row had NaN or infinite gradients (the last was step ${step}); ` +
-        'go on from the last checkpoint with --resume --set optimizer.learningRate=..., lower than before',
+        'resume from the last checkpoint with optimizer.learningRate lower than before',
     )
   }
   const tokensPerSecond = tokensPerStep / clock.secondsPerStep

@@ -24,6 +24,7 @@ import {
   tidy,
 } from '../torch/index.ts'
 import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
+import type { RunStart } from './events.ts'
 import { trainingBatch } from './examples.ts'
 import { GraphedStep } from './graphed-step.ts'
 import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
@@ -123,9 +124,17 @@ export class Trainer implements Trainee {
     this.#sampler.restore(sampler)
   }
 
-  /** The model's feed-forwards in a few words. */
-  get feedForward(): string {
-    return describeFeedForward(this.config)
+  /** What is to be trained, and on what. */
+  get description(): Omit<RunStart, 'run' | 'resumedFrom'> {
+    const { recipe, config, corpus, device, memory, tokensPerStep } = this
+    return {
+      ...{ recipe, device, memory, tokensPerStep },
+      modelType: config.model_type,
+      feedForward: describeFeedForward(config),
+      parameters: this.model.numParameters,
+      domains: corpus.domains,
+      trainingTokens: corpus.train.tokens,
+    }
   }
 
   /** Most bytes that tensors took so far, where the model is. */

@@ -71,12 +71,12 @@ export function explain(cause: unknown, names: readonly string[]): unknown {
   if (!(cause instanceof CommandError)) return cause
   if (cause.missing) {
     return new DataError(
-      `${cause.message.split(':')[0]} is missing: text from Debian packages needs a Debian system; use --sample or --from PATH`,
+      `${cause.message.split(':')[0]} is missing: text from Debian packages needs a Debian system; take the sample that ships with Switchyard, or files of your own`,
       { cause },
     )
   }
   return new DataError(
-    `cannot get ${names.length === 1 ? 'package' : 'packages'} ${names.join(', ')} (${cause.message}): check the network, choose other --domains, or use --sample, which needs none`,
+    `cannot get ${names.length === 1 ? 'package' : 'packages'} ${names.join(', ')} (${cause.message}): check the network, choose other domains, or take the sample, which needs none`,
     { cause },
   )
 }

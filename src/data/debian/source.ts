@@ -57,6 +57,6 @@ function findDomain(name: string): DebianDomain {
     `'${name}' is no domain; there are ${Object.entries(debianDomains)
       .map(([known, { title }]) => `${known} (${title})`)
       .join(', ')}`,
-    { path: '--domains' },
+    { path: 'domains' },
   )
 }

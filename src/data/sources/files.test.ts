@@ -114,7 +114,7 @@ describe('plain text', () => {
     write('corpus/corpus.json', '{}')
     const error = await failure({ paths: [join(folder, 'corpus')] })
     expect(error.message).toBe(
-      `--from: ${join(folder, 'corpus')} is a prepared corpus already: name the text that it was made of`,
+      `from: ${join(folder, 'corpus')} is a prepared corpus already: name the text that it was made of`,
     )
   })
 

@@ -34,7 +34,7 @@ interface TextFile {
 
 /** Reads `.jsonl`, `.ndjson`, `.parquet` (a `text` and perhaps a `domain` each) and any other text; also `.gz`. */
 export function fileSource({ paths, domain }: FileSourceOptions): TextSource {
-  if (domain !== undefined) checkDomain(domain, '--domain')
+  if (domain !== undefined) checkDomain(domain, 'domain')
   const skipped: SkippedFile[] = []
 
   async function* documents(onProgress: SourceProgress): AsyncGenerator<Document> {
@@ -113,10 +113,10 @@ async function* walk(path: string, isRoot = true): AsyncGenerator<string> {
 
 function statRoot(path: string): Stats {
   const stat = statSync(path, { throwIfNoEntry: false })
-  if (stat === undefined) throw new ConfigError(`${path}: no such file or folder`, { path: '--from' })
+  if (stat === undefined) throw new ConfigError(`${path}: no such file or folder`, { path: 'from' })
   if (isCorpus(path)) {
     throw new ConfigError(`${path} is a prepared corpus already: name the text that it was made of`, {
-      path: '--from',
+      path: 'from',
     })
   }
   return stat

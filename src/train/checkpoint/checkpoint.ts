@@ -120,7 +120,7 @@ export async function restoreCheckpoint(folder: string, trainee: Trainee): Promi
   const { format: _, version: __, updates, ...state } = readState(folder)
   if (state.corpus !== trainee.corpusFingerprint) {
     throw new ConfigError(
-      'the corpus has changed since the run was started: put it back, give its new place with --set data.path=FOLDER, or start a new run',
+      'the corpus has changed since the run was started: put it back, set this to its new place, or start a new run',
       { path: 'data.path' },
     )
   }

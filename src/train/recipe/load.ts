@@ -41,7 +41,7 @@ function applyOverride(raw: Record<string, unknown>, override: string): void {
   const [, path, text] = /^([\w.]+)=(.*)$/s.exec(override) ?? []
   if (path === undefined || text === undefined) {
     throw new ConfigError(`'${override}' is not PATH=VALUE, as in optimizer.learningRate=1e-3`, {
-      path: '--set',
+      path: 'set',
     })
   }
   const keys = path.split('.')
@@ -53,7 +53,7 @@ function applyOverride(raw: Record<string, unknown>, override: string): void {
     const next = typeof value === 'string' ? { kind: value } : value
     if (next !== undefined && (typeof next !== 'object' || next === null)) {
       throw new ConfigError(`${key} is ${JSON.stringify(next)}, not a group of settings`, {
-        path: `--set ${path}`,
+        path: `set ${path}`,
       })
     }
     const child = (next ?? {}) as Record<string, unknown>
@@ -73,6 +73,6 @@ function parseValue(path: string, text: string): unknown {
     return parse(text)
   } catch (cause) {
     const problem = (cause as Error).message.split('\n')[0]
-    throw new ConfigError(`'${text}' is not YAML: ${problem}`, { path: `--set ${path}`, cause })
+    throw new ConfigError(`'${text}' is not YAML: ${problem}`, { path: `set ${path}`, cause })
   }
 }

@@ -134,8 +134,8 @@ describe('bad recipes name the path, the value and what is allowed', () => {
     ['router.k=1', 'router.k: 1 gives the chosen expert the constant weight 1'],
     ['sampling.every=10', 'sampling.prompts: is empty, though sampling.every is 10'],
     ['name.x=1', 'name: must be'],
-    ['steps.x=1', '--set steps.x: steps is 100, not a group of settings'],
-    ['steps', "--set: 'steps' is not PATH=VALUE, as in optimizer.learningRate=1e-3"],
+    ['steps.x=1', 'set steps.x: steps is 100, not a group of settings'],
+    ['steps', "set: 'steps' is not PATH=VALUE, as in optimizer.learningRate=1e-3"],
     ['__proto__.polluted=1', '__proto__: unknown key'],
   ])('%s', (override, message) => expect(messageOf([override])).toContain(message))
 

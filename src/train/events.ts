@@ -1,0 +1,34 @@
+// What a training run tells while it goes, as plain data.
+
+import type { Evaluation } from './evaluate.ts'
+import type { Recipe } from './recipe/schema.ts'
+import type { StepRecord } from './run-log.ts'
+
+/** What a run is about to do. */
+export interface RunStart {
+  run: string
+  /** The step that the run goes on from; null for a new one. */
+  resumedFrom: number | null
+  /** Complete, as it is saved. */
+  recipe: Recipe
+  modelType: string
+  /** The feed-forwards in a few words. */
+  feedForward: string
+  parameters: number
+  device: string
+  /** Bytes that a step takes at most, as planned. */
+  memory: number
+  tokensPerStep: number
+  /** Of the corpus: domains, and tokens to train on. */
+  domains: readonly string[]
+  trainingTokens: number
+}
+
+export type TrainEvent =
+  | ({ type: 'start' } & RunStart)
+  | { type: 'warning'; message: string }
+  | ({ type: 'step' } & StepRecord)
+  | { type: 'evaluation'; step: number; evaluation: Evaluation }
+  | { type: 'sample'; step: number; prompt: string; text: string }
+  | { type: 'checkpoint'; step: number; folder: string }
+  | { type: 'end'; state: 'finished' | 'interrupted'; step: number }
