@@ -20,7 +20,7 @@ export interface TopKRouterOptions extends LinearRouterOptions {
   /** Rescale the K weights of `softmax-topk` to sum to one, which makes the two orders equal. Default true. */
   normalize?: boolean
   /** In training, the rate at which whole experts are left out of a batch; see dropExperts(). Default 0. */
-  expertDropout?: number
+  expertDropout?: number | undefined
 }
 
 /**
@@ -78,7 +78,7 @@ const schema = z.strictObject({
   /** Rescale the weights to sum to one. With k = 1 they must not be, or the router learns nothing. */
   normalize: z.boolean().default(true),
   jitter,
-  expertDropout: z.number().min(0).lt(1).default(0),
+  expertDropout: z.number().min(0).lt(1).optional(),
 })
 
 /** `top-k` in recipes. */

@@ -121,7 +121,7 @@ function checkOwnLosses(kind: string, own: Record<string, number>, given: Record
 
 /** Mixtral is one rule; another router makes another model. */
 function checkMixtralRouter(router: NonNullable<Recipe['router']>): void {
-  if (router.kind === 'top-k' && router.normalize && router.jitter === 0 && router.expertDropout === 0) return
+  if (router.kind === 'top-k' && router.normalize && router.jitter === 0 && !router.expertDropout) return
   const setting = router.kind === 'top-k' ? 'this setting of top-k' : router.kind
   refuse('router.kind', `${setting} is not Mixtral's rule: set model.type to switchyard_moe`)
 }
