@@ -47,9 +47,13 @@ const moeFields = z.looseObject({
   shared_intermediate_size: width.default(0),
 })
 
-/** Layers with experts, and dense ones between them. Routers and PEER's neurons begin as their own files say. */
+/** Experts whose matrices are all alike: they start as every other matrix does. */
+const plainKinds: readonly string[] = ['gated', 'plain', 'clamped']
+
+/** Layers with experts, and dense ones between them. Routers, and experts made of several factors, start by their own rule. */
 export function expertLayers(config: ExpertLayersConfig, build: Build): DecoderParts {
-  const ownStart: readonly Role[] = config.experts.kind === 'peer' ? ['router', 'experts'] : ['router']
+  const isPlain = plainKinds.includes(config.experts.kind)
+  const ownStart: readonly Role[] = isPlain ? ['router'] : ['router', 'experts']
   return {
     ownStart,
     feedForward: layer =>
