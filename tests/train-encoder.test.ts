@@ -137,7 +137,7 @@ describe('from the command line', () => {
       runCli(['eval', path('decoder-peer-whole'), '--data', path('corpus')]),
     ])
     expect(generated.stdout.startsWith('In the')).toBe(true)
-    expect(inspected.stdout).toContain('64 single-neuron experts in 1 layers, 2 heads of 4')
+    expect(inspected.stdout).toContain('64 single-neuron experts in 1 of 2 layers, 2 heads of 4')
     expect(evaluated.stdout).toMatch(/use of retrieved experts\n\n.*\nlayer 1 +64 +\d+\.\d%/)
   })
 })

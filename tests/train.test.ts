@@ -249,7 +249,10 @@ describe('a corpus', () => {
     cpSync(path('whole'), path('moving'), { recursive: true })
     cpSync(corpus, path('moved'), { recursive: true })
     const gone = await runCli(train('moving', '--resume', '--set', `data.path=${path('gone')}`))
-    expect(gone).toMatchObject({ code: 2, stderr: expect.stringContaining('add --set data.path=FOLDER') })
+    expect(gone).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('if it has moved, set this to its new place'),
+    })
     const { code } = await runCli(
       train('moving', '--resume', '--set', 'steps=81', '--set', `data.path=${path('moved')}`),
     )
@@ -407,9 +410,7 @@ describe('what cannot work is refused and changes nothing', () => {
     const before = curve('whole')
     const { code, stderr } = await runCli(train('whole'))
     expect(code).toBe(2)
-    expect(stderr).toMatch(
-      /^error: --out: .*whole already holds a run: choose another folder, or add --resume/,
-    )
+    expect(stderr).toMatch(/^error: --out: .*whole already holds a run: choose another folder, or resume it/)
     expect(curve('whole')).toEqual(before)
     mkdirSync(path('full'))
     appendFileSync(join(path('full'), 'mine.txt'), 'x')
@@ -429,7 +430,7 @@ describe('what cannot work is refused and changes nothing', () => {
     const nothing = await runCli(['train', '--out', path('nowhere'), '--resume'])
     expect(nothing).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('does not exist: leave --resume'),
+      stderr: expect.stringContaining('does not exist: leave it out to start a run'),
     })
     expect(existsSync(path('nowhere'))).toBe(false)
     const strange = await runCli(['train', '--out', folder, '--resume'])
@@ -472,7 +473,7 @@ test('gradients that stay NaN end the run, naming the step and the remedy', asyn
   expect(code).toBe(1)
   expect(stderr).toMatch(/note: step \d+ skipped: its gradient holds NaN or infinity/)
   expect(stderr).toMatch(
-    /error: training diverged: 3 steps in a row had NaN or infinite gradients .* --resume --set optimizer\.learningRate=/,
+    /error: training diverged: 3 steps in a row had NaN or infinite gradients .* resume .* with optimizer\.learningRate lower/,
   )
   expect(JSON.parse(readFileSync(join(path('diverged'), 'run.json'), 'utf8')).state).toBe('failed')
 })

@@ -259,7 +259,9 @@ describe('what stays on disk', () => {
 
   test('a corpus is not replaced unless forced, then wholly', async () => {
     await prepare({ shardTokens: 300 })
-    await expect(prepare({ force: false })).rejects.toThrow(/holds a corpus already: give --force/)
+    await expect(prepare({ force: false })).rejects.toThrow(
+      /holds a corpus already: say that it is to be replaced/,
+    )
     writeFileSync(join(folder, 'notes.txt'), "a stranger's")
     await prepare()
     expect(readdirSync(folder).filter(name => name.startsWith('train'))).toEqual(['train-00000.safetensors'])

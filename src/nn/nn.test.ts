@@ -114,8 +114,8 @@ test('declarations take no memory, tell shapes, roles and starts, and become ten
     const layer = declared(() => new Linear(3, 2, { role: 'router' }))
     expect(layer.declarations()).toEqual(
       new Map([
-        ['weight', { shape: [2, 3], role: 'router', init: { kind: 'uniform', bound: 3 ** -0.5 } }],
-        ['bias', { shape: [2], role: 'router', init: { kind: 'uniform', bound: 3 ** -0.5 } }],
+        ['weight', { shape: [2, 3], role: 'router', init: { kind: 'uniform', bound: 1 / Math.sqrt(3) } }],
+        ['bias', { shape: [2], role: 'router', init: { kind: 'uniform', bound: 1 / Math.sqrt(3) } }],
       ]),
     )
     expect(layer.numParameters).toBe(8)

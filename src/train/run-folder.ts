@@ -49,7 +49,7 @@ export class RunFolder {
   static refuseMissing(path: string): void {
     if (existsSync(join(path, 'run.json'))) return
     const problem = existsSync(path) ? 'holds no run to resume (run.json is missing)' : 'does not exist'
-    throw new ConfigError(`${path} ${problem}: there is nothing to go on with`, { path: 'resume' })
+    throw new ConfigError(`${path} ${problem}: leave it out to start a run`, { path: 'resume' })
   }
 
   /** Throws ConfigError when a folder holds anything: a new run would mix with it. */

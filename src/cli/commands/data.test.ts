@@ -147,7 +147,7 @@ describe('in this process', () => {
 
   test.each([
     [['--domain', 'y'], /^--domain: names the text of --from/],
-    [['--domains', 'en,xx'], /^--domains: 'xx' is no domain; there are en \(/],
+    [['--domains', 'en,xx'], /^domains: 'xx' is no domain; there are en \(/],
     [['--sample', '--size', 'big'], /^--size: must be a size as 8MB, got 'big'/],
     [
       ['--sample', '--validation', '0.9'],

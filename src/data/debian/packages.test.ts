@@ -124,7 +124,7 @@ describe('PackageCache', () => {
     const error = await failure('prose')
     expect(error).toBeInstanceOf(DataError)
     expect(error.message).toMatch(
-      /^cannot get package prose \(Failed to fetch http:\/\/x Could not resolve 'x'\): .*--sample/,
+      /^cannot get package prose \(Failed to fetch http:\/\/x Could not resolve 'x'\): .*take the sample/,
     )
     expect(error.message).not.toContain('\n')
   })
@@ -145,13 +145,15 @@ describe('PackageCache', () => {
   test('a machine without apt-get is told what works there', async () => {
     rmSync(join(folder, 'bin'), { recursive: true })
     process.env.PATH = join(folder, 'bin')
-    expect((await failure('prose')).message).toMatch(/^apt-get is missing: .* use --sample or --from PATH$/)
+    expect((await failure('prose')).message).toMatch(
+      /^apt-get is missing: .* take the sample that ships with Switchyard, or files of your own$/,
+    )
   })
 })
 
 test('unknown domains are refused with a list of those there are', () => {
   expect(() => debianSource({ domains: ['en', 'klingon'] })).toThrow(
-    /--domains: 'klingon' is no domain; there are en \(English essays\), .*code \(Go source code\)/,
+    /^domains: 'klingon' is no domain; there are en \(English essays\), .*code \(Go source code\)/,
   )
   expect(() => debianSource({ domains: ['toString'] })).toThrow(/'toString' is no domain/)
 })

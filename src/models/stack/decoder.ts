@@ -123,8 +123,7 @@ export class Decoder extends Module {
   }
 
   #fixedFrequencies(): Buffer {
-    const { frequencies } = this.#frequencies(0)
-    const value = (): Tensor => frequencyTable(frequencies)
-    return new Buffer([frequencies.length], { persistent: false, role: 'attention', value })
+    const value = (): Tensor => frequencyTable(this.#frequencies(0).frequencies)
+    return new Buffer([rotaryDimOf(this.#config) / 2], { persistent: false, role: 'attention', value })
   }
 }

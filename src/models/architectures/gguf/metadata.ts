@@ -9,10 +9,10 @@ export class MetadataReader {
   readonly file: string
   readonly architecture: string
   readonly #metadata: GgufMetadata
-  readonly #tensors: Iterable<string>
+  readonly #tensors: readonly string[]
 
   /** @param tensors names of all tensors */
-  constructor(file: string, metadata: GgufMetadata, tensors: Iterable<string> = []) {
+  constructor(file: string, metadata: GgufMetadata, tensors: readonly string[] = []) {
     this.file = file
     this.#tensors = tensors
     this.#metadata = metadata
@@ -21,7 +21,7 @@ export class MetadataReader {
 
   /** Whether a tensor of such a name is there. */
   hasTensor(name: RegExp): boolean {
-    return [...this.#tensors].some(tensor => name.test(tensor))
+    return this.#tensors.some(tensor => name.test(tensor))
   }
 
   /** The number of `{architecture}.{key}`. */

@@ -29,7 +29,7 @@ export function openGguf(path: string): ModelSource {
   const parts = readParts(path)
   const [first] = [...parts.values()]
   const tensors = ggufTensors(parts)
-  const meta = new MetadataReader(path, first?.metadata ?? new Map(), tensors.keys())
+  const meta = new MetadataReader(path, first?.metadata ?? new Map(), [...tensors.keys()])
   const row = ggufRowNamed(meta.architecture, path)
   const embedding = tensors.get('token_embd.weight')
   if (!embedding) throw new FormatError("has no 'token_embd.weight': it holds no model", { file: path })
