@@ -13,6 +13,24 @@ const below = {
   cli: ['train', 'models', 'moe', 'nn', 'torch', 'data', 'formats'],
 }
 
+/** What each wing of a floor may import of its floor's other wings; its loose files are between them all. */
+const wings = {
+  moe: {
+    routing: [],
+    routers: ['routing'],
+    dispatch: ['routing'],
+    losses: ['routing', 'routers', 'experts'],
+    peer: ['routing'],
+    experts: ['routing', 'peer'],
+  },
+  models: {
+    stack: [],
+    architectures: ['stack'],
+    generation: ['stack'],
+    files: ['stack', 'architectures'],
+  },
+}
+
 module.exports = {
   forbidden: [
     {
@@ -43,6 +61,17 @@ module.exports = {
         pathNot: [`^src/${floor}/`, '^src/(?!index)[^/]+\\.ts$', ...below[floor].map(f => `^src/${f}/`)],
       },
     })),
+    ...Object.entries(wings).flatMap(([floor, beside]) =>
+      Object.entries(beside).map(([wing, allowed]) => ({
+        name: `wing-${floor}-${wing}`,
+        severity: 'error',
+        from: { path: `^src/${floor}/${wing}/`, pathNot: '\\.test\\.ts$' },
+        to: {
+          path: `^src/${floor}/(${Object.keys(beside).join('|')})/`,
+          pathNot: [wing, ...allowed].map(w => `^src/${floor}/${w}/`),
+        },
+      })),
+    ),
   ],
   options: {
     tsPreCompilationDeps: true,

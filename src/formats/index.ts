@@ -1,6 +1,11 @@
 // Checkpoint files as byte ranges: no tensors, no native code.
 
 export { type GgufHeader, readGgufHeader } from './gguf/read.ts'
+export { type GgufTensorSource, writeGguf } from './gguf/write.ts'
+export type { BlockCodec } from './quantization/codec.ts'
+export { codecs } from './quantization/codecs.ts'
+export { float8E4M3 } from './quantization/float8.ts'
+export { decodeMxfp4Pairs } from './quantization/mxfp4.ts'
 export {
   type GgmlTypeName,
   type GgufMetadata,
@@ -9,12 +14,7 @@ export {
   ggmlByteLength,
   ggmlTypes,
   type Scalar,
-} from './gguf/types.ts'
-export { type GgufTensorSource, writeGguf } from './gguf/write.ts'
-export type { BlockCodec } from './quantization/codec.ts'
-export { codecs } from './quantization/codecs.ts'
-export { float8E4M3 } from './quantization/float8.ts'
-export { decodeMxfp4Pairs } from './quantization/mxfp4.ts'
+} from './quantization/types.ts'
 export {
   byteLength,
   readSafetensorsHeader,

@@ -3,7 +3,6 @@
 
 import { closeSync, fstatSync, openSync } from 'node:fs'
 import { FormatError } from '../../errors.ts'
-import { ByteReader, scalarBytes } from './byte-reader.ts'
 import {
   type GgmlTypeName,
   type GgufMetadata,
@@ -15,7 +14,8 @@ import {
   type Scalar,
   type ScalarType,
   valueTypes,
-} from './types.ts'
+} from '../quantization/types.ts'
+import { ByteReader, scalarBytes } from './byte-reader.ts'
 
 export interface GgufHeader {
   version: number

@@ -10,7 +10,7 @@ import {
   ggmlByteLength,
   ggmlTypes,
   valueTypes,
-} from './types.ts'
+} from '../quantization/types.ts'
 
 /** A tensor to write. Its bytes come in pieces that follow each other, so that a large one need not be in memory. */
 export interface GgufTensorSource {

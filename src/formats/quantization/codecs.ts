@@ -1,7 +1,7 @@
 // The codec of each quantized type of GGUF.
 
-import { type GgmlType, type GgmlTypeName, ggmlTypes } from '../gguf/types.ts'
 import { type BlockCodec, codecOf } from './codec.ts'
+import { type GgmlType, type GgmlTypeName, ggmlTypes } from './types.ts'
 
 export const codecs: Partial<Record<GgmlTypeName, BlockCodec>> = Object.fromEntries(
   Object.entries<GgmlType>(ggmlTypes).flatMap(([name, { blockSize, blockBytes, rule }]) =>

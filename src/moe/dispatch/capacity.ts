@@ -2,7 +2,8 @@
 
 import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
-import { type Dispatch, type DispatchRow, servingOnly } from './dispatch.ts'
+import type { Dispatch } from '../contracts.ts'
+import { type DispatchRow, servingOnly } from './dispatch.ts'
 import { type DropOptions, dropBeyondCapacity } from './drop.ts'
 
 export interface CapacityOptions extends Omit<DropOptions, 'starts'> {

@@ -2,22 +2,8 @@
 // Shapes: T tokens, D model.
 
 import type { z } from 'zod'
-import type { Tensor } from '../../torch/index.ts'
-import type { Experts } from '../experts/experts.ts'
-import type { Mixed } from '../routing/kind.ts'
+import type { Dispatch, DispatchContext } from '../contracts.ts'
 import type { TokenRouting } from '../routing/token.ts'
-import type { Starts } from '../sequences.ts'
-
-export interface DispatchContext {
-  training: boolean
-  /** Where sequences begin among the tokens. */
-  starts: Starts
-}
-
-/** Brings tokens to the experts that they chose and what these give back: x [T, D] -> y [T, D]. */
-export interface Dispatch {
-  mix(x: Tensor, chosen: TokenRouting, experts: Experts, context: DispatchContext): Mixed<TokenRouting>
-}
 
 /** A kind of dispatch as recipes have it. */
 export interface DispatchRow<S extends z.ZodType> {

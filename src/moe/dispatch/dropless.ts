@@ -1,7 +1,8 @@
 // Every token reaches every expert that it chose (MegaBlocks, arXiv:2211.15841).
 
 import { z } from 'zod'
-import { type Dispatch, type DispatchRow, servingOnly } from './dispatch.ts'
+import type { Dispatch } from '../contracts.ts'
+import { type DispatchRow, servingOnly } from './dispatch.ts'
 import { skipWeak } from './skip.ts'
 
 const schema = z.strictObject({

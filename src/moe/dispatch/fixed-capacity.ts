@@ -1,6 +1,7 @@
 // Experts take a number of tokens that does not depend on how many there are (transformers' Switch and NLLB).
 
-import { type Dispatch, servingOnly } from './dispatch.ts'
+import type { Dispatch } from '../contracts.ts'
+import { servingOnly } from './dispatch.ts'
 import { dropBeyondCapacity } from './drop.ts'
 
 export interface FixedCapacityOptions {

@@ -2,9 +2,9 @@
 
 import { z } from 'zod'
 import { type Tensor, tidy, zeros } from '../../torch/index.ts'
-import type { Experts } from '../experts/experts.ts'
+import type { Dispatch, Experts } from '../contracts.ts'
 import type { TokenRouting } from '../routing/token.ts'
-import type { Dispatch, DispatchRow } from './dispatch.ts'
+import type { DispatchRow } from './dispatch.ts'
 
 /** `y_t = sum_k w_tk expert_{i_tk}(x_t)`: each expert sees every token, weighted by zero where it was not chosen. */
 export function referenceMoe(x: Tensor, routing: TokenRouting, experts: Experts): Tensor {

@@ -2,8 +2,9 @@
 
 import type { z } from 'zod'
 import { kindsOf } from '../../kinds.ts'
+import type { Dispatch } from '../contracts.ts'
 import { capacityRow } from './capacity.ts'
-import type { Dispatch, DispatchRow } from './dispatch.ts'
+import type { DispatchRow } from './dispatch.ts'
 import { droplessRow } from './dropless.ts'
 import { referenceRow } from './reference.ts'
 

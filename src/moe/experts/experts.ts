@@ -1,26 +1,11 @@
-// What every kind of expert offers, and how recipes name it.
-// Shapes: T tokens, D model, N rows grouped by expert.
+// What structures of experts have in common, and how recipes name them.
 
 import type { z } from 'zod'
 import type { Module } from '../../nn/index.ts'
 import type { Tensor } from '../../torch/index.ts'
-import { sortedDispatch } from '../dispatch/sorted.ts'
+import type { Experts } from '../contracts.ts'
+import { sortedDispatch } from '../routing/sorted.ts'
 import type { TokenRouting } from '../routing/token.ts'
-
-/** E feed-forward networks. */
-export interface Experts {
-  readonly numExperts: number
-  /** `y_t = sum_k weights_tk expert(x_t)`, dispatch and combine included: [T, D] -> [T, D]. */
-  mix(x: Tensor, routing: TokenRouting): Tensor
-  /**
-   * Rows grouped by expert through their experts, where it is not tokens that choose: [N, D] -> [N, D].
-   *
-   * @param counts rows of each expert, in order
-   */
-  grouped(x: Tensor, counts: readonly number[]): Tensor
-  /** One expert alone: [n, D] -> [n, D]. The reference that all else is tested against. */
-  expert(index: number, x: Tensor): Tensor
-}
 
 /** mix() by way of grouped(): a row for each choice, sorted by expert. */
 export function mixGrouped(x: Tensor, routing: TokenRouting, experts: Pick<Experts, 'grouped'>): Tensor {

@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { type Activation, GatedMlp } from '../../nn/index.ts'
-import { checkWhole } from './checks.ts'
+import { checkWhole } from '../checks.ts'
 import type { ExpertSizes, ExpertsRow } from './experts.ts'
 import { type ExpertModule, ModuleExperts } from './module-experts.ts'
 import { PlainMlp } from './plain-mlp.ts'

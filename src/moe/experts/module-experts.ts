@@ -4,8 +4,9 @@
 import { ConfigError, invariant } from '../../errors.ts'
 import { Module } from '../../nn/index.ts'
 import type { Tensor } from '../../torch/index.ts'
+import type { Experts } from '../contracts.ts'
 import type { TokenRouting } from '../routing/token.ts'
-import { type Experts, mixGrouped } from './experts.ts'
+import { mixGrouped } from './experts.ts'
 import { throughGroups } from './groups.ts'
 
 /** Anything that maps rows to rows of the same width: [n, D] -> [n, D]. */

@@ -3,7 +3,7 @@
 
 import { z } from 'zod'
 import type { Activation, Parameter } from '../../nn/index.ts'
-import { checkRate } from './checks.ts'
+import { checkRate } from '../checks.ts'
 import type { ExpertsRow } from './experts.ts'
 import { type ExpertForm, plainForm } from './forms.ts'
 import { StackedExperts, type StackedExpertsOptions, stack } from './stacked.ts'

@@ -3,8 +3,9 @@
 
 import { type Activation, Module, Parameter, uniform } from '../../nn/index.ts'
 import type { Tensor } from '../../torch/index.ts'
+import type { Experts } from '../contracts.ts'
 import type { TokenRouting } from '../routing/token.ts'
-import type { ExpertSizes, Experts } from './experts.ts'
+import type { ExpertSizes } from './experts.ts'
 import type { ExpertForm } from './forms.ts'
 import type { ExpertWeights } from './weights.ts'
 

@@ -6,9 +6,9 @@ import { invariant } from '../../errors.ts'
 import { kinds } from '../../kinds.ts'
 import { eachSequence } from '../../nn/index.ts'
 import { cat, type Tensor, tensor, tidy } from '../../torch/index.ts'
+import { meanOverTokens, realTokens } from '../routing/mean.ts'
 import { expertCounts, type TokenRouting } from '../routing/token.ts'
 import type { Starts } from '../sequences.ts'
-import { meanOverTokens, realTokens } from './mean.ts'
 import type { LossRow } from './row.ts'
 
 /**

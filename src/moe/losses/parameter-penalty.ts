@@ -6,8 +6,8 @@ import { ConfigError } from '../../errors.ts'
 import { noGrad, type Tensor, tensor, tidy } from '../../torch/index.ts'
 import { HeterogeneousExperts } from '../experts/heterogeneous.ts'
 import { sum } from '../routing/counts.ts'
+import { meanOverTokens, realTokens } from '../routing/mean.ts'
 import { expertCounts, type TokenRouting } from '../routing/token.ts'
-import { meanOverTokens, realTokens } from './mean.ts'
 import { type LossRow, summed } from './row.ts'
 
 /**

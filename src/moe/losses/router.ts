@@ -3,8 +3,9 @@
 
 import { z } from 'zod'
 import { type Tensor, tidy } from '../../torch/index.ts'
+import { entropyLoss } from '../routing/entropy.ts'
+import { meanOverTokens } from '../routing/mean.ts'
 import type { TokenRouting } from '../routing/token.ts'
-import { meanOverTokens } from './mean.ts'
 import { type LossRow, summed } from './row.ts'
 
 /** `mean_t (logsumexp_i z_ti)^2`, which keeps router logits small (arXiv:2202.08906 equation 5). */
@@ -18,14 +19,6 @@ const zSchema = z.number().nonnegative().default(0.001)
 export const zRow: LossRow<typeof zSchema> = {
   schema: zSchema,
   terms: (weight, { scored }) => summed('z', weight, () => scored.map(routerZLoss)),
-}
-
-/** Mean entropy of the tokens' probabilities, in nats: minimised, tokens decide; weighed negatively, they stay open. */
-export function entropyLoss({ probs, mask }: Pick<TokenRouting, 'probs' | 'mask'>): Tensor {
-  return tidy(() => {
-    const perToken = probs.mul(probs.clamp(1e-30).log()).sum(-1, true).neg()
-    return meanOverTokens(perToken, mask).sum()
-  })
 }
 
 const entropySchema = z.number().optional()

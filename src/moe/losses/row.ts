@@ -2,7 +2,7 @@
 
 import type { z } from 'zod'
 import type { Tensor } from '../../torch/index.ts'
-import type { Experts } from '../experts/experts.ts'
+import type { Experts } from '../contracts.ts'
 import type { TokenRouting } from '../routing/token.ts'
 import type { Starts } from '../sequences.ts'
 

@@ -4,8 +4,8 @@
 import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
+import { meanOverTokens } from '../routing/mean.ts'
 import { expertCounts, type TokenRouting } from '../routing/token.ts'
-import { meanOverTokens } from './mean.ts'
 import { type LossRow, summed } from './row.ts'
 
 /** Each expert's share of all choices, without a gradient: [E], summing to one. */

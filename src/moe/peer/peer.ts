@@ -14,7 +14,7 @@ import {
   uniform,
 } from '../../nn/index.ts'
 import { embedding, fullPrecision, linear, type Tensor, tidy } from '../../torch/index.ts'
-import { checkWhole } from '../experts/checks.ts'
+import { checkWhole } from '../checks.ts'
 import type { LayerContext, MoeOutput } from '../layer.ts'
 import { type PeerRouting, withoutPaddedHeads } from '../routing/peer.ts'
 import { MaskedBatchNorm } from './batch-norm.ts'

@@ -3,7 +3,7 @@
 
 import { ConfigError } from '../../errors.ts'
 import { type Generator, noGrad, rand, type Tensor, tidy } from '../../torch/index.ts'
-import { checkRate } from '../experts/checks.ts'
+import { checkRate } from '../checks.ts'
 
 export interface DropExpertsOptions {
   /** Probability with which each expert is dropped, in [0, 1). */

@@ -3,7 +3,7 @@
 
 import { z } from 'zod'
 import { noGrad, onesLike, type Tensor, tidy } from '../../torch/index.ts'
-import { entropyLoss } from '../losses/router.ts'
+import { entropyLoss } from '../routing/entropy.ts'
 import type { TokenRouting } from '../routing/token.ts'
 import { type Choice, LinearRouter, largest } from './linear.ts'
 import type { TokenContext } from './router.ts'

@@ -3,7 +3,7 @@
 
 import { z } from 'zod'
 import { fusedRoute, hasKernel, type Tensor } from '../../torch/index.ts'
-import { checkRate } from '../experts/checks.ts'
+import { checkRate } from '../checks.ts'
 import { dropExperts } from './expert-dropout.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
 import { count, jitter, type RouterRow } from './row.ts'

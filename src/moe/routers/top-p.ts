@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { noGrad, type Tensor } from '../../torch/index.ts'
-import { entropyLoss } from '../losses/router.ts'
+import { entropyLoss } from '../routing/entropy.ts'
 import { type Choice, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
 import type { TokenContext } from './router.ts'
 import type { RouterRow } from './row.ts'

@@ -2,7 +2,7 @@
 // Shapes: T tokens, D model, E experts, C tokens per expert, N filled slots.
 
 import { arange, embedding, noGrad, type Tensor, tidy, zeros } from '../../torch/index.ts'
-import type { Experts } from '../experts/experts.ts'
+import type { Experts } from '../contracts.ts'
 import { countPairs, numbers, occurrences, unserved } from './counts.ts'
 import { meanEntropy } from './entropy.ts'
 import type { RouterKind } from './kind.ts'

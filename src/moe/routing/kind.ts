@@ -2,8 +2,7 @@
 // Shapes: T tokens, D model, E experts.
 
 import type { Tensor } from '../../torch/index.ts'
-import type { Dispatch, DispatchContext } from '../dispatch/dispatch.ts'
-import type { Experts } from '../experts/experts.ts'
+import type { Dispatch, DispatchContext, Experts, Mixed } from '../contracts.ts'
 
 /** What is known of any decision. */
 export interface RoutingKind<R> {
@@ -27,11 +26,4 @@ export interface RouterKind<R> extends RoutingKind<R> {
 export interface MixedBy extends DispatchContext {
   experts: Experts
   dispatch: Dispatch
-}
-
-export interface Mixed<R> {
-  /** [T, D] */
-  y: Tensor
-  /** What was left of the decision; the same object when nothing can be dropped. */
-  served: R
 }

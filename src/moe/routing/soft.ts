@@ -2,7 +2,7 @@
 // Shapes: B sequences of S tokens, T tokens in all, D model, E experts, P slots per expert.
 
 import { type Tensor, tidy, zeros } from '../../torch/index.ts'
-import type { Experts } from '../experts/experts.ts'
+import type { Experts } from '../contracts.ts'
 import { bySequence, countSequences, type Starts } from '../sequences.ts'
 import { meanEntropy } from './entropy.ts'
 import type { RouterKind } from './kind.ts'

@@ -1,13 +1,13 @@
 // An expert that every token passes, beside the ones that a router chooses.
 // Shapes: T tokens, D model, E routed experts.
 
-import { type Activation, GatedMlp, Linear, type Module } from '../../nn/index.ts'
-import type { Tensor } from '../../torch/index.ts'
-import { type LayerContext, MoeLayer, type MoeOutput, type RoutingOf } from '../layer.ts'
-import type { Router } from '../routers/router.ts'
-import type { Routing } from '../routing/table.ts'
+import { type Activation, GatedMlp, Linear, type Module } from '../nn/index.ts'
+import type { Tensor } from '../torch/index.ts'
 import { checkWhole } from './checks.ts'
-import type { Experts } from './experts.ts'
+import type { Experts } from './contracts.ts'
+import { type LayerContext, MoeLayer, type MoeOutput, type RoutingOf } from './layer.ts'
+import type { Router } from './routers/router.ts'
+import type { Routing } from './routing/table.ts'
 
 export interface SharedExpertOptions {
   hiddenSize: number

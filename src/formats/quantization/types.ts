@@ -1,10 +1,10 @@
 // GGUF's element types: how many values a block holds, in how many bytes (ggml.h, enum ggml_type), and what they mean.
 
-import type { BlockRule } from '../quantization/codec.ts'
-import { q2_k, q3_k, q4_k, q5_k, q6_k } from '../quantization/k-quants.ts'
-import { mxfp4 } from '../quantization/mxfp4.ts'
-import { iq4_nl, iq4_xs } from '../quantization/non-linear.ts'
-import { q4_0, q4_1, q5_0, q5_1, q8_0 } from '../quantization/simple.ts'
+import type { BlockRule } from './codec.ts'
+import { q2_k, q3_k, q4_k, q5_k, q6_k } from './k-quants.ts'
+import { mxfp4 } from './mxfp4.ts'
+import { iq4_nl, iq4_xs } from './non-linear.ts'
+import { q4_0, q4_1, q5_0, q5_1, q8_0 } from './simple.ts'
 
 /** A type of tensor data. Whether its values can be decoded is another question; its size is known. */
 export interface GgmlType {

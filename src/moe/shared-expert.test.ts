@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
-import { GatedMlp } from '../../nn/index.ts'
-import { gradcheck, manualSeed, noGrad, ones, randn, tensor } from '../../torch/index.ts'
+import { expectClose, expectNoLeak } from '../../tests/support/tensors.ts'
+import { GatedMlp } from '../nn/index.ts'
+import { gradcheck, manualSeed, noGrad, ones, randn, tensor } from '../torch/index.ts'
 import {
   capacityDispatch,
   dropless,
@@ -13,7 +13,7 @@ import {
   splitExperts,
   TopKRouter,
   withSharedExpert,
-} from '../index.ts'
+} from './index.ts'
 
 function makeLayer(options: Partial<SharedExpertOptions> = {}): SharedExpertMoe<TopKRouter, GatedExperts> {
   manualSeed(1)

@@ -1,6 +1,6 @@
 // Checks of settings that several structures take.
 
-import { ConfigError } from '../../errors.ts'
+import { ConfigError } from '../errors.ts'
 
 /** @throws ConfigError unless the rate is in [0, 1) */
 export function checkRate(rate: number, path: string): number {
