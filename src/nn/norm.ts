@@ -1,6 +1,6 @@
 // Normalisations over the last dimension.
 
-import { fusedRmsNorm, hasKernel, layerNorm, type Tensor } from '../torch/index.ts'
+import { kernelFor, layerNorm, type Tensor } from '../torch/index.ts'
 import { constant } from './init.ts'
 import { Module } from './module.ts'
 import { Parameter } from './parameter.ts'
@@ -18,7 +18,10 @@ export class RMSNorm extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    if (hasKernel('rmsNorm', x, this.weight)) return fusedRmsNorm(x, this.weight, this.eps)
+    return kernelFor('rmsNorm', x, this.weight)?.(x, this.weight, this.eps) ?? this.#reference(x)
+  }
+
+  #reference(x: Tensor): Tensor {
     const wide = atLeastF32(x)
     const scale = wide.square().mean(-1, true).add_(this.eps).rsqrt() // [..., 1]
     return wide.mul(scale).to(x.dtype).mul(this.weight)

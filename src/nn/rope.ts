@@ -1,7 +1,7 @@
 // Rotary position embedding (arXiv:2104.09864), in the half-split layout of HF transformers.
 // Shapes: B batch, H heads, T positions, R rotated dimensions, D head width.
 
-import { cat, fusedRotate, hasKernel, noGrad, Tensor, tensor, tidy } from '../torch/index.ts'
+import { cat, kernelFor, noGrad, Tensor, tensor, tidy } from '../torch/index.ts'
 
 /** Cosines and sines of every position's angles, each [T, R] or [B, T, R]. */
 export interface Rotation {
@@ -41,8 +41,8 @@ export function rotate(x: Tensor, { cos, sin }: Rotation): Tensor {
     const turned = rotate(x.narrow(-1, 0, rotated), { cos, sin })
     return cat([turned, x.narrow(-1, rotated, width - rotated)], -1)
   }
-  if (x.device !== 'cpu' && hasKernel('attention', x))
-    return fusedRotate(x.transpose(1, 2), cos, sin).transpose(1, 2)
+  const kernel = kernelFor('rotate', x)
+  if (kernel) return kernel(x.transpose(1, 2), cos, sin).transpose(1, 2)
   // A batch of own positions [B, T, R] needs the head dimension between.
   const perHead = (part: Tensor): Tensor => (part.ndim === 3 ? part.unsqueeze(1) : part).to(x.dtype)
   const [first, second] = x.chunk(2, -1) as [Tensor, Tensor]

@@ -66,7 +66,7 @@ export {
 export { Generator, manualSeed } from './generator.ts'
 export { type GradOptions, grad } from './grad.ts'
 export { gradcheck } from './gradcheck.ts'
-export { hasKernel, type KernelName, kernelNames, withKernels } from './kernels.ts'
+export { type KernelName, kernelFor, kernelNames, withKernels } from './kernels.ts'
 export { MappedFile, mapFile } from './map-file.ts'
 export type { OperatorSchema, OperatorTime, RuntimeInfo } from './native.ts'
 export { profile } from './profile.ts'

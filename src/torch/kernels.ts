@@ -1,10 +1,56 @@
-// Which parts run their own kernel (native/ops) and which their reference in TypeScript. For tests and for finding
-// out which part is to blame; both give the same result but for rounding.
+// Where a part runs its own kernel (native/ops) and where its reference in TypeScript: both give the same result but for
+// rounding. The only choice between the two, but for what a kernel cannot compute at all, which its caller knows.
 
 import { ConfigError } from '../errors.ts'
+import {
+  attentionCached,
+  attentionDecode,
+  deviceNorm,
+  fusedAdamw_,
+  fusedCausalAttention,
+  fusedExperts,
+  fusedLinearCrossEntropy,
+  fusedRmsNorm,
+  fusedRotate,
+  fusedRoute,
+  mixedAdamw_,
+  vectorNorm,
+} from './generated/functions.ts'
 import { native } from './native.ts'
 import type { Tensor } from './tensor.ts'
 
+/** Each kernel's function, the part it belongs to, and where it is better than operators; default: wherever it runs. */
+const kernels = {
+  experts: { run: fusedExperts, part: 'experts' },
+  route: { run: fusedRoute, part: 'route' },
+  rmsNorm: { run: fusedRmsNorm, part: 'rmsNorm' },
+  causalAttention: { run: fusedCausalAttention, part: 'attention' },
+  attentionCached: { run: attentionCached, part: 'attention', on: 'cpu' },
+  attentionDecode: { run: attentionDecode, part: 'attention', on: 'gpu' },
+  rotate: { run: fusedRotate, part: 'attention', on: 'gpu' },
+  linearCrossEntropy: { run: fusedLinearCrossEntropy, part: 'linearCrossEntropy' },
+  adamw: { run: fusedAdamw_, part: 'adamw' },
+  mixedAdamw: { run: mixedAdamw_, part: 'adamw', on: 'gpu' },
+  vectorNorm: { run: vectorNorm, part: 'adamw' },
+  deviceNorm: { run: deviceNorm, part: 'adamw', on: 'gpu' },
+} as const satisfies Record<string, { run: unknown; part: KernelName; on?: 'cpu' | 'gpu' }>
+
+type Kernels = typeof kernels
+
+/**
+ * The kernel for these tensors, or null where the reference is to be run: it is switched on, it is wanted on their
+ * device, and they are of one type that kernels know, on one device: f32 or f64 on a CPU; f32, bf16 or f16 on CUDA.
+ */
+export function kernelFor<K extends keyof Kernels>(
+  name: K,
+  ...tensors: readonly Tensor[]
+): Kernels[K]['run'] | null {
+  const { run, part, on }: { run: Kernels[K]['run']; part: KernelName; on?: 'cpu' | 'gpu' } = kernels[name]
+  if (!enabled.has(part) || (on && (on === 'cpu') !== (tensors[0]?.device === 'cpu'))) return null
+  return native().kernelsKnow(...tensors.map(tensor => tensor.handle)) ? run : null
+}
+
+/** Parts that kernels can be switched off for, for tests and to find out which is to blame. */
 export type KernelName = 'experts' | 'route' | 'rmsNorm' | 'attention' | 'linearCrossEntropy' | 'adamw'
 
 export const kernelNames: readonly KernelName[] = [
@@ -42,12 +88,4 @@ export function withKernels<T>(names: readonly KernelName[], body: () => T): T {
   } finally {
     use(before)
   }
-}
-
-/**
- * Whether a part should run its kernel on these tensors: it is switched on, and they are of one type that kernels know, on
- * one device: f32 or f64 on a CPU; f32, bf16 or f16 on CUDA.
- */
-export function hasKernel(name: KernelName, ...tensors: readonly Tensor[]): boolean {
-  return enabled.has(name) && native().kernelsKnow(...tensors.map(tensor => tensor.handle))
 }

@@ -1,6 +1,6 @@
 // Which session a model and what is asked of it want.
 
-import { hasKernel } from '../../torch/index.ts'
+import { kernelFor } from '../../torch/index.ts'
 import { EncoderDecoderLM } from '../stack/encoder-decoder.ts'
 import { decoderSession } from './decoder-session.ts'
 import { encoderDecoderSession } from './encoder-decoder-session.ts'
@@ -11,9 +11,9 @@ import { staticSession } from './static-session.ts'
 export function startSession(model: TextModel, options: SessionOptions): Session {
   if (model instanceof EncoderDecoderLM) return encoderDecoderSession(model, options)
   // To make a graph takes about as long as some steps.
-  const isWorthIt = model.device !== 'cpu' && options.newTokens > 8 && options.task === undefined
-  const hasKernels = hasKernel('attention', model.model.norm.weight)
-  return isWorthIt && hasKernels && model.decodesStatically
+  const isWorthIt = options.newTokens > 8 && options.task === undefined
+  const hasKernel = kernelFor('attentionDecode', model.model.norm.weight) !== null
+  return isWorthIt && hasKernel && model.decodesStatically
     ? staticSession(model, options)
     : decoderSession(model, options)
 }

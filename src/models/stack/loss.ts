@@ -2,14 +2,7 @@
 // Shapes: N tokens, D model, V vocabulary, B sequences of T tokens.
 
 import { atLeastF32 } from '../../nn/index.ts'
-import {
-  crossEntropyLoss,
-  fusedLinearCrossEntropy,
-  hasKernel,
-  linear,
-  type Tensor,
-  tidy,
-} from '../../torch/index.ts'
+import { crossEntropyLoss, kernelFor, linear, type Tensor, tidy } from '../../torch/index.ts'
 
 /**
  * Mean cross-entropy in nats of each target.
@@ -36,9 +29,8 @@ export function tokenLosses(logits: Tensor, targets: Tensor): Tensor {
  * @param bias [V]; default: none
  */
 export function headLoss(hidden: Tensor, head: Tensor, targets: Tensor, bias?: Tensor | null): Tensor {
-  if (bias || !hasKernel('linearCrossEntropy', hidden, head))
-    return tidy(() => meanLoss(linear(hidden, head, bias), targets))
-  return tidy(() => fusedLinearCrossEntropy(hidden, head, targets))
+  const kernel = bias ? null : kernelFor('linearCrossEntropy', hidden, head)
+  return tidy(() => kernel?.(hidden, head, targets) ?? meanLoss(linear(hidden, head, bias), targets))
 }
 
 /**

@@ -1,7 +1,7 @@
 // Where the numbers of stacked experts are, and what is computed with them there.
 // Shapes: E experts, T tokens, D model, N rows grouped by expert.
 
-import { fusedExperts, hasKernel, type Tensor } from '../../torch/index.ts'
+import { kernelFor, type Tensor } from '../../torch/index.ts'
 import type { TokenRouting } from '../routing/token.ts'
 import { mixGrouped } from './experts.ts'
 import type { ExpertForm } from './forms.ts'
@@ -46,15 +46,18 @@ export function denseWeights(stacks: Projections): ExpertWeights {
   return dense
 }
 
-/** The only choice between the kernel and operators; null where there is no kernel for these. */
+/** What the kernel gives; null where there is none for these. */
 function fusedMix(
   xTD: Tensor,
   { indices, weights }: TokenRouting,
   { up, down, upBias, downBias }: Projections,
   { fused }: ExpertForm,
 ): Tensor | null {
-  if (fused === null || upBias || downBias || !hasKernel('experts', xTD, up, down)) return null
-  return fusedExperts(xTD, indices, weights, up, down, fused.activation, fused.gated)
+  if (fused === null || upBias || downBias) return null
+  return (
+    kernelFor('experts', xTD, up, down)?.(xTD, indices, weights, up, down, fused.activation, fused.gated) ??
+    null
+  )
 }
 
 /** The slices of experts: one unbinding for all, so that backward stacks their gradients once. */

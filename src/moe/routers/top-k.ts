@@ -2,7 +2,7 @@
 // Shapes: T tokens, D model, E experts, K chosen per token.
 
 import { z } from 'zod'
-import { fusedRoute, hasKernel, type Tensor } from '../../torch/index.ts'
+import { kernelFor, type Tensor } from '../../torch/index.ts'
 import { checkRate } from '../checks.ts'
 import { dropExperts } from './expert-dropout.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
@@ -51,8 +51,9 @@ export class TopKRouter extends LinearRouter {
   protected override choose(allTE: Tensor): Choice {
     const logitsTE = this.#withoutDropped(allTE)
     const normalize = this.normalize || this.order === 'topk-softmax' // equal, as the class says
-    if (hasKernel('route', logitsTE)) {
-      const [weights, indices, probs] = fusedRoute(logitsTE, this.topK, normalize)
+    const fused = kernelFor('route', logitsTE)?.(logitsTE, this.topK, normalize)
+    if (fused) {
+      const [weights, indices, probs] = fused
       return { weights, indices, probs }
     }
     const probs = logitsTE.softmax(-1)

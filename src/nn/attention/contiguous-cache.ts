@@ -3,10 +3,10 @@
 
 import { ConfigError } from '../../errors.ts'
 import {
-  attentionCached,
+  type attentionCached,
   cat,
   empty,
-  hasKernel,
+  kernelFor,
   noGrad,
   type Tensor,
   tensor,
@@ -125,11 +125,11 @@ class LayerStore implements KvStore {
     const turned = turn(keys)
     noGrad(() => this.#append(turned, values, options.starts))
     const isFirst = this.#cache.lengths.every(length => length === 0)
-    const hasKernel = this.#hasKernel(queries, options)
+    const kernel = this.#kernel(queries, options)
     // Heads written out are cheapest where nothing is cached; so is the kernel of training where there is no other.
-    if (isFirst && (latent || !hasKernel)) return withinTokens.attend(queries, keys, values, options)
+    if (isFirst && (latent || !kernel)) return withinTokens.attend(queries, keys, values, options)
     const asked = latent ? latent.absorb(queries) : turn(queries)
-    const mixed = hasKernel ? this.#fused(asked, options) : this.#reference(asked, options)
+    const mixed = kernel ? this.#fused(kernel, asked, options) : this.#reference(asked, options)
     return latent ? latent.release(mixed) : mixed
   }
 
@@ -139,8 +139,8 @@ class LayerStore implements KvStore {
     if (values) this.values?.indexCopy_(0, slots, values.to(this.keys.dtype))
   }
 
-  #hasKernel(queries: Tensor, { isCausal, bias }: AttendOptions): boolean {
-    return isCausal && !bias && queries.device === 'cpu' && hasKernel('attention', queries, this.keys)
+  #kernel(queries: Tensor, { isCausal, bias }: AttendOptions): typeof attentionCached | null {
+    return isCausal && !bias ? kernelFor('attentionCached', queries, this.keys) : null
   }
 
   /** Cached rows as heads, [B, C, G, width]: those of values follow from the keys where they are latent. */
@@ -155,7 +155,7 @@ class LayerStore implements KvStore {
     return [keys, (this.values as Tensor).view([...shape, keys.size(2), -1])]
   }
 
-  #fused(queries: Tensor, options: AttendOptions): Tensor {
+  #fused(kernel: typeof attentionCached, queries: Tensor, options: AttendOptions): Tensor {
     const { starts, scale, window, sinks } = options
     const [keys, values] = this.#heads(options)
     const heads = queries.view([queries.size(0), -1, keys.size(-1)]) // [N, H, D]
@@ -163,7 +163,7 @@ class LayerStore implements KvStore {
       ({ sequence, length }) => (this.#cache.lengths[sequence] ?? 0) + length,
     )
     const [k, v] = [keys.transpose(1, 2), values.transpose(1, 2)] // [B, G, C, width]
-    return attentionCached(heads, k, v, starts, lengths, scale, window ?? 0, sinks).flatten(1)
+    return kernel(heads, k, v, starts, lengths, scale, window ?? 0, sinks).flatten(1)
   }
 
   #reference(queries: Tensor, options: AttendOptions): Tensor {

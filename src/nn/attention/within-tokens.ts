@@ -1,7 +1,7 @@
 // Attention of new tokens among themselves, within each sequence: nothing came before, nothing is kept. What training does.
 // Shapes: N tokens of B sequences, T tokens of each, H heads, D width of a query, R rotated dimensions.
 
-import { cat, fusedCausalAttention, hasKernel, type Tensor } from '../../torch/index.ts'
+import { cat, kernelFor, type Tensor } from '../../torch/index.ts'
 import { type Rotation, rotate } from '../rope.ts'
 import { attend } from './attend.ts'
 import { type AttendOptions, headsOf, type KvStore, type Rows, rowsOf, rowsOfHeads } from './kv-store.ts'
@@ -21,7 +21,8 @@ function fused(queries: Tensor, keys: Tensor, values: Tensor, options: AttendOpt
   const [rows, ragged] = rowsOf(starts)
   if (!rows || ragged || !isCausal || sinks || bias || !rotation) return null
   const isShared = rotation.cos.size(0) === rows.length && rotation.cos.size(1) === headDim
-  if (!isShared || !hasKernel('attention', queries, keys, values)) return null
+  const kernel = isShared ? kernelFor('causalAttention', queries, keys, values) : null
+  if (!kernel) return null
   const relative = scale * headDim ** 0.5 // the kernel scales by 1 / sqrt(D)
   const scaled = relative === 1 ? queries : queries.mul(relative)
   const [q, k, v] = [scaled, keys, values].map(x => x.view([rows.sequences, rows.length, -1])) as [
@@ -29,7 +30,7 @@ function fused(queries: Tensor, keys: Tensor, values: Tensor, options: AttendOpt
     Tensor,
     Tensor,
   ]
-  return fusedCausalAttention(q, k, v, rotation.cos, rotation.sin, headDim, window).flatten(0, 1)
+  return kernel(q, k, v, rotation.cos, rotation.sin, headDim, window).flatten(0, 1)
 }
 
 function reference(queries: Tensor, keys: Tensor, values: Tensor, options: AttendOptions): Tensor {

@@ -5,8 +5,7 @@ import { ConfigError } from '../../errors.ts'
 import { Parameter } from '../../nn/index.ts'
 import {
   type DType,
-  fusedAdamw_,
-  hasKernel,
+  kernelFor,
   mixedAdamw_,
   noGrad,
   type Tensor,
@@ -123,8 +122,8 @@ export class AdamW implements Optimizer {
     if (moving.length === 0) return
     const lists = listsOf(moving)
     const rates = { ...this.options, learningRate, weightDecay: group.weightDecay, step: this.step, factor }
-    const isFused = !this.options.updateClip && hasKernel('adamw', ...lists.values, ...lists.gradients)
-    if (isFused) fusedStep(lists, rates)
+    const kernel = this.options.updateClip ? null : kernelFor('adamw', ...lists.values, ...lists.gradients)
+    if (kernel) kernelStep(kernel, lists, rates)
     else referenceStep(lists, rates)
   }
 
@@ -140,9 +139,7 @@ export class AdamW implements Optimizer {
     const all = this.#parameters
     if (all.some(({ dtype }) => isHalf(dtype))) return true
     const [first] = all
-    return (
-      first !== undefined && first.device !== 'cpu' && !this.options.updateClip && hasKernel('adamw', first)
-    )
+    return first !== undefined && !this.options.updateClip && kernelFor('mixedAdamw', first) !== null
   }
 
   #ratesOf(group: ParameterGroup): Tensor {
@@ -243,7 +240,7 @@ function checkHalf(parameter: Parameter, { updateClip, master }: AdamWOptions): 
     )
   if (parameter.dtype === 'f16' && master === false)
     refuse('precision.master', 'f16 weights need an f32 master copy: set it to true, or the type to bf16')
-  if (parameter.device !== 'cpu' && !hasKernel('adamw', parameter))
+  if (parameter.device !== 'cpu' && !kernelFor('mixedAdamw', parameter))
     refuse(
       'precision.kind',
       'half needs the CUDA kernels: build the addon where nvcc is, or use f32 or autocast',
@@ -281,9 +278,11 @@ function knownFactor({ norm = null, clip = null, lossScale = 1 }: GradientScalin
 }
 
 /** One pass over memory. */
-function fusedStep({ values, gradients, means, squares }: Lists, rates: Rates): void {
+type AdamWKernel = NonNullable<ReturnType<typeof kernelFor<'adamw'>>>
+
+function kernelStep(kernel: AdamWKernel, { values, gradients, means, squares }: Lists, rates: Rates): void {
   const { learningRate, betas, epsilon, weightDecay, step, factor } = rates
-  fusedAdamw_(values, gradients, means, squares, learningRate, ...betas, epsilon, weightDecay, step, factor)
+  kernel(values, gradients, means, squares, learningRate, ...betas, epsilon, weightDecay, step, factor)
 }
 
 const schema = z.strictObject({

@@ -1,15 +1,13 @@
 import { atLeastF32, type Parameter } from '../../nn/index.ts'
 import {
-  deviceNorm,
   foreachMul_,
   foreachNorm,
-  hasKernel,
+  kernelFor,
   noGrad,
   stack,
   type Tensor,
   tensor,
   tidy,
-  vectorNorm,
 } from '../../torch/index.ts'
 
 /** Euclidean norm over all gradients as one vector, a scalar that nobody waits for; 0 without any. */
@@ -19,18 +17,18 @@ export function gradientNorm(parameters: readonly Parameter[]): Tensor {
       const gradients = gradientsOf(parameters)
       const [first] = gradients
       if (!first) return tensor(0)
-      if (first.device !== 'cpu' && hasKernel('adamw', first)) return normOnDevice(gradients)
-      return hasKernel('adamw', ...gradients)
-        ? tensor(vectorNorm(gradients), { dtype: 'f64' })
-        : normOf(foreachNorm(gradients))
+      const deviceNorm = kernelFor('deviceNorm', first)
+      if (deviceNorm) return normOf(eachType(gradients).map(deviceNorm))
+      const norm = kernelFor('vectorNorm', ...gradients)?.(gradients)
+      return norm === undefined ? normOf(foreachNorm(gradients)) : tensor(norm, { dtype: 'f64' })
     }),
   )
 }
 
 /** Types may differ: a model in half precision may have an f32 router. */
-function normOnDevice(gradients: readonly Tensor[]): Tensor {
+function eachType(gradients: readonly Tensor[]): Tensor[][] {
   const types = [...new Set(gradients.map(gradient => gradient.dtype))]
-  return normOf(types.map(type => deviceNorm(gradients.filter(({ dtype }) => dtype === type))))
+  return types.map(type => gradients.filter(({ dtype }) => dtype === type))
 }
 
 const normOf = (norms: readonly Tensor[]): Tensor => stack(norms.map(atLeastF32)).norm()
