@@ -14,7 +14,7 @@ test-asan: setup ## the native code's tests under the address and undefined-beha
 	@scripts/test-asan.sh
 
 test-interop: setup ## what llama.cpp makes of the GGUF files that we write (fetches it from npm, 85 MB)
-	@cd tests/interop && npm ci --no-audit --no-fund --loglevel=error
+	@cd tests/interop && npm ci --omit=optional --no-audit --no-fund --loglevel=error
 	@npx --no-install vitest run tests/interop
 
 fuzz: setup ## 20,000 damaged model files
