@@ -135,17 +135,3 @@ test('the first program of the README is that of examples/, and runs', () => {
       .map(Number) ?? []
   expect(Math.min(...load)).toBeGreaterThan(32) // of 64 each: no expert is idle
 })
-
-describe('examples', () => {
-  test.each(readdirSync(join(root, 'examples')).filter(name => name.endsWith('.ts')))(
-    '%s is short and runs',
-    name => {
-      expect(readFileSync(join(root, 'examples', name), 'utf8').split('\n').length).toBeLessThan(100)
-      const result = spawnSync(process.execPath, ['--import', 'tsx', `examples/${name}`], {
-        cwd: root,
-        encoding: 'utf8',
-      })
-      expect(result).toMatchObject({ status: 0, stderr: '' })
-    },
-  )
-})

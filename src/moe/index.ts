@@ -11,6 +11,7 @@ export { type Dispatched, sortedDispatch } from './dispatch/sorted.ts'
 export { createDispatch, type DispatchConfig, dispatchSchema } from './dispatch/table.ts'
 export { ClampedExperts, type ClampedExpertsOptions } from './experts/clamped.ts'
 export { type ExpertSizes, type Experts, mixGrouped } from './experts/experts.ts'
+export type { ExpertForm } from './experts/forms.ts'
 export { GatedExperts } from './experts/gated.ts'
 export {
   type HeterogeneousExpertOptions,
@@ -36,10 +37,12 @@ export { SharedExpertMoe, type SharedExpertOptions, withSharedExpert } from './e
 export { splitExperts } from './experts/split.ts'
 export type { StackedExpertsOptions } from './experts/stacked.ts'
 export { type ExpertsConfig, type ExpertsOptions, expertsSchema, makeExperts } from './experts/table.ts'
-export { type LayerContext, MoeLayer, type MoeOutput } from './layer.ts'
+export type { ExpertWeights, Projections } from './experts/weights.ts'
+export { type LayerContext, MoeLayer, type MoeOutput, type RoutingOf } from './layer.ts'
 export {
   type BalanceConvention,
   type BalancePreset,
+  type BalanceScope,
   balanceLoss,
   balancePresets,
   globalBalanceLoss,
@@ -104,6 +107,7 @@ export { TopKRouter, type TopKRouterOptions } from './routers/top-k.ts'
 export { TopPRouter, type TopPRouterOptions } from './routers/top-p.ts'
 export { WordRouter } from './routers/words.ts'
 export type { ExpertRouting } from './routing/expert.ts'
+export type { Mixed } from './routing/kind.ts'
 export type { PeerRouting } from './routing/peer.ts'
 export type { SoftRouting } from './routing/soft.ts'
 export { type AnyRouting, countPerExpert, loadByDomain, type Routing } from './routing/table.ts'
