@@ -114,7 +114,7 @@ test('the first program of the README is that of examples/, and runs', () => {
   const program = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? ''
   const example = readFileSync(join(root, 'examples/moe-layer.ts'), 'utf8').replace(/^(\/\/.*\n)+\n/, '')
   expect(program).toBe(example)
-  expect(program.split('\n').length).toBeLessThan(32)
+  expect(program.split('\n').length).toBeLessThan(40)
   writeFileSync(join(project, 'first.ts'), program)
   const tsx = join(root, 'node_modules/tsx/dist/loader.mjs')
   const result = spawnSync(process.execPath, ['--import', tsx, 'first.ts'], {
