@@ -1,5 +1,5 @@
 # Each target works as the first command on a fresh Debian 12 machine with Node 20 or newer.
-.PHONY: setup demo test test-asan test-interop fuzz lint bench clean
+.PHONY: setup demo test test-asan test-interop fuzz lint bench docs clean
 
 setup: ## install what is missing and build
 	@scripts/setup.sh
@@ -27,8 +27,11 @@ lint: node_modules ## format, lint, types, import floors
 bench: setup ## measure against peers, in one run each (installs python3-torch, the peer)
 	@scripts/bench.sh
 
+docs: node_modules ## the API reference, from the code, into docs/api
+	@npx --no-install typedoc
+
 clean: ## remove what was built
-	rm -rf build dist
+	rm -rf build dist docs/api
 
 node_modules:
 	@scripts/setup.sh

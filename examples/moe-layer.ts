@@ -1,15 +1,23 @@
 // A layer of four experts learns four different linear maps, one for each cluster of inputs.
 //   run: npx tsx examples/moe-layer.ts
 
-import { GatedExperts, MoeLayer, routingStats, switchBalanceLoss, TopKRouter } from 'switchyard/moe'
-import { manualSeed, randn, tidy } from 'switchyard/torch'
-import { AdamW } from 'switchyard/train'
+import {
+  AdamW,
+  GatedExperts,
+  MoeLayer,
+  manualSeed,
+  randn,
+  routingStats,
+  switchBalanceLoss,
+  TopKRouter,
+  tidy,
+} from 'switchyard'
 
 manualSeed(3)
 const sizes = { hiddenSize: 16, numExperts: 4 }
 const router = new TopKRouter({ ...sizes, topK: 1, normalize: false }) // weighs by softmax, so that it learns
 const layer = new MoeLayer(router, new GatedExperts({ ...sizes, intermediateSize: 32 }))
-const optimizer = new AdamW(layer.parameters(), { learningRate: 3e-3, betas: [0.9, 0.95], weightDecay: 0 })
+const optimizer = new AdamW(layer.parameters(), { learningRate: 3e-3 })
 const [centres, maps] = [randn([4, 1, 16]).mul(2), randn([4, 16, 16]).div(4)]
 
 for (let step = 0; step <= 400; step++) {

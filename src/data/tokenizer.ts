@@ -22,13 +22,16 @@ export interface DecodeOptions {
   skipSpecialTokens?: boolean
 }
 
+/** Text to token ids and back. */
 export interface Tokenizer {
   /** One more than the largest id: the rows an embedding needs. */
   readonly vocabSize: number
   readonly specialIds: SpecialIds
   /** Token ids of a text. Runs beside the event loop. */
   encode(text: string, options?: EncodeOptions): Promise<number[]>
+  /** encode() of several texts together. */
   encodeBatch(texts: readonly string[], options?: EncodeOptions): Promise<number[][]>
+  /** The text of token ids. */
   decode(ids: readonly number[], options?: DecodeOptions): string
   /** The token as the vocabulary writes it; undefined for an id that is not in it. */
   idToToken(id: number): string | undefined

@@ -1,20 +1,13 @@
 // Checkpoint files as byte ranges: no tensors, no native code.
 
 export { type GgufHeader, readGgufHeader } from './gguf/read.ts'
+export type { GgufMetadata, GgufTensor, GgufValue, Scalar } from './gguf/types.ts'
 export { type GgufTensorSource, writeGguf } from './gguf/write.ts'
 export type { BlockCodec } from './quantization/codec.ts'
 export { codecs } from './quantization/codecs.ts'
 export { float8E4M3 } from './quantization/float8.ts'
 export { decodeMxfp4Pairs } from './quantization/mxfp4.ts'
-export {
-  type GgmlTypeName,
-  type GgufMetadata,
-  type GgufTensor,
-  type GgufValue,
-  ggmlByteLength,
-  ggmlTypes,
-  type Scalar,
-} from './quantization/types.ts'
+export { type GgmlTypeName, ggmlByteLength, ggmlTypes } from './quantization/types.ts'
 export {
   byteLength,
   readSafetensorsHeader,

@@ -41,7 +41,13 @@ export {
 export { type ChatMessage, chatTemplateOf, renderChat } from './files/chat-template.ts'
 export { copyTokenizer } from './files/conversion/copy-tokenizer.ts'
 export { type ToGgufOptions, type WrittenGguf, writeGgufModel } from './files/conversion/to-gguf.ts'
-export { parseTypeRules, type TypeRules, tensorRoles, writableTypes } from './files/conversion/type-rules.ts'
+export {
+  parseTypeRules,
+  type TensorRole,
+  type TypeRules,
+  tensorRoles,
+  writableTypes,
+} from './files/conversion/type-rules.ts'
 export { locateTensors, readAnyConfig, readJson, readModelConfig } from './files/folder.ts'
 export { isGgufFile } from './files/gguf/open.ts'
 export { ggufTokenizer } from './files/gguf/read-tokenizer.ts'
@@ -95,6 +101,12 @@ export {
 } from './stack/language-model.ts'
 export { type FeedForward, type LayerRouting, tokenRoutings } from './stack/layers.ts'
 export { headLoss, meanLoss, shiftedLoss, tokenLosses } from './stack/loss.ts'
-export { type Build, standardBuild } from './stack/parts.ts'
-export { type Tokens, tokensOf, tokensOfSequences } from './stack/tokens.ts'
+export { type Build, type DecoderParts, type EncoderDecoderParts, standardBuild } from './stack/parts.ts'
+export {
+  type LogitsAt,
+  type SequenceOptions,
+  type Tokens,
+  tokensOf,
+  tokensOfSequences,
+} from './stack/tokens.ts'
 export { type Check, compare, recordedTensor, verifyModel } from './verify.ts'

@@ -28,6 +28,7 @@ export interface DispatchContext {
 
 /** Brings tokens to the experts that they chose and what these give back: x [T, D] -> y [T, D]. */
 export interface Dispatch {
+  /** The weighted sum of the experts' outputs, and what was served of the choice. */
   mix(x: Tensor, chosen: TokenRouting, experts: Experts, context: DispatchContext): Mixed<TokenRouting>
 }
 

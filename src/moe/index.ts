@@ -10,6 +10,7 @@ export { medianRatio, skipWeak } from './dispatch/skip.ts'
 export { createDispatch, type DispatchConfig, dispatchSchema } from './dispatch/table.ts'
 export { ClampedExperts, type ClampedExpertsOptions } from './experts/clamped.ts'
 export { type ExpertSizes, mixGrouped } from './experts/experts.ts'
+export type { ExpertForm } from './experts/forms.ts'
 export { GatedExperts } from './experts/gated.ts'
 export {
   type HeterogeneousExpertOptions,
@@ -34,10 +35,12 @@ export { SharedBaseExperts, type SharedBaseExpertsOptions, SharedBaseLinear } fr
 export { splitExperts } from './experts/split.ts'
 export type { StackedExpertsOptions } from './experts/stacked.ts'
 export { type ExpertsConfig, type ExpertsOptions, expertsSchema, makeExperts } from './experts/table.ts'
-export { type LayerContext, MoeLayer, type MoeOutput } from './layer.ts'
+export type { ExpertWeights, Projections } from './experts/weights.ts'
+export { type LayerContext, MoeLayer, type MoeOutput, type RoutingOf } from './layer.ts'
 export {
   type BalanceConvention,
   type BalancePreset,
+  type BalanceScope,
   balanceLoss,
   balancePresets,
   globalBalanceLoss,
@@ -77,7 +80,7 @@ export { GroupLimitedRouter, type GroupLimitedRouterOptions } from './routers/gr
 export { SequenceRouter, TaskRouter, type TaskRouterOptions } from './routers/grouped-tokens.ts'
 export { balancedTable, HashRouter, type HashRouterOptions } from './routers/hash.ts'
 export { HierarchicalRouter, type HierarchicalRouterOptions } from './routers/hierarchical.ts'
-export { LinearRouter, type LinearRouterOptions } from './routers/linear.ts'
+export { type Choice, LinearRouter, type LinearRouterOptions } from './routers/linear.ts'
 export { NoisyTopKRouter, type NoisyTopKRouterOptions, smoothLoad } from './routers/noisy-top-k.ts'
 export { NullExpertRouter, type NullExpertRouterOptions } from './routers/null-experts.ts'
 export { type ReinforceOptions, ReinforceRouter, reinforceLoss } from './routers/reinforce.ts'
@@ -107,7 +110,7 @@ export type { PeerRouting } from './routing/peer.ts'
 export type { SoftRouting } from './routing/soft.ts'
 export { type Dispatched, sortedDispatch } from './routing/sorted.ts'
 export { type AnyRouting, countPerExpert, loadByDomain, type Routing } from './routing/table.ts'
-export type { TokenRouting } from './routing/token.ts'
+export { type TokenRouting, withoutPadding } from './routing/token.ts'
 export { equalStarts, type Starts } from './sequences.ts'
 export { SharedExpertMoe, type SharedExpertOptions, withSharedExpert } from './shared-expert.ts'
 export { loadStats, type RoutingStats, routingStats } from './stats.ts'

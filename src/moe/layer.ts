@@ -49,7 +49,11 @@ export class MoeLayer<
     this.dispatch = dispatch
   }
 
-  /** @param x [..., S, D] or [T, D] */
+  /**
+   * Routes every token and mixes what its experts give.
+   *
+   * @param x [..., S, D] or [T, D]
+   */
   forward(x: Tensor, { mask, ids, tasks, starts = startsOf(x) }: LayerContext = {}): MoeOutput<RoutingOf<G>> {
     const { dispatch, experts, training } = this
     const xTD = x.reshape([-1, x.size(-1)])

@@ -3,6 +3,7 @@
 import { sum } from './routing/counts.ts'
 import { kindOf, type Routing } from './routing/table.ts'
 
+/** How evenly, how surely and how completely tokens reached experts. */
 export interface RoutingStats {
   /** Slots each expert served. */
   load: number[]
@@ -25,6 +26,8 @@ export interface RoutingStats {
 }
 
 /**
+ * What a routing did, in numbers: each that is read waits for the device.
+ *
  * @param chosen the router's decision
  * @param served what is left of it after capacity; default: all
  */

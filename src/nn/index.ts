@@ -1,7 +1,7 @@
 // Neural network layers.
 
 export { type Activation, activate } from './activation.ts'
-export { attend } from './attention/attend.ts'
+export { attend, type ScoreOptions } from './attention/attend.ts'
 export { type CacheOptions, ContiguousCache } from './attention/contiguous-cache.ts'
 export { Attention, type AttentionOptions } from './attention/grouped.ts'
 export {

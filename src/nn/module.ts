@@ -17,11 +17,13 @@ export abstract class Module {
     return this.training && !isSecondRun()
   }
 
+  /** Switches dropout and the like, here and below, on or off. Returns this. */
   train(training = true): this {
     for (const [, module] of this.namedModules()) module.training = training
     return this
   }
 
+  /** The same as train(false). */
   eval(): this {
     return this.train(false)
   }
@@ -44,6 +46,7 @@ export abstract class Module {
     return this.#tensors(value => value instanceof Buffer) as Map<string, Buffer>
   }
 
+  /** Trainable tensors, each once. */
   parameters(): Parameter[] {
     return [...this.namedParameters().values()]
   }

@@ -19,6 +19,7 @@ export interface MemoryUse {
   scopes: number
 }
 
+/** Tensors that are alive, and their bytes. */
 export function memoryUse(): MemoryUse {
   return native().memory()
 }

@@ -24,6 +24,7 @@ export interface RunStart {
   trainingTokens: number
 }
 
+/** What train() tells of, in order. */
 export type TrainEvent =
   | ({ type: 'start' } & RunStart)
   | { type: 'warning'; message: string }

@@ -8,7 +8,7 @@ export { type MemoryPlan, memoryPlan, totalBytes } from './memory-plan.ts'
 export { type Batch, batchOf, computeObjective, type Losses, type Objective } from './objective.ts'
 export { AdamW, type AdamWOptions } from './optimizer/adamw.ts'
 export { clipFactor, clipGradients, gradientNorm } from './optimizer/clip.ts'
-export type { GradientScaling, Optimizer, ParameterGroup } from './optimizer/optimizer.ts'
+export type { GradientScaling, HalfPrecision, Optimizer, ParameterGroup } from './optimizer/optimizer.ts'
 export { createOptimizer, type OptimizerConfig, optimizerSchema } from './optimizer/table.ts'
 export {
   autocastType,

@@ -32,6 +32,7 @@ export interface TextRows {
   tasks?: Tensor | null
 }
 
+/** A split of a corpus, cut into windows of one length. */
 export class TokenWindows {
   readonly split: CorpusSplit
   readonly sequenceLength: number

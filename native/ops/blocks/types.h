@@ -1,5 +1,5 @@
 // The types of quantized blocks, each once: name, values and bytes of a block. GGUF's, as ggmlTypes in
-// src/formats/gguf/types.ts has them.
+// src/formats/quantization/types.ts has them.
 #pragma once
 
 #include <cstdint>

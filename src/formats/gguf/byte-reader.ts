@@ -2,7 +2,7 @@
 
 import { readSync } from 'node:fs'
 import { FormatError } from '../../errors.ts'
-import type { ScalarType } from '../quantization/types.ts'
+import type { ScalarType } from './types.ts'
 
 const windowBytes = 1 << 20
 

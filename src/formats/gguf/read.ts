@@ -3,19 +3,16 @@
 
 import { closeSync, fstatSync, openSync } from 'node:fs'
 import { FormatError } from '../../errors.ts'
+import { type GgmlTypeName, ggmlByteLength, ggmlTypeOf, ggmlTypes } from '../quantization/types.ts'
+import { ByteReader, scalarBytes } from './byte-reader.ts'
 import {
-  type GgmlTypeName,
   type GgufMetadata,
   type GgufTensor,
   type GgufValue,
-  ggmlByteLength,
-  ggmlTypeOf,
-  ggmlTypes,
   type Scalar,
   type ScalarType,
   valueTypes,
-} from '../quantization/types.ts'
-import { ByteReader, scalarBytes } from './byte-reader.ts'
+} from './types.ts'
 
 export interface GgufHeader {
   version: number

@@ -3,14 +3,8 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { FormatError } from '../../errors.ts'
 import { replaceDurably } from '../../files.ts'
-import {
-  type GgmlTypeName,
-  type GgufMetadata,
-  type GgufValue,
-  ggmlByteLength,
-  ggmlTypes,
-  valueTypes,
-} from '../quantization/types.ts'
+import { type GgmlTypeName, ggmlByteLength, ggmlTypes } from '../quantization/types.ts'
+import { type GgufMetadata, type GgufValue, valueTypes } from './types.ts'
 
 /** A tensor to write. Its bytes come in pieces that follow each other, so that a large one need not be in memory. */
 export interface GgufTensorSource {

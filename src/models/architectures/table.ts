@@ -83,7 +83,7 @@ export function isEncoderDecoder(config: AnyModelConfig): config is EncoderDecod
 }
 
 /** Checks a parsed config.json. Throws ConfigError for a type or value that cannot be computed here. */
-export function parseAnyConfig(json: unknown, source: string): AnyModelConfig {
+export function parseAnyConfig(json: unknown, source = 'config'): AnyModelConfig {
   const type = (json as { model_type?: unknown } | null)?.model_type
   if (typeof type !== 'string' || !modelTypes.includes(type)) {
     throw new ConfigError(`model_type ${JSON.stringify(type)} is not one of ${modelTypes.join(', ')}`, {
@@ -94,7 +94,7 @@ export function parseAnyConfig(json: unknown, source: string): AnyModelConfig {
 }
 
 /** parseAnyConfig() for what needs a model of one stack of layers. */
-export function parseModelConfig(json: unknown, source: string): ModelConfig {
+export function parseModelConfig(json: unknown, source = 'config'): ModelConfig {
   return requireOneStack(parseAnyConfig(json, source), source)
 }
 

@@ -13,6 +13,7 @@ import type { TokenProbabilities } from './probabilities.ts'
 import type { TextModel } from './session.ts'
 import { StopTexts } from './stop-texts.ts'
 
+/** What generateText() may be told: how tokens are drawn, and what ends the text. */
 export interface GenerateTextOptions extends GenerateOptions {
   /** The text ends before the first of these that appears. */
   stop?: readonly string[]
@@ -20,6 +21,7 @@ export interface GenerateTextOptions extends GenerateOptions {
   isTemplated?: boolean
 }
 
+/** What generateText() returns once a text has ended. */
 export interface GenerationEnd {
   /** New tokens, of which a stop text may have cut some off the text. */
   tokens: number

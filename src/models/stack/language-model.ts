@@ -52,6 +52,7 @@ export class LanguageModel extends Module {
     return this.model.norm.weight.device
   }
 
+  /** Logits of the tokens, and what each layer of experts decided. */
   forward(tokens: Tokens, { cache, logitsAt = 'all' }: ForwardOptions = {}): ForwardOutput {
     return tidy(() => {
       const { hidden, routings } = this.model.forward(tokens, cache)

@@ -89,7 +89,7 @@ function queueOfSlot({ indices, probs }: TokenRouting, starts?: Starts): [Tensor
   return [queues, sequences * experts]
 }
 
-/** [T, K]: each slot's place in its queue, counting from 0. */
+/** `[T, K]`: each slot's place in its queue, counting from 0. */
 function queuePositions(indices: Tensor, queues: number, queueN: Tensor): Tensor {
   const expertN = indices.reshape([-1]).indexSelect(0, queueN)
   const order = expertN.argsort(0) // stable: one expert's slots stay in the order of the queue

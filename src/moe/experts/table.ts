@@ -32,6 +32,7 @@ type OptionsOf<K extends keyof Rows> = { kind: K } & Parameters<Rows[K]['make']>
 /** A structure by its kind, and what it is made from: sizes, and the settings of its kind. */
 export type ExpertsOptions = { [K in keyof Rows]: OptionsOf<K> }[keyof Rows]
 
+/** Experts by their kind, sizes and settings. */
 export function makeExperts(options: ExpertsOptions): Module & Experts {
   return (rows[options.kind].make as (options: ExpertsOptions) => Module & Experts)(options)
 }

@@ -42,17 +42,22 @@ export const balancePresets = {
 
 export type BalancePreset = keyof typeof balancePresets
 
-/**
- * The balance loss over all layers of a step.
- *
- * @param scope `batch`: over all tokens at once. `sequence`: over each sequence, then their mean, which is stricter
- * (DeepSeek-V3's complementary loss). Default `batch`
- * @param starts where sequences begin, for `sequence`. Default: each layer's tokens are one
- */
+/** Over what a balance loss is taken. */
+export interface BalanceScope {
+  /**
+   * `batch`: over all tokens at once. `sequence`: over each sequence, then their mean, which is stricter (DeepSeek-V3's
+   * complementary loss). Default `batch`
+   */
+  scope?: 'batch' | 'sequence'
+  /** Where sequences begin, for `sequence`. Default: each layer's tokens are one. */
+  starts?: Starts
+}
+
+/** The balance loss over all layers of a step. */
 export function balanceLoss(
   layers: readonly TokenRouting[],
   convention: BalanceConvention,
-  { scope = 'batch', starts }: { scope?: 'batch' | 'sequence'; starts?: Starts } = {},
+  { scope = 'batch', starts }: BalanceScope = {},
 ): Tensor {
   return tidy(() => {
     const whole = convention.layers === 'together' ? [together(layers)] : layers

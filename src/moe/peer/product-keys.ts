@@ -5,7 +5,7 @@ import type { Tensor } from '../../torch/index.ts'
 
 /** The k best keys, best first. */
 export interface KeyMatches {
-  /** [..., k]: carries the gradient to queries and sub-keys. */
+  /** `[..., k]`: carries the gradient to queries and sub-keys. */
   scores: Tensor
   /** i64 [..., k], in 0..N-1. */
   indices: Tensor

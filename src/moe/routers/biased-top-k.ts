@@ -44,7 +44,7 @@ export class BiasedTopKRouter extends LinearRouter {
   readonly scale: number
   /** May be changed in training: DeepSeek-V3 sets it to 0 for the last tokens. */
   biasRate: number
-  /** [E]: slots that each expert served since the bias last moved. */
+  /** `[E]`: slots that each expert served since the bias last moved. */
   readonly served: Buffer
 
   constructor(options: BiasedTopKRouterOptions) {

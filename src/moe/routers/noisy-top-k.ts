@@ -65,7 +65,7 @@ export function sumOverTokens(perToken: Tensor, mask: Tensor | null): Tensor {
 }
 
 /**
- * [T, E]: the probability that an expert would be among the K if only its own noise were drawn anew, given the others:
+ * `[T, E]`: the probability that an expert would be among the K if only its own noise were drawn anew, given the others:
  * `Phi((x W_g - threshold) / deviation)`, the threshold being the K-th largest of the others. 1 when all are chosen.
  */
 export function smoothLoad(cleanTE: Tensor, noisyTE: Tensor, deviationTE: Tensor, topK: number): Tensor {

@@ -40,7 +40,7 @@ export class SparseMixerRouter extends LinearRouter {
     return { indices: cat([first, second], -1), weights, probs: logitsTE.softmax(-1) }
   }
 
-  /** [T, 1]: the chosen expert's share among the candidates that come close to it. */
+  /** `[T, 1]`: the chosen expert's share among the candidates that come close to it. */
   #share(logitsTE: Tensor, candidatesTE: Tensor, chosenT1: Tensor): Tensor {
     const scores = logitsTE.detach()
     const best = scores.gather(-1, chosenT1) // [T, 1]

@@ -55,6 +55,7 @@ export type RouterKind = keyof typeof rows
 const rowOf = ({ kind }: RouterConfig): RouterRow<z.ZodType<RouterConfig>> =>
   rows[kind] as unknown as RouterRow<z.ZodType<RouterConfig>>
 
+/** A router by the settings that recipes and config.json give it. */
 export function createRouter(config: RouterConfig, sizes: RouterSizes): Module & Router<Routing> {
   return rowOf(config).make(config, sizes)
 }

@@ -12,7 +12,7 @@ export interface ExpertRouting {
   kind: 'expert'
   /** i64 [E, C]: the tokens of each expert; -1 where a slot holds none. */
   tokens: Tensor
-  /** [E, C]: what the expert's output counts for the token; 0 where a slot holds none. */
+  /** `[E, C]`: what the expert's output counts for the token; 0 where a slot holds none. */
   weights: Tensor
   /** [T, E] */
   logits: Tensor

@@ -10,9 +10,9 @@ import type { RouterKind } from './kind.ts'
 /** In each sequence every slot of every expert is a mixture of all tokens. */
 export interface SoftRouting {
   kind: 'soft'
-  /** [T, E, P]: a softmax over the tokens of a sequence for each slot. */
+  /** `[T, E, P]`: a softmax over the tokens of a sequence for each slot. */
   dispatch: Tensor
-  /** [T, E, P]: a softmax over slots for each token. */
+  /** `[T, E, P]`: a softmax over slots for each token. */
   combine: Tensor
   mask: Tensor | null
   starts: Starts

@@ -7,7 +7,7 @@ import { type TokenRouting, tokenKind } from '../routing/token.ts'
 
 /** Tokens on their way through the experts. */
 export interface Dispatched {
-  /** [N, D]: a row for each filled slot, grouped by expert. */
+  /** `[N, D]`: a row for each filled slot, grouped by expert. */
   x: Tensor
   /** Rows of each expert. */
   counts: number[]

@@ -12,11 +12,11 @@ export interface TokenRouting {
   kind: 'token'
   /** i64 [T, K]: the experts of each token, best first; -1 where a slot holds none. */
   indices: Tensor
-  /** [T, K]: what each expert's output counts; 0 where a slot holds none. Carries the router's task gradient. */
+  /** `[T, K]`: what each expert's output counts; 0 where a slot holds none. Carries the router's task gradient. */
   weights: Tensor
-  /** [T, E]: the router's raw scores, f32 or wider. */
+  /** `[T, E]`: the router's raw scores, f32 or wider. */
   logits: Tensor
-  /** [T, E]: the logits as probabilities: their softmax, or what the router has in its place, summing to one. */
+  /** `[T, E]`: the logits as probabilities: their softmax, or what the router has in its place, summing to one. */
   probs: Tensor
   /** bool [T]: false for padding, which is neither routed nor counted. Null: every token is real. */
   mask: Tensor | null

@@ -14,7 +14,7 @@ export interface ScoreOptions {
   blocked: Tensor | null
   /** Added to the scores: [1, H, T, S] (T5's relative positions). Default: nothing. */
   bias?: Tensor | null
-  /** [H]: a logit per head that takes part in the softmax and contributes no value (gpt-oss). Default: none. */
+  /** `[H]`: a logit per head that takes part in the softmax and contributes no value (gpt-oss). Default: none. */
   sinks?: Tensor | null
 }
 

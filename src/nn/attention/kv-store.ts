@@ -19,7 +19,7 @@ export interface AttendOptions {
   isCausal: boolean
   /** Tokens that each one looks back on, itself included; null: all. */
   window: number | null
-  /** [H]: a logit per head that takes part in the softmax and contributes no value (gpt-oss). */
+  /** `[H]`: a logit per head that takes part in the softmax and contributes no value (gpt-oss). */
   sinks: Tensor | null
   /** The bias of the scores of T tokens that follow `past` others: [1, H, T, past + T] (T5). */
   bias: ((past: number, length: number) => Tensor) | null

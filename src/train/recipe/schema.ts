@@ -128,6 +128,7 @@ export const recipeSchema = z.strictObject({
   maxBadSteps: count.default(10),
 })
 
+/** Everything that a run depends on, complete; docs/recipes.md has each setting. */
 export type Recipe = z.infer<typeof recipeSchema>
 
 type ExpertLayersModel = Extract<Recipe['model'], { experts: unknown }>
