@@ -5,7 +5,7 @@
 //   --sanitize      into build/asan, with the address and undefined-behaviour sanitizers
 //   --emulation     the CUDA kernels for the CPU too, which tests/cuda wants
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -60,6 +60,13 @@ function libtorch() {
   )
 }
 
+/** Whether a folder was configured for another checkout, which CMake refuses to go on with. */
+function isFromElsewhere(folder) {
+  const cache = join(root, folder, 'CMakeCache.txt')
+  const home = `CMAKE_HOME_DIRECTORY:INTERNAL=${join(root, 'native')}\n`
+  return existsSync(cache) && !readFileSync(cache, 'utf8').includes(home)
+}
+
 function build() {
   const torch = libtorch()
   const sanitize = process.argv.includes('--sanitize')
@@ -68,6 +75,7 @@ function build() {
   if (!isThere)
     console.log(`native: building against ${torch || "the system's libtorch"}, about half a minute`)
   run('cmake', [
+    ...(isFromElsewhere(folder) ? ['--fresh'] : []),
     ...['-S', 'native', '-B', folder, '-G', 'Ninja', `-DSANITIZE=${sanitize ? 'ON' : 'OFF'}`],
     ...[`-DNODE_INCLUDE=${nodeHeaders()}`, `-DNODE_ADDON_API=${addonApi()}`, `-DLIBTORCH=${torch}`],
   ])

@@ -94,7 +94,7 @@ test('a text tells how it ended', async () => {
   expect(await end({ maxNewTokens: 500 })).toMatchObject({ tokens: 23, reason: 'positions' })
   expect(await end({ stop: ['c'] })).toMatchObject({ tokens: 2, reason: 'stop-text' })
   expect(await end({ stopIds: [b! + 1] })).toMatchObject({ tokens: 1, reason: 'end-of-text' })
-  expect(await end({ signal: AbortSignal.abort() })).toMatchObject({ tokens: 1, reason: 'aborted' })
+  expect(await end({ signal: AbortSignal.abort() })).toMatchObject({ tokens: 0, reason: 'aborted' })
 })
 
 test("the model's positions bound the text", async () => {

@@ -81,9 +81,9 @@ export async function* drive(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<GeneratedToken, void> {
   while (!generation.isOver) {
+    if (signal?.aborted) return generation.endAll('aborted')
     yield* generation.step()
     await new Promise(setImmediate)
-    if (signal?.aborted) generation.endAll('aborted')
   }
 }
 
