@@ -15,7 +15,7 @@ import {
   zerosLike,
 } from '../../torch/index.ts'
 import { type Lists, type Rates, referenceStep } from './adamw-reference.ts'
-import { clipFactor } from './clip.ts'
+import { gradientFactor } from './clip.ts'
 import { groupsSchema } from './groups.ts'
 import type { GradientScaling, HalfPrecision, Optimizer, OptimizerRow, ParameterGroup } from './optimizer.ts'
 
@@ -90,7 +90,7 @@ export class AdamW implements Optimizer {
       this.move(scaling)
       return
     }
-    const factor = knownFactor(scaling)
+    const factor = gradientFactor(scaling)
     if (factor === null) return
     this.step++
     this.#eachGroup(group => this.#moveOnHost(group, learningRate * group.scale, factor))
@@ -269,17 +269,9 @@ function alike(moving: readonly Moving[]): (Lists & { masters: Tensor[] })[] {
   return [...sorted.values()].map(listsOf)
 }
 
-/** The factor of gradients, for which the host waits; null when they are not finite. */
-function knownFactor({ norm = null, clip = null, lossScale = 1 }: GradientScaling): number | null {
-  if (norm === null) return 1 / lossScale
-  const size = norm.item()
-  if (!Number.isFinite(size)) return null
-  return (clip === null ? 1 : clipFactor(size / lossScale, clip)) / lossScale
-}
-
-/** One pass over memory. */
 type AdamWKernel = NonNullable<ReturnType<typeof kernelFor<'adamw'>>>
 
+/** One pass over memory. */
 function kernelStep(kernel: AdamWKernel, { values, gradients, means, squares }: Lists, rates: Rates): void {
   const { learningRate, betas, epsilon, weightDecay, step, factor } = rates
   kernel(values, gradients, means, squares, learningRate, ...betas, epsilon, weightDecay, step, factor)

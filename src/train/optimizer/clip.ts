@@ -9,6 +9,7 @@ import {
   tensor,
   tidy,
 } from '../../torch/index.ts'
+import type { GradientScaling } from './optimizer.ts'
 
 /** Euclidean norm over all gradients as one vector, a scalar that nobody waits for; 0 without any. */
 export function gradientNorm(parameters: readonly Parameter[]): Tensor {
@@ -36,6 +37,14 @@ const normOf = (norms: readonly Tensor[]): Tensor => stack(norms.map(atLeastF32)
 /** What brings a gradient of this norm down to `max`; 1 when it is below. As torch.nn.utils.clip_grad_norm_. */
 export function clipFactor(norm: number, max: number): number {
   return Math.min(1, max / (norm + 1e-6))
+}
+
+/** The factor of gradients, for which the host waits; null when they are not finite. */
+export function gradientFactor({ norm = null, clip = null, lossScale = 1 }: GradientScaling): number | null {
+  if (norm === null) return 1 / lossScale
+  const size = norm.item()
+  if (!Number.isFinite(size)) return null
+  return (clip === null ? 1 : clipFactor(size / lossScale, clip)) / lossScale
 }
 
 /** Scales all gradients so that their norm is at most `max`. */
