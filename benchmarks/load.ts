@@ -17,7 +17,6 @@ import {
   declareModel,
   openModel,
   openSource,
-  ParameterReader,
   parseModelConfig,
   saveModel,
   tokensOfSequences,
@@ -55,9 +54,9 @@ function writeFolder(model: Parameters<typeof saveModel>[1]): void {
   const made = join(folder, 'made')
   mkdirSync(made)
   saveModel(made, model, config)
-  using parameters = new ParameterReader(openSource(made))
-  writeModelFolder(published, config, parameters, { experts: 'published' })
-  writeModelFolder(stacked, config, parameters, { experts: 'stacked' })
+  const source = openSource(made)
+  writeModelFolder(published, source, { experts: 'published' })
+  writeModelFolder(stacked, source, { experts: 'stacked' })
   rmSync(made, { recursive: true })
 }
 

@@ -16,7 +16,7 @@ import {
   tokenizerMetadata,
   writeGgufModel,
 } from 'switchyard'
-import { matchTensors, ParameterReader, writeModelFolder } from 'switchyard/models'
+import { matchTensors, writeModelFolder } from 'switchyard/models'
 import { reciter } from './support/reciter.ts'
 
 const { values, positionals } = parseArgs({
@@ -45,8 +45,7 @@ for (const [key, count] of [...types].sort()) console.log(`  ${key}: ${count}`)
 
 // Back: quantized tensors become f32 here, and bf16 unless a dtype is named.
 const folder = join(work, 'back')
-using parameters = new ParameterReader(gguf.source)
-writeModelFolder(folder, gguf.config, parameters, { dtype: 'f32' })
+writeModelFolder(folder, gguf.source, { dtype: 'f32' })
 copyTokenizer(file, folder)
 const back = openModel(folder)
 

@@ -31,6 +31,17 @@ beforeAll(() => {
 const env = { ...process.env, SWITCHYARD_ADDON: join(root, 'build/native/switchyard.node') }
 
 describe('the packed package', () => {
+  // tsc leaves a dynamic import as it is written in a function that holds a `using`.
+  test('imports no file that only the sources have', () => {
+    const files = readdirSync(join(installed, 'dist'), { recursive: true, encoding: 'utf8' })
+    const scripts = files.filter(file => file.endsWith('.js'))
+    expect(scripts.length).toBeGreaterThan(300)
+    const importing = scripts.filter(file =>
+      /(import\(|from) ?['"][^'"]+\.ts['"]/.test(readFileSync(join(installed, 'dist', file), 'utf8')),
+    )
+    expect(importing).toEqual([])
+  })
+
   test('holds what it needs and nothing else', () => {
     expect(readdirSync(installed).sort()).toEqual([
       'LICENSE',

@@ -124,12 +124,10 @@ async function asGguf(source: ModelSource, flags: Flags, onProgress: OnProgress)
 }
 
 async function asFolder(source: ModelSource, flags: Flags, onProgress: OnProgress): Promise<Written> {
-  const { copyTokenizer, ParameterReader, writeModelFolder } = await import('../../models/index.ts')
+  const { copyTokenizer, writeModelFolder } = await import('../../models/index.ts')
   const { dtype, experts, shardSize: shardBytes } = flags
-  using parameters = new ParameterReader(source)
-  const { files, ...written } = writeModelFolder(flags.out, source.config, parameters, {
-    ...{ dtype, experts, shardBytes, onProgress },
-  })
+  const options = { dtype, experts, shardBytes, onProgress }
+  const { files, ...written } = writeModelFolder(flags.out, source, options)
   if (flags.tokenizer) copyTokenizer(source.path, flags.out)
   return { ...written, what: files === 1 ? 'one file' : `${files} files` }
 }

@@ -9,7 +9,8 @@ import { type DType, itemSize } from '../../torch/index.ts'
 import { declarationsOf, publishedPiecesOf } from '../architectures/create.ts'
 import { wholePieces } from '../architectures/published-names.ts'
 import { type AnyModelConfig, architectureOf } from '../architectures/table.ts'
-import { type ParameterSource, parametersOf } from './parameters.ts'
+import { ParameterReader, type ParameterSource, parametersOf } from './parameters.ts'
+import type { ModelSource } from './source.ts'
 import { tensorSource } from './tensor-file.ts'
 
 export interface WriteFolderOptions {
@@ -31,8 +32,8 @@ export interface WrittenFolder {
   files: number
 }
 
-/** Writes config.json and weights. In memory are at most two of the model's parameters beside what the source holds. */
-export function writeModelFolder(
+/** config.json and weights. */
+function writeFolder(
   folder: string,
   config: AnyModelConfig,
   parameters: ParameterSource,
@@ -59,9 +60,19 @@ export function writeModelFolder(
   return { ...written, tensors: tensors.length }
 }
 
+/** Writes a model from other files, of which at most two parameters are in memory at a time. */
+export function writeModelFolder(
+  folder: string,
+  source: ModelSource,
+  options: WriteFolderOptions = {},
+): WrittenFolder {
+  using parameters = new ParameterReader(source)
+  return writeFolder(folder, source.config, parameters, options)
+}
+
 /** Writes a model in memory. */
 export function saveModel(folder: string, model: Module, config: AnyModelConfig): WrittenFolder {
-  return writeModelFolder(folder, config, parametersOf(model))
+  return writeFolder(folder, config, parametersOf(model))
 }
 
 /** What config.json calls a dtype. */

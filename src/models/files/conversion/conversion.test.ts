@@ -14,7 +14,6 @@ import {
   noTokenizer,
   openModel,
   openSource,
-  ParameterReader,
   parseModelConfig,
   parseTypeRules,
   saveModel,
@@ -36,9 +35,7 @@ const f32 = parseTypeRules('f32', 'types')
 const bytesOf = (folder: string, file = 'model.safetensors'): Buffer => readFileSync(join(folder, file))
 
 function toFolder(from: string, folder: string, options: WriteFolderOptions = {}): WrittenFolder {
-  const source = openSource(from)
-  using parameters = new ParameterReader(source)
-  return writeModelFolder(folder, source.config, parameters, options)
+  return writeModelFolder(folder, openSource(from), options)
 }
 
 function toGguf(from: string, file: string, rules: TypeRules = f32): string {
