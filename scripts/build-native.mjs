@@ -73,7 +73,9 @@ function build() {
   const folder = sanitize ? 'build/asan' : 'build/native'
   const isThere = existsSync(join(root, folder, 'switchyard.node'))
   if (!isThere)
-    console.log(`native: building against ${torch || "the system's libtorch"}, about half a minute`)
+    console.log(
+      `native: building against ${torch || "the system's libtorch"}, a minute and a half on two cores`,
+    )
   run('cmake', [
     ...(isFromElsewhere(folder) ? ['--fresh'] : []),
     ...['-S', 'native', '-B', folder, '-G', 'Ninja', `-DSANITIZE=${sanitize ? 'ON' : 'OFF'}`],
