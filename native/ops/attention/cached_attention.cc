@@ -29,6 +29,9 @@ constexpr int64_t kStretch = 2048;
 /** So few rows go to the cache directly: BLAS would first copy it, which takes longer than the product. */
 constexpr int64_t kFewRows = 16;
 
+/** Fewer multiplications than this are done before another thread is awake. */
+constexpr int64_t kWorthThreads = 1 << 19;
+
 /** What a block's rows have gathered so far. */
 template <typename T>
 struct Running {
@@ -80,12 +83,16 @@ class CachedAttention {
     const at::Tensor parts = at::empty({kept}, in_.queries.options());
     T* memory = parts.data_ptr<T>();
     const std::vector<Task> tasks = allTasks(blocks);
-    parallelTasks(tasks.size(), [&](int64_t i) { gather(tasks[i], memory); });
-    parallelRange(blocks.size(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i++) {
-        if (blocks[i].stretches > 1) merge(blocks[i], memory);
-      }
-    });
+    const auto gatherTask = [&](int64_t i) { gather(tasks[i], memory); };
+    if (products(tasks) < kWorthThreads) {
+      const SingleThreadedBlas guard;
+      for (size_t i = 0; i < tasks.size(); i++) gatherTask(i);
+    } else {
+      parallelTasks(tasks.size(), gatherTask);
+    }
+    for (const Block& block : blocks) {
+      if (block.stretches > 1) merge(block, memory);
+    }
     return out_;
   }
 
@@ -131,6 +138,12 @@ class CachedAttention {
     const auto work = [](const Task& task) { return task.block->rows() * (task.to - task.from); };
     std::stable_sort(tasks.begin(), tasks.end(), [&](const Task& a, const Task& b) { return work(a) > work(b); });
     return tasks;
+  }
+
+  int64_t products(const std::vector<Task>& tasks) const {
+    int64_t pairs = 0;
+    for (const Task& task : tasks) pairs += task.block->rows() * (task.to - task.from);
+    return pairs * (keyWidth_ + valueWidth_);
   }
 
   void gather(const Task& task, T* parts) {
