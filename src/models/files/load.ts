@@ -10,16 +10,7 @@ import {
   type Tensor,
   tidy,
 } from '../../torch/index.ts'
-import { type AnyModel, declareModel, type ModelOf } from '../architectures/create.ts'
-import {
-  type AnyModelConfig,
-  type DecoderModelConfig,
-  type EncoderDecoderModelConfig,
-  isEncoderDecoder,
-  type ModelConfig,
-  requireDecoder,
-  requireOneStack,
-} from '../architectures/table.ts'
+import { type AnyModel, declareModel } from '../architectures/create.ts'
 import { type MatchedPiece, matchTensors } from './matching.ts'
 import { type ModelSource, openSource } from './source.ts'
 import { MappedFiles } from './tensor-file.ts'
@@ -30,12 +21,6 @@ export interface LoadOptions {
   device?: Device
   /** Default f32: half-precision and quantized files are widened. */
   dtype?: 'f32' | 'f64' | 'bf16' | 'f16'
-}
-
-/** A model and its config. */
-export interface Loaded<C extends AnyModelConfig> {
-  config: C
-  model: ModelOf<C>
 }
 
 /**
@@ -58,36 +43,6 @@ export function loadSource(
     for (const buffer of model.namedBuffers().values()) if (!buffer.isMade) buffer.makeFirst()
   })
   return model.to(place.device).eval()
-}
-
-/** Opens a model folder or GGUF file, of any type; see loadSource(). */
-export function loadAnyModel(path: string, options?: LoadOptions): Loaded<AnyModelConfig> {
-  const source = openSource(path)
-  return { config: source.config, model: loadSource(source, options) }
-}
-
-/** loadAnyModel() for what writes text: decoders and encoder-decoders. */
-export function loadTextModel(
-  path: string,
-  options?: LoadOptions,
-): Loaded<DecoderModelConfig | EncoderDecoderModelConfig> {
-  const source = openSource(path)
-  const config = isEncoderDecoder(source.config) ? source.config : requireDecoder(source.config, path)
-  return { config, model: loadSource(source, options) as ModelOf<typeof config> }
-}
-
-/** loadAnyModel() for what needs a decoder-only model. */
-export function loadModel(path: string, options?: LoadOptions): Loaded<DecoderModelConfig> {
-  const source = openSource(path)
-  const config = requireDecoder(source.config, path)
-  return { config, model: loadSource(source, options) as ModelOf<typeof config> }
-}
-
-/** loadAnyModel() for what needs a model of one stack of layers. */
-export function loadLanguageModel(path: string, options?: LoadOptions): Loaded<ModelConfig> {
-  const source = openSource(path)
-  const config = requireOneStack(source.config, path)
-  return { config, model: loadSource(source, options) as ModelOf<typeof config> }
 }
 
 /** Copies a model folder's weights into a model of the same config, whose parameters stay memory of their own. */
