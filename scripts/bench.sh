@@ -26,7 +26,7 @@ prepare_shootout() {
   node dist/cli/main.js data prepare --domains en,code,fr --size 8MB --validation 0.05 --tokenizer bpe:2048 --out data/shootout
 }
 
-for name in ${*:-start-up op-call train-step step-parts moe-layer dequant load}; do
+for name in ${*:-start-up op-call train-step step-parts generate moe-layer dequant load}; do
   [ "$name" = router-shootout ] && prepare_shootout
   node --import tsx "benchmarks/$name.ts"
 done

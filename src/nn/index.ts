@@ -43,6 +43,7 @@ export {
   undrawn,
 } from './parameter.ts'
 export { atLeastF32 } from './precision.ts'
+export { replaceModules } from './replace.ts'
 export { frequencyTable, halvesOfPairs, type Rotation, rotate, rotation } from './rope.ts'
 export {
   plainFrequencies,

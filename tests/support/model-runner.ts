@@ -15,13 +15,38 @@ import {
   tokensOf,
   tokensOfSequences,
 } from '../../src/models/index.ts'
-import { ContiguousCache } from '../../src/nn/index.ts'
+import { ContiguousCache, Linear, Module, replaceModules } from '../../src/nn/index.ts'
 import { inferenceMode, manualSeed, noGrad, randint, type Tensor, tidy } from '../../src/torch/index.ts'
 import { logitsOf } from './logits.ts'
 import { expectClose, expectNoLeak } from './tensors.ts'
 
 /** f32 logits of order one after a few layers: sums of a few hundred terms in different order. */
 const tolerance = 2e-5
+
+/** Routers read their weights themselves, in f32. */
+const isReplaceable = (module: Module): module is Linear =>
+  module instanceof Linear && module.weight.declaration.role !== 'router'
+
+/** A linear layer inside another module, as adapters hold theirs. */
+class Watched extends Module {
+  readonly base: Linear
+  readonly #onCall: () => void
+
+  constructor(base: Linear, onCall: () => void) {
+    super()
+    this.base = base
+    this.#onCall = onCall
+  }
+
+  get weight(): Tensor {
+    return this.base.weight
+  }
+
+  forward(x: Tensor): Tensor {
+    this.#onCall()
+    return this.base.forward(x)
+  }
+}
 
 /** A model whose weights are larger than at the start of training, so that logits tell models apart. */
 function fresh(config: ModelConfig): CausalLM | MaskedLM {
@@ -99,6 +124,18 @@ function runSharedTests(config: ModelConfig): void {
     } finally {
       for (const folder of folders) rmSync(folder, { recursive: true })
     }
+  })
+
+  test('every linear layer can be replaced', () => {
+    using model = fresh(config)
+    const before = logitsOf(model, idsOf(config, 1, 6))
+    const called = new Set<string>()
+    const replaced = replaceModules(model, (module, path) =>
+      isReplaceable(module) ? new Watched(module, () => called.add(path)) : undefined,
+    )
+    expectClose(logitsOf(model, idsOf(config, 1, 6)), before, 0)
+    expect(replaced.length).toBeGreaterThan(0)
+    expect([...called].sort()).toEqual([...replaced].sort())
   })
 
   test('every parameter gets a gradient', () => {

@@ -6,7 +6,7 @@ import { type Device, type DType, linear, noGrad, type Tensor, tidy } from '../.
 import type { DecoderConfig, EncoderConfig } from './config.ts'
 import { Decoder } from './decoder.ts'
 import type { LayerRouting } from './layers.ts'
-import { headLoss, tokenLosses } from './loss.ts'
+import { headLoss, meanLoss, tokenLosses } from './loss.ts'
 import type { DecoderParts } from './parts.ts'
 import { type LogitsAt, rowsAt, type Tokens } from './tokens.ts'
 
@@ -68,8 +68,7 @@ export class LanguageModel extends Module {
   loss(tokens: Tokens, targets: Tensor): { loss: Tensor; hidden: Tensor; routings: LayerRouting[] } {
     return tidy(() => {
       const { hidden, routings } = this.model.forward(tokens)
-      const loss = headLoss(this.#scaled(hidden), this.#head, targets, this.lm_head?.bias)
-      return { loss, hidden, routings }
+      return { loss: this.#loss(hidden, targets), hidden, routings }
     })
   }
 
@@ -79,17 +78,21 @@ export class LanguageModel extends Module {
   }
 
   #score(hidden: Tensor): Tensor {
-    return linear(this.#scaled(hidden), this.#head, this.lm_head?.bias)
+    const scaled = this.#scaled(hidden)
+    return this.lm_head?.forward(scaled) ?? linear(scaled, this.model.embed_tokens.weight)
+  }
+
+  /** A module in the head's place, as of replaceModules(), has more to it than a matrix. */
+  #loss(hidden: Tensor, targets: Tensor): Tensor {
+    const head: Module | null = this.lm_head
+    if (head && !(head instanceof Linear)) return meanLoss(this.#score(hidden), targets)
+    const weight = head?.weight ?? this.model.embed_tokens.weight // [V, D]
+    return headLoss(this.#scaled(hidden), weight, targets, head?.bias)
   }
 
   /** Scaled before the head, which is smaller than its logits. */
   #scaled(hidden: Tensor): Tensor {
     return this.#logitScale === 1 ? hidden : hidden.mul(this.#logitScale)
-  }
-
-  /** [V, D] */
-  get #head(): Tensor {
-    return this.lm_head?.weight ?? this.model.embed_tokens.weight
   }
 
   /** Lets routers adapt what no gradient trains; see Router.adapt(). */
