@@ -2,6 +2,7 @@
 // product; each at 1 and 2 threads, the best counts), a skewed load, and how time and memory grow with T and E.
 
 import { Contestant, pythonWithTorch } from './support/contestant.ts'
+import { ProductLimits } from './support/limits.ts'
 import { report } from './support/report.ts'
 
 interface Shape {
@@ -24,8 +25,7 @@ if (!python)
     'moe-layer: no Python with torch found (set PYTHON, or apt-get install python3-torch); peers left out',
   )
 
-const gemm = await Contestant.ours('sgemm 1024^3', 'sgemm.ts').ready()
-await gemm.round(100, { warmup: true })
+const limits = await ProductLimits.ready()
 
 const ours = (name: string, shape: Shape, options: object = {}): Contestant =>
   Contestant.ours(name, 'moe-layer.ts', [JSON.stringify({ ...shape, ...options })])
@@ -45,14 +45,14 @@ const peers = (shape: Shape): Contestant[] =>
 
 /** Rounds by turns, with a look at the machine's own rate between them; the contestants' processes end. */
 async function compete(contestants: readonly Contestant[], count: number): Promise<number> {
-  gemm.rounds.length = 0
+  limits.restart()
   for (const contestant of contestants) await (await contestant.ready()).round(2, { warmup: true })
   for (let round = 0; round < rounds; round++) {
-    await gemm.round(30)
+    await limits.round(20)
     for (const contestant of contestants) await contestant.round(count)
   }
   for (const contestant of contestants) contestant.close()
-  return (2 * 1024 ** 3) / gemm.median
+  return limits.best('f32') ?? Number.NaN
 }
 
 /** Matrix products of forward and backward, the router's included. */
@@ -66,7 +66,7 @@ const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(0)
 const label = ({ tokens, hidden, width, experts, topK }: Shape): string =>
   `T ${tokens}, d ${hidden}, ff ${width}, E ${experts} top-${topK}`
 
-const rows = [['shape', 'who', 'ms', 'of sgemm', 'memory, MB']]
+const rows = [['shape', 'who', 'ms', 'of the limit', 'memory, MB']]
 const notes: string[] = []
 const data: Record<string, unknown> = {}
 
@@ -90,7 +90,7 @@ for (const { shape, aim } of shapes) {
   }
   const best = Math.min(...others.map(other => other.median))
   notes.push(
-    `${label(shape)}: ${share(balanced).toFixed(0)}% of sgemm, ${(limit / 1e9).toFixed(0)} GFLOP/s (aim: ${aim}%); ` +
+    `${label(shape)}: ${share(balanced).toFixed(0)}% of the best library's products, ${(limit / 1e9).toFixed(0)} GFLOP/s (aim: ${aim}%); ` +
       `skewed over balanced ${(skewed.median / balanced.median).toFixed(2)} (aim: at most 1.15)` +
       (python ? `; ${(best / balanced.median).toFixed(2)} times as fast as the best PyTorch` : ''),
   )
@@ -154,4 +154,4 @@ async function breakdown(shape: Shape): Promise<void> {
 await breakdown({ tokens: 2048, hidden: 256, width: 512, experts: 8, topK: 2 })
 
 report({ name: 'moe-layer', setting: { shapes, rounds }, rows, notes, data })
-gemm.close()
+limits.close()

@@ -1,6 +1,6 @@
 """A training step of peers/mixtral.py with AdamW and clipping, in f32 or under autocast to bf16.
 
-usage: train_step.py THREADS CONFIG_JSON [bf16]
+usage: train_step.py THREADS CONFIG_JSON f32|bf16
 """
 
 import json
@@ -13,7 +13,7 @@ from mixtral import Model
 from protocol import serve
 
 threads, config = int(sys.argv[1]), json.loads(sys.argv[2])
-is_half = sys.argv[3:] == ["bf16"]
+is_half = sys.argv[3] == "bf16"
 torch.set_num_threads(threads)
 torch.manual_seed(1)
 

@@ -1,4 +1,4 @@
-// The training step that benchmarks share: a small Mixtral.
+// The training steps that benchmarks share: a small Mixtral, and one of more real sizes.
 
 import type { Sizes } from '../contestants/mixtral.ts'
 
@@ -12,6 +12,18 @@ export const trainingSizes: Sizes = {
   topK: 2,
   batch: 8,
   length: 256,
+}
+
+export const largeTrainingSizes: Sizes = {
+  vocab: 32_000,
+  hidden: 512,
+  layers: 8,
+  heads: 8,
+  ff: 1024,
+  experts: 16,
+  topK: 2,
+  batch: 4,
+  length: 1024,
 }
 
 /** Forward and backward of the matrix products and causal attention: 3 x 2 per active parameter, head included. */

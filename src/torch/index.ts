@@ -21,6 +21,7 @@ export {
 } from './create.ts'
 export * from './cuda/index.ts'
 export { type Device, type DType, isFloating, itemSize, type Scalar, type TensorData } from './dtype.ts'
+export { chooseGemm, gemmChoice, gemmLibraries, hasFastBf16 } from './gemm.ts'
 export {
   attentionCached,
   attentionDecode,
@@ -49,7 +50,6 @@ export {
   fusedRotate,
   fusedRoute,
   layerNorm,
-  linear,
   mixedAdamw_,
   mseLoss,
   nllLoss,
@@ -67,6 +67,7 @@ export { Generator, manualSeed } from './generator.ts'
 export { type GradOptions, grad } from './grad.ts'
 export { gradcheck } from './gradcheck.ts'
 export { type KernelName, kernelFor, kernelNames, withKernels } from './kernels.ts'
+export { linear } from './linear.ts'
 export { MappedFile, mapFile } from './map-file.ts'
 export type { OperatorSchema, OperatorTime, RuntimeInfo } from './native.ts'
 export { profile } from './profile.ts'

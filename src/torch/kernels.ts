@@ -9,6 +9,7 @@ import {
   fusedAdamw_,
   fusedCausalAttention,
   fusedExperts,
+  fusedLinear,
   fusedLinearCrossEntropy,
   fusedRmsNorm,
   fusedRotate,
@@ -21,6 +22,7 @@ import type { Tensor } from './tensor.ts'
 
 /** Each kernel's function, the part it belongs to, and where it is better than operators; default: wherever it runs. */
 const kernels = {
+  linear: { run: fusedLinear, part: 'linear', on: 'cpu' },
   experts: { run: fusedExperts, part: 'experts' },
   route: { run: fusedRoute, part: 'route' },
   rmsNorm: { run: fusedRmsNorm, part: 'rmsNorm' },
@@ -51,9 +53,17 @@ export function kernelFor<K extends keyof Kernels>(
 }
 
 /** Parts that kernels can be switched off for, for tests and to find out which is to blame. */
-export type KernelName = 'experts' | 'route' | 'rmsNorm' | 'attention' | 'linearCrossEntropy' | 'adamw'
+export type KernelName =
+  | 'linear'
+  | 'experts'
+  | 'route'
+  | 'rmsNorm'
+  | 'attention'
+  | 'linearCrossEntropy'
+  | 'adamw'
 
 export const kernelNames: readonly KernelName[] = [
+  'linear',
   'experts',
   'route',
   'rmsNorm',

@@ -13,7 +13,7 @@
 #include <limits>
 #include <vector>
 
-#include "../common/blas.h"
+#include "../common/gemm.h"
 #include "../common/elementwise.h"
 #include "../common/parallel.h"
 #include "../common/scratch.h"
@@ -26,7 +26,7 @@ constexpr int64_t kRows = 64;
 constexpr int64_t kChunk = 512;
 /** A lone block is divided into stretches of so many positions, for all threads; by shapes alone, as sums should be. */
 constexpr int64_t kStretch = 2048;
-/** So few rows go to the cache directly: BLAS would first copy it, which takes longer than the product. */
+/** So few rows go to the cache directly: a library would first copy it, which takes longer than the product. */
 constexpr int64_t kFewRows = 16;
 
 /** Fewer multiplications than this are done before another thread is awake. */
@@ -85,7 +85,7 @@ class CachedAttention {
     const std::vector<Task> tasks = allTasks(blocks);
     const auto gatherTask = [&](int64_t i) { gather(tasks[i], memory); };
     if (products(tasks) < kWorthThreads) {
-      const SingleThreadedBlas guard;
+      const Alone guard;
       for (size_t i = 0; i < tasks.size(); i++) gatherTask(i);
     } else {
       parallelTasks(tasks.size(), gatherTask);

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "../common/blas.h"
+#include "../common/gemm.h"
 
 namespace switchyard {
 

@@ -10,71 +10,15 @@
 #include <cmath>
 #include <cstring>
 
-#include "../common/blas.h"
+#include "../common/gemm.h"
 #include "../common/parallel.h"
 #include "../common/scratch.h"
-#include "../common/simd.h"
+#include "causal_rows.h"
 
 namespace switchyard {
 namespace {
 
 constexpr int64_t kBlock = 64;
-
-/** Softmax of a row's first `count` scores in place; returns their logsumexp. */
-template <typename T>
-SWITCHYARD_INLINE T softmaxLoop(T* __restrict scores, int64_t count) {
-  T largest = scores[0];
-#pragma omp simd reduction(max : largest)
-  for (int64_t i = 0; i < count; i++) largest = scores[i] > largest ? scores[i] : largest;
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < count; i++) sum += scores[i] = fastExp(scores[i] - largest);
-  const T scale = T(1) / sum;
-  for (int64_t i = 0; i < count; i++) scores[i] *= scale;
-  return largest + std::log(sum);
-}
-
-SWITCHYARD_VECTORIZED
-float softmaxRow(float* scores, int64_t count) { return softmaxLoop(scores, count); }
-double softmaxRow(double* scores, int64_t count) { return softmaxLoop(scores, count); }
-
-/** `p = exp(scores - logSum)`, then `gradient = p (gradient - delta)`; both in place. */
-template <typename T>
-SWITCHYARD_INLINE void backwardLoop(T* __restrict scores, T* __restrict gradient, T logSum, T delta, int64_t count) {
-  for (int64_t i = 0; i < count; i++) {
-    const T p = fastExp(scores[i] - logSum);
-    scores[i] = p;
-    gradient[i] = p * (gradient[i] - delta);
-  }
-}
-
-SWITCHYARD_VECTORIZED
-void backwardRow(float* scores, float* gradient, float logSum, float delta, int64_t count) {
-  backwardLoop(scores, gradient, logSum, delta, count);
-}
-void backwardRow(double* scores, double* gradient, double logSum, double delta, int64_t count) {
-  backwardLoop(scores, gradient, logSum, delta, count);
-}
-
-/** Turns pairs (x_i, x_{i + D/2}) by their angles, scaled. */
-template <typename T>
-void rotateRow(const T* x, const T* cos, const T* sin, T scale, T* to, int64_t width) {
-  const int64_t half = width / 2;
-  for (int64_t i = 0; i < half; i++) {
-    to[i] = scale * (x[i] * cos[i] - x[i + half] * sin[i]);
-    to[i + half] = scale * (x[i + half] * cos[i + half] + x[i] * sin[i + half]);
-  }
-}
-
-/** The transpose of rotateRow(): what gradients go through. */
-template <typename T>
-void unrotateRow(const T* d, const T* cos, const T* sin, T scale, T* to, int64_t width) {
-  const int64_t half = width / 2;
-  for (int64_t i = 0; i < half; i++) {
-    to[i] = scale * (d[i] * cos[i] + d[i + half] * sin[i + half]);
-    to[i + half] = scale * (d[i + half] * cos[i + half] - d[i] * sin[i]);
-  }
-}
 
 /** One head's rows within [B, T, heads * D]. */
 template <typename T>
@@ -106,7 +50,9 @@ class Attention {
         width_(inputs.headDim),
         heads_(inputs.queries.size(2) / width_),
         groups_(inputs.keys.size(2) / width_),
-        scale_(T(1) / std::sqrt(static_cast<T>(width_))) {}
+        scale_(T(1) / std::sqrt(static_cast<T>(width_))),
+        cos_(inputs.cos.data_ptr<T>()),
+        sin_(inputs.sin.data_ptr<T>()) {}
 
   std::tuple<at::Tensor, at::Tensor> forward() {
     at::Tensor out = at::empty(in_.queries.sizes(), in_.queries.options());
@@ -163,7 +109,7 @@ class Attention {
           visible(gradient, block, i);  // what a query does not see has no gradient
           const auto [row, count] = visible(scores, block, i);
           T* rowGradient = gradient + (row - scores);
-          backwardRow(row, rowGradient, sums[i], dot(d.row(i), o.row(i)), count);
+          backwardRow(row, rowGradient, sums[i], dotRow(d.row(i), o.row(i), width_), count);
         }
         gemm(rows, width_, seen, {gradient, seen}, blockKeys, T(0), dQuery, width_);
         unrotated(dQuery, block.begin, block.end, scale_, headOf(dQueries, b, h));
@@ -208,25 +154,15 @@ class Attention {
 
   const T* rotated(const Head<T>& head, int64_t begin, int64_t end, T scale, T* to) const {
     for (int64_t i = begin; i < end; i++) {
-      rotateRow(head.row(i), angles(in_.cos, i), angles(in_.sin, i), scale, to + (i - begin) * width_, width_);
+      rotateRow(head.row(i), cos_ + i * width_, sin_ + i * width_, scale, to + (i - begin) * width_, width_);
     }
     return to;
   }
 
   void unrotated(const T* from, int64_t begin, int64_t end, T scale, const Head<T>& to) const {
     for (int64_t i = begin; i < end; i++) {
-      unrotateRow(from + (i - begin) * width_, angles(in_.cos, i), angles(in_.sin, i), scale, to.row(i), width_);
+      unrotateRow(from + (i - begin) * width_, cos_ + i * width_, sin_ + i * width_, scale, to.row(i), width_);
     }
-  }
-
-  const T* angles(const at::Tensor& table, int64_t position) const {
-    return table.data_ptr<T>() + position * width_;
-  }
-
-  T dot(const T* a, const T* b) const {
-    T sum = 0;
-    for (int64_t i = 0; i < width_; i++) sum += a[i] * b[i];
-    return sum;
   }
 
   const AttentionInputs& in_;
@@ -236,6 +172,8 @@ class Attention {
   const int64_t heads_;
   const int64_t groups_;
   const T scale_;
+  const T* const cos_;
+  const T* const sin_;
 };
 
 AttentionInputs checked(const AttentionInputs& in) {

@@ -2,21 +2,22 @@
 #pragma once
 
 #include <ATen/Parallel.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <atomic>
 
-#include "blas.h"
+#include "gemm.h"
 
 namespace switchyard {
 
 /**
  * Runs `task(i)` for 0 <= i < count on all threads, each taking the next one when it is free; put the longest first.
- * BLAS is single-threaded inside. Exceptions pass through.
+ * Products are single-threaded inside. Exceptions pass through.
  */
 template <typename Task>
 void parallelTasks(int64_t count, const Task& task) {
-  const SingleThreadedBlas guard;
+  const SingleThreadedProducts guard;
   const int64_t threads = std::min<int64_t>(at::get_num_threads(), count);
   std::atomic<int64_t> next{0};
   at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
@@ -25,6 +26,19 @@ void parallelTasks(int64_t count, const Task& task) {
     }
   });
 }
+
+/** While alive, its thread works alone: for what is done before other threads would be awake. */
+class Alone {
+ public:
+  Alone() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~Alone() { omp_set_num_threads(before_); }
+  Alone(const Alone&) = delete;
+  Alone& operator=(const Alone&) = delete;
+
+ private:
+  const int before_;
+  const SingleThreadedProducts products_;
+};
 
 /** Runs `body(begin, end)` on parts of 0..count; a part has at least `grain` items. */
 template <typename Body>

@@ -1,4 +1,4 @@
-// Memory grows with T*K*(D + F), never with T*E. Tokens are sorted once; each expert's rows go through BLAS in tiles
+// Memory grows with T*K*(D + F), never with T*E. Tokens are sorted once; each expert's rows are multiplied in tiles
 // that all threads share, so that one expert with most of the tokens costs no more than many with few.
 // Shapes: T tokens, D model, E experts, K choices, F expert width, N filled slots (rows), W = 2F when gated, else F.
 
@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "../common/blas.h"
+#include "../common/gemm.h"
 #include "../common/elementwise.h"
 #include "../common/parallel.h"
 #include "../common/scratch.h"

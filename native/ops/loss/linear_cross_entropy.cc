@@ -9,7 +9,7 @@
 #include <cmath>
 #include <vector>
 
-#include "../common/blas.h"
+#include "../common/gemm.h"
 #include "../common/parallel.h"
 #include "../common/simd.h"
 

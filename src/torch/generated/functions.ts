@@ -41,6 +41,7 @@ const foreachSqrtOp = new Operator('aten::_foreach_sqrt')
 const foreachNorm_ScalarOp = new Operator('aten::_foreach_norm', 'Scalar')
 const foreachAddcmul__ScalarOp = new Operator('aten::_foreach_addcmul_', 'Scalar')
 const foreachAddcdiv__ScalarOp = new Operator('aten::_foreach_addcdiv_', 'Scalar')
+const switchyardLinearOp = new Operator('switchyard::linear')
 const switchyardExpertsOp = new Operator('switchyard::experts')
 const switchyardRouteOp = new Operator('switchyard::route')
 const switchyardRmsNormOp = new Operator('switchyard::rms_norm')
@@ -171,7 +172,7 @@ export function searchsorted(sortedSequence: Tensor, self: Tensor, outInt32?: bo
 }
 
 /** `aten::linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor` */
-export function linear(input: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
+export function atenLinear(input: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
   return wrap(call(linearOp.id, (input as Tensor).handle, (weight as Tensor).handle, (bias as Tensor | null | undefined)?.handle ?? null) as Handle)
 }
 
@@ -233,6 +234,11 @@ export function foreachAddcmul_(self: readonly Tensor[], tensor1: readonly Tenso
 /** `aten::_foreach_addcdiv_.Scalar(Tensor(a!)[] self, Tensor[] tensor1, Tensor[] tensor2, Scalar value=1) -> ()` */
 export function foreachAddcdiv_(self: readonly Tensor[], tensor1: readonly Tensor[], tensor2: readonly Tensor[], value?: Scalar): void {
   return void call(foreachAddcdiv__ScalarOp.id, self.map(tensor => tensor.handle), tensor1.map(tensor => tensor.handle), tensor2.map(tensor => tensor.handle), value)
+}
+
+/** `switchyard::linear(Tensor x, Tensor weight, Tensor? bias=None) -> Tensor` */
+export function fusedLinear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
+  return wrap(call(switchyardLinearOp.id, (x as Tensor).handle, (weight as Tensor).handle, (bias as Tensor | null | undefined)?.handle ?? null) as Handle)
 }
 
 /** `switchyard::experts(Tensor x, Tensor indices, Tensor weights, Tensor up, Tensor down, str activation, bool gated) -> Tensor` */

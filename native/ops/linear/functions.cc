@@ -1,0 +1,52 @@
+// A linear layer as a libtorch operator with autograd, and which library computes it.
+
+#include <ATen/ops/linear.h>
+
+#include "../common/functions.h"
+#include "../common/gemm_library.h"
+#include "linear.h"
+
+namespace switchyard {
+namespace {
+
+struct LinearFunction : Function<LinearFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const c10::optional<at::Tensor>& bias) {
+    context->save_for_backward({x, weight});
+    context->saved_data["hasBias"] = bias.has_value();
+    return linearForward(x, weight, bias.value_or(at::Tensor()));
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    refuseSecondDerivative();
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor dY = gradients[0].contiguous();
+    const bool hasBias = context->saved_data["hasBias"].toBool();
+    return {context->needs_input_grad(0) ? linearInputGradient(dY, saved[1]) : at::Tensor(),
+            context->needs_input_grad(1) ? linearWeightGradient(dY, saved[0]) : at::Tensor(),
+            hasBias ? dY.sum(0) : at::Tensor()};
+  }
+};
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias) {
+  if (!hasOwnKernel(x)) return at::linear(x, weight, bias);
+  requireAlike("the weights", x, {weight});
+  TORCH_CHECK(weight.dim() == 2 && x.dim() >= 1 && x.size(-1) == weight.size(1), "weights ", weight.sizes(),
+              " do not fit x ", x.sizes());
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = weight.size(0);
+  const at::Tensor rows = x.reshape({-1, x.size(-1)}).contiguous();
+  return LinearFunction::apply(rows, weight.contiguous(), bias).view(sizes);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(switchyard, library) {
+  library.def("linear(Tensor x, Tensor weight, Tensor? bias=None) -> Tensor", &linear);
+  library.def("gemm_choice() -> str", &gemmChoice);
+  library.def("gemm_libraries() -> str[]", &gemmLibraries);
+  library.def("choose_gemm(str choice) -> ()", [](std::string choice) { chooseGemm(choice); });
+  library.def("has_fast_bf16() -> bool", &hasFastBf16);
+}
+
+}  // namespace switchyard
