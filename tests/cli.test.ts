@@ -8,7 +8,7 @@ import { main, runCli, temporaryFolder } from './support/cli.ts'
 
 const folder = temporaryFolder()
 const fixture = (name: string): string => join(import.meta.dirname, 'fixtures', name)
-const commands = ['data prepare', 'data info', 'train', 'eval', 'generate', 'inspect', 'verify']
+const commands = ['data prepare', 'data info', 'train', 'eval', 'generate', 'inspect', 'verify', 'doctor']
 
 describe('help', () => {
   test.each(commands)('of %s has an example and fits a terminal', async command => {
@@ -74,6 +74,18 @@ describe('inspect', () => {
     expect(stdout).toContain('12,879,925,248 active per token')
     const json = JSON.parse((await runCli(['inspect', file, '--json'])).stdout)
     expect(json.parameters.total).toBe(46_702_792_704)
+  })
+})
+
+describe('doctor', () => {
+  test('shows what computes here, and how fast', async () => {
+    const { code, stdout } = await runCli(['doctor', '--json'])
+    expect(code).toBe(0)
+    const machine = JSON.parse(stdout)
+    expect(machine).toMatchObject({ threads: { operators: 1 }, gemm: expect.stringContaining('blas') })
+    for (const { one, all } of [...machine.products, machine.read]) {
+      expect(Math.min(one, all)).toBeGreaterThan(1e6)
+    }
   })
 })
 

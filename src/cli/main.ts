@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander'
 import { chatCommand } from './commands/chat.ts'
 import { convertCommand } from './commands/convert.ts'
 import { dataCommand } from './commands/data.ts'
+import { doctorCommand } from './commands/doctor.ts'
 import { evalCommand } from './commands/eval.ts'
 import { generateCommand } from './commands/generate.ts'
 import { inspectCommand } from './commands/inspect.ts'
@@ -39,6 +40,7 @@ function createProgram(): Command {
     inspectCommand(),
     convertCommand(),
     verifyCommand(),
+    doctorCommand(),
   ]
   for (const command of commands) program.addCommand(inherit(command))
   shareHelp(program)

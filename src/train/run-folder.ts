@@ -7,7 +7,7 @@ import { parse, stringify } from 'yaml'
 import { ConfigError } from '../errors.ts'
 import { writeDurably } from '../files.ts'
 import { FolderLock } from '../folder-lock.ts'
-import { runtimeInfo } from '../torch/index.ts'
+import { gemmChoice, runtimeInfo } from '../torch/index.ts'
 import { removeUnfinished } from './checkpoint/checkpoint.ts'
 import { checkRecipe } from './recipe/check.ts'
 import type { Recipe } from './recipe/schema.ts'
@@ -114,6 +114,6 @@ function environment(): Record<string, unknown> {
     host: hostname(),
     processor: cpus()[0]?.model,
     node: process.version,
-    libtorch: { version, blas, threads, blasThreads, cuda },
+    libtorch: { version, blas, threads, blasThreads, cuda, gemm: gemmChoice() },
   }
 }

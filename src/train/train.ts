@@ -9,6 +9,7 @@ import { pruneCheckpoints, restoreCheckpoint, saveCheckpoint, setAside } from '.
 import { evaluate } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
 import type { Recipe } from './recipe/schema.ts'
+import { repeatGemm } from './repeatable.ts'
 import { refuseOtherPast } from './resume.ts'
 import { RunFolder, type RunState } from './run-folder.ts'
 import { RunLog, type StepRecord } from './run-log.ts'
@@ -72,6 +73,8 @@ interface Session {
   resuming: boolean
   /** The step of the newest checkpoint. */
   savedStep: number
+  /** What differs from how the run was trained before. */
+  changes: string[]
 }
 
 function startRun(recipe: Recipe, out: string): Session {
@@ -79,15 +82,16 @@ function startRun(recipe: Recipe, out: string): Session {
   const trainer = new Trainer(recipe)
   const run = RunFolder.create(out)
   run.recipe = trainer.recipe
-  return { trainer, run, resuming: false, savedStep: 0 }
+  return { trainer, run, resuming: false, savedStep: 0, changes: [] }
 }
 
 function resumeRun(recipe: Recipe, out: string): Session {
+  const change = repeatGemm(out)
   const run = RunFolder.reopen(out)
   try {
     const trainer = new Trainer(recipe)
     refuseOtherPast(run.recipe, trainer.recipe, out)
-    return { trainer, run, resuming: true, savedStep: 0 }
+    return { trainer, run, resuming: true, savedStep: 0, changes: change ? [change] : [] }
   } catch (error) {
     run.close()
     if (isCorpus(recipe.data.path)) throw error
@@ -102,6 +106,7 @@ function resumeRun(recipe: Recipe, out: string): Session {
 async function* restore(session: Session): AsyncGenerator<TrainEvent, number | null> {
   const { run, trainer, resuming } = session
   if (!resuming) return null
+  for (const message of session.changes) yield { type: 'warning', message }
   for (const folder of listCheckpoints(run.checkpoints)) {
     try {
       trainer.state = await restoreCheckpoint(folder, trainer)
