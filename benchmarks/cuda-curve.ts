@@ -5,6 +5,9 @@ import { compete, device, isTiny } from './support/cuda.ts'
 import { report } from './support/report.ts'
 
 const steps = isTiny ? 20 : 200
+const size = isTiny
+  ? { batch: 2, length: 32, hidden: 32, width: 32, layers: 2 }
+  : { batch: 16, length: 256, hidden: 256, width: 512, layers: 4 }
 const longRun = isTiny ? 40 : 500
 const runs: [name: string, precision: object, seed: number][] = [
   ['f32', { kind: 'f32' }, 1],
@@ -30,7 +33,7 @@ const last = (losses: readonly number[]): number => {
 const rows = [['weights', 'first loss', 'last tenth', 'furthest from f32, same text']]
 const curves: Record<string, number[]> = {}
 for (const [name, precision, seed] of runs) {
-  const contestant = Contestant.ours(name, 'cuda-curve.ts', [JSON.stringify({ precision, seed })])
+  const contestant = Contestant.ours(name, 'curve.ts', [JSON.stringify({ precision, seed, device, size })])
   const [finished] = await compete([contestant], { rounds: 1, count: steps - 1, warmup: 1 })
   if (!finished) continue
   const [round = {}] = finished.rounds as Record<string, number>[]
@@ -45,8 +48,8 @@ const notes = [
   `noise of the last tenth over texts in f32: ${(Math.max(...spread) - Math.min(...spread)).toFixed(4)} nats (aim: half precision nearer to f32 than that)`,
 ]
 
-const leaking = await Contestant.ours('leak', 'cuda-curve.ts', [
-  JSON.stringify({ precision: { kind: 'half' }, seed: 1 }),
+const leaking = await Contestant.ours('leak', 'curve.ts', [
+  JSON.stringify({ precision: { kind: 'half' }, seed: 1, device, size }),
 ]).ready()
 const early = await leaking.round(longRun / 10, { warmup: true })
 const late = await leaking.round(longRun - longRun / 10)

@@ -137,10 +137,10 @@ Napi::Value isContiguous(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), tensorArgument(info, 0).is_contiguous());
 }
 
-/** What our kernels compute on: on the CPU f32 and f64; on CUDA, where they were built for it, f32 and half precision. */
+/** What our kernels compute on: on the CPU f32, f64 and bf16; on CUDA, where they were built for it, f32 and half precision. */
 bool isKnownToKernels(const at::Tensor& tensor) {
   const c10::ScalarType type = tensor.scalar_type();
-  if (tensor.is_cpu()) return type == at::kFloat || type == at::kDouble;
+  if (tensor.is_cpu()) return type == at::kFloat || type == at::kDouble || type == at::kBFloat16;
 #if defined(SWITCHYARD_CUDA) && SWITCHYARD_TORCH_AT_LEAST(2, 5)
   return tensor.is_cuda() && (type == at::kFloat || type == at::kBFloat16 || type == at::kHalf);
 #else

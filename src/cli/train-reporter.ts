@@ -73,7 +73,8 @@ export class TrainReporter {
         ? `eval ${run} --data ${recipe.data.path}`
         : `generate ${run} --prompt TEXT`
     const parameters = `${shortCount(about.parameters)} parameters`
-    this.#progress.line(bold(recipe.name), about.modelType, about.feedForward, parameters, about.device)
+    const place = about.products === 'f32' ? about.device : `${about.device} in ${about.products}`
+    this.#progress.line(bold(recipe.name), about.modelType, about.feedForward, parameters, place)
     const text = `${shortCount(about.trainingTokens)} tokens of `
     this.#progress.line(dim(text + wrapList(about.domains, text.length, this.#progress.width)))
     const memory = shortBytes(about.memory)

@@ -45,6 +45,7 @@ export {
   fusedAdamw_,
   fusedCausalAttention,
   fusedExperts,
+  fusedLinear,
   fusedLinearCrossEntropy,
   fusedRmsNorm,
   fusedRotate,

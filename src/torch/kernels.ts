@@ -20,35 +20,47 @@ import {
 import { native } from './native.ts'
 import type { Tensor } from './tensor.ts'
 
-/** Each kernel's function, the part it belongs to, and where it is better than operators; default: wherever it runs. */
+interface Kernel {
+  run: unknown
+  /** What it is switched off by. */
+  part: KernelName
+  /** Where it is better than operators; default: wherever it runs. */
+  on?: 'cpu' | 'gpu'
+  /** Whether it knows bf16 on a CPU, too. Default: f32 and f64 alone. */
+  bf16?: true
+}
+
 const kernels = {
-  linear: { run: fusedLinear, part: 'linear', on: 'cpu' },
-  experts: { run: fusedExperts, part: 'experts' },
+  linear: { run: fusedLinear, part: 'linear', on: 'cpu', bf16: true },
+  experts: { run: fusedExperts, part: 'experts', bf16: true },
   route: { run: fusedRoute, part: 'route' },
   rmsNorm: { run: fusedRmsNorm, part: 'rmsNorm' },
-  causalAttention: { run: fusedCausalAttention, part: 'attention' },
+  causalAttention: { run: fusedCausalAttention, part: 'attention', bf16: true },
   attentionCached: { run: attentionCached, part: 'attention', on: 'cpu' },
   attentionDecode: { run: attentionDecode, part: 'attention', on: 'gpu' },
   rotate: { run: fusedRotate, part: 'attention', on: 'gpu' },
-  linearCrossEntropy: { run: fusedLinearCrossEntropy, part: 'linearCrossEntropy' },
+  linearCrossEntropy: { run: fusedLinearCrossEntropy, part: 'linearCrossEntropy', bf16: true },
   adamw: { run: fusedAdamw_, part: 'adamw' },
   mixedAdamw: { run: mixedAdamw_, part: 'adamw', on: 'gpu' },
   vectorNorm: { run: vectorNorm, part: 'adamw' },
   deviceNorm: { run: deviceNorm, part: 'adamw', on: 'gpu' },
-} as const satisfies Record<string, { run: unknown; part: KernelName; on?: 'cpu' | 'gpu' }>
+} as const satisfies Record<string, Kernel>
 
 type Kernels = typeof kernels
 
 /**
  * The kernel for these tensors, or null where the reference is to be run: it is switched on, it is wanted on their
- * device, and they are of one type that kernels know, on one device: f32 or f64 on a CPU; f32, bf16 or f16 on CUDA.
+ * device, and they are of one type that it knows, on one device: f32 or f64, and for some bf16, on a CPU; f32, bf16 or f16
+ * on CUDA.
  */
 export function kernelFor<K extends keyof Kernels>(
   name: K,
   ...tensors: readonly Tensor[]
 ): Kernels[K]['run'] | null {
-  const { run, part, on }: { run: Kernels[K]['run']; part: KernelName; on?: 'cpu' | 'gpu' } = kernels[name]
-  if (!enabled.has(part) || (on && (on === 'cpu') !== (tensors[0]?.device === 'cpu'))) return null
+  const { run, part, on, bf16 }: Kernel & { run: Kernels[K]['run'] } = kernels[name]
+  const [first] = tensors
+  if (!first || !enabled.has(part) || (on && (on === 'cpu') !== (first.device === 'cpu'))) return null
+  if (!bf16 && first.dtype === 'bf16' && first.device === 'cpu') return null
   return native().kernelsKnow(...tensors.map(tensor => tensor.handle)) ? run : null
 }
 

@@ -31,6 +31,7 @@ describe.each(libraries)('products by %s', library => {
     ['a batch of rows', [2, 70, 130]],
     ['one row alone', [130]],
     ['no rows', [0, 40]],
+    ['no inputs', [3, 0]],
   ])('and their gradients are those of libtorch: %s', (_, shape) => {
     chooseGemm(library)
     const inputs = shape.at(-1) ?? 0

@@ -16,6 +16,8 @@ export interface RunStart {
   feedForward: string
   parameters: number
   device: string
+  /** The type that most of a step is computed in: `f32`, `bf16` or `f16`. */
+  products: string
   /** Bytes that a step takes at most, as planned. */
   memory: number
   tokensPerStep: number

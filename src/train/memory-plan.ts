@@ -8,7 +8,7 @@ import { type Declarations, declareModel, type ModelConfig } from '../models/ind
 import { activeExperts } from '../moe/index.ts'
 import type { Role } from '../nn/index.ts'
 import { availableCudaMemory, type Device, hasCudaRuntime, itemSize } from '../torch/index.ts'
-import type { Precision } from './precision.ts'
+import { autocastType, type Precision } from './precision.ts'
 import { hasExpertLayers, type Recipe } from './recipe/schema.ts'
 
 /** Bytes at the moment of a step at which there are most. */
@@ -80,7 +80,7 @@ export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {
   })
   const weights = bytes(shapes, weightBytes)
   const optimizer = bytes(shapes, optimizerBytes)
-  const narrowed = precision.kind === 'autocast' && sizes.onDevice ? weights / 2 : 0 // copies that the graph keeps
+  const narrowed = autocastType(precision, recipe.device as Device) ? weights / 2 : 0 // copies that the graph keeps
   const outside = {
     ...headMemory(config, sizes),
     gradients: weights - sum(layers.map(each => each.gradients)),

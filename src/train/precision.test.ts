@@ -1,13 +1,38 @@
 import { describe, expect, test } from 'vitest'
 import { expectClose, expectNoLeak } from '../../tests/support/tensors.ts'
 import { tinySizes } from '../../tests/support/tiny-sizes.ts'
-import { type CausalLM, createModel, type MixtralConfig, parseModelConfig } from '../models/index.ts'
+import {
+  type CausalLM,
+  createModel,
+  type MixtralConfig,
+  parseModelConfig,
+  tokensOf,
+} from '../models/index.ts'
+import type { TokenRouting } from '../moe/index.ts'
 import { Parameter } from '../nn/index.ts'
-import { full, manualSeed, randint, randn, type Tensor, tensor, tidy } from '../torch/index.ts'
+import {
+  autocast,
+  full,
+  hasFastBf16,
+  manualSeed,
+  randint,
+  randn,
+  type Tensor,
+  tensor,
+  tidy,
+} from '../torch/index.ts'
 import { type Batch, batchOf, lossesSchema } from './objective.ts'
 import { AdamW, type AdamWOptions } from './optimizer/adamw.ts'
 import { gradientNorm } from './optimizer/clip.ts'
-import { convertWeights, LossScaler, precisionSchema } from './precision.ts'
+import {
+  autocastType,
+  convertWeights,
+  LossScaler,
+  missingPrecision,
+  precisionSchema,
+  productType,
+  resolvePrecision,
+} from './precision.ts'
 import { trainStep } from './step.ts'
 
 const betas = [0.9, 0.95] as const
@@ -127,6 +152,36 @@ test('a loss scale halves on overflow and doubles after steps without one', () =
   expect(scales).toEqual([8, 16, 16, 8, 8, 16])
 })
 
+describe('what a device computes in', () => {
+  const of = (kind: string, dtype?: string) => precisionSchema.parse({ kind, ...(dtype && { dtype }) })
+  const fast = hasFastBf16()
+
+  test('is as asked on CUDA', () => {
+    expect(resolvePrecision(of('auto'), 'cuda')).toEqual(of('autocast'))
+    expect(productType(of('autocast', 'f16'), 'cuda')).toBe('f16')
+    expect(missingPrecision(of('autocast', 'f16'), 'cuda')).toBeNull()
+  })
+
+  test('is bf16 on a CPU only where the processor has it', () => {
+    expect(resolvePrecision(of('auto'), 'cpu')).toEqual(of(fast ? 'autocast' : 'f32'))
+    expect(autocastType(of('autocast'), 'cpu')).toBe(fast ? 'bf16' : null)
+    expect(missingPrecision(of('autocast'), 'cpu') === null).toBe(fast)
+  })
+
+  test('is never f16 on a CPU, which is said', () => {
+    expect(productType(of('autocast', 'f16'), 'cpu')).toBe('f32')
+    expect(missingPrecision(of('autocast', 'f16'), 'cpu')).toMatch(
+      /computed in f32: .* no instructions for f16/,
+    )
+  })
+
+  test('stays what it was when nothing is left open', () => {
+    for (const kind of ['f32', 'half', 'autocast']) {
+      expect(resolvePrecision(of(kind), 'cpu')).toEqual(of(kind))
+    }
+  })
+})
+
 describe('a model', () => {
   const config = parseModelConfig(
     {
@@ -149,21 +204,50 @@ describe('a model', () => {
 
   const options = { losses: lossesSchema.parse({}), learningRate: 0.01, clip: 1, observe: true }
 
-  test('trains in bf16 near to f32, its router in f32', () => {
-    const losses = (['f32', 'half'] as const).map(kind => {
+  test.each(['half', 'autocast'] as const)(
+    'trains in bf16 (%s) near to f32, its router in f32',
+    narrowing => {
+      const losses = (['f32', narrowing] as const).map(kind => {
+        using model = fresh()
+        convertWeights(model, precisionSchema.parse({ kind }), 'cpu')
+        using optimizer = optimizerOf(model.namedParameters())
+        const types = new Set(model.parameters().map(({ dtype }) => dtype))
+        expect([...types].sort()).toEqual(kind === 'half' ? ['bf16', 'f32'] : ['f32'])
+        const autocast = kind === 'autocast' ? 'bf16' : null
+        return Array.from({ length: 12 }, () => {
+          const step = tidy(() => trainStep(model, optimizer, [batch(3)], { ...options, autocast }))
+          return step.losses?.crossEntropy ?? Number.NaN
+        })
+      }) as [number[], number[]]
+      const [wide, narrow] = losses
+      expect(wide.at(-1)!).toBeLessThan(0.9 * wide[0]!)
+      expect(narrow).not.toEqual(wide)
+      // Logits of order one are off by a few roundings of 2^-9; 64 targets of both signs average.
+      for (const [i, loss] of wide.entries()) expect(Math.abs(loss - narrow[i]!)).toBeLessThan(0.05)
+    },
+  )
+
+  test('under autocast routes in f32, and repeats to the last bit', () => {
+    const runs = [1, 2].map(() => {
       using model = fresh()
-      convertWeights(model, precisionSchema.parse({ kind }), 'cpu')
       using optimizer = optimizerOf(model.namedParameters())
-      const types = new Set(model.parameters().map(({ dtype }) => dtype))
-      expect([...types].sort()).toEqual(kind === 'half' ? ['bf16', 'f32'] : ['f32'])
-      return Array.from({ length: 12 }, () =>
-        tidy(() => trainStep(model, optimizer, [batch(3)], options).losses?.crossEntropy ?? Number.NaN),
+      const seen: string[] = []
+      const steps = [1, 2, 3].map(seed =>
+        tidy(() => {
+          const { losses } = trainStep(model, optimizer, [batch(seed)], { ...options, autocast: 'bf16' })
+          return losses?.total
+        }),
       )
-    }) as [number[], number[]]
-    const [wide, narrow] = losses
-    expect(wide.at(-1)!).toBeLessThan(0.9 * wide[0]!)
-    // Logits of order one are off by a few roundings of 2^-9; 64 targets of both signs average.
-    for (const [i, loss] of wide.entries()) expect(Math.abs(loss - narrow[i]!)).toBeLessThan(0.05)
+      tidy(() =>
+        autocast('cpu', 'bf16', () => {
+          const { routings } = model.forward(tokensOf(randint(0, 40, [2, 8], { seed: 9 })))
+          for (const { chosen } of routings) seen.push((chosen as TokenRouting).logits.dtype)
+        }),
+      )
+      expect(new Set(seen)).toEqual(new Set(['f32']))
+      return steps
+    })
+    expect(runs[0]).toEqual(runs[1])
   })
 
   test('a loss scale changes no update: auxiliary losses are scaled with the rest', () => {

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { kinds } from '../kinds.ts'
 import type { LanguageModel } from '../models/index.ts'
-import { type Device, noGrad, tidy } from '../torch/index.ts'
+import { type Device, hasFastBf16, noGrad, tidy } from '../torch/index.ts'
 import { groupOf } from './optimizer/groups.ts'
 import type { HalfPrecision } from './optimizer/optimizer.ts'
 
@@ -21,7 +21,9 @@ const lossScale = z
 
 export const precisionSchema = kinds(
   z.strictObject({ kind: z.literal('f32') }),
-  /** Weights in f32, products in half precision on CUDA; a CPU computes in f32 all the same. */
+  /** What is fastest without a loss of quality: autocast in bf16 where the device is fast in it, else f32. */
+  z.strictObject({ kind: z.literal('auto') }),
+  /** Weights in f32, products in half precision: on CUDA, and in bf16 on CPUs with instructions for it; others take f32. */
   z.strictObject({ kind: z.literal('autocast'), dtype: half, lossScale }),
   /** Weights in half precision, which is fastest on CUDA: no weight is converted in a step. */
   z.strictObject({
@@ -38,6 +40,12 @@ export const precisionSchema = kinds(
 )
 
 export type Precision = z.infer<typeof precisionSchema>
+
+/** `auto` as what it stands for on a device. */
+export function resolvePrecision(precision: Precision, device: Device): Precision {
+  if (precision.kind !== 'auto') return precision
+  return precisionSchema.parse({ kind: device !== 'cpu' || hasFastBf16() ? 'autocast' : 'f32' })
+}
 
 /** Converts a model's weights. @throws ConfigError for what a device cannot compute */
 export function convertWeights(model: LanguageModel, precision: Precision, device: Device): void {
@@ -63,9 +71,23 @@ export function halfOptions(precision: Precision): HalfPrecision {
   return precision.kind === 'half' ? { master: precision.master, moments: precision.moments } : {}
 }
 
-/** The type that products are computed in when weights are f32, on CUDA; null: theirs. */
+/** The type that products are computed in when weights are f32; null: theirs. */
 export function autocastType(precision: Precision, device: Device): 'bf16' | 'f16' | null {
-  return precision.kind === 'autocast' && device !== 'cpu' ? precision.dtype : null
+  if (precision.kind !== 'autocast') return null
+  const isFast = device !== 'cpu' || (precision.dtype === 'bf16' && hasFastBf16())
+  return isFast ? precision.dtype : null
+}
+
+/** The type that most of a step is computed in. */
+export function productType(precision: Precision, device: Device): 'f32' | 'bf16' | 'f16' {
+  if (precision.kind === 'half') return precision.dtype
+  return autocastType(precision, device) ?? 'f32'
+}
+
+/** What is asked for and not there, in words; null when all is as asked. */
+export function missingPrecision(precision: Precision, device: Device): string | null {
+  if (precision.kind !== 'autocast' || productType(precision, device) === precision.dtype) return null
+  return `products are computed in f32: this processor has no instructions for ${precision.dtype} (see switchyard doctor)`
 }
 
 /** Where a loss scale stands. */
@@ -104,5 +126,5 @@ export class LossScaler {
 
 /** A scaler for f16; null for types that need none. */
 export function lossScalerFor(precision: Precision): LossScaler | null {
-  return precision.kind !== 'f32' && precision.dtype === 'f16' ? new LossScaler(precision.lossScale) : null
+  return 'dtype' in precision && precision.dtype === 'f16' ? new LossScaler(precision.lossScale) : null
 }

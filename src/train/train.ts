@@ -8,6 +8,7 @@ import { CausalLM, generateText, listCheckpoints } from '../models/index.ts'
 import { pruneCheckpoints, restoreCheckpoint, saveCheckpoint, setAside } from './checkpoint/checkpoint.ts'
 import { evaluate } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
+import { missingPrecision } from './precision.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { repeatGemm } from './repeatable.ts'
 import { refuseOtherPast } from './resume.ts'
@@ -53,6 +54,8 @@ async function* recorded(
     const { step, best } = trainer.state
     run.report('running', { step, bestStep: best?.step ?? null })
     yield { type: 'start', run: run.path, resumedFrom, ...trainer.description }
+    const missing = missingPrecision(trainer.recipe.precision, trainer.device)
+    if (missing) yield { type: 'warning', message: missing }
     state = yield* steps(session, resumedFrom, signal)
     yield { type: 'end', state, step: trainer.state.step }
   } catch (error) {

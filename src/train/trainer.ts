@@ -31,7 +31,14 @@ import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memor
 import { type Batch, warmedUp } from './objective.ts'
 import type { Optimizer } from './optimizer/optimizer.ts'
 import { createOptimizer } from './optimizer/table.ts'
-import { autocastType, convertWeights, halfOptions, type LossScaler, lossScalerFor } from './precision.ts'
+import {
+  autocastType,
+  convertWeights,
+  halfOptions,
+  type LossScaler,
+  lossScalerFor,
+  productType,
+} from './precision.ts'
 import { freshModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { learningRateFactor } from './schedule.ts'
@@ -129,6 +136,7 @@ export class Trainer implements Trainee {
     const { recipe, config, corpus, device, memory, tokensPerStep } = this
     return {
       ...{ recipe, device, memory, tokensPerStep },
+      products: productType(recipe.precision, device),
       modelType: config.model_type,
       feedForward: describeFeedForward(config),
       parameters: this.model.numParameters,

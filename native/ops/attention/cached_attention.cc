@@ -149,10 +149,10 @@ class CachedAttention {
   void gather(const Task& task, T* parts) {
     const Block& block = *task.block;
     const int64_t rows = block.rows();
-    Scratch<T> scratch;
-    T* queries = scratch.take(rows * keyWidth_);
-    T* scores = scratch.take(rows * kChunk);
-    T* memory = block.stretches == 1 ? scratch.take(rows * (valueWidth_ + 2))
+    Scratch scratch;
+    T* queries = scratch.take<T>(rows * keyWidth_);
+    T* scores = scratch.take<T>(rows * kChunk);
+    T* memory = block.stretches == 1 ? scratch.take<T>(rows * (valueWidth_ + 2))
                                      : parts + block.part + task.stretch * sizeOf(block);
     Running<T> running(memory, rows, valueWidth_);
     scaledQueries(block, queries);

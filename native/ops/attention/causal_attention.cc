@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "../common/accumulator.h"
 #include "../common/gemm.h"
 #include "../common/parallel.h"
 #include "../common/scratch.h"
@@ -59,11 +60,11 @@ class Attention {
     at::Tensor logSums = at::empty({batch_, heads_, length_}, in_.queries.options());
     parallelTasks(batch_ * groups_, [&](int64_t task) {
       const int64_t b = task / groups_, g = task % groups_;
-      Scratch<T> scratch;
-      const T* keys = rotated(headOf(in_.keys, b, g), 0, length_, T(1), scratch.take(length_ * width_));
+      Scratch scratch;
+      const T* keys = rotated(headOf(in_.keys, b, g), 0, length_, T(1), scratch.take<T>(length_ * width_));
       const Head<T> values = headOf(in_.values, b, g);
-      T* queries = scratch.take(kBlock * width_);
-      T* scores = scratch.take(kBlock * length_);
+      T* queries = scratch.take<T>(kBlock * width_);
+      T* scores = scratch.take<T>(kBlock * length_);
       forEachBlock(g, [&](int64_t h, const Block& block) {
         rotated(headOf(in_.queries, b, h), block.begin, block.end, scale_, queries);
         gemm(block.queries(), block.keys(), width_, {queries, width_}, Matrix<T>{keys + block.from * width_, width_}.t(),
@@ -88,15 +89,15 @@ class Attention {
     at::Tensor dValues = at::zeros(in_.values.sizes(), in_.values.options());
     parallelTasks(batch_ * groups_, [&](int64_t task) {
       const int64_t b = task / groups_, g = task % groups_;
-      Scratch<T> scratch;
-      const T* keys = rotated(headOf(in_.keys, b, g), 0, length_, T(1), scratch.take(length_ * width_));
+      Scratch scratch;
+      const T* keys = rotated(headOf(in_.keys, b, g), 0, length_, T(1), scratch.take<T>(length_ * width_));
       const Head<T> values = headOf(in_.values, b, g), dValue = headOf(dValues, b, g);
-      T* dKey = scratch.take(length_ * width_);
+      T* dKey = scratch.take<T>(length_ * width_);
       std::memset(dKey, 0, length_ * width_ * sizeof(T));
-      T* queries = scratch.take(kBlock * width_);
-      T* dQuery = scratch.take(kBlock * width_);
-      T* scores = scratch.take(kBlock * length_);
-      T* gradient = scratch.take(kBlock * length_);
+      T* queries = scratch.take<T>(kBlock * width_);
+      T* dQuery = scratch.take<T>(kBlock * width_);
+      T* scores = scratch.take<T>(kBlock * length_);
+      T* gradient = scratch.take<T>(kBlock * length_);
       forEachBlock(g, [&](int64_t h, const Block& block) {
         const int64_t rows = block.queries(), seen = block.keys();
         const Head<T> d = headOf(dOut, b, h), o = headOf(out, b, h);
@@ -188,9 +189,8 @@ AttentionInputs checked(const AttentionInputs& in) {
                   in.cos.size(1) == in.headDim,
               "angles ", in.cos.sizes(), " are not [", q.size(1), ", ", in.headDim, "]");
   TORCH_CHECK(in.window >= 1, "window must be at least 1, got ", in.window);
-  const auto type = q.scalar_type();
-  return {q.contiguous(),          k.contiguous(),          v.contiguous(), in.cos.to(type).contiguous(),
-          in.sin.to(type).contiguous(), in.headDim, in.window};
+  const auto wide = [type = accumulatorOf(q)](const at::Tensor& x) { return x.to(type).contiguous(); };
+  return {wide(q), wide(k), wide(v), wide(in.cos), wide(in.sin), in.headDim, in.window};
 }
 
 }  // namespace
@@ -198,20 +198,23 @@ AttentionInputs checked(const AttentionInputs& in) {
 std::tuple<at::Tensor, at::Tensor> attentionForward(const AttentionInputs& inputs) {
   const AttentionInputs packed = checked(inputs);
   std::tuple<at::Tensor, at::Tensor> result;
-  AT_DISPATCH_FLOATING_TYPES(inputs.queries.scalar_type(), "switchyard::causal_attention",
+  AT_DISPATCH_FLOATING_TYPES(packed.queries.scalar_type(), "switchyard::causal_attention",
                              [&] { result = Attention<scalar_t>(packed).forward(); });
-  return result;
+  const auto& [out, logSums] = result;
+  return {out.to(inputs.queries.scalar_type()), logSums};
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attentionBackward(const at::Tensor& dOut, const AttentionInputs& inputs,
                                                                  const at::Tensor& out, const at::Tensor& logSums) {
   const AttentionInputs packed = checked(inputs);
-  const at::Tensor gradient = dOut.contiguous();
+  const auto type = inputs.queries.scalar_type(), wide = packed.queries.scalar_type();
+  const at::Tensor gradient = dOut.to(wide).contiguous(), mixed = out.to(wide);
   std::tuple<at::Tensor, at::Tensor, at::Tensor> result;
-  AT_DISPATCH_FLOATING_TYPES(inputs.queries.scalar_type(), "switchyard::causal_attention", [&] {
-    result = Attention<scalar_t>(packed).backward(gradient, out, logSums);
+  AT_DISPATCH_FLOATING_TYPES(wide, "switchyard::causal_attention", [&] {
+    result = Attention<scalar_t>(packed).backward(gradient, mixed, logSums);
   });
-  return result;
+  const auto& [dQueries, dKeys, dValues] = result;
+  return {dQueries.to(type), dKeys.to(type), dValues.to(type)};
 }
 
 }  // namespace switchyard

@@ -16,9 +16,10 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-/** Whether the CPU's own kernels compute on this: they know f32 and f64. All else goes by leaves. */
+/** Whether the CPU's own kernels compute on this: they know f32, f64 and bf16. All else goes by leaves. */
 inline bool hasOwnKernel(const at::Tensor& x) {
-  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
+  return x.is_cpu() &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble || x.scalar_type() == at::kBFloat16);
 }
 
 /** One type and device for all: `name` says what of. */
@@ -40,17 +41,25 @@ inline bool anyRequiresGrad(std::initializer_list<at::Tensor> tensors) {
          std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor& tensor) { return tensor.requires_grad(); });
 }
 
-/** What mixed precision on CUDA narrows to. */
-inline at::ScalarType autocastType() {
-#if SWITCHYARD_TORCH_AT_LEAST(2, 4)
-  return at::autocast::get_autocast_dtype(at::kCUDA);
-#else
-  return at::autocast::get_autocast_gpu_dtype();
-#endif
-}
+/** Mixed precision on a kind of device: what it narrows to, and the key under which operators do it. */
+template <c10::DeviceType device>
+struct Autocast {
+  static constexpr c10::DispatchKey key =
+      device == c10::DeviceType::CPU ? c10::DispatchKey::AutocastCPU : c10::DispatchKey::AutocastCUDA;
 
-inline at::Tensor narrowed(const at::Tensor& tensor) {
-  return at::autocast::cached_cast(autocastType(), tensor, c10::DeviceType::CUDA);
-}
+  static at::ScalarType type() {
+#if SWITCHYARD_TORCH_AT_LEAST(2, 4)
+    return at::autocast::get_autocast_dtype(device);
+#else
+    return device == c10::DeviceType::CPU ? at::autocast::get_autocast_cpu_dtype()
+                                          : at::autocast::get_autocast_gpu_dtype();
+#endif
+  }
+
+  static at::Tensor narrowed(const at::Tensor& tensor) { return at::autocast::cached_cast(type(), tensor, device); }
+};
+
+using AutocastCpu = Autocast<c10::DeviceType::CPU>;
+using AutocastCuda = Autocast<c10::DeviceType::CUDA>;
 
 }  // namespace switchyard

@@ -7,25 +7,26 @@
 
 namespace switchyard {
 
-/** Hands out buffers that live until it does; the memory stays with the thread for the next kernel. */
-template <typename T>
+/** Hands out buffers that live until it does; the memory stays with the thread for the next kernel. One at a time. */
 class Scratch {
  public:
   Scratch() { arena().used = 0; }
 
-  /** `count` elements, as they come. At most eight buffers at a time. */
+  /** `count` elements, as they come. At most eight buffers. */
+  template <typename T>
   T* take(int64_t count) {
-    std::vector<T>& buffer = arena().buffers[arena().used++];
-    if (static_cast<int64_t>(buffer.size()) < count) {
+    std::vector<std::max_align_t>& buffer = arena().buffers[arena().used++];
+    const size_t wanted = (count * sizeof(T) + sizeof(std::max_align_t) - 1) / sizeof(std::max_align_t);
+    if (buffer.size() < wanted) {
       buffer.clear();
-      buffer.resize(count);
+      buffer.resize(wanted);
     }
-    return buffer.data();
+    return reinterpret_cast<T*>(buffer.data());
   }
 
  private:
   struct Arena {
-    std::vector<T> buffers[8];
+    std::vector<std::max_align_t> buffers[8];
     int used = 0;
   };
 

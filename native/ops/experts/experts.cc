@@ -1,5 +1,6 @@
 // Memory grows with T*K*(D + F), never with T*E. Tokens are sorted once; each expert's rows are multiplied in tiles
 // that all threads share, so that one expert with most of the tokens costs no more than many with few.
+// Rows and weights are of one type, the products' sums and all other arithmetic of A: f32 where that type is bf16.
 // Shapes: T tokens, D model, E experts, K choices, F expert width, N filled slots (rows), W = 2F when gated, else F.
 
 #include "experts.h"
@@ -10,6 +11,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "../common/gemm.h"
 #include "../common/elementwise.h"
@@ -48,6 +50,9 @@ std::vector<Tile> makeTiles(const SortedSlots& slots, int64_t smallest) {
 
 template <typename T>
 class Experts {
+  using A = WideOf<T>;
+  static constexpr bool kIsWide = std::is_same_v<T, A>;
+
  public:
   Experts(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights, const ExpertWeights& experts)
       : x_(x),
@@ -67,41 +72,47 @@ class Experts {
   ExpertsOutput forward(bool keepHidden) {
     const int64_t rows = slots_.rows();
     at::Tensor hidden = keepHidden ? at::empty({rows, hiddenWidth_}, x_.options()) : at::Tensor();
-    at::Tensor outputs = at::empty({rows, model_}, x_.options());
+    at::Tensor outputs = at::empty({rows, model_}, weights_.options());
     const std::vector<Tile> tiles = makeTiles(slots_, 128);
     parallelTasks(tiles.size(), [&](int64_t i) {
       const Tile& tile = tiles[i];
-      Scratch<T> scratch;
-      const T* x = gather(x_, tile, scratch);  // [n, D]
-      T* up = keepHidden ? hidden.data_ptr<T>() + tile.begin * hiddenWidth_ : scratch.take(tile.rows() * hiddenWidth_);
-      gemm(tile.rows(), hiddenWidth_, model_, {x, model_}, upOf(tile.expert).t(), T(0), up, hiddenWidth_);
-      T* a = scratch.take(tile.rows() * width_);  // [n, F]
+      Scratch scratch;
+      const T* x = gather(x_, tile, scratch.take<T>(tile.rows() * model_));  // [n, D]
+      T* kept = keepHidden ? rowOf<T>(hidden, tile.begin) : nullptr;
+      A* up = scratch.take<A>(tile.rows() * hiddenWidth_);  // [n, W]
+      if constexpr (kIsWide) up = keepHidden ? kept : up;
+      gemm(tile.rows(), hiddenWidth_, model_, {x, model_}, upOf(tile.expert).t(), A(0), up, hiddenWidth_);
+      if (keepHidden) narrowRow(up, kept, tile.rows() * hiddenWidth_);
+      T* a = scratch.take<T>(tile.rows() * width_);  // [n, F]
+      A* wide = kIsWide ? nullptr : scratch.take<A>(width_);
       for (int64_t row = 0; row < tile.rows(); row++) {
-        const T* gate = up + row * hiddenWidth_;
-        activate(activation_, gate, gated_ ? gate + width_ : nullptr, a + row * width_, width_);
+        const A* gate = up + row * hiddenWidth_;
+        A* values = wideRow(a + row * width_, wide);
+        activate(activation_, gate, gated_ ? gate + width_ : nullptr, values, width_);
+        narrowRow(values, a + row * width_, width_);
       }
-      gemm(tile.rows(), model_, width_, {a, width_}, downOf(tile.expert).t(), T(0),
-           outputs.data_ptr<T>() + tile.begin * model_, model_);
+      gemm(tile.rows(), model_, width_, {a, width_}, downOf(tile.expert).t(), A(0), rowOf<A>(outputs, tile.begin),
+           model_);
     });
-    return {sumPerToken(outputs, weights_.data_ptr<T>()), hidden};
+    return {sumPerToken(outputs, weights_.data_ptr<A>()), hidden};
   }
 
   ExpertsGradients backward(const at::Tensor& dY, const at::Tensor& hidden) {
     const int64_t rows = slots_.rows();
     at::Tensor dWeights = at::zeros(weights_.sizes(), weights_.options());
-    at::Tensor dRows = at::empty({rows, model_}, x_.options());
+    at::Tensor dRows = at::empty({rows, model_}, weights_.options());
     at::Tensor dHidden = at::empty({rows, hiddenWidth_}, x_.options());
     at::Tensor weighted = at::empty({rows, width_}, x_.options());  // weight * activation
     const std::vector<Tile> tiles = makeTiles(slots_, 128);
     parallelTasks(tiles.size(), [&](int64_t i) {
       const Tile& tile = tiles[i];
-      Scratch<T> scratch;
-      const T* dOut = gather(dY, tile, scratch);  // [n, D]
-      T* dA = scratch.take(tile.rows() * width_);  // [n, F]
-      gemm(tile.rows(), width_, model_, {dOut, model_}, downOf(tile.expert), T(0), dA, width_);
-      activateTile(tile, dA, hidden, dWeights, weighted, dHidden);
-      gemm(tile.rows(), model_, hiddenWidth_, {dHidden.data_ptr<T>() + tile.begin * hiddenWidth_, hiddenWidth_},
-           upOf(tile.expert), T(0), dRows.data_ptr<T>() + tile.begin * model_, model_);
+      Scratch scratch;
+      const T* dOut = gather(dY, tile, scratch.take<T>(tile.rows() * model_));  // [n, D]
+      A* dA = scratch.take<A>(tile.rows() * width_);  // [n, F]
+      gemm(tile.rows(), width_, model_, {dOut, model_}, downOf(tile.expert), A(0), dA, width_);
+      activateTile(tile, dA, hidden, dWeights, weighted, dHidden, scratch);
+      gemm(tile.rows(), model_, hiddenWidth_, {rowOf<T>(dHidden, tile.begin), hiddenWidth_}, upOf(tile.expert), A(0),
+           rowOf<A>(dRows, tile.begin), model_);
     });
     auto [dUp, dDown] = weightGradients(dY, dHidden, weighted);
     return {sumPerToken(dRows, nullptr), dWeights, dUp, dDown};
@@ -111,9 +122,22 @@ class Experts {
   Matrix<T> upOf(int64_t expert) const { return {up_.data_ptr<T>() + expert * hiddenWidth_ * model_, model_}; }
   Matrix<T> downOf(int64_t expert) const { return {down_.data_ptr<T>() + expert * model_ * width_, width_}; }
 
+  template <typename Element>
+  static Element* rowOf(const at::Tensor& rows, int64_t row) {
+    return rows.data_ptr<Element>() + row * rows.size(1);
+  }
+
+  /** Where a row is computed before it is narrowed: in place, if it needs none of that. */
+  static A* wideRow(T* row, A* wide) {
+    if constexpr (kIsWide) {
+      return row;
+    } else {
+      return wide;
+    }
+  }
+
   /** The rows of a tile from their tokens: [n, D]. */
-  const T* gather(const at::Tensor& source, const Tile& tile, Scratch<T>& scratch) const {
-    T* to = scratch.take(tile.rows() * model_);
+  const T* gather(const at::Tensor& source, const Tile& tile, T* to) const {
     const T* from = source.data_ptr<T>();
     for (int64_t row = tile.begin; row < tile.end; row++) {
       const int64_t token = slots_.slotOfRow[row] / choices_;
@@ -122,16 +146,23 @@ class Experts {
     return to;
   }
 
-  void activateTile(const Tile& tile, const T* dA, const at::Tensor& hidden, at::Tensor& dWeights,
-                    at::Tensor& weighted, at::Tensor& dHidden) const {
+  void activateTile(const Tile& tile, const A* dA, const at::Tensor& hidden, at::Tensor& dWeights,
+                    at::Tensor& weighted, at::Tensor& dHidden, Scratch& scratch) const {
+    A* wideHidden = kIsWide ? nullptr : scratch.take<A>(hiddenWidth_);
+    A* wideWeighted = kIsWide ? nullptr : scratch.take<A>(width_);
+    A* wideGradient = kIsWide ? nullptr : scratch.take<A>(hiddenWidth_);
     for (int64_t row = tile.begin; row < tile.end; row++) {
       const int64_t slot = slots_.slotOfRow[row];
-      const T* gate = hidden.data_ptr<T>() + row * hiddenWidth_;
-      T* dGate = dHidden.data_ptr<T>() + row * hiddenWidth_;
-      const ActivatedRow<T> values{weights_.data_ptr<T>()[slot], dA + (row - tile.begin) * width_, gate,
+      A* gate = wideRow(rowOf<T>(hidden, row), wideHidden);
+      if constexpr (!kIsWide) widenRow(rowOf<T>(hidden, row), gate, hiddenWidth_);
+      A* toWeighted = wideRow(rowOf<T>(weighted, row), wideWeighted);
+      A* dGate = wideRow(rowOf<T>(dHidden, row), wideGradient);
+      const ActivatedRow<A> values{weights_.data_ptr<A>()[slot], dA + (row - tile.begin) * width_, gate,
                                    gated_ ? gate + width_ : nullptr};
-      dWeights.data_ptr<T>()[slot] = activateBackward(activation_, values, weighted.data_ptr<T>() + row * width_,
-                                                      dGate, gated_ ? dGate + width_ : nullptr, width_);
+      dWeights.data_ptr<A>()[slot] =
+          activateBackward(activation_, values, toWeighted, dGate, gated_ ? dGate + width_ : nullptr, width_);
+      narrowRow(toWeighted, rowOf<T>(weighted, row), width_);
+      narrowRow(dGate, rowOf<T>(dHidden, row), hiddenWidth_);
     }
   }
 
@@ -161,32 +192,36 @@ class Experts {
                   bool transposed) const {
     constexpr int64_t kPart = 512;
     if (tile.rows() == 0) std::memset(to, 0, columns * model_ * sizeof(T));
+    Scratch scratch;
+    T* gathered = scratch.take<T>(std::min(kPart, tile.rows()) * model_);
+    A* sum = wideRow(to, kIsWide ? nullptr : scratch.take<A>(columns * model_));
     for (int64_t begin = tile.begin; begin < tile.end; begin += kPart) {
-      Scratch<T> scratch;
       const Tile part{tile.expert, begin, std::min(begin + kPart, tile.end)};
-      const Matrix<T> gathered{gather(tokens, part, scratch), model_};             // [n, D]
-      const Matrix<T> sorted{rows.data_ptr<T>() + begin * columns, columns};       // [n, columns]
-      const T beta = begin == tile.begin ? T(0) : T(1);
+      const Matrix<T> fromTokens{gather(tokens, part, gathered), model_};  // [n, D]
+      const Matrix<T> sorted{rowOf<T>(rows, begin), columns};              // [n, columns]
+      const A beta = begin == tile.begin ? A(0) : A(1);
       if (transposed) {
-        gemm(model_, columns, part.rows(), gathered.t(), sorted, beta, to, columns);
+        gemm(model_, columns, part.rows(), fromTokens.t(), sorted, beta, sum, columns);
       } else {
-        gemm(columns, model_, part.rows(), sorted.t(), gathered, beta, to, model_);
+        gemm(columns, model_, part.rows(), sorted.t(), fromTokens, beta, sum, model_);
       }
     }
+    if (tile.rows() > 0) narrowRow(sum, to, columns * model_);
   }
 
-  /** `y_t = sum over t's slots of weight * row`; `weights` null means one. */
-  at::Tensor sumPerToken(const at::Tensor& rows, const T* weights) const {
+  /** `y_t = sum over t's slots of weight * row`, rows in A; `weights` null means one. */
+  at::Tensor sumPerToken(const at::Tensor& rows, const A* weights) const {
     at::Tensor y = at::empty({tokens_, model_}, x_.options());
     parallelRange(tokens_, 64, [&](int64_t begin, int64_t end) {
+      std::vector<A> wide(kIsWide ? 0 : model_);
       for (int64_t token = begin; token < end; token++) {
-        T* to = y.data_ptr<T>() + token * model_;
-        std::memset(to, 0, model_ * sizeof(T));
+        A* sum = wideRow(rowOf<T>(y, token), wide.data());
+        std::memset(sum, 0, model_ * sizeof(A));
         for (int64_t slot = token * choices_; slot < (token + 1) * choices_; slot++) {
           const int64_t row = slots_.rowOfSlot[slot];
-          if (row < 0) continue;
-          addScaled(rows.data_ptr<T>() + row * model_, weights == nullptr ? T(1) : weights[slot], to, model_);
+          if (row >= 0) addScaled(rowOf<A>(rows, row), weights == nullptr ? A(1) : weights[slot], sum, model_);
         }
+        narrowRow(sum, rowOf<T>(y, token), model_);
       }
     });
     return y;
@@ -231,7 +266,7 @@ ExpertsOutput expertsForward(const at::Tensor& x, const at::Tensor& indices, con
   const at::Tensor tokens = x.contiguous();
   const at::Tensor shares = weights.contiguous();
   ExpertsOutput output;
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "switchyard::experts", [&] {
+  AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "switchyard::experts", [&] {
     output = Experts<scalar_t>(tokens, indices, shares, packed).forward(keepHidden);
   });
   return output;
@@ -244,7 +279,7 @@ ExpertsGradients expertsBackward(const at::Tensor& dY, const at::Tensor& x, cons
   const at::Tensor tokens = x.contiguous();
   const at::Tensor shares = weights.contiguous();
   ExpertsGradients gradients;
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "switchyard::experts", [&] {
+  AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "switchyard::experts", [&] {
     gradients = Experts<scalar_t>(tokens, indices, shares, packed).backward(gradient, hidden);
   });
   return gradients;

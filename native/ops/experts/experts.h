@@ -29,11 +29,11 @@ struct ExpertsGradients {
 };
 
 /**
- * `y_t = sum_k weights_tk expert_{indices_tk}(x_t)`; f32 or f64, on the CPU.
+ * `y_t = sum_k weights_tk expert_{indices_tk}(x_t)`; f32, f64 or bf16, on the CPU.
  *
  * @param x [T, D]
  * @param indices i64 [T, K], -1 for an empty slot
- * @param weights [T, K]
+ * @param weights [T, K], f32 where x is bf16
  */
 ExpertsOutput expertsForward(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights,
                              const ExpertWeights& experts, bool keepHidden);

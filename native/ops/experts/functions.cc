@@ -71,16 +71,17 @@ at::Tensor experts(const at::Tensor& x, const at::Tensor& indices, const at::Ten
                    const at::Tensor& down, std::string activation, bool gated) {
   if (!hasOwnKernel(x)) return groupedExperts(x, indices, weights, up, down, activation, gated);
   requireAlike("weights of experts", x, {up, down});
-  const at::Tensor shares = weights.to(x.scalar_type());
+  const at::Tensor shares = weights.to(accumulatorOf(x));
   const bool keepHidden = anyRequiresGrad({x, weights, up, down});
   return ExpertsFunction::apply(x, indices, shares, up, down, activation, gated, keepHidden);
 }
 
 // Mixed precision narrows the experts, as it does matmul; routers stay as they are.
+template <typename Cast>
 at::Tensor autocastExperts(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights,
                            const at::Tensor& up, const at::Tensor& down, std::string activation, bool gated) {
-  const c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::AutocastCUDA);
-  return experts(narrowed(x), indices, weights, narrowed(up), narrowed(down), activation, gated);
+  const c10::impl::ExcludeDispatchKeyGuard below(Cast::key);
+  return experts(Cast::narrowed(x), indices, weights, Cast::narrowed(up), Cast::narrowed(down), activation, gated);
 }
 
 }  // namespace
@@ -95,6 +96,7 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
       &groupedExperts);
 }
 
-TORCH_LIBRARY_IMPL(switchyard, AutocastCUDA, library) { library.impl("experts", &autocastExperts); }
+TORCH_LIBRARY_IMPL(switchyard, AutocastCPU, library) { library.impl("experts", &autocastExperts<AutocastCpu>); }
+TORCH_LIBRARY_IMPL(switchyard, AutocastCUDA, library) { library.impl("experts", &autocastExperts<AutocastCuda>); }
 
 }  // namespace switchyard

@@ -5,48 +5,45 @@
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
 
+#include "../common/accumulator.h"
+#include "../common/elementwise.h"
 #include "../common/gemm.h"
 
 namespace switchyard {
 namespace {
 
-/** A matrix whose rows, or whose columns, lie one after the other as they are. */
 template <typename T>
 Matrix<T> matrixOf(const at::Tensor& x) {
   return {x.data_ptr<T>(), x.size(1)};
 }
 
+/** `left right` [m, n], in the operands' type; added to `start` [m, n] where that is given, which is of the sums' type. */
+at::Tensor product(const at::Tensor& left, bool transposeLeft, const at::Tensor& right, bool transposeRight,
+                   const at::Tensor& start = at::Tensor()) {
+  const int64_t m = left.size(transposeLeft ? 1 : 0), k = left.size(transposeLeft ? 0 : 1);
+  const int64_t n = right.size(transposeRight ? 0 : 1);
+  at::Tensor sums = start.defined() ? start : at::empty({m, n}, left.options().dtype(accumulatorOf(left)));
+  AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, left.scalar_type(), "switchyard::linear", [&] {
+    using A = WideOf<scalar_t>;
+    Matrix<scalar_t> a = matrixOf<scalar_t>(left), b = matrixOf<scalar_t>(right);
+    gemm(m, n, k, transposeLeft ? a.t() : a, transposeRight ? b.t() : b, A(start.defined() ? 1 : 0),
+         sums.data_ptr<A>(), n);
+  });
+  return sums.to(left.scalar_type());
+}
+
 }  // namespace
 
 at::Tensor linearForward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  const int64_t rows = x.size(0), inputs = x.size(1), outputs = weight.size(0);
-  at::Tensor y = at::empty({rows, outputs}, x.options());
-  if (bias.defined()) y.copy_(bias.expand({rows, outputs}));
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "switchyard::linear", [&] {
-    gemm(rows, outputs, inputs, matrixOf<scalar_t>(x), matrixOf<scalar_t>(weight).t(), scalar_t(bias.defined() ? 1 : 0),
-         y.data_ptr<scalar_t>(), outputs);
-  });
-  return y;
+  if (!bias.defined()) return product(x, false, weight, true);
+  const at::Tensor start = bias.to(accumulatorOf(x)).expand({x.size(0), weight.size(0)});
+  return product(x, false, weight, true, start.clone(at::MemoryFormat::Contiguous));
 }
 
 at::Tensor linearInputGradient(const at::Tensor& dY, const at::Tensor& weight) {
-  const int64_t rows = dY.size(0), outputs = dY.size(1), inputs = weight.size(1);
-  at::Tensor dX = at::empty({rows, inputs}, dY.options());
-  AT_DISPATCH_FLOATING_TYPES(dY.scalar_type(), "switchyard::linear", [&] {
-    gemm(rows, inputs, outputs, matrixOf<scalar_t>(dY), matrixOf<scalar_t>(weight), scalar_t(0),
-         dX.data_ptr<scalar_t>(), inputs);
-  });
-  return dX;
+  return product(dY, false, weight, false);
 }
 
-at::Tensor linearWeightGradient(const at::Tensor& dY, const at::Tensor& x) {
-  const int64_t rows = x.size(0), outputs = dY.size(1), inputs = x.size(1);
-  at::Tensor dWeight = at::empty({outputs, inputs}, x.options());
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "switchyard::linear", [&] {
-    gemm(outputs, inputs, rows, matrixOf<scalar_t>(dY).t(), matrixOf<scalar_t>(x), scalar_t(0),
-         dWeight.data_ptr<scalar_t>(), inputs);
-  });
-  return dWeight;
-}
+at::Tensor linearWeightGradient(const at::Tensor& dY, const at::Tensor& x) { return product(dY, true, x, false); }
 
 }  // namespace switchyard

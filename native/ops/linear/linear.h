@@ -1,4 +1,4 @@
-// Linear layers on the CPU by the library that gemm.h takes.
+// Linear layers on the CPU, in f32, f64 or bf16, by the library that gemm.h takes. Sums of bf16 products are f32.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -57,10 +57,11 @@ at::Tensor linearCrossEntropyLoss(const at::Tensor& hidden, const at::Tensor& we
 }
 
 /** As matmul, mixed precision narrows the head. */
+template <typename Cast>
 at::Tensor autocastCrossEntropy(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
                                 int64_t ignored) {
-  const c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::AutocastCUDA);
-  return linearCrossEntropyLoss(narrowed(hidden), narrowed(weight), targets, ignored);
+  const c10::impl::ExcludeDispatchKeyGuard below(Cast::key);
+  return linearCrossEntropyLoss(Cast::narrowed(hidden), Cast::narrowed(weight), targets, ignored);
 }
 
 }  // namespace
@@ -73,6 +74,11 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
       &chunkedLoss);
 }
 
-TORCH_LIBRARY_IMPL(switchyard, AutocastCUDA, library) { library.impl("linear_cross_entropy", &autocastCrossEntropy); }
+TORCH_LIBRARY_IMPL(switchyard, AutocastCPU, library) {
+  library.impl("linear_cross_entropy", &autocastCrossEntropy<AutocastCpu>);
+}
+TORCH_LIBRARY_IMPL(switchyard, AutocastCUDA, library) {
+  library.impl("linear_cross_entropy", &autocastCrossEntropy<AutocastCuda>);
+}
 
 }  // namespace switchyard

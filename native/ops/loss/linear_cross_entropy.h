@@ -15,7 +15,7 @@ struct LinearCrossEntropy {
  * Mean of `logsumexp(z) - z_target`, `z = hidden weight^T`, over the targets that are not `ignored`; NaN when none is
  * counted, as libtorch's own. Gradients are computed on the way, since the logits are gone afterwards.
  *
- * @param hidden [N, D], f32 or f64, on the CPU
+ * @param hidden [N, D], f32, f64 or bf16, on the CPU; the loss of bf16 is f32
  * @param weight [V, D]
  * @param targets i64 [N]
  */

@@ -43,7 +43,7 @@ function checkGraph({ graph, losses, precision, recompute }: Recipe): void {
       'losses.balanceWarmup',
       'changes the losses from step to step, which a graph cannot: set it to 0, or graph to false',
     )
-  if (precision.kind !== 'f32' && precision.dtype === 'f16')
+  if ('dtype' in precision && precision.dtype === 'f16')
     refuse(
       'precision.dtype',
       'f16 looks at each step to scale the loss, which a graph cannot: use bf16, or set graph to false',

@@ -16,6 +16,8 @@ import {
   routerSchema,
   tokensChoose,
 } from '../../moe/index.ts'
+import type { Device } from '../../torch/index.ts'
+import { resolvePrecision } from '../precision.ts'
 import { initialize } from './initialize.ts'
 import { hasExpertLayers, type Recipe } from './schema.ts'
 
@@ -30,11 +32,11 @@ export interface Vocabulary {
 }
 
 /**
- * The recipe with everything filled in that follows from the vocabulary, and the path of its corpus from the root, so
+ * The recipe with everything filled in that follows from vocabulary and machine, and the path of its corpus from the root, so
  * that a run can be resumed from anywhere: what a run saves. Changes nothing.
  */
 export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
-  const { model, data } = recipe
+  const { model, data, precision, device } = recipe
   return {
     ...recipe,
     model: {
@@ -45,6 +47,7 @@ export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
       max_position_embeddings: model.max_position_embeddings ?? data.sequenceLength,
     },
     data: { ...data, path: resolve(data.path) },
+    precision: resolvePrecision(precision, device as Device),
     ...resolveRouting(recipe, vocabulary.domains),
   }
 }

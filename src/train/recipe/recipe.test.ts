@@ -115,7 +115,7 @@ describe('bad recipes name the path, the value and what is allowed', () => {
       'model.type=gpt',
       'model.type: must be one of mixtral, mistral, switchyard_moe, switchyard_moe_encoder, got "gpt"',
     ],
-    ['precision.kind=f8', 'precision.kind: must be one of f32, autocast, half, got "f8"'],
+    ['precision.kind=f8', 'precision.kind: must be one of f32, auto, autocast, half, got "f8"'],
     ['precision={kind: half, dtype: f8}', 'precision.dtype: must be one of bf16, f16, got "f8"'],
     ['graph=maybe', 'graph: '],
     ['device=tpu', 'device: must be cpu, cuda or cuda:N, got "tpu"'],

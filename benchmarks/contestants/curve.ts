@@ -1,32 +1,25 @@
-// A small Mixtral on the bytes of samples/: the loss of each of 200 steps, and what is left in memory afterwards.
-//   usage: cuda-curve.ts JSON: { precision, seed }
+// A small Mixtral on the bytes of samples/: the loss of each step, and what is left in memory afterwards. Autocast is taken at
+// its word, also where it is slow.
+//   usage: curve.ts JSON: { precision, seed, device, size: { batch, length, hidden, width, layers } }
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { memoryUse, randint, stack, tensor, tidy } from '../../src/torch/index.ts'
 import { batchOf, lossesSchema } from '../../src/train/objective.ts'
 import { AdamW } from '../../src/train/optimizer/adamw.ts'
-import {
-  autocastType,
-  convertWeights,
-  halfOptions,
-  lossScalerFor,
-  precisionSchema,
-} from '../../src/train/precision.ts'
+import { convertWeights, halfOptions, lossScalerFor, precisionSchema } from '../../src/train/precision.ts'
 import { trainStep } from '../../src/train/step.ts'
 import { serve } from '../support/contestant.ts'
-import { device, isTiny } from '../support/cuda.ts'
 import { allocatedBytes, finish } from '../support/device.ts'
 import { makeModel } from './cuda-model.ts'
 
-const { precision: wanted, seed } = JSON.parse(process.argv[2] ?? '{}')
+const { precision: wanted, seed, device: at, size } = JSON.parse(process.argv[2] ?? '{}')
 const precision = precisionSchema.parse(wanted)
-const at = device as 'cuda'
-const [batch, length] = isTiny ? [2, 32] : [16, 256]
+const { batch, length } = size
 const fields = {
   vocab_size: 256,
-  hidden_size: isTiny ? 32 : 256,
-  intermediate_size: isTiny ? 32 : 512,
-  num_hidden_layers: isTiny ? 2 : 4,
+  hidden_size: size.hidden,
+  intermediate_size: size.width,
+  num_hidden_layers: size.layers,
   num_attention_heads: 4,
   num_key_value_heads: 4,
   num_local_experts: 8,
@@ -41,7 +34,8 @@ convertWeights(model, precision, at)
 const everything = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0.1 }
 const optimizer = new AdamW([everything], { betas: [0.9, 0.95], epsilon: 1e-8, ...halfOptions(precision) })
 const lossScaler = lossScalerFor(precision)
-const options = { losses: lossesSchema.parse({}), clip: 1, autocast: autocastType(precision, at), lossScaler }
+const autocast = precision.kind === 'autocast' ? precision.dtype : null
+const options = { losses: lossesSchema.parse({}), clip: 1, autocast, lossScaler }
 let step = 0
 
 /** The loss of one step, on windows that depend on the seed and the step alone. */
