@@ -14,7 +14,9 @@ const last = (losses: readonly number[]): number => median(losses.slice(-steps /
 
 async function curve(kind: string, seed: number): Promise<number[]> {
   const setting = { precision: { kind }, seed, device: 'cpu', size }
-  const contestant = await Contestant.ours(`${kind} ${seed}`, 'curve.ts', [JSON.stringify(setting)]).ready()
+  const contestant = await Contestant.ours(`${kind} ${seed}`, 'curve.ts', [JSON.stringify(setting)], {
+    BENCH_DEVICE: 'cpu',
+  }).ready()
   const round = await contestant.round(steps)
   contestant.close()
   return Object.entries(round).flatMap(([key, loss]) => (key.startsWith('loss') ? [loss] : []))

@@ -16,7 +16,7 @@ export class ProductLimits {
   static async ready(): Promise<ProductLimits> {
     const libraries = gemmLibraries().filter(name => name !== 'libtorch')
     const contestants = libraries.map(name => Contestant.ours(`${name} f32`, 'products.ts', [name, 'f32']))
-    if (hasFastBf16()) contestants.push(Contestant.ours('libtorch bf16', 'products.ts', ['libtorch', 'bf16']))
+    if (hasFastBf16()) contestants.push(Contestant.ours('onednn bf16', 'products.ts', ['onednn', 'bf16']))
     for (const contestant of contestants) await (await contestant.ready()).round(60, { warmup: true })
     return new ProductLimits(contestants)
   }

@@ -4,6 +4,8 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 #include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -110,16 +112,31 @@ void release(void* block) {
   if (size < kSmallestCached || !cache().keep(block, size, cacheLimit())) c10::free_cpu(block);
 }
 
+/** Blocks from this size on lie in pages of 2 MB, of which the system clears and maps one as quickly as a few small ones. */
+constexpr size_t kSmallestHuge = 8 << 20;
+
+/** A block from the system. */
+void* freshBlock(size_t size) {
+  void* block = c10::alloc_cpu(size);
+  if (size >= kSmallestHuge) {
+    static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const uintptr_t begin = (reinterpret_cast<uintptr_t>(block) + page - 1) / page * page;
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(block) + size) / page * page;
+    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // a wish: small pages serve as well
+  }
+  return block;
+}
+
 void* allocate(size_t size) {
   if (size == 0) return nullptr;
   const size_t rounded = roundedSize(size);
   void* block = rounded >= kSmallestCached ? cache().take(rounded) : nullptr;
   if (block == nullptr) {
     try {
-      block = c10::alloc_cpu(rounded);
+      block = freshBlock(rounded);
     } catch (...) {
       cache().clear();  // perhaps the blocks kept are what is missing
-      block = c10::alloc_cpu(rounded);
+      block = freshBlock(rounded);
     }
   }
   countAllocation(static_cast<int64_t>(blockSize(block)));
