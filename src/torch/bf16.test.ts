@@ -8,6 +8,7 @@ import {
   fusedExperts,
   fusedLinear,
   fusedLinearCrossEntropy,
+  fusedRmsNorm,
   randint,
   randn,
   type Tensor,
@@ -40,6 +41,11 @@ const cases: Record<string, Case> = {
     inputs: () => [exact(2, 20, 30), exact(50, 30)],
     run: (x, weight) => fusedLinear(x as Tensor, weight as Tensor),
     roundings: 2, // the output, and its gradient or the input's
+  },
+  'RMS norm': {
+    inputs: () => [exact(40, 24), exact(24)],
+    run: (x, weight) => fusedRmsNorm(x as Tensor, weight as Tensor, 1e-5),
+    roundings: 2,
   },
   attention: {
     inputs: () => [exact(2, 20, 64), exact(2, 20, 32), exact(2, 20, 32)],
@@ -104,7 +110,7 @@ describe.each(Object.entries(cases))('%s', (name, { inputs, run, roundings }) =>
   })
 
   test('under autocast takes f32 weights, and gives them f32 gradients', () => {
-    if (name === 'attention') return // its inputs come from linear layers, in bf16
+    if (name === 'attention' || name === 'RMS norm') return // they compute in what they are given
     expectNoLeak(() => {
       const wide = outcome(inputs(), run)
       const mixed = outcome(inputs(), (...leaves) => autocast('cpu', 'bf16', () => run(...leaves)))

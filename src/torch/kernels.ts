@@ -34,7 +34,7 @@ const kernels = {
   linear: { run: fusedLinear, part: 'linear', on: 'cpu', bf16: true },
   experts: { run: fusedExperts, part: 'experts', bf16: true },
   route: { run: fusedRoute, part: 'route' },
-  rmsNorm: { run: fusedRmsNorm, part: 'rmsNorm' },
+  rmsNorm: { run: fusedRmsNorm, part: 'rmsNorm', bf16: true },
   causalAttention: { run: fusedCausalAttention, part: 'attention', bf16: true },
   attentionCached: { run: attentionCached, part: 'attention', on: 'cpu' },
   attentionDecode: { run: attentionDecode, part: 'attention', on: 'gpu' },

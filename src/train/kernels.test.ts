@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest'
 import { createModel, type MixtralConfig, parseModelConfig } from '../models/index.ts'
 import {
+  chooseGemm,
   type DType,
+  gemmChoice,
+  gemmLibraries,
   type KernelName,
   kernelNames,
   manualSeed,
@@ -74,11 +77,20 @@ function expectRelative(actual: readonly number[], wanted: readonly number[], to
   }
 }
 
-test('20 losses of f32 training equal the reference paths within 1e-5', () => {
-  const wanted = losses(20, [])
-  expect(wanted.at(-1)).toBeLessThan((wanted[0] ?? 0) - 0.5) // it learns: steps matter
-  expectRelative(losses(20), wanted, 1e-5)
-})
+test.each(gemmLibraries())(
+  '20 losses of f32 training equal the reference paths within 1e-5: products by %s',
+  library => {
+    const wanted = losses(20, [])
+    expect(wanted.at(-1)).toBeLessThan((wanted[0] ?? 0) - 0.5) // it learns: steps matter
+    const before = gemmChoice()
+    chooseGemm(library)
+    try {
+      expectRelative(losses(20), wanted, 1e-5)
+    } finally {
+      chooseGemm(before)
+    }
+  },
+)
 
 test('each kernel alone does too', () => {
   const wanted = losses(5, [])

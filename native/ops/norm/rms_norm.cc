@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "../common/accumulator.h"
 #include "../common/parallel.h"
 #include "../common/simd.h"
 
@@ -62,15 +63,17 @@ constexpr int64_t kRowsPerPart = 256;
 
 }  // namespace
 
+// bf16 rows are widened, normalized in f32 and narrowed again.
+
 std::tuple<at::Tensor, at::Tensor> rmsNormForward(const at::Tensor& x, const at::Tensor& weight, double eps) {
   TORCH_CHECK(weight.dim() == 1 && x.dim() >= 1 && x.size(-1) == weight.size(0), "weight ", weight.sizes(),
               " does not fit x ", x.sizes());
-  const at::Tensor rows = x.contiguous();
-  const at::Tensor scales = weight.contiguous();
+  const at::ScalarType acc = accumulatorOf(x);
+  const at::Tensor rows = x.to(acc).contiguous(), scales = weight.to(acc).contiguous();
   const int64_t width = weight.size(0), count = width == 0 ? 0 : rows.numel() / width;
-  at::Tensor y = at::empty(x.sizes(), x.options());
-  at::Tensor scale = at::empty({count}, x.options());
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "switchyard::rms_norm", [&] {
+  at::Tensor y = at::empty(x.sizes(), rows.options());
+  at::Tensor scale = at::empty({count}, rows.options());
+  AT_DISPATCH_FLOATING_TYPES(acc, "switchyard::rms_norm", [&] {
     parallelRange(count, 64, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; row++) {
         scale.data_ptr<scalar_t>()[row] =
@@ -79,17 +82,19 @@ std::tuple<at::Tensor, at::Tensor> rmsNormForward(const at::Tensor& x, const at:
       }
     });
   });
-  return {y, scale};
+  return {y.to(x.scalar_type()), scale};
 }
 
 std::tuple<at::Tensor, at::Tensor> rmsNormBackward(const at::Tensor& dY, const at::Tensor& x, const at::Tensor& weight,
                                                    const at::Tensor& scale) {
-  const at::Tensor gradients = dY.contiguous(), rows = x.contiguous(), scales = weight.contiguous();
+  const at::ScalarType acc = scale.scalar_type();
+  const auto wide = [acc](const at::Tensor& tensor) { return tensor.to(acc).contiguous(); };
+  const at::Tensor gradients = wide(dY), rows = wide(x), scales = wide(weight);
   const int64_t width = weight.size(0), count = scale.numel();
   const int64_t parts = (count + kRowsPerPart - 1) / kRowsPerPart;
-  at::Tensor dX = at::empty(x.sizes(), x.options());
-  at::Tensor dWeights = at::zeros({parts, width}, x.options());
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "switchyard::rms_norm", [&] {
+  at::Tensor dX = at::empty(x.sizes(), rows.options());
+  at::Tensor dWeights = at::zeros({parts, width}, rows.options());
+  AT_DISPATCH_FLOATING_TYPES(acc, "switchyard::rms_norm", [&] {
     parallelRange(parts, 1, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin * kRowsPerPart; row < std::min(end * kRowsPerPart, count); row++) {
         const int64_t at = row * width;
@@ -99,7 +104,7 @@ std::tuple<at::Tensor, at::Tensor> rmsNormBackward(const at::Tensor& dY, const a
       }
     });
   });
-  return {dX, dWeights.sum(0)};
+  return {dX.to(x.scalar_type()), dWeights.sum(0).to(weight.scalar_type())};
 }
 
 }  // namespace switchyard
