@@ -1,5 +1,5 @@
 // Switchyard's training step, for benchmarks/train-step.ts.
-//   usage: train-step.ts moe|dense SIZES_JSON
+//   usage: train-step.ts moe|dense SIZES_JSON [bf16]
 
 import { randint } from '../../src/torch/index.ts'
 import { batchOf, lossesSchema } from '../../src/train/objective.ts'
@@ -16,7 +16,8 @@ const optimizer = new AdamW([everything], { betas: [0.9, 0.95], epsilon: 1e-8 })
 const ids = randint(0, sizes.vocab, [sizes.batch, sizes.length + 1], { seed: 2 })
 const rows = { inputs: ids.narrow(1, 0, sizes.length), targets: ids.narrow(1, 1, sizes.length) }
 const batch = batchOf(rows)
-const options = { losses: lossesSchema.parse({ z: 0 }), learningRate: 1e-3, clip: 1 }
+const autocast = process.argv[4] === 'bf16' ? 'bf16' : null
+const options = { losses: lossesSchema.parse({ z: 0 }), learningRate: 1e-3, clip: 1, autocast } as const
 
 await serve(count => {
   let loss = 0

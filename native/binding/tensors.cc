@@ -1,5 +1,6 @@
 #include "tensors.h"
 
+#include <ATen/autocast_mode.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/item.h>
@@ -148,17 +149,32 @@ bool isKnownToKernels(const at::Tensor& tensor) {
 #endif
 }
 
-/** kernelsKnow(handles): whether kernels can compute on these: all of one type that they know, on one device. */
-Napi::Value kernelsKnow(const Napi::CallbackInfo& info) {
+/** Whether kernels can compute on these arguments: all of one type that they know, on one device. */
+bool areAlike(const Napi::CallbackInfo& info, bool narrowing) {
   const HandleTable& handles = Instance::of(info.Env()).handles;
   const auto argument = [&](size_t i) -> const at::Tensor& {
     return handles.get(info[i].As<Napi::Number>().DoubleValue());
   };
+  const auto isNarrowed = [&](const at::Tensor& tensor) {
+    return narrowing && (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16);
+  };
   bool alike = info.Length() > 0 && isKnownToKernels(argument(0));
   for (size_t i = 1; i < info.Length() && alike; i++) {
-    alike = argument(i).scalar_type() == argument(0).scalar_type() && argument(i).device() == argument(0).device();
+    const bool sameType = argument(i).scalar_type() == argument(0).scalar_type();
+    alike = argument(i).device() == argument(0).device() &&
+            (sameType || (isNarrowed(argument(i)) && isNarrowed(argument(0))));
   }
-  return Napi::Boolean::New(info.Env(), alike);
+  return alike;
+}
+
+/** kernelsKnow(handles) */
+Napi::Value kernelsKnow(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), areAlike(info, false));
+}
+
+/** kernelsNarrow(handles): the same for operators that autocast on the CPU narrows, before which f32 and bf16 are alike. */
+Napi::Value kernelsNarrow(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), areAlike(info, at::autocast::is_cpu_enabled()));
 }
 
 /** An address that two tensors on the same storage share. */
@@ -222,6 +238,7 @@ void exportTensors(Napi::Env env, Napi::Object exports) {
   add("describe", guarded<describeTensor>);
   add("isContiguous", guarded<isContiguous>);
   add("kernelsKnow", guarded<kernelsKnow>);
+  add("kernelsNarrow", guarded<kernelsNarrow>);
   add("storageId", guarded<storageId>);
   add("release", guarded<release>);
   add("alive", guarded<alive>);

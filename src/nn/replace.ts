@@ -15,23 +15,23 @@ export function replaceModules(
   root: Module,
   replacement: (module: Module, path: string) => Module | undefined,
 ): string[] {
-  const made = new Map<Module, Module | undefined>()
+  /** What stands for a module now: itself, if it was kept. */
+  const standIns = new Map<Module, Module>()
   const replaced: string[] = []
-  const placesOf = (parent: object, prefix: string): void => {
+  const search = (parent: object, prefix: string): void => {
     for (const [name, child] of Object.entries(parent)) {
       const path = prefix === '' ? name : `${prefix}.${name}`
-      if (Array.isArray(child)) placesOf(child, path)
+      if (Array.isArray(child)) search(child, path)
       if (!(child instanceof Module)) continue
-      if (!made.has(child)) made.set(child, replacement(child, path))
-      const other = made.get(child)
-      if (!other) {
-        placesOf(child, path)
-        continue
-      }
-      Object.assign(parent, { [name]: other })
-      replaced.push(path)
+      const known = standIns.get(child)
+      const standIn = known ?? replacement(child, path) ?? child
+      standIns.set(child, standIn).set(standIn, standIn)
+      if (standIn !== child) {
+        Object.assign(parent, { [name]: standIn })
+        replaced.push(path)
+      } else if (!known) search(child, path)
     }
   }
-  placesOf(root, '')
+  search(root, '')
   return replaced
 }

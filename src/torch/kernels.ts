@@ -61,7 +61,9 @@ export function kernelFor<K extends keyof Kernels>(
   const [first] = tensors
   if (!first || !enabled.has(part) || (on && (on === 'cpu') !== (first.device === 'cpu'))) return null
   if (!bf16 && first.dtype === 'bf16' && first.device === 'cpu') return null
-  return native().kernelsKnow(...tensors.map(tensor => tensor.handle)) ? run : null
+  const addon = native()
+  const handles = tensors.map(tensor => tensor.handle)
+  return (bf16 ? addon.kernelsNarrow(...handles) : addon.kernelsKnow(...handles)) ? run : null
 }
 
 /** Parts that kernels can be switched off for, for tests and to find out which is to blame. */

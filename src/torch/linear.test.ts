@@ -1,7 +1,20 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import { expectSameAsReference } from '../../tests/support/kernels.ts'
-import { chooseGemm, gemmChoice, gemmLibraries, linear, noGrad, randn, tidy, zeros } from './index.ts'
+import {
+  autocast,
+  chooseGemm,
+  gemmChoice,
+  gemmLibraries,
+  grad,
+  kernelFor,
+  linear,
+  noGrad,
+  randn,
+  type Tensor,
+  tidy,
+  zeros,
+} from './index.ts'
 
 const [initial, libraries] = [gemmChoice(), gemmLibraries()]
 afterEach(() => chooseGemm(initial))
@@ -26,20 +39,50 @@ describe.each(libraries)('products by %s', library => {
     )
   })
 
-  test.each([
-    ['few rows', [3, 40]],
-    ['a batch of rows', [2, 70, 130]],
-    ['one row alone', [130]],
-    ['no rows', [0, 40]],
-    ['no inputs', [3, 0]],
-  ])('and their gradients are those of libtorch: %s', (_, shape) => {
+  test('and gradients of all of f32 are those of libtorch', () => {
     chooseGemm(library)
-    const inputs = shape.at(-1) ?? 0
-    const x = randn(shape, { dtype: 'f64', seed: 1, requiresGrad: true })
-    const weight = randn([150, inputs], { dtype: 'f64', seed: 2, requiresGrad: true })
-    const bias = randn([150], { dtype: 'f64', seed: 3, requiresGrad: true })
-    expectSameAsReference('linear', [x, weight, bias], () => [linear(x, weight, bias)], 1e-11)
-    expectSameAsReference('linear', [x, weight], () => [linear(x, weight)], 1e-11)
+    const x = randn([2, 70, 130], { seed: 1, requiresGrad: true })
+    const weight = randn([150, 130], { seed: 2, requiresGrad: true })
+    const bias = randn([150], { seed: 3, requiresGrad: true })
+    // Sums of up to n = 150 products of order one: n roundings of sums of up to n.
+    const tolerance = 150 ** 2 * 2 ** -24
+    expectSameAsReference('linear', [x, weight, bias], () => [linear(x, weight, bias)], tolerance)
+  })
+})
+
+test.each([
+  ['few rows', [3, 40]],
+  ['a batch of rows', [2, 70, 130]],
+  ['one row alone', [130]],
+  ['no rows', [0, 40]],
+  ['no inputs', [3, 0]],
+])('outputs and gradients are those of libtorch: %s', (_, shape) => {
+  const inputs = shape.at(-1) ?? 0
+  const x = randn(shape, { dtype: 'f64', seed: 1, requiresGrad: true })
+  const weight = randn([150, inputs], { dtype: 'f64', seed: 2, requiresGrad: true })
+  const bias = randn([150], { dtype: 'f64', seed: 3, requiresGrad: true })
+  expectSameAsReference('linear', [x, weight, bias], () => [linear(x, weight, bias)], 1e-11)
+  expectSameAsReference('linear', [x, weight], () => [linear(x, weight)], 1e-11)
+})
+
+test('there is a second derivative', () => {
+  const [x, weight] = [3, 4].map(seed => randn([4, 4], { dtype: 'f64', seed, requiresGrad: true })) as [
+    Tensor,
+    Tensor,
+  ]
+  const slope = (): Tensor => grad(linear(x, weight).square().sum(), [x], { createGraph: true })[0] as Tensor
+  expectSameAsReference('linear', [x, weight], () => [slope().square()], 1e-10)
+})
+
+test('under autocast f32 and bf16 may meet', () => {
+  const [wide, weight] = [randn([5, 64], { seed: 1 }), randn([8, 64], { seed: 2, requiresGrad: true })]
+  tidy(() => {
+    const [a, b] = autocast('cpu', 'bf16', () => [linear(wide, weight), linear(wide.to('bf16'), weight)])
+    expect([a?.dtype, b?.dtype]).toEqual(['bf16', 'bf16'])
+    expect(a?.equal(b as Tensor)).toBe(true)
+    expect(kernelFor('linear', wide.to('bf16'), weight)).toBeNull() // which have nothing in common elsewhere
+    b?.to('f32').sum().backward()
+    expect(weight.grad?.dtype).toBe('f32')
   })
 })
 

@@ -6,7 +6,7 @@ import { randn } from './create.ts'
 import { type CudaDevice, cudaDevice, hasCudaRuntime } from './cuda/device.ts'
 import type { DType } from './dtype.ts'
 import { chooseGemm, gemmChoice, gemmLibraries, hasFastBf16 } from './gemm.ts'
-import { linear } from './linear.ts'
+import { fusedLinear } from './generated/functions.ts'
 import { runtimeInfo, setThreads } from './runtime.ts'
 import type { Tensor } from './tensor.ts'
 import { noGrad, tidy } from './tidy.ts'
@@ -97,7 +97,7 @@ function productRate(name: string, dtype: DType): Rate {
   const size = 1024
   return measured(name, 2 * size ** 3, () => {
     const [a, b] = [1, 2].map(seed => randn([size, size], { seed }).to(dtype)) as [Tensor, Tensor]
-    return () => void linear(a, b)
+    return () => void fusedLinear(a, b)
   })
 }
 

@@ -30,6 +30,7 @@ export interface Native {
   describe(tensor: Handle): string
   isContiguous(tensor: Handle): boolean
   kernelsKnow(...tensors: Handle[]): boolean
+  kernelsNarrow(...tensors: Handle[]): boolean
   storageId(tensor: Handle): number
 
   release(tensor: Handle): void

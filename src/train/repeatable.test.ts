@@ -40,6 +40,9 @@ test('says so where SWITCHYARD_GEMM makes another choice, which holds', () => {
   expect(gemmChoice()).toBe(initial)
 })
 
-test('a folder without a run changes nothing', () => {
+test('a folder without a run, or with a damaged record, changes nothing', () => {
   expect(repeatGemm(join(run, 'none'))).toBeNull()
+  writeFileSync(join(run, 'run.json'), '{"state":')
+  expect(repeatGemm(run)).toBeNull()
+  expect(gemmChoice()).toBe(initial)
 })

@@ -21,7 +21,7 @@ const isLeftover = (name: string): boolean => /^(recipe\.yaml|checkpoints|run\.l
 export class RunFolder {
   readonly path: string
   readonly #lock: FolderLock
-  #details: Record<string, unknown> = { ...environment(), started: new Date().toISOString() }
+  #details: Record<string, unknown> = { started: new Date().toISOString() }
 
   private constructor(path: string, lock: FolderLock) {
     this.path = path
@@ -92,7 +92,7 @@ export class RunFolder {
     const ended = state === 'running' ? {} : { ended: new Date().toISOString() }
     writeDurably(
       join(this.path, 'run.json'),
-      `${JSON.stringify({ state, ...this.#details, ...ended }, null, 2)}\n`,
+      `${JSON.stringify({ state, ...environment(), ...this.#details, ...ended }, null, 2)}\n`,
     )
   }
 

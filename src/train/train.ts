@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isCorpus } from '../data/index.ts'
 import { ConfigError, FormatError, SwitchyardError } from '../errors.ts'
 import { CausalLM, generateText, listCheckpoints } from '../models/index.ts'
+import { chooseGemm, gemmChoice } from '../torch/index.ts'
 import { pruneCheckpoints, restoreCheckpoint, saveCheckpoint, setAside } from './checkpoint/checkpoint.ts'
 import { evaluate } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
@@ -32,6 +33,15 @@ export interface TrainOptions {
  * @throws ConfigError before anything is written; SwitchyardError when gradients stay bad
  */
 export async function* train(recipe: Recipe, options: TrainOptions): AsyncGenerator<TrainEvent> {
+  const gemm = gemmChoice()
+  try {
+    yield* wholeRun(recipe, options)
+  } finally {
+    chooseGemm(gemm) // a run that went on may have changed it
+  }
+}
+
+async function* wholeRun(recipe: Recipe, options: TrainOptions): AsyncGenerator<TrainEvent> {
   const session = options.resume ? resumeRun(recipe, options.out) : startRun(recipe, options.out)
   try {
     const resumedFrom = yield* restore(session)
@@ -89,9 +99,9 @@ function startRun(recipe: Recipe, out: string): Session {
 }
 
 function resumeRun(recipe: Recipe, out: string): Session {
-  const change = repeatGemm(out)
   const run = RunFolder.reopen(out)
   try {
+    const change = repeatGemm(out)
     const trainer = new Trainer(recipe)
     refuseOtherPast(run.recipe, trainer.recipe, out)
     return { trainer, run, resuming: true, savedStep: 0, changes: change ? [change] : [] }

@@ -14,12 +14,12 @@ export interface CliResult {
   stderr: string
 }
 
-/** Starts `switchyard ...args`. One thread, so that results repeat. */
+/** Starts `switchyard ...args`. One thread and one library, which is always there, so that results repeat. */
 export function startCli(
   args: readonly string[],
   cwd?: string,
 ): { child: ChildProcess; ended: Promise<CliResult> } {
-  const env = { ...process.env, SWITCHYARD_THREADS: '1', NO_COLOR: '1' }
+  const env = { ...process.env, SWITCHYARD_THREADS: '1', SWITCHYARD_GEMM: 'libtorch', NO_COLOR: '1' }
   const child = spawn(process.execPath, [main, ...args], { env, ...(cwd && { cwd }) })
   const ended = new Promise<CliResult>((resolve, reject) => {
     let [stdout, stderr] = ['', '']

@@ -104,6 +104,14 @@ at::Tensor causalAttention(const at::Tensor& queries, const at::Tensor& keys, co
   return AttentionFunction::apply(queries, keys, values, cos, sin, headDim, window.value_or(everything));
 }
 
+at::Tensor autocastAttention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
+                             const at::Tensor& cos, const at::Tensor& sin, int64_t headDim,
+                             c10::optional<int64_t> window) {
+  const c10::impl::ExcludeDispatchKeyGuard below(AutocastCpu::key);
+  const auto narrow = &AutocastCpu::narrowed;
+  return causalAttention(narrow(queries), narrow(keys), narrow(values), cos, sin, headDim, window);
+}
+
 at::Tensor attentionCached(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
                            at::IntArrayRef starts, at::IntArrayRef lengths, double scale, int64_t window,
                            const c10::optional<at::Tensor>& sinks) {
@@ -129,5 +137,6 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
 }
 
 TORCH_LIBRARY_IMPL(switchyard, CPU, library) { library.impl("attention_cached", &attentionCached); }
+TORCH_LIBRARY_IMPL(switchyard, AutocastCPU, library) { library.impl("causal_attention", &autocastAttention); }
 
 }  // namespace switchyard

@@ -1,13 +1,14 @@
 #include "gemm.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/mm.h>
 #include <c10/core/InferenceMode.h>
 
-#include <vector>
-
+#include "elementwise.h"
 #include "gemm_library.h"
 
 namespace switchyard {
@@ -42,26 +43,32 @@ void gemmByBlas(Gemm* blas, int64_t m, int64_t n, int64_t k, Matrix<T> a, Matrix
        a.data, &strides[1], &beta, c, &strides[2]);
 }
 
+/** False where oneDNN refuses. */
 template <typename T, typename Gemm>
-void gemmByOneDnn(Gemm* gemm, int64_t m, int64_t n, int64_t k, Matrix<T> a, Matrix<T> b, float beta, float* c,
+bool gemmByOneDnn(Gemm* gemm, int64_t m, int64_t n, int64_t k, Matrix<T> a, Matrix<T> b, float beta, float* c,
                   int64_t stride) {
-  const int status = gemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f, a.data, a.stride, b.data,
-                          b.stride, beta, c, stride);
-  TORCH_CHECK(status == 0, "oneDNN refuses a product of ", m, " x ", k, " x ", n, " (status ", status,
-              "); SWITCHYARD_GEMM=blas does without it");
+  // libtorch tells OpenMP how many threads it may use when a thread first asks.
+  static thread_local const int threads = at::get_num_threads();
+  (void)threads;
+  return gemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f, a.data, a.stride, b.data, b.stride,
+              beta, c, stride) == 0;
 }
 
-/** The rows of a matrix in memory, row by row, in f32. */
-Matrix<float> widened(Matrix<c10::BFloat16> matrix, int64_t rows, int64_t columns, std::vector<float>& memory) {
-  if (matrix.transposed) std::swap(rows, columns);
-  memory.resize(rows * columns);
-  for (int64_t row = 0; row < rows; row++) {
-    for (int64_t i = 0; i < columns; i++) {
-      memory[row * columns + i] = static_cast<float>(matrix.data[row * matrix.stride + i]);
+/** A matrix in f32, in memory of its own. */
+struct Widened {
+  at::Tensor values;
+  bool transposed;
+
+  Widened(Matrix<c10::BFloat16> matrix, int64_t rows, int64_t columns) : transposed(matrix.transposed) {
+    if (transposed) std::swap(rows, columns);
+    values = at::empty({rows, columns}, at::kFloat);
+    for (int64_t row = 0; row < rows; row++) {
+      widenRow(matrix.data + row * matrix.stride, values.data_ptr<float>() + row * columns, columns);
     }
   }
-  return {memory.data(), columns, matrix.transposed};
-}
+
+  Matrix<float> matrix() const { return {values.data_ptr<float>(), values.size(1), transposed}; }
+};
 
 }  // namespace
 
@@ -70,7 +77,8 @@ void gemm(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> b, flo
   const GemmLibrary library = k == 0 ? GemmLibrary::Libtorch : gemmLibrary(gemmShapeOf(m, n, k, a.transposed));
   switch (library) {
     case GemmLibrary::OneDnn:
-      return gemmByOneDnn(oneDnnFunctions().sgemm, m, n, k, a, b, beta, c, stride);
+      if (gemmByOneDnn(oneDnnFunctions().sgemm, m, n, k, a, b, beta, c, stride)) return;
+      return gemmByLibtorch(m, n, k, a, b, beta, c, stride);
     case GemmLibrary::Blas:
       return gemmByBlas(blasFunctions().sgemm, m, n, k, a, b, beta, c, stride);
     case GemmLibrary::Libtorch:
@@ -93,11 +101,11 @@ void gemm(int64_t m, int64_t n, int64_t k, Matrix<c10::BFloat16> a, Matrix<c10::
     const auto bits = [](Matrix<c10::BFloat16> matrix) {
       return Matrix<uint16_t>{reinterpret_cast<const uint16_t*>(matrix.data), matrix.stride, matrix.transposed};
     };
-    return gemmByOneDnn(oneDnnFunctions().bf16, m, n, k, bits(a), bits(b), beta, c, stride);
+    if (gemmByOneDnn(oneDnnFunctions().bf16, m, n, k, bits(a), bits(b), beta, c, stride)) return;
   }
   // Every product of two bf16 numbers is an f32 number: the same but for the order of sums.
-  static thread_local std::vector<float> left, right;
-  gemm(m, n, k, widened(a, m, k, left), widened(b, k, n, right), beta, c, stride);
+  const Widened left(a, m, k), right(b, k, n);
+  gemm(m, n, k, left.matrix(), right.matrix(), beta, c, stride);
 }
 
 SingleThreadedProducts::SingleThreadedProducts() : before_(1) {

@@ -1,5 +1,6 @@
 #include "gemm_library.h"
 
+#include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
 #include <omp.h>
@@ -76,14 +77,17 @@ constexpr Sample kSamples[] = {
 };
 constexpr int kLargest = 512 * 256;
 
+constexpr double kNever = 1e9;
+
 double secondsOf(GemmLibrary library, const Sample& sample, const float* a, const float* b, float* c) {
   const auto start = std::chrono::steady_clock::now();
   const float one = 1, zero = 0;
   const int m = sample.m, n = sample.n, k = sample.k;
   const int strideA = sample.transposeA ? m : k, strideB = sample.transposeB ? k : n;
   if (library == GemmLibrary::OneDnn) {
-    oneDnnFunctions().sgemm(sample.transposeA ? 'T' : 'N', sample.transposeB ? 'T' : 'N', m, n, k, one, a, strideA, b,
+    const int status = oneDnnFunctions().sgemm(sample.transposeA ? 'T' : 'N', sample.transposeB ? 'T' : 'N', m, n, k, one, a, strideA, b,
                             strideB, zero, c, n);
+    if (status != 0) return kNever;
   } else {  // column by column, as gemm.cc says
     blasFunctions().sgemm(sample.transposeB ? "T" : "N", sample.transposeA ? "T" : "N", &n, &m, &k, &one, b, &strideB,
                           a, &strideA, &zero, c, &n);
@@ -98,14 +102,14 @@ double secondsOf(GemmLibrary library, const Sample& sample, const float* a, cons
 Choice measured() {
   constexpr double kClearly = 1.15;
   const auto& [sgemm, dgemm, setThreads, getThreads] = blasFunctions();
-  const int blasThreads = getThreads != nullptr ? getThreads() : 1, threads = omp_get_max_threads();
-  if (setThreads != nullptr) setThreads(1);
+  const int blasThreads = getThreads != nullptr ? getThreads() : 1, threads = at::get_num_threads();
+  if (blasThreads != 1) setThreads(1);
   omp_set_num_threads(1);
   const std::vector<float> a(kLargest, 1.0f), b(kLargest, 1.0f);
   std::vector<float> c(kLargest);
   std::array<double, kGemmShapes> blas{}, oneDnn{};
   for (const Sample& sample : kSamples) {
-    double best[2] = {1e9, 1e9};
+    double best[2] = {kNever, kNever};
     for (int turn = 0; turn < 8; turn++) {  // the first one warms up
       best[0] = std::min(best[0], secondsOf(GemmLibrary::Blas, sample, a.data(), b.data(), c.data()));
       best[1] = std::min(best[1], secondsOf(GemmLibrary::OneDnn, sample, a.data(), b.data(), c.data()));
@@ -114,7 +118,7 @@ Choice measured() {
     oneDnn[static_cast<int>(sample.shape)] += best[1];
   }
   omp_set_num_threads(threads);
-  if (setThreads != nullptr) setThreads(blasThreads);
+  if (blasThreads != 1) setThreads(blasThreads);
   Choice choice = all(GemmLibrary::Blas);
   for (int i = 0; i < kGemmShapes; i++) {
     if (blas[i] > kClearly * oneDnn[i]) choice[i] = GemmLibrary::OneDnn;
@@ -123,7 +127,8 @@ Choice measured() {
 }
 
 Choice initial() {
-  if (const char* wanted = std::getenv("SWITCHYARD_GEMM")) return parseChoice(wanted, "SWITCHYARD_GEMM");
+  const char* wanted = std::getenv("SWITCHYARD_GEMM");
+  if (wanted != nullptr && *wanted != '\0') return parseChoice(wanted, "SWITCHYARD_GEMM");
   const std::vector<GemmLibrary> found = libraries();
   return found.size() == 3 ? measured() : all(found.front());
 }

@@ -30,7 +30,7 @@ void parallelTasks(int64_t count, const Task& task) {
 /** While alive, its thread works alone: for what is done before other threads would be awake. */
 class Alone {
  public:
-  Alone() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  Alone() : before_(at::get_num_threads()) { omp_set_num_threads(1); }
   ~Alone() { omp_set_num_threads(before_); }
   Alone(const Alone&) = delete;
   Alone& operator=(const Alone&) = delete;

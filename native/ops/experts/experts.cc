@@ -79,10 +79,10 @@ class Experts {
       Scratch scratch;
       const T* x = gather(x_, tile, scratch.take<T>(tile.rows() * model_));  // [n, D]
       T* kept = keepHidden ? rowOf<T>(hidden, tile.begin) : nullptr;
-      A* up = scratch.take<A>(tile.rows() * hiddenWidth_);  // [n, W]
-      if constexpr (kIsWide) up = keepHidden ? kept : up;
+      const bool inPlace = kIsWide && keepHidden;
+      A* up = inPlace ? reinterpret_cast<A*>(kept) : scratch.take<A>(tile.rows() * hiddenWidth_);  // [n, W]
       gemm(tile.rows(), hiddenWidth_, model_, {x, model_}, upOf(tile.expert).t(), A(0), up, hiddenWidth_);
-      if (keepHidden) narrowRow(up, kept, tile.rows() * hiddenWidth_);
+      if (keepHidden && !inPlace) narrowRow(up, kept, tile.rows() * hiddenWidth_);
       T* a = scratch.take<T>(tile.rows() * width_);  // [n, F]
       A* wide = kIsWide ? nullptr : scratch.take<A>(width_);
       for (int64_t row = 0; row < tile.rows(); row++) {

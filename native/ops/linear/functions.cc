@@ -18,13 +18,14 @@ struct LinearFunction : Function<LinearFunction> {
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    refuseSecondDerivative();
     const variable_list saved = context->get_saved_variables();
     const at::Tensor dY = gradients[0].contiguous();
     const auto& data = context->saved_data;
     const auto bias = data.find("bias");
-    return {context->needs_input_grad(0) ? linearInputGradient(dY, saved[1]) : at::Tensor(),
-            context->needs_input_grad(1) ? linearWeightGradient(dY, saved[0]) : at::Tensor(),
+    const bool again = c10::GradMode::is_enabled();  // for a second derivative, by operators that have one
+    const auto dX = [&] { return again ? dY.matmul(saved[1]) : linearInputGradient(dY, saved[1]); };
+    const auto dWeight = [&] { return again ? dY.t().matmul(saved[0]) : linearWeightGradient(dY, saved[0]); };
+    return {context->needs_input_grad(0) ? dX() : at::Tensor(), context->needs_input_grad(1) ? dWeight() : at::Tensor(),
             bias == data.end() ? at::Tensor()
                                : dY.sum(0, false, static_cast<at::ScalarType>(bias->second.toInt()))};
   }
@@ -33,6 +34,7 @@ struct LinearFunction : Function<LinearFunction> {
 at::Tensor linearLayer(const at::Tensor& x, const at::Tensor& weight, const c10::optional<at::Tensor>& bias) {
   if (!hasOwnKernel(x)) return at::linear(x, weight, bias);
   requireAlike("the weights", x, {weight});
+  TORCH_CHECK(!bias.has_value() || bias->device() == x.device(), "the bias is on another device than the input");
   TORCH_CHECK(weight.dim() == 2 && x.dim() >= 1 && x.size(-1) == weight.size(1), "weights ", weight.sizes(),
               " do not fit x ", x.sizes());
   std::vector<int64_t> sizes = x.sizes().vec();
