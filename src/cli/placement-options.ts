@@ -8,28 +8,45 @@ import type { Device } from '../torch/index.ts'
 const dtypes = ['f32', 'bf16', 'f16'] as const
 type PlacedDType = (typeof dtypes)[number]
 
+const kept = ['stored', 'decoded'] as const
+type Weights = (typeof kept)[number]
+
 export interface PlacementFlags {
   device: Device
   dtype?: PlacedDType | undefined
+  weights?: Weights | undefined
 }
 
-/** Adds --device and --dtype. */
+/** Adds --device, --dtype and --weights. */
 export function withPlacementOptions(command: Command): Command {
   return command
     .option('--device <name>', 'cpu, cuda or cuda:N', deviceOf, 'cpu')
     .option(
       '--dtype <name>',
       `type of the weights: ${dtypes.join(', ')} (default: f32 on a CPU, bf16 on CUDA)`,
-      dtypeOf,
+      oneOf('--dtype', dtypes),
+    )
+    .option(
+      '--weights <how>',
+      'stored: compute from them as the file has them; decoded: in --dtype (default: stored on a CPU, unless --dtype says otherwise)',
+      oneOf('--weights', kept),
     )
 }
 
-/** @throws ConfigError for f16 on a CPU, which has no products in it */
-export function placementOf({ device, dtype }: PlacementFlags): Required<LoadOptions> {
+/** @throws ConfigError for f16 on a CPU, which has no products in it, and for stored weights elsewhere or in another type */
+export function placementOf({ device, dtype, weights }: PlacementFlags): Required<LoadOptions> {
+  const canStay = device === 'cpu' && dtype === undefined
+  if (weights === 'stored' && !canStay)
+    throw new ConfigError(
+      'stored weights are computed on the CPU as they are: leave --device and --dtype out',
+      {
+        path: '--weights',
+      },
+    )
   const type = dtype ?? (device === 'cpu' ? 'f32' : 'bf16')
   if (type === 'f16' && device === 'cpu')
     throw new ConfigError('f16 needs CUDA: a CPU has no products in it; use f32', { path: '--dtype' })
-  return { device, dtype: type }
+  return { device, dtype: type, weights: weights ?? (canStay ? 'stored' : 'decoded') }
 }
 
 function deviceOf(text: string): Device {
@@ -37,8 +54,10 @@ function deviceOf(text: string): Device {
   throw new ConfigError(`must be cpu, cuda or cuda:N, got '${text}'`, { path: '--device' })
 }
 
-function dtypeOf(text: string): PlacedDType {
-  const known = dtypes.find(name => name === text)
-  if (known) return known
-  throw new ConfigError(`must be one of ${dtypes.join(', ')}, got '${text}'`, { path: '--dtype' })
-}
+const oneOf =
+  <T extends string>(option: string, names: readonly T[]) =>
+  (text: string): T => {
+    const known = names.find(name => name === text)
+    if (known) return known
+    throw new ConfigError(`must be one of ${names.join(', ')}, got '${text}'`, { path: option })
+  }

@@ -1,4 +1,4 @@
-import { embedding, type Tensor } from '../torch/index.ts'
+import { embedding, encodedRows, type Tensor } from '../torch/index.ts'
 import { normal } from './init.ts'
 import { Module } from './module.ts'
 import { Parameter, type Role } from './parameter.ts'
@@ -17,11 +17,13 @@ export class Embedding extends Module {
 
   constructor(count: number, dim: number, { paddingIndex = -1, role = 'embedding' }: EmbeddingOptions = {}) {
     super()
-    this.weight = new Parameter({ shape: [count, dim], role, init: normal(1) })
+    this.weight = new Parameter({ shape: [count, dim], role, init: normal(1), encodable: true })
     this.#paddingIndex = paddingIndex
   }
 
   forward(indices: Tensor): Tensor {
-    return embedding(this.weight, indices, this.#paddingIndex)
+    const { encoding } = this.weight
+    if (encoding === null) return embedding(this.weight, indices, this.#paddingIndex)
+    return encodedRows(this.weight, encoding, indices).view([...indices.shape, -1])
   }
 }

@@ -1,4 +1,4 @@
-import { linear, type Tensor } from '../torch/index.ts'
+import { encodedLinear, linear, type Tensor } from '../torch/index.ts'
 import { uniform } from './init.ts'
 import { Module } from './module.ts'
 import { Parameter, type Role } from './parameter.ts'
@@ -8,6 +8,8 @@ export interface LinearOptions {
   bias?: boolean
   /** Default dense. */
   role?: Role
+  /** Whether forward() alone reads its weights: see Declaration. Default true. */
+  encodable?: boolean
 }
 
 /** `y = x W^T + b`: [..., in] -> [..., out]. Initial weights are uniform on `+-1/sqrt(in)`, as in PyTorch. */
@@ -15,14 +17,28 @@ export class Linear extends Module {
   readonly weight: Parameter // [out, in]
   readonly bias: Parameter | null
 
-  constructor(inFeatures: number, outFeatures: number, { bias = true, role = 'dense' }: LinearOptions = {}) {
+  constructor(
+    inFeatures: number,
+    outFeatures: number,
+    { bias = true, role = 'dense', encodable = true }: LinearOptions = {},
+  ) {
     super()
     const init = uniform(1 / Math.sqrt(inFeatures))
-    this.weight = new Parameter({ shape: [outFeatures, inFeatures], role, init })
+    const shape = [outFeatures, inFeatures]
+    this.weight = new Parameter({ shape, role, init, ...(encodable && { encodable }) })
     this.bias = bias ? new Parameter({ shape: [outFeatures], role, init }) : null
   }
 
   forward(x: Tensor): Tensor {
-    return linear(x, this.weight, this.bias)
+    return linearBy(x, this.weight, this.bias)
   }
+}
+
+/** `y = x W^T + b` with weights that may be encoded: [..., in] -> [..., out]. */
+export function linearBy(x: Tensor, weight: Parameter, bias: Tensor | null = null): Tensor {
+  const { encoding } = weight
+  if (encoding === null) return linear(x, weight, bias)
+  const [outFeatures = 0, inFeatures = 0] = weight.shape
+  const rows = x.reshape([-1, inFeatures])
+  return encodedLinear(rows, weight, encoding, bias).view([...x.shape.slice(0, -1), outFeatures])
 }

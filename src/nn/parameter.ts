@@ -14,6 +14,8 @@ export interface Declaration {
   readonly init: Init
   /** Whether the first dimension counts experts, so that each slice is one expert's. Default: no. */
   readonly stacked?: true
+  /** Whether nothing but products and look-ups reads its rows, so that they may stay as a file encodes them. Default: no. */
+  readonly encodable?: true
 }
 
 type Maker = (declaration: Declaration) => Tensor
@@ -73,9 +75,10 @@ function taken(data: Tensor): number {
   return handle
 }
 
-/** A trainable tensor. */
+/** A trainable tensor; or one that stays as its file encodes it, for products and look-ups alone. */
 export class Parameter extends ModuleTensor {
   readonly declaration: Declaration
+  #encoding: string | null = null
 
   /** @param source a declaration; or a tensor of initial values, which is taken over and disposed */
   constructor(source: Declaration | Tensor) {
@@ -89,6 +92,27 @@ export class Parameter extends ModuleTensor {
   override make(data: Tensor): void {
     super.make(data)
     if (isFloating(this.dtype)) this.requiresGrad_()
+  }
+
+  /**
+   * Gives a declaration rows of encoded blocks for its memory.
+   *
+   * @param rows u8 [..., rows, bytes of a row], taken over and disposed
+   * @param encoding a GGML type, `BF16` or `F16`
+   */
+  makeEncoded(rows: Tensor, encoding: string): void {
+    super.make(rows)
+    this.#encoding = encoding
+  }
+
+  /** How its rows are encoded; null for numbers as they are. */
+  get encoding(): string | null {
+    return this.#encoding
+  }
+
+  /** Of the numbers, encoded or not. */
+  override get shape(): number[] {
+    return this.#encoding === null ? super.shape : [...this.declaration.shape]
   }
 }
 

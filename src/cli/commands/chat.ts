@@ -37,9 +37,9 @@ export function chatCommand(): Command {
 
 async function chat(
   path: string,
-  { system, json, quiet = false, device, dtype, ...options }: Flags,
+  { system, json, quiet = false, device, dtype, weights, ...options }: Flags,
 ): Promise<void> {
-  const placement = placementOf({ device, dtype })
+  const placement = placementOf({ device, dtype, weights })
   const opened = await openNamed(path, { quiet })
   const { template, tokenizer, path: folder } = opened
   if (template === null) {

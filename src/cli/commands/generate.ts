@@ -47,9 +47,9 @@ export function generateCommand(): Command {
 
 async function run(
   path: string,
-  { prompt, samples, task, json, quiet = false, device, dtype, ...options }: Flags,
+  { prompt, samples, task, json, quiet = false, device, dtype, weights, ...options }: Flags,
 ): Promise<void> {
-  const placement = placementOf({ device, dtype })
+  const placement = placementOf({ device, dtype, weights })
   const { generateTexts } = await import('../../models/index.ts')
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened

@@ -1,5 +1,6 @@
 // Weights from files into memory. Names and layouts are translated by each architecture's pieces.
 
+import { ConfigError } from '../../errors.ts'
 import { Buffer, type Module, type Parameter } from '../../nn/index.ts'
 import {
   type Device,
@@ -11,6 +12,7 @@ import {
   tidy,
 } from '../../torch/index.ts'
 import { type AnyModel, declareModel } from '../architectures/create.ts'
+import { keepEncoded } from './encoded.ts'
 import { type MatchedPiece, matchTensors } from './matching.ts'
 import { type ModelSource, openSource } from './source.ts'
 import { MappedFiles } from './tensor-file.ts'
@@ -21,6 +23,11 @@ export interface LoadOptions {
   device?: Device
   /** Default f32: half-precision and quantized files are widened. */
   dtype?: 'f32' | 'f64' | 'bf16' | 'f16'
+  /**
+   * `stored`: matrices stay as the file encodes them, quantized or in half precision, and are computed from that, without
+   * gradients and on the CPU alone. What products alone do not read is widened all the same. Default decoded.
+   */
+  weights?: 'stored' | 'decoded'
 }
 
 /**
@@ -28,18 +35,25 @@ export interface LoadOptions {
  * when they are used, and the file must not be truncated meanwhile.
  *
  * @throws FormatError listing the missing, surplus and misshapen tensors; nothing is half-loaded
+ * @throws ConfigError for what cannot be computed here
  */
-export function loadSource(
-  source: ModelSource,
-  { dtype = 'f32', device = 'cpu' }: LoadOptions = {},
-): AnyModel {
+export function loadSource(source: ModelSource, options: LoadOptions = {}): AnyModel {
+  const { dtype = 'f32', device = 'cpu', weights = 'decoded' } = options
+  if (weights === 'stored' && (device !== 'cpu' || dtype !== 'f32')) {
+    throw new ConfigError('stored weights are computed on the CPU in f32: leave device and dtype out', {
+      path: 'weights',
+    })
+  }
   const place = { dtype, device: requireDevice(device) }
   const pieces = matchTensors(source)
   const model: AnyModel = declareModel(source.config)
   const tensors = model.stateDict()
   using files = new MappedFiles()
   noGrad(() => {
-    for (const piece of pieces) tidy(() => fillDeclaration(tensors, piece, files, place))
+    const encoded = weights === 'stored' ? keepEncoded(tensors, pieces, files) : new Set()
+    for (const piece of pieces) {
+      if (!encoded.has(piece.parameter)) tidy(() => fillDeclaration(tensors, piece, files, place))
+    }
     for (const buffer of model.namedBuffers().values()) if (!buffer.isMade) buffer.makeFirst()
   })
   return model.to(place.device).eval()

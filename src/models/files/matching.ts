@@ -29,8 +29,9 @@ export function matchTensors(source: ModelSource): MatchedPiece[] {
   })
 }
 
-function byParameter(pieces: readonly CheckpointPiece[]): Map<string, CheckpointPiece[]> {
-  const groups = new Map<string, CheckpointPiece[]>()
+/** Pieces by the parameter that they fill. */
+export function byParameter<P extends CheckpointPiece>(pieces: readonly P[]): Map<string, P[]> {
+  const groups = new Map<string, P[]>()
   for (const piece of pieces) {
     const group = groups.get(piece.parameter) ?? []
     group.push(piece)

@@ -25,6 +25,8 @@ export interface StoredTensor {
   encoding: string
   /** The dtype of a tensor that can be mapped as it is; null: it has to be decoded. */
   dtype: DType | null
+  /** How kernels know its rows, which lie one after the other: a GGML type, `BF16` or `F16`; null: not so. */
+  rowEncoding: string | null
   /** False for an encoding that is not understood. */
   isReadable: boolean
   /**
@@ -50,6 +52,10 @@ function rangeOf({ file, offset, length }: ByteRange, slices: number | undefined
   return { file, offset: offset + index * each, length: each }
 }
 
+/** Rows of f32 and f64 are numbers as they are. */
+const rowEncodingOf = (encoding: string): string | null =>
+  encoding === 'BF16' || encoding === 'F16' || canDequantize(encoding as GgmlTypeName) ? encoding : null
+
 /** A model folder's tensors by name, quantized ones as the tensors that they stand for. */
 export function storedTensors(located: ReadonlyMap<string, TensorLocation>): Map<string, StoredTensor> {
   const stored = new Map<string, StoredTensor>()
@@ -68,6 +74,7 @@ function plain(location: TensorLocation): StoredTensor {
     shape,
     encoding: dtype,
     dtype: torchDTypeOf(dtype) ?? null,
+    rowEncoding: rowEncodingOf(dtype),
     isReadable: torchDTypeOf(dtype) !== undefined,
     ranges: index => [rangeOf(location, shape[0], index)],
     read: files => files.tensor(location),
@@ -110,7 +117,7 @@ function blockScaledFloat8(location: TensorLocation, scales: TensorLocation): St
       ),
     )
   return {
-    ...{ name, file, shape, encoding: 'F8_E4M3', dtype: null, isReadable: true, read },
+    ...{ name, file, shape, encoding: 'F8_E4M3', dtype: null, rowEncoding: null, isReadable: true, read },
     ranges: () => [rangeOf(location, 1), rangeOf(scales, 1)], // rows of a block share scales
     readSlice: (files, index) => tidy(() => read(files).select(0, index)),
   }
@@ -141,6 +148,7 @@ function mxfp4Stack(blocks: TensorLocation, scales: TensorLocation): StoredTenso
     shape: [experts, columns, rows],
     encoding: 'MXFP4',
     dtype: null,
+    rowEncoding: null, // blocks and scales lie apart
     isReadable: true,
     ranges: index => [rangeOf(blocks, experts, index), rangeOf(scales, experts, index)],
     read: files => tidy(() => stackSlices(experts, index => readSlice(files, index))),
@@ -185,7 +193,7 @@ function ggufTensor(file: string, { name, type, shape, offset, length }: GgufTen
     return tidy(() => dequantize(rawBytes(files, range), type).view(shape))
   }
   return {
-    ...{ name, file, shape, encoding: type, dtype, ranges },
+    ...{ name, file, shape, encoding: type, dtype, ranges, rowEncoding: rowEncodingOf(type) },
     isReadable: dtype !== null || canDequantize(type),
     read: files => part(files, shape),
     readSlice: (files, index) => part(files, shape.slice(1), index),

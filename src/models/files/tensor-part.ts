@@ -11,7 +11,8 @@ export function partOf(parameters: ReadonlyMap<string, Tensor>, piece: Checkpoin
   return viewOfPart(whole.detach(), piece)
 }
 
-function viewOfPart(whole: Tensor, part: TensorPart): Tensor {
+/** The view of `whole`, whose last dimension may be a row's encoded bytes as well as its numbers. */
+export function viewOfPart(whole: Tensor, part: TensorPart): Tensor {
   let view = part.index === undefined ? whole : whole.select(0, part.index)
   if (part.rows) view = view.narrow(view.ndim > 1 ? -2 : 0, ...part.rows)
   if (part.columns) view = view.slice(-1, part.columns[0], null, part.columns[1])

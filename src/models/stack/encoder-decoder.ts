@@ -8,11 +8,12 @@ import {
   Embedding,
   type KvCache,
   Linear,
+  linearBy,
   type MemoryAttention,
   Module,
   type SourceStore,
 } from '../../nn/index.ts'
-import { type Device, type DType, linear, type Tensor, tidy } from '../../torch/index.ts'
+import { type Device, type DType, type Tensor, tidy } from '../../torch/index.ts'
 import type { EncoderDecoderConfig } from './config.ts'
 import type { ForwardOptions, ForwardOutput } from './language-model.ts'
 import { addFeedForward, type FeedForward, type LayerOutput, type LayerRouting, runLayers } from './layers.ts'
@@ -193,6 +194,6 @@ export class EncoderDecoderLM extends Module {
   #score(hidden: Tensor): Tensor {
     if (this.lm_head) return this.lm_head.forward(hidden)
     const { headScale = 1 } = this.#parts
-    return linear(headScale === 1 ? hidden : hidden.mul(headScale), this.shared.weight)
+    return linearBy(headScale === 1 ? hidden : hidden.mul(headScale), this.shared.weight)
   }
 }

@@ -1,8 +1,8 @@
 // A stack of layers with a head that scores tokens: decoders, which score the next one, and encoders, which fill in.
 // Shapes: N new tokens of B sequences, M of them whose logits are wanted, D model, V vocabulary.
 
-import { type CacheShape, type KvCache, Linear, Module, type Role } from '../../nn/index.ts'
-import { type Device, type DType, linear, noGrad, type Tensor, tidy } from '../../torch/index.ts'
+import { type CacheShape, type KvCache, Linear, linearBy, Module, type Role } from '../../nn/index.ts'
+import { type Device, type DType, noGrad, type Tensor, tidy } from '../../torch/index.ts'
 import type { DecoderConfig, EncoderConfig } from './config.ts'
 import { Decoder } from './decoder.ts'
 import type { LayerRouting } from './layers.ts'
@@ -79,15 +79,16 @@ export class LanguageModel extends Module {
 
   #score(hidden: Tensor): Tensor {
     const scaled = this.#scaled(hidden)
-    return this.lm_head?.forward(scaled) ?? linear(scaled, this.model.embed_tokens.weight)
+    return this.lm_head?.forward(scaled) ?? linearBy(scaled, this.model.embed_tokens.weight)
   }
 
-  /** A module in the head's place, as of replaceModules(), has more to it than a matrix. */
+  /** A module in the head's place, as of replaceModules(), has more to it than a matrix; an encoded head has no kernel. */
   #loss(hidden: Tensor, targets: Tensor): Tensor {
     const head: Module | null = this.lm_head
-    if (head && !(head instanceof Linear)) return meanLoss(this.#score(hidden), targets)
-    const weight = head?.weight ?? this.model.embed_tokens.weight // [V, D]
-    return headLoss(this.#scaled(hidden), weight, targets, head?.bias)
+    const plain = head?.constructor === Linear ? (head as Linear) : null
+    const weight = plain?.weight ?? this.model.embed_tokens.weight // [V, D]
+    if (head !== plain || weight.encoding !== null) return meanLoss(this.#score(hidden), targets)
+    return headLoss(this.#scaled(hidden), weight, targets, plain?.bias)
   }
 
   /** Scaled before the head, which is smaller than its logits. */

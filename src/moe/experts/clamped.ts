@@ -6,7 +6,7 @@ import type { Parameter } from '../../nn/index.ts'
 import type { ExpertSizes, ExpertsRow } from './experts.ts'
 import { clampedForm, type ExpertForm } from './forms.ts'
 import { StackedExperts, stack } from './stacked.ts'
-import { denseWeights, type ExpertWeights } from './weights.ts'
+import { type ExpertWeights, parameterWeights } from './weights.ts'
 
 export interface ClampedExpertsOptions extends ExpertSizes {
   /** Bound of the gate from above and of the other half to both sides (`swiglu_limit`). Default 7. */
@@ -31,7 +31,7 @@ export class ClampedExperts extends StackedExperts {
     this.gate_up_proj_bias = stack(numExperts, [2 * width], hiddenSize)
     this.down_proj = stack(numExperts, [width, hiddenSize], width)
     this.down_proj_bias = stack(numExperts, [hiddenSize], width)
-    this.weights = denseWeights({
+    this.weights = parameterWeights({
       up: this.gate_up_proj,
       down: this.down_proj,
       upBias: this.gate_up_proj_bias,

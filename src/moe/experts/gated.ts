@@ -7,7 +7,7 @@ import { checkRate } from '../checks.ts'
 import type { ExpertsRow } from './experts.ts'
 import { type ExpertForm, gatedForm } from './forms.ts'
 import { StackedExperts, type StackedExpertsOptions, stack } from './stacked.ts'
-import { denseWeights, type ExpertWeights } from './weights.ts'
+import { type ExpertWeights, parameterWeights } from './weights.ts'
 
 /** The feed-forward of Mixtral and most others; see gatedForm(). */
 export class GatedExperts extends StackedExperts {
@@ -24,9 +24,9 @@ export class GatedExperts extends StackedExperts {
     this.numExperts = numExperts
     this.activation = activation
     this.dropout = checkRate(dropout, 'experts.dropout')
-    this.gate_up_proj = stack(numExperts, [2 * intermediateSize, hiddenSize], hiddenSize)
-    this.down_proj = stack(numExperts, [hiddenSize, intermediateSize], intermediateSize)
-    this.weights = denseWeights({
+    this.gate_up_proj = stack(numExperts, [2 * intermediateSize, hiddenSize], hiddenSize, { encodable: true })
+    this.down_proj = stack(numExperts, [hiddenSize, intermediateSize], intermediateSize, { encodable: true })
+    this.weights = parameterWeights({
       up: this.gate_up_proj,
       down: this.down_proj,
       upBias: null,

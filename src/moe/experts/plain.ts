@@ -7,7 +7,7 @@ import { checkRate } from '../checks.ts'
 import type { ExpertsRow } from './experts.ts'
 import { type ExpertForm, plainForm } from './forms.ts'
 import { StackedExperts, type StackedExpertsOptions, stack } from './stacked.ts'
-import { denseWeights, type ExpertWeights } from './weights.ts'
+import { type ExpertWeights, parameterWeights } from './weights.ts'
 
 export interface PlainExpertsOptions extends StackedExpertsOptions {
   /** Biases of both projections, which NLLB has. Default false. */
@@ -32,11 +32,11 @@ export class PlainExperts extends StackedExperts {
     this.numExperts = numExperts
     this.activation = activation
     this.dropout = checkRate(dropout, 'experts.dropout')
-    this.up_proj = stack(numExperts, [width, model], model)
-    this.down_proj = stack(numExperts, [model, width], width)
+    this.up_proj = stack(numExperts, [width, model], model, { encodable: true })
+    this.down_proj = stack(numExperts, [model, width], width, { encodable: true })
     this.up_proj_bias = bias ? stack(numExperts, [width], model) : null
     this.down_proj_bias = bias ? stack(numExperts, [model], width) : null
-    this.weights = denseWeights({
+    this.weights = parameterWeights({
       up: this.up_proj,
       down: this.down_proj,
       upBias: this.up_proj_bias,

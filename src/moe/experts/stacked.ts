@@ -1,7 +1,7 @@
 // Experts with all their weights in one tensor per projection, the layout of HF transformers 5.
 // Shapes: E experts, D model, F expert width.
 
-import { type Activation, Module, Parameter, uniform } from '../../nn/index.ts'
+import { type Activation, type Declaration, Module, Parameter, uniform } from '../../nn/index.ts'
 import type { Tensor } from '../../torch/index.ts'
 import type { Experts } from '../contracts.ts'
 import type { TokenRouting } from '../routing/token.ts'
@@ -41,7 +41,18 @@ export abstract class StackedExperts extends Module implements Experts {
 }
 
 /** E tensors of one shape, initially uniform on `+-1/sqrt(inputs)`, as those of a Linear. */
-export function stack(numExperts: number, shape: readonly number[], inputs: number): Parameter {
+export function stack(
+  numExperts: number,
+  shape: readonly number[],
+  inputs: number,
+  { encodable }: Pick<Declaration, 'encodable'> = {},
+): Parameter {
   const init = uniform(1 / Math.sqrt(inputs))
-  return new Parameter({ shape: [numExperts, ...shape], role: 'experts', init, stacked: true })
+  return new Parameter({
+    shape: [numExperts, ...shape],
+    role: 'experts',
+    init,
+    stacked: true,
+    ...(encodable && { encodable }),
+  })
 }

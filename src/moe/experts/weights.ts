@@ -1,23 +1,24 @@
 // Where the numbers of stacked experts are, and what is computed with them there.
 // Shapes: E experts, T tokens, D model, N rows grouped by expert.
 
+import type { Parameter } from '../../nn/index.ts'
 import { kernelFor, type Tensor } from '../../torch/index.ts'
 import type { TokenRouting } from '../routing/token.ts'
+import { encodedWeights } from './encoded-weights.ts'
 import { mixGrouped } from './experts.ts'
 import type { ExpertForm } from './forms.ts'
 import { sliceOf, throughGroups } from './groups.ts'
 
 /** The matrices of one expert; or of all, with experts as the first dimension. */
-export interface Projections {
-  up: Tensor
-  down: Tensor
-  upBias: Tensor | null
-  downBias: Tensor | null
+export interface Projections<T extends Tensor = Tensor> {
+  up: T
+  down: T
+  upBias: T | null
+  downBias: T | null
 }
 
-/** Another place for weights, as packed blocks or several tiers of memory, is another kind of this. */
+/** Another place for weights, as several tiers of memory, is another of these. */
 export interface ExpertWeights {
-  readonly kind: 'dense'
   /** See Experts.mix() */
   mix(x: Tensor, routing: TokenRouting, form: ExpertForm): Tensor
   /** See Experts.grouped() */
@@ -26,10 +27,20 @@ export interface ExpertWeights {
   expert(index: number, x: Tensor, form: ExpertForm): Tensor
 }
 
+/** The matrices of all experts as parameters, dense or encoded: which of these is known once they are loaded. */
+export function parameterWeights(stacks: Projections<Parameter>): ExpertWeights {
+  const [dense, encoded] = [denseWeights(stacks), encodedWeights(stacks)]
+  const present = (): ExpertWeights => (stacks.up.encoding === null ? dense : encoded)
+  return {
+    mix: (...args) => present().mix(...args),
+    grouped: (...args) => present().grouped(...args),
+    expert: (...args) => present().expert(...args),
+  }
+}
+
 /** Tensors of all experts, where the tokens are. */
-export function denseWeights(stacks: Projections): ExpertWeights {
+function denseWeights(stacks: Projections): ExpertWeights {
   const dense: ExpertWeights = {
-    kind: 'dense',
     mix: (xTD, routing, form) =>
       fusedMix(xTD, routing, stacks, form) ??
       mixGrouped(xTD, routing, { grouped: (rows, counts) => dense.grouped(rows, counts, form) }),

@@ -68,7 +68,10 @@ export class LatentAttention extends Module implements LatentForm {
     this.q_b_proj = queryRank === null ? null : new Linear(queryRank, queries, inner)
     this.kv_a_proj_with_mqa = new Linear(hiddenSize, keyValueRank + rotaryDim, outer)
     this.kv_a_layernorm = new RMSNorm(keyValueRank, latentEps)
-    this.kv_b_proj = new Linear(keyValueRank, numHeads * (plainDim + valueDim), inner)
+    this.kv_b_proj = new Linear(keyValueRank, numHeads * (plainDim + valueDim), {
+      ...inner,
+      encodable: false,
+    })
     this.o_proj = new Linear(numHeads * valueDim, hiddenSize, outer)
     this.flopsPerPosition = 2 * numHeads * (plainDim + rotaryDim + valueDim)
     this.#sizes = { ...options, bias, scale, interleaved }

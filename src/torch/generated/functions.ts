@@ -54,6 +54,9 @@ const switchyardAdamwMixed_Op = new Operator('switchyard::adamw_mixed_')
 const switchyardGradientNormOp = new Operator('switchyard::gradient_norm')
 const switchyardAttentionDecodeOp = new Operator('switchyard::attention_decode')
 const switchyardAttentionCachedOp = new Operator('switchyard::attention_cached')
+const switchyardEncodedLinearOp = new Operator('switchyard::encoded_linear')
+const switchyardEncodedRowsOp = new Operator('switchyard::encoded_rows')
+const switchyardEncodedExpertsOp = new Operator('switchyard::encoded_experts')
 const switchyardDequantizeOp = new Operator('switchyard::dequantize')
 const switchyardQuantizeOp = new Operator('switchyard::quantize')
 const switchyardDequantizePairsOp = new Operator('switchyard::dequantize_pairs')
@@ -299,6 +302,21 @@ export function attentionDecode(queries: Tensor, keys: Tensor, values: Tensor, l
 /** `switchyard::attention_cached(Tensor queries, Tensor keys, Tensor values, int[] starts, int[] lengths, float scale, int window=0, Tensor? sinks=None) -> Tensor` */
 export function attentionCached(queries: Tensor, keys: Tensor, values: Tensor, starts: readonly number[], lengths: readonly number[], scale: number, window?: number, sinks?: Tensor | null): Tensor {
   return wrap(call(switchyardAttentionCachedOp.id, (queries as Tensor).handle, (keys as Tensor).handle, (values as Tensor).handle, starts, lengths, scale, window, (sinks as Tensor | null | undefined)?.handle ?? null) as Handle)
+}
+
+/** `switchyard::encoded_linear(Tensor x, Tensor rows, str type, Tensor? bias=None) -> Tensor` */
+export function encodedLinear(x: Tensor, rows: Tensor, type: string, bias?: Tensor | null): Tensor {
+  return wrap(call(switchyardEncodedLinearOp.id, (x as Tensor).handle, (rows as Tensor).handle, type, (bias as Tensor | null | undefined)?.handle ?? null) as Handle)
+}
+
+/** `switchyard::encoded_rows(Tensor rows, str type, Tensor indices) -> Tensor` */
+export function encodedRows(rows: Tensor, type: string, indices: Tensor): Tensor {
+  return wrap(call(switchyardEncodedRowsOp.id, (rows as Tensor).handle, type, (indices as Tensor).handle) as Handle)
+}
+
+/** `switchyard::encoded_experts(Tensor x, Tensor indices, Tensor weights, Tensor up, str up_type, Tensor down, str down_type, str activation, bool gated) -> Tensor` */
+export function encodedExperts(x: Tensor, indices: Tensor, weights: Tensor, up: Tensor, upType: string, down: Tensor, downType: string, activation: string, gated: boolean): Tensor {
+  return wrap(call(switchyardEncodedExpertsOp.id, (x as Tensor).handle, (indices as Tensor).handle, (weights as Tensor).handle, (up as Tensor).handle, upType, (down as Tensor).handle, downType, activation, gated) as Handle)
 }
 
 /** `switchyard::dequantize(Tensor bytes, str type) -> Tensor` */

@@ -1,0 +1,167 @@
+// Work is cut into parts of matrices, which all threads share: one expert with all the tokens costs no more than many with few.
+// Shapes: T tokens, D model, E experts, K choices, F expert width, N filled slots (rows), W = 2F when gated, else F.
+
+#include "encoded.h"
+
+#include <ATen/ops/empty.h>
+
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include "../common/elementwise.h"
+#include "../common/parallel.h"
+#include "../experts/activation.h"
+#include "../experts/slots.h"
+#include "encoded_matrix.h"
+
+namespace switchyard {
+namespace {
+
+/** So few products are done before another thread would be awake. */
+constexpr int64_t kWorthThreads = 1 << 17;
+
+template <typename Task>
+void runTasks(int64_t count, int64_t products, const Task& task) {
+  if (products < kWorthThreads) {
+    const Alone guard;
+    for (int64_t i = 0; i < count; i++) task(i);
+  } else {
+    parallelTasks(count, task);
+  }
+}
+
+at::Tensor requireRows(const at::Tensor& rows, int64_t dimensions, const char* name) {
+  TORCH_CHECK(rows.scalar_type() == at::kByte && rows.dim() == dimensions && rows.is_cpu(), name, " must be u8 with ",
+              dimensions, " dimensions on the cpu, got ", rows.scalar_type(), " ", rows.sizes());
+  return rows.contiguous();
+}
+
+at::Tensor requireActivations(const at::Tensor& x) {
+  TORCH_CHECK(x.scalar_type() == at::kFloat && x.dim() == 2 && x.is_cpu(), "x must be f32 [N, I] on the cpu, got ",
+              x.scalar_type(), " ", x.sizes());
+  return x.contiguous();
+}
+
+/** Rows begin .. end of one expert's matrix. */
+struct Part {
+  int64_t expert;
+  int64_t begin;
+  int64_t end;
+};
+
+/** The matrices of experts with tokens, in parts; those with most tokens first. */
+std::vector<Part> partsOf(const SortedSlots& slots, int64_t outputs, int64_t rowsPerTask) {
+  std::vector<Part> parts;
+  for (int64_t e = 0; e + 1 < static_cast<int64_t>(slots.offsets.size()); e++) {
+    if (slots.offsets[e] == slots.offsets[e + 1]) continue;
+    for (int64_t begin = 0; begin < outputs; begin += rowsPerTask) {
+      parts.push_back({e, begin, std::min(begin + rowsPerTask, outputs)});
+    }
+  }
+  const auto rows = [&](const Part& part) { return slots.offsets[part.expert + 1] - slots.offsets[part.expert]; };
+  std::stable_sort(parts.begin(), parts.end(), [&](const Part& a, const Part& b) { return rows(a) > rows(b); });
+  return parts;
+}
+
+/** `out[row] = x[source(row)] W_e^T` for the rows of each expert: [N, O]. */
+at::Tensor throughExperts(const at::Tensor& x, const std::vector<int64_t>& sources, const at::Tensor& stack,
+                          const RowType& type, const SortedSlots& slots) {
+  const int64_t outputs = stack.size(1), columns = x.size(1);
+  at::Tensor out = at::empty({slots.rows(), outputs}, x.options());
+  if (slots.rows() == 0) return out;
+  const Activations activations(x, type);
+  const std::vector<Part> parts = partsOf(slots, outputs, EncodedMatrix(stack, type, columns).rowsPerTask());
+  runTasks(parts.size(), slots.rows() * outputs * columns, [&](int64_t i) {
+    const Part& part = parts[i];
+    const int64_t first = slots.offsets[part.expert];
+    const EncodedMatrix matrix(stack, type, columns, part.expert);
+    matrix.multiply(activations, &sources[first], slots.offsets[part.expert + 1] - first, part.begin, part.end,
+                    out.data_ptr<float>() + first * outputs, outputs);
+  });
+  return out;
+}
+
+at::Tensor activated(const at::Tensor& hidden, const std::string& name, bool gated) {
+  const Activation activation = parseActivation(name);
+  const int64_t rows = hidden.size(0), width = hidden.size(1) / (gated ? 2 : 1);
+  at::Tensor a = at::empty({rows, width}, hidden.options());
+  parallelRange(rows, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) {
+      const float* gate = hidden.data_ptr<float>() + row * hidden.size(1);
+      activate(activation, gate, gated ? gate + width : nullptr, a.data_ptr<float>() + row * width, width);
+    }
+  });
+  return a;
+}
+
+at::Tensor sumPerToken(const at::Tensor& rows, const at::Tensor& weights, const SortedSlots& slots) {
+  const int64_t tokens = weights.size(0), choices = weights.size(1), width = rows.size(1);
+  at::Tensor y = at::empty({tokens, width}, rows.options());
+  parallelRange(tokens, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t token = begin; token < end; token++) {
+      float* to = y.data_ptr<float>() + token * width;
+      std::memset(to, 0, width * sizeof(float));
+      for (int64_t slot = token * choices; slot < (token + 1) * choices; slot++) {
+        const int64_t row = slots.rowOfSlot[slot];
+        if (row >= 0) addScaled(rows.data_ptr<float>() + row * width, weights.data_ptr<float>()[slot], to, width);
+      }
+    }
+  });
+  return y;
+}
+
+}  // namespace
+
+at::Tensor encodedLinear(const at::Tensor& x, const at::Tensor& rows, const std::string& type,
+                         const c10::optional<at::Tensor>& bias) {
+  const at::Tensor input = requireActivations(x), stored = requireRows(rows, 2, "encoded weights");
+  const RowType& kind = rowTypeOf(type);
+  const EncodedMatrix matrix(stored, kind, input.size(1));
+  const Activations activations(input, kind);
+  const int64_t count = input.size(0), outputs = matrix.outputs(), part = matrix.rowsPerTask();
+  at::Tensor y = at::empty({count, outputs}, input.options());
+  runTasks((outputs + part - 1) / part, count * outputs * input.size(1), [&](int64_t i) {
+    matrix.multiply(activations, nullptr, count, i * part, std::min((i + 1) * part, outputs), y.data_ptr<float>(),
+                    outputs);
+  });
+  return bias.has_value() ? y.add_(*bias) : y;
+}
+
+at::Tensor encodedRows(const at::Tensor& rows, const std::string& type, const at::Tensor& indices) {
+  const at::Tensor stored = requireRows(rows, 2, "encoded rows");
+  const RowType& kind = rowTypeOf(type);
+  TORCH_CHECK(stored.size(1) % kind.bytes == 0, "encoded rows of ", stored.size(1), " bytes are no ", type);
+  const int64_t columns = stored.size(1) / kind.bytes * kind.values;
+  const EncodedMatrix matrix(stored, kind, columns);
+  const at::Tensor wanted = indices.contiguous();
+  at::Tensor out = at::empty({wanted.numel(), columns}, stored.options().dtype(at::kFloat));
+  for (int64_t i = 0; i < wanted.numel(); i++) {
+    const int64_t row = wanted.data_ptr<int64_t>()[i];
+    TORCH_CHECK_INDEX(row >= 0 && row < stored.size(0), "index ", row, " is outside of ", stored.size(0), " rows");
+    matrix.decode(row, 1, out.data_ptr<float>() + i * columns);
+  }
+  return out;
+}
+
+at::Tensor encodedExperts(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights,
+                          const EncodedExperts& experts) {
+  const at::Tensor tokens = requireActivations(x), shares = weights.to(at::kFloat).contiguous();
+  const at::Tensor up = requireRows(experts.up, 3, "up"), down = requireRows(experts.down, 3, "down");
+  TORCH_CHECK(up.size(0) == down.size(0) && down.size(1) == x.size(1) && indices.sizes() == weights.sizes() &&
+                  indices.dim() == 2 && indices.size(0) == x.size(0),
+              "experts ", up.sizes(), " and ", down.sizes(), ", choices ", indices.sizes(), " and weights ",
+              weights.sizes(), " do not fit x ", x.sizes());
+  const SortedSlots slots = sortSlots(indices, up.size(0));
+  std::vector<int64_t> tokenOfRow(slots.rows()), itself(slots.rows());
+  for (int64_t row = 0; row < slots.rows(); row++) {
+    tokenOfRow[row] = slots.slotOfRow[row] / indices.size(1);
+    itself[row] = row;
+  }
+  const at::Tensor hidden = throughExperts(tokens, tokenOfRow, up, rowTypeOf(experts.upType), slots);  // [N, W]
+  const at::Tensor a = activated(hidden, experts.activation, experts.gated);                           // [N, F]
+  const at::Tensor outputs = throughExperts(a, itself, down, rowTypeOf(experts.downType), slots);      // [N, D]
+  return sumPerToken(outputs, shares, slots);
+}
+
+}  // namespace switchyard

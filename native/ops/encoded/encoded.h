@@ -1,0 +1,36 @@
+// Layers that compute from encoded weights, on the CPU, without gradients.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+namespace switchyard {
+
+/**
+ * `x W^T + b`.
+ *
+ * @param x f32 [N, I]
+ * @param rows u8 [O, bytes], of type `type`
+ * @param bias f32 [O]
+ */
+at::Tensor encodedLinear(const at::Tensor& x, const at::Tensor& rows, const std::string& type,
+                         const c10::optional<at::Tensor>& bias);
+
+/** Rows of a table in f32: u8 [R, bytes], i64 [N] -> [N, columns]. */
+at::Tensor encodedRows(const at::Tensor& rows, const std::string& type, const at::Tensor& indices);
+
+struct EncodedExperts {
+  at::Tensor up;  // u8 [E, W, bytes]: gate rows first when gated
+  std::string upType;
+  at::Tensor down;  // u8 [E, D, bytes]
+  std::string downType;
+  std::string activation;
+  bool gated;
+};
+
+/** See expertsForward(): x f32 [T, D], indices i64 [T, K], weights f32 [T, K] -> [T, D]. */
+at::Tensor encodedExperts(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights,
+                          const EncodedExperts& experts);
+
+}  // namespace switchyard

@@ -1,0 +1,44 @@
+// Layers on encoded weights as libtorch operators.
+
+#include <c10/core/GradMode.h>
+#include <torch/library.h>
+
+#include "encoded.h"
+
+namespace switchyard {
+namespace {
+
+void refuseGradient(const at::Tensor& x) {
+  TORCH_CHECK(!(c10::GradMode::is_enabled() && x.requires_grad()),
+              "encoded weights have no gradient: use noGrad(), or load the model in f32");
+}
+
+at::Tensor linearOp(const at::Tensor& x, const at::Tensor& rows, std::string type,
+                    const c10::optional<at::Tensor>& bias) {
+  refuseGradient(x);
+  return encodedLinear(x, rows, type, bias);
+}
+
+at::Tensor expertsOp(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights, const at::Tensor& up,
+                     std::string upType, const at::Tensor& down, std::string downType, std::string activation,
+                     bool gated) {
+  refuseGradient(x);
+  return encodedExperts(x, indices, weights, {up, upType, down, downType, activation, gated});
+}
+
+at::Tensor rowsOp(const at::Tensor& rows, std::string type, const at::Tensor& indices) {
+  return encodedRows(rows, type, indices);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(switchyard, library) {
+  library.def("encoded_linear(Tensor x, Tensor rows, str type, Tensor? bias=None) -> Tensor", &linearOp);
+  library.def("encoded_rows(Tensor rows, str type, Tensor indices) -> Tensor", &rowsOp);
+  library.def(
+      "encoded_experts(Tensor x, Tensor indices, Tensor weights, Tensor up, str up_type, Tensor down, str down_type, "
+      "str activation, bool gated) -> Tensor",
+      &expertsOp);
+}
+
+}  // namespace switchyard

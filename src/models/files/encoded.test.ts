@@ -1,0 +1,122 @@
+// Models that compute from the weights of their files as they are, against the same weights decoded.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, test } from 'vitest'
+import { expectNoLeak } from '../../../tests/support/tensors.ts'
+import { inferenceMode, manualSeed, memoryUse, randint, type Tensor, tidy } from '../../torch/index.ts'
+import {
+  type AnyModel,
+  createModel,
+  EncoderDecoderLM,
+  type LoadOptions,
+  noTokenizer,
+  openModel,
+  openSource,
+  parseModelConfig,
+  parseTypeRules,
+  saveModel,
+  tokensOf,
+  writeGgufModel,
+  writeModelFolder,
+} from '../index.ts'
+
+const fixture = (name: string): string =>
+  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
+const scratch = mkdtempSync(join(tmpdir(), 'switchyard-'))
+afterAll(() => rmSync(scratch, { recursive: true }))
+
+function logitsOf(model: AnyModel): Tensor {
+  const tokens = tokensOf(randint(3, 90, [2, 9], { seed: 1 }))
+  return inferenceMode(() =>
+    model instanceof EncoderDecoderLM ? model.forward(tokens, tokens).logits : model.forward(tokens).logits,
+  )
+}
+
+const encodedOf = (model: AnyModel): string[] =>
+  [...model.namedParameters()].flatMap(([path, { encoding }]) => (encoding === null ? [] : path))
+
+function withModel<T>(path: string, options: LoadOptions, use: (model: AnyModel) => T): T {
+  using model = openModel(path).load(options)
+  return tidy(() => use(model))
+}
+
+/** Mean squared error of logits over their mean square. */
+function errorOf(path: string): number {
+  const stored = withModel(path, { weights: 'stored' }, model => logitsOf(model).to('f64').tolist())
+  const decoded = withModel(path, {}, model => logitsOf(model).to('f64').tolist())
+  const [a, b] = [stored, decoded].map(rows => (rows as number[][]).flat()) as [number[], number[]]
+  const squares = (values: readonly number[]): number => values.reduce((sum, value) => sum + value ** 2, 0)
+  return squares(a.map((value, i) => value - (b[i] ?? 0))) / squares(b)
+}
+
+const architectures = [
+  ...['mixtral', 'qwen2_moe', 'qwen3_moe', 'olmoe', 'gpt_oss', 'granitemoe', 'phimoe'],
+  ...['deepseek_v2', 'deepseek_v3', 'glm4_moe', 'switch_transformers', 'nllb_moe'],
+]
+
+describe.each(architectures)('%s', name => {
+  test.each(['bf16', 'f16'] as const)('computes from %s as from its f32', dtype => {
+    const folder = join(scratch, `${name}-${dtype}`)
+    writeModelFolder(folder, openSource(fixture(name)), { dtype })
+    expectNoLeak(() => {
+      withModel(folder, { weights: 'stored' }, model => {
+        const encoded = encodedOf(model)
+        expect(encoded.some(path => path.includes('q_proj') || path.includes('kv_a_proj'))).toBe(true)
+        // gpt-oss keeps inputs first, where rows of files are outputs.
+        expect(encoded.some(path => path.includes('.experts.'))).toBe(name !== 'gpt_oss')
+        const parameters = model.namedParameters()
+        const roles = new Set(encoded.map(path => parameters.get(path)?.declaration.role))
+        expect(roles.has('router') || roles.has('norm')).toBe(false)
+      })
+      expect(errorOf(folder)).toBeLessThan(1e-11) // sums of f32 in another order
+    })
+  })
+})
+
+/** A model of sizes that blocks divide, in a GGUF file. */
+function quantized(name: string, type: string): string {
+  const json = JSON.parse(readFileSync(join(fixture(name), 'config.json'), 'utf8'))
+  const sizes = { hidden_size: 256, intermediate_size: 256, moe_intermediate_size: 256 }
+  const config = parseModelConfig({ ...json, ...sizes, mlp_only_layers: [] }, name)
+  manualSeed(1)
+  using model = createModel(config)
+  const folder = join(scratch, `${name}-${type}-f32`)
+  saveModel(folder, model, config)
+  const file = join(scratch, `${name}-${type}.gguf`)
+  const rules = parseTypeRules(type, 'types')
+  writeGgufModel(openSource(folder), file, { rules, name: 'test', tokenizer: noTokenizer })
+  return file
+}
+
+describe.each(['mixtral', 'qwen3_moe', 'olmoe', 'deepseek_v2', 'gpt_oss'])('%s in GGUF', name => {
+  // Activations in 8 bits: 5e-4 for each of the products on the way to a logit, at most eight here. Rows that blocks of 256
+  // do not divide are Q8_0 or Q4_0 in a file of Q4_K.
+  test.each(['q8_0', 'q4_k'])('computes from %s blocks', type => {
+    const file = quantized(name, type)
+    expect(errorOf(file)).toBeLessThan(4e-3)
+  })
+})
+
+test('a loaded model takes the memory of its file', () => {
+  const file = quantized('mixtral', 'q8_0')
+  const before = memoryUse().bytes
+  withModel(file, { weights: 'stored' }, model => {
+    const numbers = model.numParameters * 4
+    const own = memoryUse().bytes - before // what is mapped is no memory of its own
+    expect(own).toBeLessThan(0.3 * numbers)
+  })
+})
+
+test('there is no gradient, and no other device or type', () => {
+  const folder = join(scratch, 'mixtral-bf16')
+  writeModelFolder(folder, openSource(fixture('mixtral')), { dtype: 'bf16' })
+  expect(() => openModel(folder).load({ weights: 'stored', dtype: 'bf16' })).toThrow(
+    'weights: stored weights are computed on the CPU in f32',
+  )
+  withModel(folder, { weights: 'stored' }, model => {
+    for (const parameter of model.parameters())
+      expect(parameter.encoding && parameter.requiresGrad).toBeFalsy()
+  })
+})

@@ -1,0 +1,81 @@
+// Matrices that stay as their file encodes them.
+
+import { type Buffer, type Declaration, Parameter } from '../../nn/index.ts'
+import { empty, type Tensor, tidy } from '../../torch/index.ts'
+import { byParameter, type MatchedPiece } from './matching.ts'
+import { type ByteRange, rawBytes } from './stored-tensor.ts'
+import type { MappedFiles } from './tensor-file.ts'
+import { isWhole, viewOfPart } from './tensor-part.ts'
+
+/**
+ * Gives every parameter that can stay encoded the rows of its pieces: a view of the file where one piece is all of it, else
+ * a copy of their bytes in the model's order.
+ *
+ * @returns the paths of those parameters; experts of one layer are all among them, or none
+ */
+export function keepEncoded(
+  tensors: ReadonlyMap<string, Parameter | Buffer>,
+  pieces: readonly MatchedPiece[],
+  files: MappedFiles,
+): Set<string> {
+  const groups = byParameter(pieces)
+  const encodings = new Map(
+    [...groups].flatMap(([path, group]) => {
+      const encoding = encodingOf(tensors.get(path), group)
+      return encoding === null ? [] : [[path, encoding] as const]
+    }),
+  )
+  for (const path of incomplete(encodings, tensors)) encodings.delete(path)
+  for (const [path, encoding] of encodings) {
+    tidy(() => {
+      const parameter = tensors.get(path) as Parameter
+      parameter.makeEncoded(rowsOf(parameter.shape, groups.get(path) ?? [], files), encoding)
+    })
+  }
+  return new Set(encodings.keys())
+}
+
+/** How all of a parameter is encoded; null where it is to be decoded. */
+function encodingOf(tensor: Parameter | Buffer | undefined, pieces: readonly MatchedPiece[]): string | null {
+  if (!(tensor instanceof Parameter) || !isEncodable(tensor.declaration)) return null
+  const encoding = pieces[0]?.stored.rowEncoding ?? null
+  const isAlike = pieces.every(
+    ({ stored, transposed, columns }) => stored.rowEncoding === encoding && !transposed && !columns,
+  )
+  return isAlike ? encoding : null
+}
+
+/** Routers decide by small differences, and are small. */
+const isEncodable = ({ encodable, role }: Declaration): boolean => encodable === true && role !== 'router'
+
+/** Experts' matrices that would be encoded beside others that are not: one kernel computes with all of a layer's. */
+function incomplete(
+  encodings: ReadonlyMap<string, string>,
+  tensors: ReadonlyMap<string, Parameter | Buffer>,
+): string[] {
+  const layerOf = (path: string): string => path.slice(0, path.lastIndexOf('.'))
+  const stacks = [...tensors].flatMap(([path, { declaration }]) =>
+    declaration.stacked && declaration.encodable ? path : [],
+  )
+  const decoded = new Set(stacks.filter(path => !encodings.has(path)).map(layerOf))
+  return stacks.filter(path => decoded.has(layerOf(path)))
+}
+
+/** The encoded rows of a parameter: u8 [..., rows, bytes of a row]. */
+function rowsOf(shape: readonly number[], pieces: readonly MatchedPiece[], files: MappedFiles): Tensor {
+  const [first] = pieces as [MatchedPiece, ...MatchedPiece[]]
+  const whole = rawRows(first, files)
+  if (pieces.length === 1 && isWhole(first)) return whole
+  const rows = empty([...shape.slice(0, -1), whole.size(-1)], { dtype: 'u8' })
+  for (const piece of pieces) {
+    const part = viewOfPart(rows, piece)
+    part.copy_(rawRows(piece, files).view(part.shape))
+  }
+  return rows
+}
+
+/** A piece's bytes as the file has them: u8 [..., rows, bytes of a row]. */
+function rawRows({ stored }: MatchedPiece, files: MappedFiles): Tensor {
+  const [range] = stored.ranges() as [ByteRange]
+  return rawBytes(files, range).view([...stored.shape.slice(0, -1), -1])
+}
