@@ -1,4 +1,4 @@
-// Generation on the CPU: a prompt of 2,048 tokens read with a cache, and tokens written after a short one, against plain
+// Generation on the CPU, from f32 and from the blocks of a GGUF file: a prompt of 2,048 tokens read with a cache, and tokens written after a short one, against plain
 // PyTorch with a cache that grows by `cat`. The limit of reading is the best product library's rate, that of writing how
 // fast the weights that a token passes are read.
 
@@ -21,7 +21,10 @@ const notes: string[] = []
 const data: Record<string, unknown> = {}
 
 for (const { task, prompt, count, rounds, unit } of tasks) {
-  const ours = Contestant.ours('switchyard', 'generate.ts', [setting, task, String(prompt)])
+  const [ours, ...stored] = [undefined, 'q8_0', 'q4_0', 'q4_k'].map(type => {
+    const args = [setting, task, String(prompt), ...(type ? [type] : [])]
+    return Contestant.ours(`switchyard${type ? `, ${type}` : ''}`, 'generate.ts', args)
+  }) as [Contestant, ...Contestant[]]
   const peers = ['1', '2'].flatMap(threads =>
     python
       ? Contestant.peer(`PyTorch, ${threads} threads`, python, 'generate.py', [
@@ -32,7 +35,7 @@ for (const { task, prompt, count, rounds, unit } of tasks) {
         ])
       : [],
   )
-  const all = [ours, ...peers]
+  const all = [ours, ...stored, ...peers]
   await race(all, { rounds, count })
   for (const who of all) {
     const megabytes = `${(who.growth / 1e6).toFixed(0)} MB`
@@ -42,6 +45,11 @@ for (const { task, prompt, count, rounds, unit } of tasks) {
   const best = Math.min(...peers.map(peer => peer.median))
   if (python)
     notes.push(`${task}, speed over the best PyTorch: ${(best / ours.median).toFixed(2)} (aim: at least 1.5)`)
+  const [eight] = stored
+  if (eight)
+    notes.push(
+      `${task}, speed of q8_0 over f32: ${(ours.median / eight.median).toFixed(2)} (aim: at least 1)`,
+    )
   data[task] = Object.fromEntries(all.map(who => [who.name, who.rounds]))
 }
 

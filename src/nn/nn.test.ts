@@ -114,7 +114,15 @@ test('declarations take no memory, tell shapes, roles and starts, and become ten
     const layer = declared(() => new Linear(3, 2, { role: 'router' }))
     expect(layer.declarations()).toEqual(
       new Map([
-        ['weight', { shape: [2, 3], role: 'router', init: { kind: 'uniform', bound: 1 / Math.sqrt(3) } }],
+        [
+          'weight',
+          {
+            shape: [2, 3],
+            role: 'router',
+            init: { kind: 'uniform', bound: 1 / Math.sqrt(3) },
+            encodable: true,
+          },
+        ],
         ['bias', { shape: [2], role: 'router', init: { kind: 'uniform', bound: 1 / Math.sqrt(3) } }],
       ]),
     )

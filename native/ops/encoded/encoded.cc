@@ -5,8 +5,8 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <cstring>
-#include <optional>
 #include <vector>
 
 #include "../common/elementwise.h"
@@ -70,7 +70,12 @@ at::Tensor throughExperts(const at::Tensor& x, const std::vector<int64_t>& sourc
   const int64_t outputs = stack.size(1), columns = x.size(1);
   at::Tensor out = at::empty({slots.rows(), outputs}, x.options());
   if (slots.rows() == 0) return out;
-  const Activations activations(x, type);
+  int64_t fewest = slots.rows();
+  for (size_t e = 0; e + 1 < slots.offsets.size(); e++) {
+    const int64_t rows = slots.offsets[e + 1] - slots.offsets[e];
+    if (rows > 0) fewest = std::min(fewest, rows);
+  }
+  const Activations activations(x, type, fewest);
   const std::vector<Part> parts = partsOf(slots, outputs, EncodedMatrix(stack, type, columns).rowsPerTask());
   runTasks(parts.size(), slots.rows() * outputs * columns, [&](int64_t i) {
     const Part& part = parts[i];
@@ -118,7 +123,7 @@ at::Tensor encodedLinear(const at::Tensor& x, const at::Tensor& rows, const std:
   const at::Tensor input = requireActivations(x), stored = requireRows(rows, 2, "encoded weights");
   const RowType& kind = rowTypeOf(type);
   const EncodedMatrix matrix(stored, kind, input.size(1));
-  const Activations activations(input, kind);
+  const Activations activations(input, kind, input.size(0));
   const int64_t count = input.size(0), outputs = matrix.outputs(), part = matrix.rowsPerTask();
   at::Tensor y = at::empty({count, outputs}, input.options());
   runTasks((outputs + part - 1) / part, count * outputs * input.size(1), [&](int64_t i) {

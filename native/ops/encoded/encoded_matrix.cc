@@ -17,11 +17,11 @@ constexpr int64_t kTaskBytes = 256 << 10;
 
 }  // namespace
 
-Activations::Activations(const at::Tensor& rows, const RowType& type)
+Activations::Activations(const at::Tensor& rows, const RowType& type, int64_t fewest)
     : rows_(rows.data_ptr<float>()),
       columns_(rows.size(1)),
       blocks_((columns_ + kQuantizedBlock - 1) / kQuantizedBlock) {
-  if (type.dot == nullptr) return;
+  if (type.dot == nullptr || fewest >= kMany) return;
   values_.resize(rows.numel());
   scales_.resize(rows.size(0) * blocks_);
   for (int64_t i = 0; i < rows.size(0); i++) quantizeRow(row(i), columns_, &values_[i * columns_], &scales_[i * blocks_]);
@@ -45,12 +45,12 @@ void EncodedMatrix::decode(int64_t index, int64_t count, float* to) const {
 void EncodedMatrix::multiply(const Activations& x, const int64_t* rows, int64_t count, int64_t begin, int64_t end,
                              float* y, int64_t stride) const {
   const auto source = [&](int64_t i) { return rows == nullptr ? i : rows[i]; };
-  // Always in 8 bits where that is known: a token's numbers do not depend on how many others are computed with it.
-  if (x.areQuantized() || (count <= kFew && type_.dotWide != nullptr)) {
+  const bool quantized = x.areQuantized(count);
+  if (quantized || (count <= kFew && type_.dotWide != nullptr)) {
     for (int64_t o = begin; o < end; o++) {
       for (int64_t i = 0; i < count; i++) {
-        y[i * stride + o] = x.areQuantized() ? type_.dot(row(o), x.quantized(source(i)), columns_ / type_.values)
-                                             : type_.dotWide(row(o), x.row(source(i)), columns_);
+        y[i * stride + o] = quantized ? type_.dot(row(o), x.quantized(source(i)), columns_ / type_.values)
+                                      : type_.dotWide(row(o), x.row(source(i)), columns_);
       }
     }
     return;

@@ -12,15 +12,22 @@ namespace switchyard {
 /** Rows of activations; for a type with products of 8-bit numbers the same in 8 bits. */
 class Activations {
  public:
-  /** @param rows f32 [N, I], contiguous; kept by reference */
-  Activations(const at::Tensor& rows, const RowType& type);
+  /**
+   * @param rows f32 [N, I], contiguous; kept by reference
+   * @param fewest rows that meet one matrix
+   */
+  Activations(const at::Tensor& rows, const RowType& type, int64_t fewest);
 
-  bool areQuantized() const { return !scales_.empty(); }
+  /** Whether so many rows meet a matrix in 8 bits. */
+  bool areQuantized(int64_t count) const { return !scales_.empty() && count < kMany; }
   int64_t columns() const { return columns_; }
   const float* row(int64_t i) const { return rows_ + i * columns_; }
   QuantizedRow quantized(int64_t i) const { return {&values_[i * columns_], &scales_[i * blocks_]}; }
 
  private:
+  /** So many rows are worth decoding a matrix for: products of f32 by a library are then the faster ones. */
+  static constexpr int64_t kMany = 32;
+
   const float* rows_;
   int64_t columns_;
   int64_t blocks_;
