@@ -1,5 +1,5 @@
 // Models that compute from the weights of their files as they are, against the same weights decoded.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -107,6 +107,22 @@ test('a loaded model takes the memory of its file', () => {
     const own = memoryUse().bytes - before // what is mapped is no memory of its own
     expect(own).toBeLessThan(0.3 * numbers)
   })
+})
+
+test('halves at odd addresses, behind a header of odd length, are decoded', () => {
+  const folder = join(scratch, 'odd')
+  writeModelFolder(folder, openSource(fixture('mixtral')), { dtype: 'bf16' })
+  const file = join(folder, 'model.safetensors')
+  const bytes = readFileSync(file)
+  const length = Number(bytes.readBigUInt64LE(0))
+  const prefix = Buffer.alloc(8)
+  prefix.writeBigUInt64LE(BigInt(length + 1))
+  writeFileSync(
+    file,
+    Buffer.concat([prefix, bytes.subarray(8, 8 + length), Buffer.from(' '), bytes.subarray(8 + length)]),
+  )
+  withModel(folder, { weights: 'stored' }, model => expect(encodedOf(model)).toEqual([]))
+  expect(errorOf(folder)).toBe(0)
 })
 
 test('there is no gradient, and no other device or type', () => {

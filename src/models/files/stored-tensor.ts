@@ -74,7 +74,7 @@ function plain(location: TensorLocation): StoredTensor {
     shape,
     encoding: dtype,
     dtype: torchDTypeOf(dtype) ?? null,
-    rowEncoding: rowEncodingOf(dtype),
+    rowEncoding: location.offset % 2 === 0 ? rowEncodingOf(dtype) : null, // halves lie at even addresses
     isReadable: torchDTypeOf(dtype) !== undefined,
     ranges: index => [rangeOf(location, shape[0], index)],
     read: files => files.tensor(location),
