@@ -83,6 +83,7 @@ describe('doctor', () => {
     expect(code).toBe(0)
     const machine = JSON.parse(stdout)
     expect(machine).toMatchObject({ threads: { operators: 1 }, gemm: 'libtorch' })
+    expect((await runCli(['doctor', '--quiet'])).stdout).toMatch(/^change: .*SWITCHYARD_GEMM=libtorch/m)
     for (const { one, all } of [...machine.products, machine.read]) {
       expect(Math.min(one, all)).toBeGreaterThan(1e6)
     }

@@ -2,23 +2,17 @@
 #include "dequantize.h"
 
 #include <ATen/ops/empty.h>
-#include <c10/util/Half.h>
 
 #include <array>
 #include <cmath>
 
 #include "../common/parallel.h"
 #include "../common/simd.h"
+#include "half.h"
 #include "types.h"
 
 namespace switchyard {
 namespace {
-
-SWITCHYARD_INLINE float halfAt(const uint8_t* bytes) {
-  uint16_t bits;
-  std::memcpy(&bits, bytes, sizeof bits);
-  return c10::detail::fp16_ieee_to_fp32_value(bits);
-}
 
 SWITCHYARD_INLINE void decodeQ8_0(const uint8_t* block, float* y) {
   const float d = halfAt(block);

@@ -2,14 +2,13 @@
 
 #include "dots.h"
 
-#include <c10/util/Half.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
 
+#include "../blocks/half.h"
 #include "../common/simd.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -20,12 +19,6 @@
 namespace switchyard {
 namespace {
 
-SWITCHYARD_INLINE float scaleAt(const uint8_t* block) {
-  uint16_t bits;
-  std::memcpy(&bits, block, sizeof bits);
-  return c10::detail::fp16_ieee_to_fp32_value(bits);
-}
-
 float portableQ8_0(const uint8_t* row, const QuantizedRow& x, int64_t blocks) {
   float sum = 0;
   for (int64_t b = 0; b < blocks; b++, row += 34) {
@@ -33,7 +26,7 @@ float portableQ8_0(const uint8_t* row, const QuantizedRow& x, int64_t blocks) {
     const int8_t* q = x.values + 32 * b;
     int32_t products = 0;
     for (int i = 0; i < 32; i++) products += w[i] * q[i];
-    sum += scaleAt(row) * x.scales[b] * static_cast<float>(products);
+    sum += halfAt(row) * x.scales[b] * static_cast<float>(products);
   }
   return sum;
 }
@@ -47,7 +40,7 @@ float portableQ4_0(const uint8_t* row, const QuantizedRow& x, int64_t blocks) {
       products += ((row[2 + i] & 15) - 8) * q[i];
       products += ((row[2 + i] >> 4) - 8) * q[16 + i];
     }
-    sum += scaleAt(row) * x.scales[b] * static_cast<float>(products);
+    sum += halfAt(row) * x.scales[b] * static_cast<float>(products);
   }
   return sum;
 }

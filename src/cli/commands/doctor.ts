@@ -17,16 +17,18 @@ export function doctorCommand(): Command {
   return new Command('doctor')
     .description('the machine, what computes on it and how fast, and what to change')
     .option('--json', 'print JSON')
+    .option('--quiet', 'print nothing but what to change')
     .addHelpText('after', help)
     .action(doctor)
 }
 
-async function doctor({ json }: { json?: boolean }): Promise<void> {
+async function doctor({ json, quiet }: { json?: boolean; quiet?: boolean }): Promise<void> {
   const { examineMachine } = await import('../../torch/index.ts')
   const machine = examineMachine()
   const advice = adviceFor(machine, process.env)
-  const text = json ? JSON.stringify({ ...machine, advice }, null, 2) : format(machine, advice)
-  process.stdout.write(`${text}\n`)
+  if (json) process.stdout.write(`${JSON.stringify({ ...machine, advice }, null, 2)}\n`)
+  else if (!quiet) process.stdout.write(`${format(machine, advice)}\n`)
+  else if (advice.length > 0) process.stdout.write(`${remedies(advice).join('\n')}\n`)
 }
 
 function format(machine: Machine, advice: readonly string[]): string {
