@@ -1,5 +1,6 @@
-// Forward and backward of one MoE layer against plain PyTorch (separate experts in a loop, and one padded batched
-// product; each at 1 and 2 threads, the best counts), a skewed load, and how time and memory grow with T and E.
+// Forward and backward of one MoE layer in f32, and in bf16 where the processor has it, against plain PyTorch (separate
+// experts in a loop, and one padded batched product; each at 1 and 2 threads, the best counts), a skewed load, and how time
+// and memory grow with T and E.
 
 import { Contestant, pythonWithTorch } from './support/contestant.ts'
 import { ProductLimits } from './support/limits.ts'
@@ -13,10 +14,11 @@ interface Shape {
   topK: number
 }
 
-const shapes: { shape: Shape; aim: number }[] = [
-  { shape: { tokens: 4096, hidden: 512, width: 1024, experts: 8, topK: 2 }, aim: 88 },
-  { shape: { tokens: 4096, hidden: 512, width: 256, experts: 64, topK: 8 }, aim: 70 },
-  { shape: { tokens: 2048, hidden: 256, width: 512, experts: 8, topK: 2 }, aim: 75 },
+/** Each with the share of the limit that it is to reach; the whole step's in bf16. */
+const shapes: { shape: Shape; aims: Record<'f32' | 'bf16', number> }[] = [
+  { shape: { tokens: 4096, hidden: 512, width: 1024, experts: 8, topK: 2 }, aims: { f32: 88, bf16: 45 } },
+  { shape: { tokens: 4096, hidden: 512, width: 256, experts: 64, topK: 8 }, aims: { f32: 70, bf16: 45 } },
+  { shape: { tokens: 2048, hidden: 256, width: 512, experts: 8, topK: 2 }, aims: { f32: 75, bf16: 45 } },
 ]
 const rounds = 7
 const python = pythonWithTorch()
@@ -30,21 +32,22 @@ const limits = await ProductLimits.ready()
 const ours = (name: string, shape: Shape, options: object = {}): Contestant =>
   Contestant.ours(name, 'moe-layer.ts', [JSON.stringify({ ...shape, ...options })])
 
-const peers = (shape: Shape): Contestant[] =>
+type Dtype = 'f32' | 'bf16'
+const dtypes: Dtype[] = limits.best('bf16') === null ? ['f32'] : ['f32', 'bf16']
+
+const peers = (shape: Shape, dtype: Dtype): Contestant[] =>
   python
     ? ['loop', 'padded'].flatMap(way =>
-        ['1', '2'].map(threads =>
-          Contestant.peer(`PyTorch ${way}, ${threads} threads`, python, 'moe_layer.py', [
-            way,
-            threads,
-            JSON.stringify(shape),
-          ]),
-        ),
+        ['1', '2'].map(threads => {
+          const config = JSON.stringify({ ...shape, dtype })
+          const name = `PyTorch ${way}, ${dtype}, ${threads} threads`
+          return Contestant.peer(name, python, 'moe_layer.py', [way, threads, config])
+        }),
       )
     : []
 
 /** Rounds by turns, with a look at the machine's own rate between them; the contestants' processes end. */
-async function compete(contestants: readonly Contestant[], count: number): Promise<number> {
+async function compete(contestants: readonly Contestant[], count: number): Promise<void> {
   limits.restart()
   for (const contestant of contestants) await (await contestant.ready()).round(2, { warmup: true })
   for (let round = 0; round < rounds; round++) {
@@ -52,7 +55,6 @@ async function compete(contestants: readonly Contestant[], count: number): Promi
     for (const contestant of contestants) await contestant.round(count)
   }
   for (const contestant of contestants) contestant.close()
-  return limits.best('f32') ?? Number.NaN
 }
 
 /** Matrix products of forward and backward, the router's included. */
@@ -70,13 +72,15 @@ const rows = [['shape', 'who', 'ms', 'of the limit', 'memory, MB']]
 const notes: string[] = []
 const data: Record<string, unknown> = {}
 
-for (const { shape, aim } of shapes) {
-  const balanced = ours('switchyard', shape)
-  const skewed = ours('switchyard, half of all tokens to expert 0', shape, { skewed: 0.5 })
-  const reference = ours('switchyard, reference path', shape, { reference: true })
-  const others = peers(shape)
-  const all = [balanced, skewed, reference, ...others]
-  const limit = await compete(all, 3)
+/** One shape in one type; f32 has the skewed load and the reference path beside it. */
+async function contest(shape: Shape, aim: number, dtype: Dtype): Promise<void> {
+  const balanced = ours(`switchyard, ${dtype}`, shape, { dtype })
+  const skewed = ours('switchyard, half of all tokens to expert 0', shape, { skewed: 0.5, dtype })
+  const reference = dtype === 'f32' ? [ours('switchyard, reference path', shape, { reference: true })] : []
+  const others = peers(shape, dtype)
+  const all = [balanced, skewed, ...reference, ...others]
+  await compete(all, 3)
+  const limit = limits.best(dtype) ?? Number.NaN
   const share = (contestant: Contestant): number => (100 * flops(shape)) / contestant.median / limit
   for (const contestant of all) {
     const memory = temporaries(contestant)
@@ -90,12 +94,16 @@ for (const { shape, aim } of shapes) {
   }
   const best = Math.min(...others.map(other => other.median))
   notes.push(
-    `${label(shape)}: ${share(balanced).toFixed(0)}% of the best library's products, ${(limit / 1e9).toFixed(0)} GFLOP/s (aim: ${aim}%); ` +
+    `${label(shape)}, ${dtype}: ${share(balanced).toFixed(0)}% of the best library's products, ${(limit / 1e9).toFixed(0)} GFLOP/s (aim: ${aim}%); ` +
       `skewed over balanced ${(skewed.median / balanced.median).toFixed(2)} (aim: at most 1.15)` +
-      (python ? `; ${(best / balanced.median).toFixed(2)} times as fast as the best PyTorch` : ''),
+      (python
+        ? `; ${(best / balanced.median).toFixed(2)} times as fast as the best PyTorch in ${dtype}`
+        : ''),
   )
-  data[label(shape)] = Object.fromEntries(all.map(({ name, rounds }) => [name, rounds]))
+  data[`${label(shape)}, ${dtype}`] = Object.fromEntries(all.map(({ name, rounds }) => [name, rounds]))
 }
+
+for (const { shape, aims } of shapes) for (const dtype of dtypes) await contest(shape, aims[dtype], dtype)
 
 /** How the time and memory of one kind of shape grow. */
 async function curve(name: string, of: readonly Shape[]): Promise<void> {

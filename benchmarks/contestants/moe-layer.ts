@@ -3,6 +3,7 @@
 
 import { GatedExperts, MoeLayer, TopKRouter } from '../../src/moe/index.ts'
 import {
+  autocast,
   kernelNames,
   memoryUse,
   noGrad,
@@ -15,6 +16,7 @@ import { serve } from '../support/contestant.ts'
 
 const config = JSON.parse(process.argv[2] ?? '{}')
 const { tokens, hidden, width, experts, topK, skewed = 0, forward = null, reference = false } = config
+const isHalf = config.dtype === 'bf16'
 const sizes = { hiddenSize: hidden, numExperts: experts }
 const layer = new MoeLayer(
   new TopKRouter({ ...sizes, topK }),
@@ -42,7 +44,8 @@ const forwards: Record<string, () => unknown> = {
 }
 const step = (): void => {
   if (forward) noGrad(() => tidy(() => void forwards[forward]?.()))
-  else tidy(() => layer.forward(x).y.backward(dY))
+  else
+    tidy(() => (isHalf ? autocast('cpu', 'bf16', () => layer.forward(x)) : layer.forward(x)).y.backward(dY))
 }
 
 await serve(count => {

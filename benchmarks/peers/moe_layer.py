@@ -1,6 +1,6 @@
 """Forward and backward of one MoE layer in plain PyTorch.
 
-usage: moe_layer.py loop|padded THREADS CONFIG_JSON
+usage: moe_layer.py loop|padded THREADS CONFIG_JSON; its dtype bf16: under autocast
 
 loop:   separate expert modules, each on the tokens that chose it
 padded: one batched product per projection, every expert padded to the fullest one
@@ -21,6 +21,7 @@ torch.set_num_threads(threads)
 torch.manual_seed(1)
 T, D, FF = config["tokens"], config["hidden"], config["width"]
 E, K, SKEWED = config["experts"], config["topK"], config.get("skewed", 0)
+IS_HALF = config.get("dtype") == "bf16"
 
 
 class Router(nn.Module):
@@ -48,7 +49,8 @@ class Loop(nn.Module):
         for e, expert in enumerate(self.experts):
             token, slot = torch.where(chosen == e)
             if token.numel():
-                out.index_add_(0, token, expert(x[token]) * weights[token, slot, None])
+                y = expert(x[token]) * weights[token, slot, None]
+                out.index_add_(0, token, y.to(out.dtype))
         return out
 
 
@@ -83,7 +85,9 @@ def round_of(count):
     for _ in range(count):
         layer.zero_grad(set_to_none=True)
         x.grad = None
-        layer(x).backward(dY)
+        with torch.autocast("cpu", torch.bfloat16, enabled=IS_HALF):
+            y = layer(x)
+        y.float().backward(dY)
 
 
 serve(round_of)
