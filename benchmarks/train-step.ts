@@ -1,5 +1,5 @@
 // A training step in tokens per second and memory, against plain PyTorch on the same libtorch (a loop over separate
-// expert modules, in f32 and under autocast to bf16, at 1 and 2 threads, of which the best counts) and against our own
+// expert modules, in f32 and under autocast to bf16, at 1 and 2 threads, of which the best counts; at 2 alone when large) and against our own
 // dense twin. All take turns.
 //   usage: train-step.ts [large]
 
@@ -22,8 +22,10 @@ const isHalf = limits.best('bf16') !== null
 const ours = Contestant.ours('switchyard', 'train-step.ts', ['moe', setting])
 const half = isHalf ? [Contestant.ours('switchyard, bf16', 'train-step.ts', ['moe', setting, 'bf16'])] : []
 const dense = isLarge ? [] : [Contestant.ours('switchyard, dense twin', 'train-step.ts', ['dense', setting])]
+// Contestants live side by side; four of PyTorch's at the larger sizes need more than 24 GB.
+const threadCounts = isLarge ? ['2'] : ['1', '2']
 const peers = (isHalf ? ['f32', 'bf16'] : ['f32']).flatMap(dtype =>
-  ['1', '2'].flatMap(threads => {
+  threadCounts.flatMap(threads => {
     const name = `PyTorch, ${dtype}, ${threads} threads`
     return python ? Contestant.peer(name, python, 'train_step.py', [threads, setting, dtype]) : []
   }),
