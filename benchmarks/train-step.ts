@@ -22,7 +22,6 @@ const isHalf = limits.best('bf16') !== null
 const ours = Contestant.ours('switchyard', 'train-step.ts', ['moe', setting])
 const half = isHalf ? [Contestant.ours('switchyard, bf16', 'train-step.ts', ['moe', setting, 'bf16'])] : []
 const dense = isLarge ? [] : [Contestant.ours('switchyard, dense twin', 'train-step.ts', ['dense', setting])]
-// Contestants live side by side; four of PyTorch's at the larger sizes need more than 24 GB.
 const threadCounts = isLarge ? ['2'] : ['1', '2']
 const peers = (isHalf ? ['f32', 'bf16'] : ['f32']).flatMap(dtype =>
   threadCounts.flatMap(threads => {
@@ -37,16 +36,22 @@ if (!python)
 
 limits.restart()
 const models = [ours, ...half, ...dense, ...peers]
-for (const contestant of models) await (await contestant.ready()).round(steps, { warmup: true })
-for (let round = 0; round < rounds; round++) {
-  await limits.round(20)
-  for (const contestant of models) await contestant.round(steps)
+const isNarrow = ({ name }: Contestant): boolean => name.includes('bf16')
+// Those of a group live side by side; all of the larger ones at once would need more than 24 GB.
+const groups = isLarge ? [models.filter(who => !isNarrow(who)), models.filter(isNarrow)] : [models]
+for (const group of groups) {
+  for (const contestant of group) await (await contestant.ready()).round(steps, { warmup: true })
+  for (let round = 0; round < rounds; round++) {
+    await limits.round(20)
+    for (const contestant of group) await contestant.round(steps)
+  }
+  for (const contestant of group) contestant.close()
 }
 
 const speed = (contestant: Contestant): number => tokens / contestant.median
 const fastest = (of: readonly Contestant[]): number => Math.max(...of.map(speed))
 const share = (contestant: Contestant): number => {
-  const limit = limits.best(contestant.name.includes('bf16') ? 'bf16' : 'f32') ?? Number.NaN
+  const limit = limits.best(isNarrow(contestant) ? 'bf16' : 'f32') ?? Number.NaN
   return (100 * speed(contestant) * flopsPerToken) / limit
 }
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`
@@ -89,4 +94,3 @@ report({
   data: Object.fromEntries([...limits.contestants, ...models].map(({ name, rounds }) => [name, rounds])),
 })
 limits.close()
-for (const contestant of models) contestant.close()

@@ -18,9 +18,12 @@ export class Contestant {
   readonly rounds: Round[] = []
   /** Resident bytes when it was ready, before its first round. */
   baseline = 0
-  readonly #child: ChildProcessByStdio<Writable, Readable, null>
-  readonly #lines: AsyncIterator<string>
-  readonly #reader: Interface
+  readonly #command: readonly [string, readonly string[], NodeJS.ProcessEnv]
+  #process: {
+    child: ChildProcessByStdio<Writable, Readable, null>
+    reader: Interface
+    lines: AsyncIterator<string>
+  } | null = null
 
   /** A contestant of `benchmarks/contestants`, in TypeScript. */
   static ours(
@@ -47,15 +50,18 @@ export class Contestant {
 
   constructor(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
     this.name = name
-    this.#child = spawn(command, args, {
+    this.#command = [command, args, env]
+  }
+
+  /** Starts the process and waits until it can run rounds. */
+  async ready(): Promise<this> {
+    const [command, args, env] = this.#command
+    const child = spawn(command, args, {
       env: { ...process.env, ...env },
       stdio: ['pipe', 'pipe', 'inherit'],
     })
-    this.#reader = createInterface({ input: this.#child.stdout })
-    this.#lines = this.#reader[Symbol.asyncIterator]()
-  }
-
-  async ready(): Promise<this> {
+    const reader = createInterface({ input: child.stdout })
+    this.#process = { child, reader, lines: reader[Symbol.asyncIterator]() }
     const { rss } = JSON.parse(await this.#nextLine()) as { rss: number }
     this.baseline = rss
     return this
@@ -63,7 +69,7 @@ export class Contestant {
 
   /** Runs `count` iterations and records the round unless it is for warming up. */
   async round(count: number, { warmup = false }: { warmup?: boolean } = {}): Promise<Round> {
-    this.#child.stdin.write(`${count}\n`)
+    this.#process?.child.stdin.write(`${count}\n`)
     const answer = JSON.parse(await this.#nextLine()) as Round
     const round = { ...answer, seconds: answer.seconds / count }
     if (!warmup) this.rounds.push(round)
@@ -81,14 +87,17 @@ export class Contestant {
   }
 
   close(): void {
-    this.#reader.close()
-    this.#child.kill()
+    this.#process?.reader.close()
+    this.#process?.child.kill()
   }
 
   async #nextLine(): Promise<string> {
-    const { value, done } = await this.#lines.next()
-    if (done) throw new Error(`${this.name} ended early (exit code ${this.#child.exitCode})`)
-    return value
+    const next = await this.#process?.lines.next()
+    if (next === undefined || next.done) {
+      const { exitCode, signalCode } = this.#process?.child ?? {}
+      throw new Error(`${this.name} ended early (exit code ${exitCode ?? signalCode})`)
+    }
+    return next.value
   }
 }
 
