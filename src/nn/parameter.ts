@@ -1,7 +1,16 @@
 // Tensors that belong to a module: declared once, with shape, role and initial values. Who makes the module decides what
 // becomes of the declarations: memory with initial values, or nothing yet, until a loader gives each its tensor.
 
-import { type DType, empty, isFloating, Tensor, tidy, unmade, zeros } from '../torch/index.ts'
+import {
+  type DType,
+  type EncodedRows,
+  empty,
+  isFloating,
+  Tensor,
+  tidy,
+  unmade,
+  zeros,
+} from '../torch/index.ts'
 import { constant, fill, type Init } from './init.ts'
 
 /** What a tensor is for: by this, not by its name, are learning rates, types of files and counts told apart. */
@@ -94,13 +103,8 @@ export class Parameter extends ModuleTensor {
     if (isFloating(this.dtype)) this.requiresGrad_()
   }
 
-  /**
-   * Gives a declaration rows of encoded blocks for its memory.
-   *
-   * @param rows u8 [..., rows, bytes of a row], taken over and disposed
-   * @param encoding a GGML type, `BF16` or `F16`
-   */
-  makeEncoded(rows: Tensor, encoding: string): void {
+  /** Gives a declaration encoded rows for its memory: they are taken over, and the tensor passed in is disposed. */
+  makeEncoded({ rows, encoding }: EncodedRows): void {
     super.make(rows)
     this.#encoding = encoding
   }

@@ -37,6 +37,7 @@ export {
   emptyLike,
   encodedExperts,
   encodedLinear,
+  encodedPanels,
   encodedRows,
   foreachAdd_,
   foreachAddcdiv_,
@@ -75,6 +76,7 @@ export { linear } from './linear.ts'
 export { examineMachine, type Machine, type Rate } from './machine.ts'
 export { MappedFile, mapFile } from './map-file.ts'
 export type { OperatorSchema, OperatorTime, RuntimeInfo } from './native.ts'
+export { chooseSimd, type EncodedRows, inPanels, simdChoice, simdLevels } from './panels.ts'
 export { profile } from './profile.ts'
 export { isSecondRun, recompute } from './recompute.ts'
 export {

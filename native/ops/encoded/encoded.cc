@@ -70,12 +70,7 @@ at::Tensor throughExperts(const at::Tensor& x, const std::vector<int64_t>& sourc
   const int64_t outputs = stack.size(1), columns = x.size(1);
   at::Tensor out = at::empty({slots.rows(), outputs}, x.options());
   if (slots.rows() == 0) return out;
-  int64_t fewest = slots.rows();
-  for (size_t e = 0; e + 1 < slots.offsets.size(); e++) {
-    const int64_t rows = slots.offsets[e + 1] - slots.offsets[e];
-    if (rows > 0) fewest = std::min(fewest, rows);
-  }
-  const Activations activations(x, type, fewest);
+  const Activations activations(x, type);
   const std::vector<Part> parts = partsOf(slots, outputs, EncodedMatrix(stack, type, columns).rowsPerTask());
   runTasks(parts.size(), slots.rows() * outputs * columns, [&](int64_t i) {
     const Part& part = parts[i];
@@ -87,9 +82,10 @@ at::Tensor throughExperts(const at::Tensor& x, const std::vector<int64_t>& sourc
   return out;
 }
 
-at::Tensor activated(const at::Tensor& hidden, const std::string& name, bool gated) {
+/** The first 2F numbers of each row are gate and up, or F of up alone: [N, W] -> [N, F]. */
+at::Tensor activated(const at::Tensor& hidden, const std::string& name, bool gated, int64_t width) {
   const Activation activation = parseActivation(name);
-  const int64_t rows = hidden.size(0), width = hidden.size(1) / (gated ? 2 : 1);
+  const int64_t rows = hidden.size(0);
   at::Tensor a = at::empty({rows, width}, hidden.options());
   parallelRange(rows, 16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
@@ -100,8 +96,8 @@ at::Tensor activated(const at::Tensor& hidden, const std::string& name, bool gat
   return a;
 }
 
-at::Tensor sumPerToken(const at::Tensor& rows, const at::Tensor& weights, const SortedSlots& slots) {
-  const int64_t tokens = weights.size(0), choices = weights.size(1), width = rows.size(1);
+at::Tensor sumPerToken(const at::Tensor& rows, const at::Tensor& weights, const SortedSlots& slots, int64_t width) {
+  const int64_t tokens = weights.size(0), choices = weights.size(1), stride = rows.size(1);
   at::Tensor y = at::empty({tokens, width}, rows.options());
   parallelRange(tokens, 64, [&](int64_t begin, int64_t end) {
     for (int64_t token = begin; token < end; token++) {
@@ -109,27 +105,59 @@ at::Tensor sumPerToken(const at::Tensor& rows, const at::Tensor& weights, const 
       std::memset(to, 0, width * sizeof(float));
       for (int64_t slot = token * choices; slot < (token + 1) * choices; slot++) {
         const int64_t row = slots.rowOfSlot[slot];
-        if (row >= 0) addScaled(rows.data_ptr<float>() + row * width, weights.data_ptr<float>()[slot], to, width);
+        if (row >= 0) addScaled(rows.data_ptr<float>() + row * stride, weights.data_ptr<float>()[slot], to, width);
       }
     }
   });
   return y;
 }
 
+/** Rows that a matrix of so many outputs is stored in. */
+int64_t rowsOf(int64_t outputs, const RowType& type) {
+  return type.panels == nullptr ? outputs : (outputs + kPanel - 1) / kPanel * kPanel;
+}
+
 }  // namespace
 
-at::Tensor encodedLinear(const at::Tensor& x, const at::Tensor& rows, const std::string& type,
+at::Tensor encodedPanels(const at::Tensor& rows, const std::string& type) {
+  const PanelType* panels = panelTypeOf(type);
+  TORCH_CHECK(panels != nullptr, "there are no panels of type '", type, "'");
+  TORCH_CHECK(rows.scalar_type() == at::kByte && rows.dim() >= 2 && rows.size(-1) % panels->blockBytes == 0,
+              "rows of ", type, " must be u8 [..., rows, bytes], got ", rows.scalar_type(), " ", rows.sizes());
+  const at::Tensor source = rows.contiguous();
+  const int64_t outputs = rows.size(-2), rowBytes = rows.size(-1), perMatrix = (outputs + kPanel - 1) / kPanel;
+  std::vector<int64_t> shape = rows.sizes().vec();
+  shape[shape.size() - 2] = perMatrix * kPanel;
+  at::Tensor out = at::empty(shape, rows.options());
+  if (out.numel() == 0) return out;
+  const int64_t matrices = source.numel() / (outputs * rowBytes);
+  parallelRange(matrices * perMatrix, std::max<int64_t>(1, (1 << 16) / (kPanel * rowBytes)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t first = i % perMatrix * kPanel;
+      interleave(*panels, source.data_ptr<uint8_t>() + (i / perMatrix * outputs + first) * rowBytes,
+                 std::min(kPanel, outputs - first), rowBytes, out.data_ptr<uint8_t>() + i * kPanel * rowBytes);
+    }
+  });
+  return out;
+}
+
+at::Tensor encodedLinear(const at::Tensor& x, const at::Tensor& rows, const std::string& type, int64_t outputs,
                          const c10::optional<at::Tensor>& bias) {
   const at::Tensor input = requireActivations(x), stored = requireRows(rows, 2, "encoded weights");
   const RowType& kind = rowTypeOf(type);
+  TORCH_CHECK(stored.size(0) == rowsOf(outputs, kind), "encoded weights of ", stored.size(0), " rows are not for ",
+              outputs, " outputs");
   const EncodedMatrix matrix(stored, kind, input.size(1));
-  const Activations activations(input, kind, input.size(0));
-  const int64_t count = input.size(0), outputs = matrix.outputs(), part = matrix.rowsPerTask();
-  at::Tensor y = at::empty({count, outputs}, input.options());
-  runTasks((outputs + part - 1) / part, count * outputs * input.size(1), [&](int64_t i) {
-    matrix.multiply(activations, nullptr, count, i * part, std::min((i + 1) * part, outputs), y.data_ptr<float>(),
-                    outputs);
-  });
+  const Activations activations(input, kind);
+  const int64_t count = input.size(0), stride = matrix.outputs(), part = matrix.rowsPerTask();
+  at::Tensor y = at::empty({count, stride}, input.options());
+  if (count > 0) {
+    runTasks((stride + part - 1) / part, count * stride * input.size(1), [&](int64_t i) {
+      matrix.multiply(activations, nullptr, count, i * part, std::min((i + 1) * part, stride), y.data_ptr<float>(),
+                      stride);
+    });
+  }
+  if (stride > outputs) y = y.narrow(1, 0, outputs);
   return bias.has_value() ? y.add_(*bias) : y;
 }
 
@@ -153,8 +181,11 @@ at::Tensor encodedExperts(const at::Tensor& x, const at::Tensor& indices, const 
                           const EncodedExperts& experts) {
   const at::Tensor tokens = requireActivations(x), shares = weights.to(at::kFloat).contiguous();
   const at::Tensor up = requireRows(experts.up, 3, "up"), down = requireRows(experts.down, 3, "down");
-  TORCH_CHECK(up.size(0) == down.size(0) && down.size(1) == x.size(1) && indices.sizes() == weights.sizes() &&
-                  indices.dim() == 2 && indices.size(0) == x.size(0),
+  const RowType &upType = rowTypeOf(experts.upType), &downType = rowTypeOf(experts.downType);
+  const int64_t outputs = x.size(1), width = down.size(2) / downType.bytes * downType.values;
+  TORCH_CHECK(up.size(0) == down.size(0) && down.size(1) == rowsOf(outputs, downType) &&
+                  up.size(1) == rowsOf(experts.gated ? 2 * width : width, upType) &&
+                  indices.sizes() == weights.sizes() && indices.dim() == 2 && indices.size(0) == x.size(0),
               "experts ", up.sizes(), " and ", down.sizes(), ", choices ", indices.sizes(), " and weights ",
               weights.sizes(), " do not fit x ", x.sizes());
   const SortedSlots slots = sortSlots(indices, up.size(0));
@@ -163,10 +194,10 @@ at::Tensor encodedExperts(const at::Tensor& x, const at::Tensor& indices, const 
     tokenOfRow[row] = slots.slotOfRow[row] / indices.size(1);
     itself[row] = row;
   }
-  const at::Tensor hidden = throughExperts(tokens, tokenOfRow, up, rowTypeOf(experts.upType), slots);  // [N, W]
-  const at::Tensor a = activated(hidden, experts.activation, experts.gated);                           // [N, F]
-  const at::Tensor outputs = throughExperts(a, itself, down, rowTypeOf(experts.downType), slots);      // [N, D]
-  return sumPerToken(outputs, shares, slots);
+  const at::Tensor hidden = throughExperts(tokens, tokenOfRow, up, upType, slots);            // [N, W]
+  const at::Tensor a = activated(hidden, experts.activation, experts.gated, width);          // [N, F]
+  const at::Tensor rows = throughExperts(a, itself, down, downType, slots);                   // [N, D]
+  return sumPerToken(rows, shares, slots, outputs);
 }
 
 }  // namespace switchyard

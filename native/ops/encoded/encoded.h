@@ -7,21 +7,25 @@
 
 namespace switchyard {
 
+/** Rows u8 [..., O, bytes] of a GGUF type in panels, whose type has the same name with x16: O rounded up to 16. */
+at::Tensor encodedPanels(const at::Tensor& rows, const std::string& type);
+
 /**
  * `x W^T + b`.
  *
  * @param x f32 [N, I]
- * @param rows u8 [O, bytes], of type `type`
+ * @param rows u8 [O, bytes], of type `type`; O rounded up in panels
  * @param bias f32 [O]
+ * @returns f32 [N, O]
  */
-at::Tensor encodedLinear(const at::Tensor& x, const at::Tensor& rows, const std::string& type,
+at::Tensor encodedLinear(const at::Tensor& x, const at::Tensor& rows, const std::string& type, int64_t outputs,
                          const c10::optional<at::Tensor>& bias);
 
 /** Rows of a table in f32: u8 [R, bytes], i64 [N] -> [N, columns]. */
 at::Tensor encodedRows(const at::Tensor& rows, const std::string& type, const at::Tensor& indices);
 
 struct EncodedExperts {
-  at::Tensor up;  // u8 [E, W, bytes]: gate rows first when gated
+  at::Tensor up;  // u8 [E, W, bytes]: gate rows first when gated, W = 2F, else F
   std::string upType;
   at::Tensor down;  // u8 [E, D, bytes]
   std::string downType;

@@ -4,6 +4,7 @@
 #include <torch/library.h>
 
 #include "encoded.h"
+#include "panels.h"
 
 namespace switchyard {
 namespace {
@@ -13,10 +14,10 @@ void refuseGradient(const at::Tensor& x) {
               "encoded weights have no gradient: use noGrad(), or load the model in f32");
 }
 
-at::Tensor linearOp(const at::Tensor& x, const at::Tensor& rows, std::string type,
+at::Tensor linearOp(const at::Tensor& x, const at::Tensor& rows, std::string type, int64_t outputs,
                     const c10::optional<at::Tensor>& bias) {
   refuseGradient(x);
-  return encodedLinear(x, rows, type, bias);
+  return encodedLinear(x, rows, type, outputs, bias);
 }
 
 at::Tensor expertsOp(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights, const at::Tensor& up,
@@ -30,10 +31,22 @@ at::Tensor rowsOp(const at::Tensor& rows, std::string type, const at::Tensor& in
   return encodedRows(rows, type, indices);
 }
 
+at::Tensor panelsOp(const at::Tensor& rows, std::string type) { return encodedPanels(rows, type); }
+
+std::vector<std::string> panelTypesOp() { return panelTypes(); }
+std::string simdChoiceOp() { return simdChoice(); }
+std::vector<std::string> simdLevelsOp() { return simdLevels(); }
+void chooseSimdOp(std::string level) { chooseSimd(level); }
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(switchyard, library) {
-  library.def("encoded_linear(Tensor x, Tensor rows, str type, Tensor? bias=None) -> Tensor", &linearOp);
+  library.def("encoded_linear(Tensor x, Tensor rows, str type, int outputs, Tensor? bias=None) -> Tensor", &linearOp);
+  library.def("encoded_panels(Tensor rows, str type) -> Tensor", &panelsOp);
+  library.def("panel_types() -> str[]", &panelTypesOp);
+  library.def("simd_choice() -> str", &simdChoiceOp);
+  library.def("simd_levels() -> str[]", &simdLevelsOp);
+  library.def("choose_simd(str level) -> ()", &chooseSimdOp);
   library.def("encoded_rows(Tensor rows, str type, Tensor indices) -> Tensor", &rowsOp);
   library.def(
       "encoded_experts(Tensor x, Tensor indices, Tensor weights, Tensor up, str up_type, Tensor down, str down_type, "

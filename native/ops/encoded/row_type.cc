@@ -2,11 +2,12 @@
 
 #include <c10/util/Half.h>
 
+#include <cstring>
 #include <map>
 
 #include "../blocks/types.h"
 #include "../common/elementwise.h"
-#include "dots.h"
+#include "../common/simd.h"
 
 namespace switchyard {
 namespace {
@@ -20,12 +21,32 @@ void decodeF16(const uint8_t* blocks, float* values, int64_t count) {
   for (int64_t i = 0; i < count; i++) values[i] = c10::detail::fp16_ieee_to_fp32_value(halves[i]);
 }
 
+SWITCHYARD_VECTORIZED
+float dotBf16(const uint8_t* bytes, const float* x, int64_t count) {
+  const auto* row = reinterpret_cast<const uint16_t*>(bytes);
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < count; i++) {
+    const uint32_t bits = static_cast<uint32_t>(row[i]) << 16;
+    float w;
+    std::memcpy(&w, &bits, sizeof w);
+    sum += w * x[i];
+  }
+  return sum;
+}
+
 std::map<std::string, RowType> allTypes() {
   std::map<std::string, RowType> types;
-  for (const BlockType& type : blockTypes()) types[type.name] = {type.values, type.bytes, type.decode, nullptr, nullptr};
-  types["Q8_0"].dot = dotQ8_0();
-  types["Q4_0"].dot = dotQ4_0();
-  types["BF16"] = {1, 2, &decodeBf16, nullptr, &dotBf16};
+  for (const BlockType& type : blockTypes()) {
+    const std::string name = type.name;
+    const RowType rows = {type.values, type.bytes, type.decode, nullptr, nullptr};
+    types[name] = rows;
+    if (const PanelType* panels = panelTypeOf(name)) {
+      types[name + "x16"] = rows;
+      types[name + "x16"].panels = panels;
+    }
+  }
+  types["BF16"] = {1, 2, &decodeBf16, &dotBf16, nullptr};
   types["F16"] = {1, 2, &decodeF16, nullptr, nullptr};
   return types;
 }

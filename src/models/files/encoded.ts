@@ -1,15 +1,15 @@
 // Matrices that stay as their file encodes them.
 
 import { type Buffer, type Declaration, Parameter } from '../../nn/index.ts'
-import { empty, type Tensor, tidy } from '../../torch/index.ts'
+import { empty, inPanels, type Tensor, tidy } from '../../torch/index.ts'
 import { byParameter, type MatchedPiece } from './matching.ts'
 import { type ByteRange, rawBytes } from './stored-tensor.ts'
 import type { MappedFiles } from './tensor-file.ts'
 import { isWhole, viewOfPart } from './tensor-part.ts'
 
 /**
- * Gives every parameter that can stay encoded the rows of its pieces: a view of the file where one piece is all of it, else
- * a copy of their bytes in the model's order.
+ * Gives every parameter that can stay encoded the rows of its pieces: in panels where its type has them; else a view of the
+ * file where one piece is all of it, or a copy of their bytes in the model's order.
  *
  * @returns the paths of those parameters; experts of one layer are all among them, or none
  */
@@ -29,7 +29,8 @@ export function keepEncoded(
   for (const [path, encoding] of encodings) {
     tidy(() => {
       const parameter = tensors.get(path) as Parameter
-      parameter.makeEncoded(rowsOf(parameter.shape, groups.get(path) ?? [], files), encoding)
+      const rows = rowsOf(parameter.shape, groups.get(path) ?? [], files)
+      parameter.makeEncoded(inPanels({ rows, encoding }))
     })
   }
   return new Set(encodings.keys())

@@ -39,6 +39,6 @@ function encodingOf({ encoding }: Parameter): string {
 
 /** One expert's matrix in f32. */
 function decoded(stack: Parameter, expert: number): Tensor {
-  const rows = stack.select(0, expert)
-  return encodedRows(rows, encodingOf(stack), arange(0, rows.size(0)))
+  const [, rows = 0] = stack.shape
+  return encodedRows(stack.select(0, expert), encodingOf(stack), arange(0, rows))
 }

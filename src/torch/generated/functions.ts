@@ -55,6 +55,7 @@ const switchyardGradientNormOp = new Operator('switchyard::gradient_norm')
 const switchyardAttentionDecodeOp = new Operator('switchyard::attention_decode')
 const switchyardAttentionCachedOp = new Operator('switchyard::attention_cached')
 const switchyardEncodedLinearOp = new Operator('switchyard::encoded_linear')
+const switchyardEncodedPanelsOp = new Operator('switchyard::encoded_panels')
 const switchyardEncodedRowsOp = new Operator('switchyard::encoded_rows')
 const switchyardEncodedExpertsOp = new Operator('switchyard::encoded_experts')
 const switchyardDequantizeOp = new Operator('switchyard::dequantize')
@@ -304,9 +305,14 @@ export function attentionCached(queries: Tensor, keys: Tensor, values: Tensor, s
   return wrap(call(switchyardAttentionCachedOp.id, (queries as Tensor).handle, (keys as Tensor).handle, (values as Tensor).handle, starts, lengths, scale, window, (sinks as Tensor | null | undefined)?.handle ?? null) as Handle)
 }
 
-/** `switchyard::encoded_linear(Tensor x, Tensor rows, str type, Tensor? bias=None) -> Tensor` */
-export function encodedLinear(x: Tensor, rows: Tensor, type: string, bias?: Tensor | null): Tensor {
-  return wrap(call(switchyardEncodedLinearOp.id, (x as Tensor).handle, (rows as Tensor).handle, type, (bias as Tensor | null | undefined)?.handle ?? null) as Handle)
+/** `switchyard::encoded_linear(Tensor x, Tensor rows, str type, int outputs, Tensor? bias=None) -> Tensor` */
+export function encodedLinear(x: Tensor, rows: Tensor, type: string, outputs: number, bias?: Tensor | null): Tensor {
+  return wrap(call(switchyardEncodedLinearOp.id, (x as Tensor).handle, (rows as Tensor).handle, type, outputs, (bias as Tensor | null | undefined)?.handle ?? null) as Handle)
+}
+
+/** `switchyard::encoded_panels(Tensor rows, str type) -> Tensor` */
+export function encodedPanels(rows: Tensor, type: string): Tensor {
+  return wrap(call(switchyardEncodedPanelsOp.id, (rows as Tensor).handle, type) as Handle)
 }
 
 /** `switchyard::encoded_rows(Tensor rows, str type, Tensor indices) -> Tensor` */

@@ -1,0 +1,24 @@
+// The forms of panel products, one per set of instructions.
+#pragma once
+
+#include "panels.h"
+
+namespace switchyard {
+
+struct PanelProducts {
+  PanelProduct q8_0;
+  PanelProduct q4_0;
+  PanelProduct q4_k;
+  PanelProduct q6_k;
+  PanelProduct mxfp4;
+};
+
+/** What four bits of MXFP4 stand for, doubled, plus 12. */
+constexpr uint8_t kE2m1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+
+const PanelProducts& portableProducts();
+const PanelProducts& avx2Products();
+const PanelProducts& avxVnniProducts();
+const PanelProducts& avx512VnniProducts();
+
+}  // namespace switchyard

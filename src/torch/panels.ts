@@ -1,0 +1,42 @@
+// Rows of quantized blocks interleaved by 16, which is how products with them are quickest.
+
+import { encodedPanels } from './generated/functions.ts'
+import { callOperator } from './runtime.ts'
+import type { Tensor } from './tensor.ts'
+
+/** Rows of a matrix and how they are encoded. */
+export interface EncodedRows {
+  /** u8 [..., rows, bytes of a row]; in panels the number of rows is rounded up to 16 */
+  rows: Tensor
+  /** A GGML type, `BF16` or `F16`; a GGML type with `x16`: in panels */
+  encoding: string
+}
+
+let panelTypes: ReadonlySet<string> | null = null
+
+/** The same rows in panels where their type has them; else as they are. */
+export function inPanels({ rows, encoding }: EncodedRows): EncodedRows {
+  panelTypes ??= new Set(callOperator('switchyard::panel_types') as string[])
+  if (!panelTypes.has(encoding)) return { rows, encoding }
+  return { rows: encodedPanels(rows, encoding), encoding: `${encoding}x16` }
+}
+
+/**
+ * The instructions that products with panels use: the best of simdLevels(), or what the environment variable SWITCHYARD_SIMD
+ * says. Results are the same to the bit.
+ *
+ * @throws TorchError when SWITCHYARD_SIMD says what this processor has not
+ */
+export function simdChoice(): string {
+  return callOperator('switchyard::simd_choice') as string
+}
+
+/** The sets of instructions that this processor has, of `portable`, `avx2`, `avxvnni`, `avx512vnni`; the best last. */
+export function simdLevels(): string[] {
+  return callOperator('switchyard::simd_levels') as string[]
+}
+
+/** @throws TorchError for what this processor has not, with what it has */
+export function chooseSimd(level: string): void {
+  callOperator('switchyard::choose_simd', level)
+}
