@@ -96,16 +96,18 @@ at::Tensor activated(const at::Tensor& hidden, const std::string& name, bool gat
   return a;
 }
 
-at::Tensor sumPerToken(const at::Tensor& rows, const at::Tensor& weights, const SortedSlots& slots, int64_t width) {
-  const int64_t tokens = weights.size(0), choices = weights.size(1), stride = rows.size(1);
-  at::Tensor y = at::empty({tokens, width}, rows.options());
+/** `y_t = sum_k weights[t, k] rowOf(t K + k)` over the choices that have a row. */
+template <typename RowOf>
+at::Tensor sumPerToken(const at::Tensor& weights, int64_t width, const RowOf& rowOf) {
+  const int64_t tokens = weights.size(0), choices = weights.size(1);
+  at::Tensor y = at::empty({tokens, width}, weights.options());
   parallelRange(tokens, 64, [&](int64_t begin, int64_t end) {
     for (int64_t token = begin; token < end; token++) {
       float* to = y.data_ptr<float>() + token * width;
       std::memset(to, 0, width * sizeof(float));
       for (int64_t slot = token * choices; slot < (token + 1) * choices; slot++) {
-        const int64_t row = slots.rowOfSlot[slot];
-        if (row >= 0) addScaled(rows.data_ptr<float>() + row * stride, weights.data_ptr<float>()[slot], to, width);
+        const float* row = rowOf(slot);
+        if (row != nullptr) addScaled(row, weights.data_ptr<float>()[slot], to, width);
       }
     }
   });
@@ -115,6 +117,34 @@ at::Tensor sumPerToken(const at::Tensor& rows, const at::Tensor& weights, const 
 /** Rows that a matrix of so many outputs is stored in. */
 int64_t rowsOf(int64_t outputs, const RowType& type) {
   return type.panels == nullptr ? outputs : (outputs + kPanel - 1) / kPanel * kPanel;
+}
+
+/** What experts gave, by expert. */
+struct SortedRows {
+  SortedSlots slots;
+  at::Tensor rows;  // f32 [N, D]; D rounded up in panels
+};
+
+SortedRows throughChosen(const at::Tensor& x, const at::Tensor& indices, const EncodedExperts& experts) {
+  const at::Tensor tokens = requireActivations(x);
+  const at::Tensor up = requireRows(experts.up, 3, "up"), down = requireRows(experts.down, 3, "down");
+  const RowType &upType = rowTypeOf(experts.upType), &downType = rowTypeOf(experts.downType);
+  const int64_t width = down.size(2) / downType.bytes * downType.values;
+  TORCH_CHECK(up.size(0) == down.size(0) && down.size(1) == rowsOf(x.size(1), downType) &&
+                  up.size(1) == rowsOf(experts.gated ? 2 * width : width, upType) && indices.dim() == 2 &&
+                  indices.size(0) == x.size(0),
+              "experts ", up.sizes(), " and ", down.sizes(), " and choices ", indices.sizes(), " do not fit x ",
+              x.sizes());
+  SortedSlots slots = sortSlots(indices, up.size(0));
+  std::vector<int64_t> tokenOfRow(slots.rows()), itself(slots.rows());
+  for (int64_t row = 0; row < slots.rows(); row++) {
+    tokenOfRow[row] = slots.slotOfRow[row] / indices.size(1);
+    itself[row] = row;
+  }
+  const at::Tensor hidden = throughExperts(tokens, tokenOfRow, up, upType, slots);    // [N, W]
+  const at::Tensor a = activated(hidden, experts.activation, experts.gated, width);  // [N, F]
+  at::Tensor rows = throughExperts(a, itself, down, downType, slots);                 // [N, D]
+  return {std::move(slots), rows};
 }
 
 }  // namespace
@@ -177,27 +207,41 @@ at::Tensor encodedRows(const at::Tensor& rows, const std::string& type, const at
   return out;
 }
 
+void encodedExpertRows(const at::Tensor& x, const at::Tensor& indices, const EncodedExperts& experts,
+                       at::Tensor& rows) {
+  TORCH_CHECK(rows.scalar_type() == at::kFloat && rows.is_contiguous() && rows.dim() == 3 &&
+                  rows.size(0) == indices.size(0) && rows.size(1) == indices.size(1) && rows.size(2) == x.size(1),
+              "rows of experts are f32 [T, K, D], got ", rows.sizes(), " for choices ", indices.sizes());
+  const SortedRows outputs = throughChosen(x, indices, experts);
+  const int64_t width = x.size(1), stride = outputs.rows.size(1);
+  for (int64_t row = 0; row < outputs.slots.rows(); row++) {
+    std::memcpy(rows.data_ptr<float>() + outputs.slots.slotOfRow[row] * width,
+                outputs.rows.data_ptr<float>() + row * stride, width * sizeof(float));
+  }
+}
+
+at::Tensor sumChoices(const at::Tensor& rows, const at::Tensor& indices, const at::Tensor& weights) {
+  TORCH_CHECK(rows.scalar_type() == at::kFloat && rows.dim() == 3 && indices.sizes() == weights.sizes() &&
+                  indices.sizes() == rows.sizes().slice(0, 2),
+              "rows ", rows.sizes(), ", choices ", indices.sizes(), " and weights ", weights.sizes(), " do not fit");
+  const at::Tensor source = rows.contiguous(), shares = weights.to(at::kFloat).contiguous();
+  const at::Tensor chosen = indices.to(at::kLong).contiguous();
+  const int64_t width = rows.size(2);
+  return sumPerToken(shares, width, [&](int64_t slot) -> const float* {
+    return chosen.data_ptr<int64_t>()[slot] < 0 ? nullptr : source.data_ptr<float>() + slot * width;
+  });
+}
+
 at::Tensor encodedExperts(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights,
                           const EncodedExperts& experts) {
-  const at::Tensor tokens = requireActivations(x), shares = weights.to(at::kFloat).contiguous();
-  const at::Tensor up = requireRows(experts.up, 3, "up"), down = requireRows(experts.down, 3, "down");
-  const RowType &upType = rowTypeOf(experts.upType), &downType = rowTypeOf(experts.downType);
-  const int64_t outputs = x.size(1), width = down.size(2) / downType.bytes * downType.values;
-  TORCH_CHECK(up.size(0) == down.size(0) && down.size(1) == rowsOf(outputs, downType) &&
-                  up.size(1) == rowsOf(experts.gated ? 2 * width : width, upType) &&
-                  indices.sizes() == weights.sizes() && indices.dim() == 2 && indices.size(0) == x.size(0),
-              "experts ", up.sizes(), " and ", down.sizes(), ", choices ", indices.sizes(), " and weights ",
-              weights.sizes(), " do not fit x ", x.sizes());
-  const SortedSlots slots = sortSlots(indices, up.size(0));
-  std::vector<int64_t> tokenOfRow(slots.rows()), itself(slots.rows());
-  for (int64_t row = 0; row < slots.rows(); row++) {
-    tokenOfRow[row] = slots.slotOfRow[row] / indices.size(1);
-    itself[row] = row;
-  }
-  const at::Tensor hidden = throughExperts(tokens, tokenOfRow, up, upType, slots);            // [N, W]
-  const at::Tensor a = activated(hidden, experts.activation, experts.gated, width);          // [N, F]
-  const at::Tensor rows = throughExperts(a, itself, down, downType, slots);                   // [N, D]
-  return sumPerToken(rows, shares, slots, outputs);
+  TORCH_CHECK(indices.sizes() == weights.sizes(), "choices ", indices.sizes(), " and weights ", weights.sizes(),
+              " do not fit");
+  const SortedRows outputs = throughChosen(x, indices, experts);
+  const int64_t stride = outputs.rows.size(1);
+  return sumPerToken(weights.to(at::kFloat).contiguous(), x.size(1), [&](int64_t slot) -> const float* {
+    const int64_t row = outputs.slots.rowOfSlot[slot];
+    return row < 0 ? nullptr : outputs.rows.data_ptr<float>() + row * stride;
+  });
 }
 
 }  // namespace switchyard

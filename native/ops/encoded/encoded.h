@@ -33,6 +33,15 @@ struct EncodedExperts {
   bool gated;
 };
 
+/**
+ * The outputs of experts before they are weighed and summed: `rows[t, k] = expert_{indices[t, k]}(x_t)`, where there is a
+ * choice; what lies elsewhere in `rows` f32 [T, K, D] stays.
+ */
+void encodedExpertRows(const at::Tensor& x, const at::Tensor& indices, const EncodedExperts& experts, at::Tensor& rows);
+
+/** `y_t = sum_k weights[t, k] rows[t, k]` over choices that are not -1: as encodedExperts() sums, to the bit. */
+at::Tensor sumChoices(const at::Tensor& rows, const at::Tensor& indices, const at::Tensor& weights);
+
 /** See expertsForward(): x f32 [T, D], indices i64 [T, K], weights f32 [T, K] -> [T, D]. */
 at::Tensor encodedExperts(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights,
                           const EncodedExperts& experts);

@@ -5,6 +5,7 @@
 
 #include "encoded.h"
 #include "panels.h"
+#include "row_reader.h"
 
 namespace switchyard {
 namespace {
@@ -27,6 +28,20 @@ at::Tensor expertsOp(const at::Tensor& x, const at::Tensor& indices, const at::T
   return encodedExperts(x, indices, weights, {up, upType, down, downType, activation, gated});
 }
 
+void expertRowsOp(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& up, std::string upType,
+                  const at::Tensor& down, std::string downType, std::string activation, bool gated, at::Tensor rows) {
+  refuseGradient(x);
+  encodedExpertRows(x, indices, {up, upType, down, downType, activation, gated}, rows);
+}
+
+int64_t startReadOp(const at::Tensor& to, std::string type, std::vector<int64_t> files, std::vector<int64_t> offsets,
+                    std::vector<int64_t> bytes, bool ahead) {
+  TORCH_CHECK(files.size() == offsets.size() && files.size() == bytes.size(), "ranges need a file, offset and length each");
+  std::vector<FileRange> ranges;
+  for (size_t i = 0; i < files.size(); i++) ranges.push_back({static_cast<int>(files[i]), offsets[i], bytes[i]});
+  return startRead(to, type, ranges, ahead ? Urgency::kAhead : Urgency::kNeeded);
+}
+
 at::Tensor rowsOp(const at::Tensor& rows, std::string type, const at::Tensor& indices) {
   return encodedRows(rows, type, indices);
 }
@@ -42,6 +57,13 @@ void chooseSimdOp(std::string level) { chooseSimd(level); }
 
 TORCH_LIBRARY_FRAGMENT(switchyard, library) {
   library.def("encoded_linear(Tensor x, Tensor rows, str type, int outputs, Tensor? bias=None) -> Tensor", &linearOp);
+  library.def(
+      "encoded_expert_rows(Tensor x, Tensor indices, Tensor up, str up_type, Tensor down, str down_type, "
+      "str activation, bool gated, Tensor(a!) rows) -> ()",
+      &expertRowsOp);
+  library.def("sum_choices(Tensor rows, Tensor indices, Tensor weights) -> Tensor", &sumChoices);
+  library.def("start_read(Tensor to, str type, int[] files, int[] offsets, int[] bytes, bool ahead) -> int", &startReadOp);
+  library.def("finish_read(int ticket) -> ()", &finishRead);
   library.def("encoded_panels(Tensor rows, str type) -> Tensor", &panelsOp);
   library.def("panel_types() -> str[]", &panelTypesOp);
   library.def("simd_choice() -> str", &simdChoiceOp);

@@ -35,6 +35,17 @@ float dotBf16(const uint8_t* bytes, const float* x, int64_t count) {
   return sum;
 }
 
+void copyF32(const uint8_t* blocks, float* values, int64_t count) { std::memcpy(values, blocks, count * sizeof(float)); }
+
+SWITCHYARD_VECTORIZED
+float dotF32(const uint8_t* bytes, const float* x, int64_t count) {
+  const auto* row = reinterpret_cast<const float*>(bytes);
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < count; i++) sum += row[i] * x[i];
+  return sum;
+}
+
 std::map<std::string, RowType> allTypes() {
   std::map<std::string, RowType> types;
   for (const BlockType& type : blockTypes()) {
@@ -47,6 +58,7 @@ std::map<std::string, RowType> allTypes() {
     }
   }
   types["BF16"] = {1, 2, &decodeBf16, &dotBf16, nullptr};
+  types["F32"] = {1, 4, &copyF32, &dotF32, nullptr};
   types["F16"] = {1, 2, &decodeF16, nullptr, nullptr};
   return types;
 }

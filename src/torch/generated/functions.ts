@@ -58,6 +58,10 @@ const switchyardEncodedLinearOp = new Operator('switchyard::encoded_linear')
 const switchyardEncodedPanelsOp = new Operator('switchyard::encoded_panels')
 const switchyardEncodedRowsOp = new Operator('switchyard::encoded_rows')
 const switchyardEncodedExpertsOp = new Operator('switchyard::encoded_experts')
+const switchyardEncodedExpertRowsOp = new Operator('switchyard::encoded_expert_rows')
+const switchyardSumChoicesOp = new Operator('switchyard::sum_choices')
+const switchyardStartReadOp = new Operator('switchyard::start_read')
+const switchyardFinishReadOp = new Operator('switchyard::finish_read')
 const switchyardDequantizeOp = new Operator('switchyard::dequantize')
 const switchyardQuantizeOp = new Operator('switchyard::quantize')
 const switchyardDequantizePairsOp = new Operator('switchyard::dequantize_pairs')
@@ -323,6 +327,26 @@ export function encodedRows(rows: Tensor, type: string, indices: Tensor): Tensor
 /** `switchyard::encoded_experts(Tensor x, Tensor indices, Tensor weights, Tensor up, str up_type, Tensor down, str down_type, str activation, bool gated) -> Tensor` */
 export function encodedExperts(x: Tensor, indices: Tensor, weights: Tensor, up: Tensor, upType: string, down: Tensor, downType: string, activation: string, gated: boolean): Tensor {
   return wrap(call(switchyardEncodedExpertsOp.id, (x as Tensor).handle, (indices as Tensor).handle, (weights as Tensor).handle, (up as Tensor).handle, upType, (down as Tensor).handle, downType, activation, gated) as Handle)
+}
+
+/** `switchyard::encoded_expert_rows(Tensor x, Tensor indices, Tensor up, str up_type, Tensor down, str down_type, str activation, bool gated, Tensor(a!) rows) -> ()` */
+export function encodedExpertRows(x: Tensor, indices: Tensor, up: Tensor, upType: string, down: Tensor, downType: string, activation: string, gated: boolean, rows: Tensor): void {
+  return void call(switchyardEncodedExpertRowsOp.id, (x as Tensor).handle, (indices as Tensor).handle, (up as Tensor).handle, upType, (down as Tensor).handle, downType, activation, gated, (rows as Tensor).handle)
+}
+
+/** `switchyard::sum_choices(Tensor rows, Tensor indices, Tensor weights) -> Tensor` */
+export function sumChoices(rows: Tensor, indices: Tensor, weights: Tensor): Tensor {
+  return wrap(call(switchyardSumChoicesOp.id, (rows as Tensor).handle, (indices as Tensor).handle, (weights as Tensor).handle) as Handle)
+}
+
+/** `switchyard::start_read(Tensor to, str type, int[] files, int[] offsets, int[] bytes, bool ahead) -> int` */
+export function startRead(to_: Tensor, type: string, files: readonly number[], offsets: readonly number[], bytes: readonly number[], ahead: boolean): number {
+  return call(switchyardStartReadOp.id, (to_ as Tensor).handle, type, files, offsets, bytes, ahead) as number
+}
+
+/** `switchyard::finish_read(int ticket) -> ()` */
+export function finishRead(ticket: number): void {
+  return void call(switchyardFinishReadOp.id, ticket)
 }
 
 /** `switchyard::dequantize(Tensor bytes, str type) -> Tensor` */
