@@ -4,6 +4,15 @@ export { BeladyPolicy } from './cache/belady.ts'
 export type { CachePolicy, ExpertGrid } from './cache/policy.ts'
 export { ExpertPool } from './cache/pool.ts'
 export { createPolicy, defaultPolicy, type PolicyConfig, policyNames, policySchema } from './cache/table.ts'
+export {
+  balancedPacking,
+  type EplbOptions,
+  type LayerPlacement,
+  type Packing,
+  type Replication,
+  rebalanceExperts,
+  replicateExperts,
+} from './placement/eplb.ts'
 export { type PoolKind, type PoolPlan, planPools } from './simulate/pools.ts'
 export { HistoryPrefetcher, type Prefetcher } from './simulate/prefetch.ts'
 export { beladyOf, type Replay, replay } from './simulate/replay.ts'
