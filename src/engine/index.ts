@@ -18,6 +18,7 @@ export { HistoryPrefetcher, type Prefetcher } from './simulate/prefetch.ts'
 export { beladyOf, type Replay, replay } from './simulate/replay.ts'
 export {
   type CapacityResult,
+  type Outcome,
   type PrefetchResult,
   type SimulatedPolicy,
   type Simulation,
@@ -26,3 +27,7 @@ export {
   simulatedPolicies,
 } from './simulate/simulate.ts'
 export { emptySlot, type RoutingChoices, type Step, stepsOf } from './trace/choices.ts'
+export type { TraceHeader, TraceSource } from './trace/header.ts'
+export { isTrace, readChoices, type TraceBlock, TraceReader } from './trace/read.ts'
+export { type RecordOptions, recordRouting, type TextBatch } from './trace/record.ts'
+export { type TokenRecord, TraceWriter } from './trace/write.ts'

@@ -278,8 +278,14 @@ describe('the victim', () => {
   })
 })
 
-test('the default is LFRU where few experts fit, as measured on OLMoE', () => {
-  expect([8, 16, 24].map(capacity => defaultPolicy(capacity, 64, 8).kind)).toEqual(['lfru', 'lru', 'lru'])
+test('the default is LFRU until no more experts are left out than one token chooses', () => {
+  expect([8, 32, 55, 56, 64].map(capacity => defaultPolicy(capacity, 64, 8).kind)).toEqual([
+    'lfru',
+    'lfru',
+    'lfru',
+    'lru',
+    'lru',
+  ])
 })
 
 test('settings need no more than a name, and unknown ones are refused', () => {

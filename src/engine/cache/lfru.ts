@@ -10,7 +10,7 @@ const useWeight = 256
 const mostRecency = useWeight - 1
 
 export interface LfruOptions {
-  /** Passes after which all counts of uses are halved, rounded down. Default: 64, as colibri re-places experts. */
+  /** Passes after which all counts of uses are halved, rounded down. Default: 64, after which colibri re-places experts. */
   halving?: number | undefined
 }
 

@@ -3,9 +3,9 @@
 import type { ExpertGrid } from '../cache/policy.ts'
 import { createPolicy, defaultPolicy, type PolicyConfig, policyNames } from '../cache/table.ts'
 import { countUses, type RoutingChoices, type Step, stepsOf } from '../trace/choices.ts'
-import { expertsOfPool, type PoolKind, planPools } from './pools.ts'
+import { expertsOfPool, type PoolKind, type PoolPlan, planPools } from './pools.ts'
 import { HistoryPrefetcher } from './prefetch.ts'
-import { beladyOf, replay } from './replay.ts'
+import { beladyOf, type Replay, replay } from './replay.ts'
 
 /** Policies that a replay knows: those that run, and the one that knows the future. */
 export const simulatedPolicies = [...policyNames, 'belady'] as const
@@ -28,18 +28,22 @@ export interface CapacityResult {
   /** Share of the needed experts that were resident. */
   hitRates: Partial<Record<SimulatedPolicy, number>>
   /** What is taken where no policy is asked for; and that with reading ahead. */
-  suggested: { policy: PolicyConfig['kind']; hitRate: number; prefetch: PrefetchResult }
+  suggested: Outcome & { policy: PolicyConfig['kind']; prefetch: PrefetchResult }
 }
 
-export interface PrefetchResult {
-  /** Of the needed experts, also those that came by reading ahead. */
+export interface Outcome {
+  /** Share of the needed experts that were resident. */
   hitRate: number
+  /** Experts read when needed, per token. */
+  misses: number
+}
+
+/** With reading ahead, hits are also those that came by it. */
+export interface PrefetchResult extends Outcome {
   /** Read ahead and used by the layer they were read for, per token. */
   useful: number
   /** Read ahead in vain, per token. */
   wasted: number
-  /** Read when needed, per token. */
-  misses: number
 }
 
 export interface Simulation {
@@ -58,60 +62,54 @@ export async function simulateCache(
 ): Promise<Simulation> {
   const steps = stepsOf(choices)
   const tokens = choices.positions.length
+  const uses = steps.reduce((total, { needed }) => total + needed.length, 0)
+  const experts = expertsOfPool(options.pools, choices)
   const capacities: CapacityResult[] = []
   const rounds = options.capacities.length * (options.policies.length + 1)
   let done = 0
+  const nextRound = async (): Promise<void> => {
+    options.onProgress?.(++done / rounds)
+    await new Promise(setImmediate)
+  }
   for (const share of options.capacities) {
     const plan = planPools(options.pools, share, choices)
     const hitRates: CapacityResult['hitRates'] = {}
     for (const name of options.policies) {
-      const { hits, uses } = replay(steps, choices, plan, policyOf(name, steps, choices))
+      const { hits } = replay(steps, choices, plan, policyOf(name, steps, choices))
       hitRates[name] = hits / Math.max(1, uses)
-      options.onProgress?.(++done / rounds)
-      await new Promise(setImmediate)
+      await nextRound()
     }
-    const all = expertsOfPool(options.pools, choices)
-    capacities.push({
-      capacity: plan.capacity,
-      uniform: plan.capacity / all,
-      hitRates,
-      suggested: suggest(choices, steps, plan, all),
-    })
-    options.onProgress?.(++done / rounds)
+    const suggested = suggest(choices, steps, plan, experts)
+    capacities.push({ capacity: plan.capacity, uniform: plan.capacity / experts, hitRates, suggested })
+    await nextRound()
   }
-  const uses = steps.reduce((total, { needed }) => total + needed.length, 0)
-  return {
-    tokens,
-    experts: expertsOfPool(options.pools, choices),
-    usesPerToken: uses / Math.max(1, tokens),
-    capacities,
-  }
+  return { tokens, experts, usesPerToken: uses / Math.max(1, tokens), capacities }
 }
 
-/** The default policy at a capacity, alone and with reading ahead. */
+/**
+ * The default policy at a capacity, alone and with reading ahead.
+ *
+ * @param expertsOfOne experts that could be in one pool
+ */
 function suggest(
   choices: RoutingChoices,
   steps: readonly Step[],
-  plan: ReturnType<typeof planPools>,
-  all: number,
+  plan: PoolPlan,
+  expertsOfOne: number,
 ): CapacityResult['suggested'] {
   const { experts, topK } = choices
-  const perLayer = (plan.capacity / all) * experts
+  const perLayer = (plan.capacity / expertsOfOne) * experts
   const policy = defaultPolicy(perLayer, experts, topK)
   const alone = replay(steps, choices, plan, createPolicy(policy, choices))
   const prefetcher = new HistoryPrefetcher(choices, topK)
   const ahead = replay(steps, choices, plan, createPolicy(policy, choices), prefetcher)
   const perToken = (count: number): number => count / Math.max(1, choices.positions.length)
-  return {
-    policy: policy.kind,
-    hitRate: alone.hits / Math.max(1, alone.uses),
-    prefetch: {
-      hitRate: ahead.hits / Math.max(1, ahead.uses),
-      useful: perToken(ahead.useful),
-      wasted: perToken(ahead.wasted),
-      misses: perToken(ahead.uses - ahead.hits),
-    },
-  }
+  const outcome = ({ hits, uses }: Replay): Outcome => ({
+    hitRate: hits / Math.max(1, uses),
+    misses: perToken(uses - hits),
+  })
+  const prefetch = { ...outcome(ahead), useful: perToken(ahead.useful), wasted: perToken(ahead.wasted) }
+  return { policy: policy.kind, ...outcome(alone), prefetch }
 }
 
 function policyOf(name: SimulatedPolicy, steps: readonly Step[], grid: ExpertGrid) {
