@@ -1,5 +1,5 @@
 // The floors of the house: a folder imports only floors below it (docs/architecture.md).
-const floors = ['torch', 'formats', 'data', 'nn', 'moe', 'models', 'train', 'cli']
+const floors = ['torch', 'formats', 'data', 'nn', 'moe', 'models', 'train', 'engine', 'cli']
 
 /** What each floor may import beside itself and the files of src/ itself, which are below everything. */
 const below = {
@@ -10,7 +10,8 @@ const below = {
   moe: ['nn', 'torch'],
   models: ['moe', 'nn', 'torch', 'data', 'formats'],
   train: ['models', 'moe', 'nn', 'torch', 'data', 'formats'],
-  cli: ['train', 'models', 'moe', 'nn', 'torch', 'data', 'formats'],
+  engine: ['models', 'moe', 'nn', 'torch', 'data', 'formats'],
+  cli: ['engine', 'train', 'models', 'moe', 'nn', 'torch', 'data', 'formats'],
 }
 
 /** What each wing of a floor may import of its floor's other wings; its loose files are between them all. */
@@ -28,6 +29,12 @@ const wings = {
     architectures: ['stack'],
     generation: ['stack'],
     files: ['stack', 'architectures'],
+  },
+  engine: {
+    cache: [],
+    placement: [],
+    trace: ['cache'],
+    simulate: ['cache', 'trace'],
   },
 }
 

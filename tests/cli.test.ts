@@ -8,7 +8,18 @@ import { main, runCli, temporaryFolder } from './support/cli.ts'
 
 const folder = temporaryFolder()
 const fixture = (name: string): string => join(import.meta.dirname, 'fixtures', name)
-const commands = ['data prepare', 'data info', 'train', 'eval', 'generate', 'inspect', 'verify', 'doctor']
+const commands = [
+  'data prepare',
+  'data info',
+  'train',
+  'eval',
+  'generate',
+  'inspect',
+  'verify',
+  'routing trace',
+  'simulate-cache',
+  'doctor',
+]
 
 describe('help', () => {
   test.each(commands)('of %s has an example and fits a terminal', async command => {
@@ -192,6 +203,29 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
     [['train', '--resume'], 2, '--resume: needs --out, the folder of the run'],
     [['train', 'none.yaml'], 2, 'none.yaml: no such recipe; see recipes/ for examples'],
     [['eval', model, '--data', 'nowhere'], 2, 'nowhere is not a corpus (it has no corpus.json)'],
+    [
+      ['routing', 'trace', model, '--out', 'o'],
+      2,
+      '--data: is missing: name a corpus, or a file with --text',
+    ],
+    [['routing', 'trace', model, '--data', 'nowhere', '--out', 'o'], 2, 'nowhere is not a corpus'],
+    [
+      ['routing', 'trace', model, '--text', 'none', '--out', join(model, 'config.json')],
+      2,
+      'config.json is there, and is no recording: remove it, or name another file',
+    ],
+    [['simulate-cache', 'none'], 1, 'none: cannot be opened (ENOENT)'],
+    [
+      ['simulate-cache', join(model, 'config.json')],
+      1,
+      "config.json: is no recording of routing; make one with 'switchyard routing trace'",
+    ],
+    [
+      ['simulate-cache', 'none', '--policy', 'lru,clock'],
+      2,
+      "--policy: 'clock' is not one of lru, lfu, lfru, least-stale, activation-aware, static, random, belady",
+    ],
+    [['simulate-cache', 'none', '--capacity', '2'], 2, '--capacity: must be shares above 0%'],
     [['verify', model, '--train'], 2, '--train: needs --reference FILE, the recording to compare with'],
     [['verify', model, '--tolerance', '0'], 2, "--tolerance: must be a number above 0, got '0'"],
     [['verify', model, '--reference', 'none'], 2, '--reference: none: no such file'],

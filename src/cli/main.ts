@@ -11,6 +11,8 @@ import { doctorCommand } from './commands/doctor.ts'
 import { evalCommand } from './commands/eval.ts'
 import { generateCommand } from './commands/generate.ts'
 import { inspectCommand } from './commands/inspect.ts'
+import { routingCommand } from './commands/routing.ts'
+import { simulateCacheCommand } from './commands/simulate-cache.ts'
 import { trainCommand } from './commands/train.ts'
 import { verifyCommand } from './commands/verify.ts'
 import { shareHelp } from './help.ts'
@@ -40,6 +42,8 @@ function createProgram(): Command {
     inspectCommand(),
     convertCommand(),
     verifyCommand(),
+    routingCommand(),
+    simulateCacheCommand(),
     doctorCommand(),
   ]
   for (const command of commands) program.addCommand(inherit(command))

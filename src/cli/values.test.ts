@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../errors.ts'
-import { numberOf, sizeOf, wholeNumberOf } from './values.ts'
+import { numberOf, sharesOf, sizeOf, wholeNumberOf } from './values.ts'
 
 describe('sizeOf', () => {
   test.each([
@@ -37,4 +37,14 @@ test('wholeNumberOf refuses fractions and what is below the minimum', () => {
   expect(wholeNumberOf('--n', 1)('3')).toBe(3)
   for (const text of ['0', '1.5', '1e300'])
     expect(() => wholeNumberOf('--n', 1)(text)).toThrow('--n: must be a whole number of at least 1')
+})
+
+describe('sharesOf', () => {
+  test('reads a list', () => expect(sharesOf('--capacity')('12.5%, 100%')).toEqual([0.125, 1]))
+
+  test.each(['', '0%', '101%', '0.5', '50%,', 'half'])("refuses '%s'", text => {
+    expect(() => sharesOf('--capacity')(text)).toThrow(
+      `--capacity: must be shares above 0% and at most 100%, as 12.5%,50%, got '${text}'`,
+    )
+  })
 })

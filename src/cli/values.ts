@@ -38,6 +38,19 @@ export function sizeOf(option: string): (text: string) => number {
   }
 }
 
+/** Shares above 0 and at most 1, as `12.5%,50%`. */
+export function sharesOf(option: string): (text: string) => number[] {
+  return text =>
+    text.split(',').map(part => {
+      const [, percent] = /^\s*(\d+(?:\.\d+)?)\s*%\s*$/.exec(part) ?? []
+      const share = Number(percent) / 100
+      if (share > 0 && share <= 1) return share
+      throw new ConfigError(`must be shares above 0% and at most 100%, as 12.5%,50%, got '${text}'`, {
+        path: option,
+      })
+    })
+}
+
 function isIn(number: number, { least, above, most }: Range): boolean {
   return number >= (least ?? -Infinity) && number > (above ?? -Infinity) && number <= (most ?? Infinity)
 }

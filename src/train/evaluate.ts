@@ -62,7 +62,7 @@ export async function evaluate(
 }
 
 /** `wanted` of `0..count-1`, or all if there are fewer. */
-function evenlySpaced(count: number, wanted: number): number[] {
+export function evenlySpaced(count: number, wanted: number): number[] {
   const length = Math.min(count, wanted)
   return Array.from({ length }, (_, i) => Math.floor((i * count) / length))
 }

@@ -1,7 +1,13 @@
 // Training: recipes, the loop, checkpoints, evaluation.
 
 export { verifyChecksums } from './checkpoint/checksums.ts'
-export { type DomainScore, type EvaluateOptions, type Evaluation, evaluate } from './evaluate.ts'
+export {
+  type DomainScore,
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  evenlySpaced,
+} from './evaluate.ts'
 export type { RunStart, TrainEvent } from './events.ts'
 export { GraphedStep } from './graphed-step.ts'
 export { type MemoryPlan, memoryPlan, totalBytes } from './memory-plan.ts'

@@ -1,0 +1,52 @@
+// Places for experts, and who has them. What lies in a place is the business of whoever owns the pool.
+
+import { ConfigError } from '../../errors.ts'
+import type { CachePolicy } from './policy.ts'
+
+/** Experts that are resident together: never more than there are places. */
+export class ExpertPool {
+  readonly capacity: number
+  readonly #policy: CachePolicy
+  readonly #residents = new Set<number>()
+
+  /** @throws ConfigError for a capacity below one */
+  constructor(capacity: number, policy: CachePolicy) {
+    if (!Number.isSafeInteger(capacity) || capacity < 1)
+      throw new ConfigError(`must be a whole number of at least 1, got ${capacity}`, { path: 'capacity' })
+    this.capacity = capacity
+    this.#policy = policy
+  }
+
+  get residents(): ReadonlySet<number> {
+    return this.#residents
+  }
+
+  has(expert: number): boolean {
+    return this.#residents.has(expert)
+  }
+
+  /** A resident expert is used. */
+  use(expert: number, now: number): void {
+    this.#policy.use(expert, now)
+  }
+
+  /**
+   * Gives a place to an expert that is not resident, and counts it as used.
+   *
+   * @param pinned experts that must stay: fewer than there are places
+   * @returns the expert that went for it; null where a place was free
+   */
+  admit(expert: number, now: number, pinned: ReadonlySet<number>): number | null {
+    const gone = this.#residents.size < this.capacity ? null : this.#evict(now, pinned)
+    this.#residents.add(expert)
+    this.#policy.use(expert, now)
+    return gone
+  }
+
+  #evict(now: number, pinned: ReadonlySet<number>): number {
+    const candidates = [...this.#residents].filter(expert => !pinned.has(expert))
+    const gone = this.#policy.victim(candidates, now)
+    this.#residents.delete(gone)
+    return gone
+  }
+}

@@ -1,0 +1,33 @@
+// Running models whose experts do not fit: which of them are kept, what was recorded of their use, where copies of them go.
+
+export { BeladyPolicy } from './cache/belady.ts'
+export type { CachePolicy, ExpertGrid } from './cache/policy.ts'
+export { ExpertPool } from './cache/pool.ts'
+export { createPolicy, defaultPolicy, type PolicyConfig, policyNames, policySchema } from './cache/table.ts'
+export {
+  balancedPacking,
+  type EplbOptions,
+  type LayerPlacement,
+  type Packing,
+  type Replication,
+  rebalanceExperts,
+  replicateExperts,
+} from './placement/eplb.ts'
+export { type PoolKind, type PoolPlan, planPools } from './simulate/pools.ts'
+export { HistoryPrefetcher, type Prefetcher } from './simulate/prefetch.ts'
+export { beladyOf, type Replay, replay } from './simulate/replay.ts'
+export {
+  type CapacityResult,
+  type Outcome,
+  type PrefetchResult,
+  type SimulatedPolicy,
+  type Simulation,
+  type SimulationOptions,
+  simulateCache,
+  simulatedPolicies,
+} from './simulate/simulate.ts'
+export { emptySlot, type RoutingChoices, type Step, stepsOf } from './trace/choices.ts'
+export type { TraceHeader, TraceSource } from './trace/header.ts'
+export { isTrace, readChoices, type TraceBlock, TraceReader } from './trace/read.ts'
+export { type RecordOptions, recordRouting, type TextBatch } from './trace/record.ts'
+export { type TokenRecord, TraceWriter } from './trace/write.ts'
