@@ -8,7 +8,17 @@ import { main, runCli, temporaryFolder } from './support/cli.ts'
 
 const folder = temporaryFolder()
 const fixture = (name: string): string => join(import.meta.dirname, 'fixtures', name)
-const commands = ['data prepare', 'data info', 'train', 'eval', 'generate', 'inspect', 'verify', 'doctor']
+const commands = [
+  'data prepare',
+  'data info',
+  'train',
+  'eval',
+  'generate',
+  'init',
+  'inspect',
+  'verify',
+  'doctor',
+]
 
 describe('help', () => {
   test.each(commands)('of %s has an example and fits a terminal', async command => {

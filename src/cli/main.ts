@@ -10,6 +10,7 @@ import { dataCommand } from './commands/data.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { evalCommand } from './commands/eval.ts'
 import { generateCommand } from './commands/generate.ts'
+import { initCommand } from './commands/init.ts'
 import { inspectCommand } from './commands/inspect.ts'
 import { trainCommand } from './commands/train.ts'
 import { verifyCommand } from './commands/verify.ts'
@@ -37,6 +38,7 @@ function createProgram(): Command {
     evalCommand(),
     generateCommand(),
     chatCommand(),
+    initCommand(),
     inspectCommand(),
     convertCommand(),
     verifyCommand(),
