@@ -14,6 +14,7 @@ const commands = [
   'train',
   'eval',
   'generate',
+  'init',
   'inspect',
   'verify',
   'routing trace',

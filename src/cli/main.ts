@@ -10,6 +10,7 @@ import { dataCommand } from './commands/data.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { evalCommand } from './commands/eval.ts'
 import { generateCommand } from './commands/generate.ts'
+import { initCommand } from './commands/init.ts'
 import { inspectCommand } from './commands/inspect.ts'
 import { routingCommand } from './commands/routing.ts'
 import { simulateCacheCommand } from './commands/simulate-cache.ts'
@@ -39,6 +40,7 @@ function createProgram(): Command {
     evalCommand(),
     generateCommand(),
     chatCommand(),
+    initCommand(),
     inspectCommand(),
     convertCommand(),
     verifyCommand(),

@@ -48,6 +48,7 @@ export {
   tensorRoles,
   writableTypes,
 } from './files/conversion/type-rules.ts'
+export { type DrawOptions, drawingMemory, drawnSource } from './files/drawn.ts'
 export { locateTensors, readAnyConfig, readJson, readModelConfig } from './files/folder.ts'
 export { isGgufFile } from './files/gguf/open.ts'
 export { ggufTokenizer } from './files/gguf/read-tokenizer.ts'
@@ -87,6 +88,7 @@ export {
   generateTexts,
   type TextPiece,
 } from './generation/text.ts'
+export { presetConfig } from './preset-configs.ts'
 export { type Preset, type PresetCounts, presetCounts, presetNames, presetOf, presets } from './presets.ts'
 export type { DecoderConfig, EncoderConfig, EncoderDecoderConfig } from './stack/config.ts'
 export type { Recompute } from './stack/decoder.ts'

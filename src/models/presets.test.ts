@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { countParameters, parseModelConfig, presetCounts, presetNames, presetOf } from './index.ts'
+import { countParameters, presetConfig, presetCounts, presetNames, presetOf } from './index.ts'
 
 /** Exact where config.json or the paper's sizes give every tensor. */
 test.each([
@@ -36,67 +36,32 @@ test('GLaM uses 8% of its parameters, though 2 of 64 experts are 3%', () => {
   expect(active / total).toBeCloseTo(0.083, 3)
 })
 
-test("Mixtral's closed form is what its config.json gives", () => {
-  const config = parseModelConfig(
-    {
-      model_type: 'mixtral',
-      vocab_size: 32_000,
-      hidden_size: 4096,
-      intermediate_size: 14_336,
-      num_hidden_layers: 32,
-      num_attention_heads: 32,
-      num_key_value_heads: 8,
-      num_local_experts: 8,
-      num_experts_per_tok: 2,
-    },
-    'test',
-  )
-  const { total, active } = presetCounts(presetOf('mixtral-8x7b'))
-  expect(countParameters(config)).toMatchObject({ total, active })
+test.each(['mixtral-8x7b', 'mixtral-8x22b', 'olmoe-1b-7b'])(
+  '%s: the closed form is what its config.json gives',
+  name => {
+    const { total, active } = presetCounts(presetOf(name))
+    expect(countParameters(presetConfig(name))).toMatchObject({ total, active })
+  },
+)
+
+test('DeepSeek-V3 has a bias beside what the closed form counts, which no gradient trains', () => {
+  const { total } = presetCounts(presetOf('deepseek-v3'))
+  expect(countParameters(presetConfig('deepseek-v3')).total).toBe(total + 58 * 256)
 })
 
-test("OLMoE's and DeepSeek-V3's closed forms are what their config.json give", () => {
-  const olmoe = parseModelConfig(
-    {
-      model_type: 'olmoe',
-      vocab_size: 50_304,
-      hidden_size: 2048,
-      intermediate_size: 1024,
-      num_hidden_layers: 16,
-      num_attention_heads: 16,
-      num_experts: 64,
-      num_experts_per_tok: 8,
-    },
-    'test',
+test.each([128, 256])('Switch-Base of %i experts has norms and position biases beside that', experts => {
+  const name = `switch-base-${experts}`
+  const norms = 12 * 2 * 768 + 12 * 3 * 768 + 2 * 768
+  const positions = 2 * 32 * 12
+  expect(countParameters(presetConfig(name)).total).toBe(
+    presetCounts(presetOf(name)).total + norms + positions,
   )
-  const { total, active } = presetCounts(presetOf('olmoe-1b-7b'))
-  expect(countParameters(olmoe)).toMatchObject({ total, active })
-  const deepseek = parseModelConfig(
-    {
-      model_type: 'deepseek_v3',
-      vocab_size: 129_280,
-      hidden_size: 7168,
-      intermediate_size: 18_432,
-      moe_intermediate_size: 2048,
-      num_hidden_layers: 61,
-      first_k_dense_replace: 3,
-      num_attention_heads: 128,
-      num_key_value_heads: 128,
-      q_lora_rank: 1536,
-      kv_lora_rank: 512,
-      qk_nope_head_dim: 128,
-      qk_rope_head_dim: 64,
-      v_head_dim: 128,
-      n_routed_experts: 256,
-      n_shared_experts: 1,
-      num_experts_per_tok: 8,
-      n_group: 8,
-      topk_group: 4,
-    },
-    'test',
+})
+
+test('a preset that cannot be made says so, and names those that can', () => {
+  expect(() => presetConfig('switch-c')).toThrow(
+    'preset:switch-c: Switch-C can be counted but not made; these can: mixtral-8x7b, ',
   )
-  const bias = 58 * 256 // which the preset leaves out: no gradient trains it
-  expect(countParameters(deepseek).total).toBe(presetCounts(presetOf('deepseek-v3')).total + bias)
 })
 
 test('parts add up, and a wrong name lists the right ones', () => {

@@ -87,6 +87,7 @@ export { type ReinforceOptions, ReinforceRouter, reinforceLoss } from './routers
 export type { Router, TokenContext } from './routers/router.ts'
 export type { RouterSizes } from './routers/row.ts'
 export { SinkhornRouter, type SinkhornRouterOptions, sinkhorn } from './routers/sinkhorn.ts'
+export { canBeSkewed, skewedLoads, skewedScales } from './routers/skew.ts'
 export { SoftRouter, type SoftRouterOptions } from './routers/soft.ts'
 export { SparseMixerRouter, type SparseMixerRouterOptions } from './routers/sparse-mixer.ts'
 export {

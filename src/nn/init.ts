@@ -1,5 +1,6 @@
 // Initial values. They draw from libtorch's shared generator: manualSeed() makes them repeat.
 
+import { createHash } from 'node:crypto'
 import { noGrad, type Tensor } from '../torch/index.ts'
 
 /** How a tensor starts, by name. */
@@ -32,4 +33,9 @@ export function fill(tensor: Tensor, init: Init): Tensor {
     }
   })
   return tensor
+}
+
+/** A seed of a tensor's own, or of one slice of it, so that its values depend on no other tensor's. */
+export function ownSeed(seed: number, path: string, slice: number): number {
+  return createHash('sha256').update(`${seed} ${path} ${slice}`).digest().readUInt32LE()
 }

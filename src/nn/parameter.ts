@@ -148,8 +148,13 @@ export class Buffer extends ModuleTensor {
     if (maker) this.makeFirst()
   }
 
+  /** A new tensor of its first value. */
+  first(): Tensor {
+    return tidy(this.#value)
+  }
+
   /** Gives it its first value. */
   makeFirst(): void {
-    this.make(tidy(this.#value))
+    this.make(this.first())
   }
 }

@@ -53,3 +53,15 @@ export function manualSeed(seed: number): void {
     generator.seed(seed)
   }
 }
+
+/** What `draw` gives with the CPU's shared generator seeded; afterwards the generator is as it was. */
+export function withSeed<T>(seed: number, draw: () => T): T {
+  using generator = Generator.shared()
+  using before = generator.state
+  generator.seed(seed)
+  try {
+    return draw()
+  } finally {
+    generator.state = before
+  }
+}

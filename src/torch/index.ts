@@ -68,7 +68,7 @@ export {
   where,
   zerosLike,
 } from './generated/functions.ts'
-export { Generator, manualSeed } from './generator.ts'
+export { Generator, manualSeed, withSeed } from './generator.ts'
 export { type GradOptions, grad } from './grad.ts'
 export { gradcheck } from './gradcheck.ts'
 export { type KernelName, kernelFor, kernelNames, withKernels } from './kernels.ts'

@@ -1,11 +1,11 @@
 // `switchyard convert`: a model in another format, dtype, layout or number of files.
 
-import { existsSync, readdirSync, statSync } from 'node:fs'
 import { basename, extname, resolve } from 'node:path'
 import { Command, Option } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { ModelSource, WriteFolderOptions } from '../../models/index.ts'
 import { openNamed } from '../open-model.ts'
+import { refuseFolderOfWeights } from '../outputs.ts'
 import { Progress } from '../progress.ts'
 import { count, green, shortBytes } from '../terminal.ts'
 import { sizeOf } from '../values.ts'
@@ -92,12 +92,7 @@ async function convert(path: string, flags: Flags): Promise<void> {
 function refuseOverwriting(model: string, out: string): void {
   if (resolve(model) === resolve(out))
     throw new ConfigError('is the model itself: name another place', { path: '--out' })
-  if (!existsSync(out) || !statSync(out).isDirectory()) return
-  const weights = readdirSync(out).filter(name => /\.(safetensors|gguf)$/.test(name))
-  if (weights.length === 0) return
-  throw new ConfigError(`${out} already holds ${weights[0]}: remove it, or name another folder`, {
-    path: '--out',
-  })
+  refuseFolderOfWeights(out)
 }
 
 function refuseOtherFormat({ type, dtype, name }: Flags, toGguf: boolean): void {

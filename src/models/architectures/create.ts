@@ -4,7 +4,7 @@ import { declared } from '../../nn/index.ts'
 import { EncoderDecoderLM } from '../stack/encoder-decoder.ts'
 import { CausalLM, type LanguageModel, MaskedLM } from '../stack/language-model.ts'
 import { type Build, completeParts, standardBuild } from '../stack/parts.ts'
-import { startWeights } from '../stack/start.ts'
+import { type Start, startWeights } from '../stack/start.ts'
 import type { CheckpointPiece, Declarations } from './architecture.ts'
 import { wholePieces } from './published-names.ts'
 import {
@@ -38,14 +38,18 @@ export type ModelOf<C extends AnyModelConfig> = C extends DecoderModelConfig
  */
 export function createModel<C extends AnyModelConfig>(config: C, build?: Build): ModelOf<C> {
   const model = assemble(config, build)
+  startWeights(model, startOfModel(model))
+  return model as ModelOf<C>
+}
+
+/** How a model's weights start. */
+export function startOfModel(model: AnyModel): Start {
   if (model instanceof EncoderDecoderLM) {
     const { initializerRange: std, shared } = model
-    startWeights(model, { std, table: shared.weight, padding: model.config.pad_token_id })
-  } else {
-    const { initializer_range: std, pad_token_id: padding } = model.config
-    startWeights(model, { std, table: model.model.embed_tokens.weight, padding, ownStart: model.ownStart })
+    return { std, table: shared.weight, padding: model.config.pad_token_id }
   }
-  return model as ModelOf<C>
+  const { initializer_range: std, pad_token_id: padding } = model.config
+  return { std, table: model.model.embed_tokens.weight, padding, ownStart: model.ownStart }
 }
 
 /** A model whose tensors are declarations: what is known of it without memory and without native code. */

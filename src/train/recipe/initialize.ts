@@ -1,9 +1,9 @@
 // Initial weights as a recipe wants them, in place of those that a model starts with by itself.
 
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { kinds } from '../../kinds.ts'
 import type { LanguageModel } from '../../models/index.ts'
+import { ownSeed } from '../../nn/index.ts'
 import { noGrad, rand, type Tensor, tidy } from '../../torch/index.ts'
 
 export const initSchema = kinds(
@@ -50,8 +50,4 @@ function truncatedNormal(shape: readonly number[], std: number, seed: number): T
     .sub(bound)
     .erfinv_()
     .mul_(std * Math.SQRT2)
-}
-
-function ownSeed(seed: number, path: string, expert: number): number {
-  return createHash('sha256').update(`${seed} ${path} ${expert}`).digest().readUInt32LE()
 }

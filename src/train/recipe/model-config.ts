@@ -104,6 +104,11 @@ export function modelConfigOf({ model, router, losses }: Recipe, vocabulary: Voc
   return parseModelConfig({ model_type: type, ...fields, ...ids, ...extra }, 'model')
 }
 
+/** The config.json that a recipe comes to with a vocabulary, without its corpus. */
+export function recipeConfig(recipe: Recipe, vocabulary: Vocabulary): ModelConfig {
+  return modelConfigOf(resolveRecipe(recipe, vocabulary), vocabulary)
+}
+
 /** The layers that have experts. */
 function layersOf(model: Recipe['model']): number[] {
   const all = Array.from({ length: model.num_hidden_layers }, (_, layer) => layer)
