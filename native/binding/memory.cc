@@ -42,6 +42,11 @@ class Mapping {
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
+  /** Gives back the pages that were read: they are read again when touched. What was written would be lost. */
+  void forgetPages() const {
+    if (size_ > 0) madvise(data_, size_, MADV_DONTNEED);
+  }
+
   char* data() const { return static_cast<char*>(data_); }
   size_t size() const { return size_; }
 
@@ -94,6 +99,14 @@ Napi::Value mappedTensor(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), instance.handles.add(tensor));
 }
 
+/** forgetPages(id) */
+Napi::Value forgetPages(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Mapping> mapping =
+      Instance::of(info.Env()).mappings.at(info[0].As<Napi::Number>().Uint32Value());
+  if (mapping != nullptr) mapping->forgetPages();
+  return info.Env().Undefined();
+}
+
 /** unmapFile(id): the file itself is unmapped when its last tensor is gone. */
 Napi::Value unmapFile(const Napi::CallbackInfo& info) {
   Instance::of(info.Env()).mappings.at(info[0].As<Napi::Number>().Uint32Value()).reset();
@@ -131,6 +144,7 @@ void exportMemory(Napi::Env env, Napi::Object exports) {
   };
   add("mapFile", guarded<mapFile>);
   add("mappedTensor", guarded<mappedTensor>);
+  add("forgetPages", guarded<forgetPages>);
   add("unmapFile", guarded<unmapFile>);
   add("memory", guarded<memory>);
   add("resetPeak", guarded<resetPeak>);

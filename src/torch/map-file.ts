@@ -32,6 +32,14 @@ export class MappedFile {
     return new Tensor(native().mappedTensor(this.#id, offset, shape, dtype))
   }
 
+  /**
+   * Gives back the memory of what was read so far; it is read again when it is touched. Only before anything was written
+   * to a tensor on the file, which would be undone.
+   */
+  forgetPages(): void {
+    native().forgetPages(this.#id)
+  }
+
   close(): void {
     native().unmapFile(this.#id)
   }

@@ -66,6 +66,7 @@ export interface Native {
 
   mapFile(path: string): { id: number; size: number }
   mappedTensor(id: number, offset: number, sizes: readonly number[], dtype: string): Handle
+  forgetPages(id: number): void
   unmapFile(id: number): void
   memory(): { tensors: number; bytes: number; peakBytes: number; cachedBytes: number; scopes: number }
   resetPeak(): void

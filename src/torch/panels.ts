@@ -12,13 +12,27 @@ export interface EncodedRows {
   encoding: string
 }
 
+/** Rows of a panel. */
+const panel = 16
+const suffix = `x${panel}`
+
 let panelTypes: ReadonlySet<string> | null = null
+
+/** The encoding of a type's rows in panels; itself where it has none. */
+export function panelsOf(encoding: string): string {
+  panelTypes ??= new Set(callOperator('switchyard::panel_types') as string[])
+  return panelTypes.has(encoding) ? encoding + suffix : encoding
+}
+
+/** Rows in memory of a matrix of so many: in panels a multiple of 16. */
+export function panelRows(rows: number, encoding: string): number {
+  return encoding.endsWith(suffix) ? panel * Math.ceil(rows / panel) : rows
+}
 
 /** The same rows in panels where their type has them; else as they are. */
 export function inPanels({ rows, encoding }: EncodedRows): EncodedRows {
-  panelTypes ??= new Set(callOperator('switchyard::panel_types') as string[])
-  if (!panelTypes.has(encoding)) return { rows, encoding }
-  return { rows: encodedPanels(rows, encoding), encoding: `${encoding}x16` }
+  const kept = panelsOf(encoding)
+  return { rows: kept === encoding ? rows : encodedPanels(rows, encoding), encoding: kept }
 }
 
 /**

@@ -43,6 +43,11 @@ export class ExpertPool {
     return gone
   }
 
+  /** Takes the place of an expert that could not be read. */
+  drop(expert: number): void {
+    this.#residents.delete(expert)
+  }
+
   #evict(now: number, pinned: ReadonlySet<number>): number {
     const candidates = [...this.#residents].filter(expert => !pinned.has(expert))
     const gone = this.#policy.victim(candidates, now)

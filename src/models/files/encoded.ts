@@ -50,8 +50,8 @@ function encodingOf(tensor: Parameter | Buffer | undefined, pieces: readonly Mat
 const isEncodable = ({ encodable, role }: Declaration): boolean => encodable === true && role !== 'router'
 
 /** Experts' matrices that would be encoded beside others that are not: one kernel computes with all of a layer's. */
-function incomplete(
-  encodings: ReadonlyMap<string, string>,
+export function incomplete(
+  encodings: ReadonlyMap<string, unknown>,
   tensors: ReadonlyMap<string, Parameter | Buffer>,
 ): string[] {
   const layerOf = (path: string): string => path.slice(0, path.lastIndexOf('.'))

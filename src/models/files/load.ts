@@ -13,6 +13,7 @@ import {
 } from '../../torch/index.ts'
 import { type AnyModel, declareModel } from '../architectures/create.ts'
 import { keepEncoded } from './encoded.ts'
+import { type ExpertRows, expertRows } from './expert-rows.ts'
 import { type MatchedPiece, matchTensors } from './matching.ts'
 import { type ModelSource, openSource } from './source.ts'
 import { MappedFiles } from './tensor-file.ts'
@@ -47,6 +48,36 @@ export function loadSource(source: ModelSource, options: LoadOptions = {}): AnyM
   const place = { dtype, device: requireDevice(device) }
   const pieces = matchTensors(source)
   const model: AnyModel = declareModel(source.config)
+  fill(model, pieces, { ...place, weights })
+  return model.to(place.device).eval()
+}
+
+/** A model whose experts are still in its files. */
+export interface ModelWithoutExperts {
+  model: AnyModel
+  /** Those of its matrices, by the paths of their parameters, which are without memory. */
+  experts: ReadonlyMap<string, ExpertRows>
+}
+
+/**
+ * As loadSource() with stored weights, but for the matrices of experts that can be read one by one. Nothing of the files
+ * stays in memory beside what was loaded.
+ */
+export function loadWithoutExperts(source: ModelSource): ModelWithoutExperts {
+  const pieces = matchTensors(source)
+  const model: AnyModel = declareModel(source.config)
+  const experts = expertRows(model.stateDict(), pieces)
+  const rest = pieces.filter(({ parameter }) => !experts.has(parameter))
+  fill(model, rest, { dtype: 'f32', device: 'cpu', weights: 'stored' })
+  return { model: model.eval(), experts }
+}
+
+/** Gives a declared model's tensors their memory, from pieces of files. */
+function fill(
+  model: AnyModel,
+  pieces: readonly MatchedPiece[],
+  { weights, ...place }: Required<LoadOptions>,
+): void {
   const tensors = model.stateDict()
   using files = new MappedFiles()
   noGrad(() => {
@@ -56,7 +87,7 @@ export function loadSource(source: ModelSource, options: LoadOptions = {}): AnyM
     }
     for (const buffer of model.namedBuffers().values()) if (!buffer.isMade) buffer.makeFirst()
   })
-  return model.to(place.device).eval()
+  files.forgetPages() // what was copied is not needed twice
 }
 
 /** Copies a model folder's weights into a model of the same config, whose parameters stay memory of their own. */

@@ -49,6 +49,11 @@ export class MappedFiles {
     return mapped.tensor(offset, shape, dtype)
   }
 
+  /** See MappedFile.forgetPages(). */
+  forgetPages(): void {
+    for (const file of this.#files.values()) file.forgetPages()
+  }
+
   [Symbol.dispose](): void {
     for (const file of this.#files.values()) file.close()
   }

@@ -6,7 +6,7 @@ import type { Parameter } from '../../nn/index.ts'
 import type { ExpertSizes, ExpertsRow } from './experts.ts'
 import { clampedForm, type ExpertForm } from './forms.ts'
 import { StackedExperts, stack } from './stacked.ts'
-import { type ExpertWeights, parameterWeights } from './weights.ts'
+import type { Projections } from './weights.ts'
 
 export interface ClampedExpertsOptions extends ExpertSizes {
   /** Bound of the gate from above and of the other half to both sides (`swiglu_limit`). Default 7. */
@@ -21,7 +21,6 @@ export class ClampedExperts extends StackedExperts {
   readonly down_proj_bias: Parameter // [E, D]
   readonly numExperts: number
   readonly limit: number
-  protected readonly weights: ExpertWeights
 
   constructor({ numExperts, hiddenSize, intermediateSize: width, limit = 7 }: ClampedExpertsOptions) {
     super()
@@ -31,12 +30,15 @@ export class ClampedExperts extends StackedExperts {
     this.gate_up_proj_bias = stack(numExperts, [2 * width], hiddenSize)
     this.down_proj = stack(numExperts, [width, hiddenSize], width)
     this.down_proj_bias = stack(numExperts, [hiddenSize], width)
-    this.weights = parameterWeights({
+  }
+
+  get stacks(): Projections<Parameter> {
+    return {
       up: this.gate_up_proj,
       down: this.down_proj,
       upBias: this.gate_up_proj_bias,
       downBias: this.down_proj_bias,
-    })
+    }
   }
 
   protected override get form(): ExpertForm {

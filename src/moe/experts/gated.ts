@@ -7,7 +7,7 @@ import { checkRate } from '../checks.ts'
 import type { ExpertsRow } from './experts.ts'
 import { type ExpertForm, gatedForm } from './forms.ts'
 import { StackedExperts, type StackedExpertsOptions, stack } from './stacked.ts'
-import { type ExpertWeights, parameterWeights } from './weights.ts'
+import type { Projections } from './weights.ts'
 
 /** The feed-forward of Mixtral and most others; see gatedForm(). */
 export class GatedExperts extends StackedExperts {
@@ -16,7 +16,6 @@ export class GatedExperts extends StackedExperts {
   readonly numExperts: number
   readonly activation: Activation
   readonly dropout: number
-  protected readonly weights: ExpertWeights
 
   constructor(options: StackedExpertsOptions) {
     super()
@@ -26,12 +25,15 @@ export class GatedExperts extends StackedExperts {
     this.dropout = checkRate(dropout, 'experts.dropout')
     this.gate_up_proj = stack(numExperts, [2 * intermediateSize, hiddenSize], hiddenSize, { encodable: true })
     this.down_proj = stack(numExperts, [hiddenSize, intermediateSize], intermediateSize, { encodable: true })
-    this.weights = parameterWeights({
+  }
+
+  get stacks(): Projections<Parameter> {
+    return {
       up: this.gate_up_proj,
       down: this.down_proj,
       upBias: null,
       downBias: null,
-    })
+    }
   }
 
   protected override get form(): ExpertForm {

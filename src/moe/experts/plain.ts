@@ -7,7 +7,7 @@ import { checkRate } from '../checks.ts'
 import type { ExpertsRow } from './experts.ts'
 import { type ExpertForm, plainForm } from './forms.ts'
 import { StackedExperts, type StackedExpertsOptions, stack } from './stacked.ts'
-import { type ExpertWeights, parameterWeights } from './weights.ts'
+import type { Projections } from './weights.ts'
 
 export interface PlainExpertsOptions extends StackedExpertsOptions {
   /** Biases of both projections, which NLLB has. Default false. */
@@ -23,7 +23,6 @@ export class PlainExperts extends StackedExperts {
   readonly numExperts: number
   readonly activation: Activation
   readonly dropout: number
-  protected readonly weights: ExpertWeights
 
   constructor(options: PlainExpertsOptions) {
     super()
@@ -36,12 +35,15 @@ export class PlainExperts extends StackedExperts {
     this.down_proj = stack(numExperts, [model, width], width, { encodable: true })
     this.up_proj_bias = bias ? stack(numExperts, [width], model) : null
     this.down_proj_bias = bias ? stack(numExperts, [model], width) : null
-    this.weights = parameterWeights({
+  }
+
+  get stacks(): Projections<Parameter> {
+    return {
       up: this.up_proj,
       down: this.down_proj,
       upBias: this.up_proj_bias,
       downBias: this.down_proj_bias,
-    })
+    }
   }
 
   protected override get form(): ExpertForm {

@@ -7,7 +7,7 @@ import type { Experts } from '../contracts.ts'
 import type { TokenRouting } from '../routing/token.ts'
 import type { ExpertSizes } from './experts.ts'
 import type { ExpertForm } from './forms.ts'
-import type { ExpertWeights } from './weights.ts'
+import { type ExpertWeights, type Projections, parameterWeights } from './weights.ts'
 
 export interface StackedExpertsOptions extends ExpertSizes {
   /** Default silu for gated experts (SwiGLU), relu for plain ones. */
@@ -22,21 +22,31 @@ export interface StackedExpertsOptions extends ExpertSizes {
 /** What all of them share: a form, computed where the weights are. */
 export abstract class StackedExperts extends Module implements Experts {
   abstract readonly numExperts: number
-  /** Where the parameters are. */
-  protected abstract readonly weights: ExpertWeights
+  /** The parameters of all experts, by what they are for. */
+  abstract readonly stacks: Projections<Parameter>
   /** What an expert computes now, in training or not. */
   protected abstract get form(): ExpertForm
+  #elsewhere: ExpertWeights | null = null
+
+  /** From now on matrices are taken from another place than the parameters, which need no memory then. */
+  serveFrom(weights: ExpertWeights): void {
+    this.#elsewhere = weights
+  }
+
+  get #weights(): ExpertWeights {
+    return this.#elsewhere ?? parameterWeights(this.stacks)
+  }
 
   mix(xTD: Tensor, routing: TokenRouting): Tensor {
-    return this.weights.mix(xTD, routing, this.form)
+    return this.#weights.mix(xTD, routing, this.form)
   }
 
   grouped(xND: Tensor, counts: readonly number[]): Tensor {
-    return this.weights.grouped(xND, counts, this.form)
+    return this.#weights.grouped(xND, counts, this.form)
   }
 
   expert(index: number, x: Tensor): Tensor {
-    return this.weights.expert(index, x, this.form)
+    return this.#weights.expert(index, x, this.form)
   }
 }
 

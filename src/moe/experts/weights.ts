@@ -27,15 +27,9 @@ export interface ExpertWeights {
   expert(index: number, x: Tensor, form: ExpertForm): Tensor
 }
 
-/** The matrices of all experts as parameters, dense or encoded: which of these is known once they are loaded. */
+/** The matrices of all experts as parameters, dense or encoded. */
 export function parameterWeights(stacks: Projections<Parameter>): ExpertWeights {
-  const [dense, encoded] = [denseWeights(stacks), encodedWeights(stacks)]
-  const present = (): ExpertWeights => (stacks.up.encoding === null ? dense : encoded)
-  return {
-    mix: (...args) => present().mix(...args),
-    grouped: (...args) => present().grouped(...args),
-    expert: (...args) => present().expert(...args),
-  }
+  return stacks.up.encoding === null ? denseWeights(stacks) : encodedWeights(stacks)
 }
 
 /** Tensors of all experts, where the tokens are. */

@@ -1,0 +1,81 @@
+// Files of which single experts are read, by the reader's own threads.
+
+import { closeSync, constants, fstatSync, openSync } from 'node:fs'
+import { FormatError } from '../../errors.ts'
+import type { ByteRange } from '../../models/index.ts'
+import { finishRead, startRead, type Tensor } from '../../torch/index.ts'
+
+/** A read that was begun. */
+export interface PendingRead {
+  /** Waits for it. Throws FormatError when the file could not be read. */
+  finish(): void
+}
+
+/** How files are read: through the system's page cache, which may keep what was read; or past it. */
+export type ReadMode = 'cached' | 'direct'
+
+interface OpenFile {
+  descriptor: number
+  size: number
+  modified: number
+}
+
+export class ExpertFiles implements Disposable {
+  readonly #mode: ReadMode
+  readonly #files = new Map<string, OpenFile>()
+
+  constructor(mode: ReadMode = 'cached') {
+    this.#mode = mode
+  }
+
+  /**
+   * Begins to read rows, which lie in `ranges` one after the other.
+   *
+   * @param to u8 [rows, bytes of a row]
+   * @param encoding of rows as they are to be in memory
+   * @param ahead whether nobody waits for it yet
+   * @throws FormatError when a file has changed since it was first read
+   */
+  start(to: Tensor, encoding: string, ranges: readonly ByteRange[], ahead: boolean): PendingRead {
+    const descriptors = ranges.map(({ file }) => this.#open(file).descriptor)
+    const offsets = ranges.map(({ offset }) => offset)
+    const lengths = ranges.map(({ length }) => length)
+    const ticket = startRead(to, encoding, descriptors, offsets, lengths, ahead)
+    return { finish: () => naming(ranges, () => finishRead(ticket)) }
+  }
+
+  #open(file: string): OpenFile {
+    const known = this.#files.get(file)
+    if (known) {
+      refuseChange(file, known)
+      return known
+    }
+    const direct = this.#mode === 'direct' ? (constants.O_DIRECT ?? 0) : 0
+    const descriptor = openSync(file, constants.O_RDONLY | direct)
+    const { size, mtimeMs } = fstatSync(descriptor)
+    const opened = { descriptor, size, modified: mtimeMs }
+    this.#files.set(file, opened)
+    return opened
+  }
+
+  [Symbol.dispose](): void {
+    for (const { descriptor } of this.#files.values()) closeSync(descriptor)
+    this.#files.clear()
+  }
+}
+
+/** A file that is written while a model runs from it would give another model's experts. */
+function refuseChange(file: string, { descriptor, size, modified }: OpenFile): void {
+  const now = fstatSync(descriptor)
+  if (now.size === size && now.mtimeMs === modified) return
+  throw new FormatError('was changed while the model runs from it; start again', { file })
+}
+
+function naming(ranges: readonly ByteRange[], read: () => void): void {
+  try {
+    read()
+  } catch (error) {
+    const file = ranges[0]?.file ?? ''
+    throw new FormatError(`an expert cannot be read: ${(error as Error).message}`, { file })
+  }
+}

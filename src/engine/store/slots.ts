@@ -1,0 +1,55 @@
+// Memory for experts of one kind: a place for each of those that are resident.
+// Shapes: S places, W rows of up, D rows of down.
+
+import { empty, type Tensor } from '../../torch/index.ts'
+import type { CachePolicy } from '../cache/policy.ts'
+import { ExpertPool } from '../cache/pool.ts'
+import type { ExpertKind } from './expert-kind.ts'
+
+/** An expert's number among all of the model: layer * experts + expert. */
+export type ExpertNumber = number
+
+export class ExpertSlots implements Disposable {
+  readonly kind: ExpertKind
+  readonly pool: ExpertPool
+  /** u8 [S, W, bytes] */
+  readonly up: Tensor
+  /** u8 [S, D, bytes] */
+  readonly down: Tensor
+  readonly #slots = new Map<ExpertNumber, number>()
+  readonly #free: number[]
+
+  constructor(kind: ExpertKind, capacity: number, policy: CachePolicy) {
+    this.kind = kind
+    this.pool = new ExpertPool(capacity, policy)
+    this.up = empty([capacity, ...kind.up.shape], { dtype: 'u8' }).persist()
+    this.down = empty([capacity, ...kind.down.shape], { dtype: 'u8' }).persist()
+    this.#free = Array.from({ length: capacity }, (_, i) => capacity - 1 - i)
+  }
+
+  /** The place of a resident expert. */
+  slotOf(expert: ExpertNumber): number {
+    return this.#slots.get(expert) as number
+  }
+
+  /** Gives a place to an expert that has none, if need be that of one that is not pinned. */
+  admit(expert: ExpertNumber, now: number, pinned: ReadonlySet<ExpertNumber>): number {
+    const gone = this.pool.admit(expert, now, pinned)
+    const slot = gone === null ? (this.#free.pop() as number) : this.slotOf(gone)
+    if (gone !== null) this.#slots.delete(gone)
+    this.#slots.set(expert, slot)
+    return slot
+  }
+
+  /** Takes the place of an expert that could not be read. */
+  drop(expert: ExpertNumber): void {
+    this.pool.drop(expert)
+    this.#free.push(this.slotOf(expert))
+    this.#slots.delete(expert)
+  }
+
+  [Symbol.dispose](): void {
+    this.up.dispose()
+    this.down.dispose()
+  }
+}

@@ -1,0 +1,83 @@
+// Experts whose matrices are brought when they are chosen, as the weights of a layer.
+// Shapes: T tokens, K choices, D model, N rows grouped by expert.
+
+import type { ExpertForm, ExpertWeights, Projections, TokenRouting } from '../../moe/index.ts'
+import { mixGrouped, throughGroups } from '../../moe/index.ts'
+import {
+  arange,
+  empty,
+  encodedExpertRows,
+  encodedExperts,
+  encodedRows,
+  sumChoices,
+  type Tensor,
+  tensor,
+} from '../../torch/index.ts'
+import type { MatrixKind } from './expert-kind.ts'
+import type { ExpertStore, Wave } from './expert-store.ts'
+
+/**
+ * The experts of one MoE layer. What they give does not depend, to the bit, on which of them were in memory.
+ *
+ * @param layer number among the MoE layers
+ * @param biases the parameters that are in memory
+ */
+export function tieredWeights(
+  store: ExpertStore,
+  layer: number,
+  { upBias, downBias, up, down }: Projections,
+): ExpertWeights {
+  const matricesOf = ({ slots, places }: Wave, expert: number): Projections => {
+    const slot = places.get(expert) as number
+    return {
+      up: decoded(slots.up.select(0, slot), slots.kind.up, up.size(1)),
+      down: decoded(slots.down.select(0, slot), slots.kind.down, down.size(1)),
+      upBias: upBias?.select(0, expert) ?? null,
+      downBias: downBias?.select(0, expert) ?? null,
+    }
+  }
+  const one = (expert: number): Wave => [...store.bring(layer, [expert])][0] as Wave
+  const tiered: ExpertWeights = {
+    mix(xTD, routing, form) {
+      if (form.fused === null || upBias || downBias)
+        return mixGrouped(xTD, routing, { grouped: (rows, counts) => tiered.grouped(rows, counts, form) })
+      return mixWaves(store, layer, xTD, routing, form.fused)
+    },
+    grouped: (xND, counts, form) =>
+      throughGroups(xND, counts, (expert, group) => form.apply(group, matricesOf(one(expert), expert))),
+    expert: (index, x, form) => form.apply(x, matricesOf(one(index), index)),
+  }
+  return tiered
+}
+
+function mixWaves(
+  store: ExpertStore,
+  layer: number,
+  xTD: Tensor,
+  { indices, weights }: TokenRouting,
+  { activation, gated }: NonNullable<ExpertForm['fused']>,
+): Tensor {
+  const choices = indices.to('i32').toTypedArray<'i32'>() // [T * K]
+  const needed = [...new Set(choices)].filter(expert => expert >= 0)
+  let rows: Tensor | null = null // [T, K, D]
+  for (const wave of store.bring(layer, needed)) {
+    const { slots, places } = wave
+    const { up, down, kind } = slots
+    const chosen = tensor(Int32Array.from(choices, expert => places.get(expert) ?? -1))
+      .long()
+      .view(indices.shape)
+    if (places.size === needed.length)
+      return encodedExperts(
+        ...[xTD, chosen, weights, up, kind.up.encoding, down, kind.down.encoding, activation, gated] as const,
+      )
+    rows ??= empty([...indices.shape, xTD.size(1)])
+    encodedExpertRows(
+      ...[xTD, chosen, up, kind.up.encoding, down, kind.down.encoding, activation, gated, rows] as const,
+    )
+  }
+  return rows === null ? xTD.mul(0) : sumChoices(rows, indices, weights)
+}
+
+/** One expert's matrix in f32: [rows, columns]. */
+const decoded = (stored: Tensor, { encoding }: MatrixKind, rows: number): Tensor =>
+  encodedRows(stored, encoding, arange(0, rows))
