@@ -2,7 +2,7 @@
 
 import type { ExpertGrid } from '../cache/policy.ts'
 import { createPolicy, defaultPolicy, type PolicyConfig, policyNames } from '../cache/table.ts'
-import { countUses, type RoutingChoices, type Step, stepsOf } from '../trace/choices.ts'
+import { countUses, mostNeeded, type RoutingChoices, type Step, stepsOf } from '../trace/choices.ts'
 import { expertsOfPool, type PoolKind, type PoolPlan, planPools } from './pools.ts'
 import { HistoryPrefetcher } from './prefetch.ts'
 import { beladyOf, type Replay, replay } from './replay.ts'
@@ -63,7 +63,8 @@ export async function simulateCache(
   const steps = stepsOf(choices)
   const tokens = choices.positions.length
   const uses = steps.reduce((total, { needed }) => total + needed.length, 0)
-  const experts = expertsOfPool(options.pools, choices)
+  const grid = { ...choices, topK: mostNeeded(steps) }
+  const experts = expertsOfPool(options.pools, grid)
   const capacities: CapacityResult[] = []
   const rounds = options.capacities.length * (options.policies.length + 1)
   let done = 0
@@ -72,14 +73,14 @@ export async function simulateCache(
     await new Promise(setImmediate)
   }
   for (const share of options.capacities) {
-    const plan = planPools(options.pools, share, choices)
+    const plan = planPools(options.pools, share, grid)
     const hitRates: CapacityResult['hitRates'] = {}
     for (const name of options.policies) {
       const { hits } = replay(steps, choices, plan, policyOf(name, steps, choices))
       hitRates[name] = hits / Math.max(1, uses)
       await nextRound()
     }
-    const suggested = suggest(choices, steps, plan, experts)
+    const suggested = suggest(grid, steps, plan, experts)
     capacities.push({ capacity: plan.capacity, uniform: plan.capacity / experts, hitRates, suggested })
     await nextRound()
   }

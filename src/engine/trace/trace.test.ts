@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
-import { createModel, openModel, parseModelConfig } from '../../models/index.ts'
+import { type CausalLM, createModel, openModel, parseModelConfig } from '../../models/index.ts'
 import { inferenceMode, tensor, tidy } from '../../torch/index.ts'
 import { emptySlot } from './choices.ts'
 import { prefixBytes, recordBytes, type TraceSource } from './header.ts'
@@ -263,12 +263,32 @@ describe('a model is recorded', () => {
 
   test('but not one without experts', async () => {
     const config = { ...readConfig('mixtral'), model_type: 'mistral' }
-    const dense = createModel(parseModelConfig(config, 'config.json'))
+    const dense = createModel(parseModelConfig(config, 'config.json')) as CausalLM
     const file = join(folder, 'dense')
-    await expect(recordRouting(dense as never, [[[1, 2]]], { file, name: 'dense' })).rejects.toThrow(
+    await expect(recordRouting(dense, [[[1, 2]]], { file, name: 'dense' })).rejects.toThrow(
       'dense: has no layers of experts to record',
     )
     expect(readdirSync(folder)).not.toContain('dense')
+  })
+
+  test('nor one whose tokens retrieve neurons', async () => {
+    const fields = { hidden_size: 16, intermediate_size: 12, num_hidden_layers: 2, num_attention_heads: 4 }
+    const config = {
+      ...{ ...fields, model_type: 'switchyard_moe', vocab_size: 50, num_key_value_heads: 2 },
+      ...{ num_local_experts: 25, max_position_embeddings: 32, router: null, moe_layers: [1] },
+      experts: { kind: 'peer', heads: 2, k: 3, querySize: 6 },
+    }
+    const model = createModel(parseModelConfig(config, 'config.json')) as CausalLM
+    await expect(recordRouting(model, [[[1, 2]]], { file: join(folder, 'peer'), name: 'm' })).rejects.toThrow(
+      "layer 1 routes by 'peer': only layers whose tokens choose experts can be recorded",
+    )
+  })
+
+  test("and its layers keep the model's numbers where some are dense", async () => {
+    const model = openModel(join(fixtures, 'deepseek_v3')).load({ kind: 'decoder' })
+    const header = await recordRouting(model, [[[1, 2]]], { file: join(folder, 'dense-first'), name: 'm' })
+    // 3 matrices of 16 x 32 in f32
+    expect(header).toMatchObject({ moeLayers: [1], experts: 8, topK: 2, expertBytes: 3 * 16 * 32 * 4 })
   })
 
   test('nor nothing', async () => {

@@ -111,6 +111,7 @@ export class TraceWriter {
   /** Experts, then weights; slots that the layer does not have are empty. */
   #addLayer(experts: ArrayLike<number>, weights: ArrayLike<number>, start: number): number {
     const { topK } = this.#source
+    invariant(experts.length <= topK, 'a record has room for all slots')
     for (let k = 0; k < topK; k++) {
       const expert = experts[k] ?? -1
       this.#block.writeUInt16LE(expert < 0 ? emptySlot : expert, start + 2 * k)
