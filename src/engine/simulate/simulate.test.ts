@@ -108,7 +108,7 @@ test('a simulation has every policy at every capacity', async () => {
     pools: 'layer',
     onProgress: fraction => seen.push(fraction),
   })
-  expect(about).toEqual({ tokens: 50, experts: 4, usesPerToken: 2 })
+  expect(about).toEqual({ tokens: 50, poolExperts: 4, usesPerToken: 2 })
   expect(capacities.map(({ capacity, uniform }) => [capacity, uniform])).toEqual([
     [1, 0.25],
     [4, 1],

@@ -49,7 +49,7 @@ export interface PrefetchResult extends Outcome {
 export interface Simulation {
   tokens: number
   /** Experts that could be in one pool. */
-  experts: number
+  poolExperts: number
   /** Experts needed per token, over all layers. */
   usesPerToken: number
   capacities: CapacityResult[]
@@ -64,7 +64,7 @@ export async function simulateCache(
   const tokens = choices.positions.length
   const uses = steps.reduce((total, { needed }) => total + needed.length, 0)
   const grid = { ...choices, topK: mostNeeded(steps) }
-  const experts = expertsOfPool(options.pools, grid)
+  const poolExperts = expertsOfPool(options.pools, grid)
   const capacities: CapacityResult[] = []
   const rounds = options.capacities.length * (options.policies.length + 1)
   let done = 0
@@ -80,26 +80,24 @@ export async function simulateCache(
       hitRates[name] = hits / Math.max(1, uses)
       await nextRound()
     }
-    const suggested = suggest(grid, steps, plan, experts)
-    capacities.push({ capacity: plan.capacity, uniform: plan.capacity / experts, hitRates, suggested })
+    const suggested = suggest(grid, steps, plan, poolExperts)
+    capacities.push({ capacity: plan.capacity, uniform: plan.capacity / poolExperts, hitRates, suggested })
     await nextRound()
   }
-  return { tokens, experts, usesPerToken: uses / Math.max(1, tokens), capacities }
+  return { tokens, poolExperts, usesPerToken: uses / Math.max(1, tokens), capacities }
 }
 
 /**
  * The default policy at a capacity, alone and with reading ahead.
- *
- * @param expertsOfOne experts that could be in one pool
  */
 function suggest(
   choices: RoutingChoices,
   steps: readonly Step[],
   plan: PoolPlan,
-  expertsOfOne: number,
+  poolExperts: number,
 ): CapacityResult['suggested'] {
   const { experts, topK } = choices
-  const perLayer = (plan.capacity / expertsOfOne) * experts
+  const perLayer = (plan.capacity / poolExperts) * experts
   const policy = defaultPolicy(perLayer, experts, topK)
   const alone = replay(steps, choices, plan, createPolicy(policy, choices))
   const prefetcher = new HistoryPrefetcher(choices, topK)

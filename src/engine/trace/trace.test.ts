@@ -78,6 +78,14 @@ describe('a recording', () => {
     expect([...choices.positions]).toEqual(tokens.map(({ position }) => position))
   })
 
+  test('keeps names that take more bytes than characters', () => {
+    const model = 'modèle/模型'
+    expect(readChoices(written('named', records, { ...source, model })).header).toMatchObject({
+      model,
+      tokens: 3,
+    })
+  })
+
   test('without tokens can be read', () => {
     expect(readChoices(written('empty', [])).header).toMatchObject({ tokens: 0, texts: 0 })
   })
@@ -128,6 +136,14 @@ describe('a recording that does not come to its end leaves no file', () => {
     expect(temporaries()).toEqual([])
     expect(readFileSync(join(folder, 'full'))).toEqual(before)
   })
+})
+
+test.each([
+  [{ experts: 65_536 }, 'source: experts must be at most 65535, got 65536'],
+  [{ model: 'x'.repeat(70_000) }, 'source: takes 70131 bytes of header, more than 65536'],
+])('a source that no reader would accept is refused: %#', (wrong, message) => {
+  expect(() => new TraceWriter(join(folder, 'never'), { ...source, ...wrong })).toThrow(message)
+  expect(readdirSync(folder).filter(name => name.startsWith('never'))).toEqual([])
 })
 
 describe('a file that is not whole or not ours gets one line that says so', () => {
@@ -191,18 +207,23 @@ describe('a file that is not whole or not ours gets one line that says so', () =
     [
       'another version',
       () => withHeader('"version":1', '"version":2'),
-      /header\.version must be one of 1, got 2: recorded by another version/,
+      /header: version must be one of 1, got 2: recorded by another version/,
     ],
-    ['no experts', () => withHeader('"experts":5', '"experts":0'), /header\.experts must be above 0, got 0/],
+    ['no experts', () => withHeader('"experts":5', '"experts":0'), /header: experts must be above 0, got 0/],
     [
       'a huge top k',
       () => withHeader('"topK":2', '"topK":9e9'),
-      /header\.topK must be at most 4096, got 9000000000/,
+      /header: topK must be at most 4096, got 9000000000/,
     ],
     [
       'more tokens than bytes',
       () => withHeader('"tokens":3', '"tokens":9e15'),
       /it is truncated; record it again/,
+    ],
+    [
+      'a name that a terminal would obey',
+      () => withHeader('"tiny"', '"\\u001b"'),
+      /header: model must have no control characters, got/,
     ],
     ['a field that nobody knows', () => withHeader('"texts"', '"words"'), /header/],
     ['an expert beyond the last', () => patched(8, 5, 0), /token 0 chose expert 5 of 5: the file is damaged/],
