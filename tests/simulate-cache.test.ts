@@ -74,9 +74,9 @@ describe('simulate-cache', () => {
     const args = ['--policy', 'lru,belady', '--capacity', '50%', '--pools', 'global', '--json', '--quiet']
     const { code, stdout, stderr } = await runCli(['simulate-cache', recording, ...args])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    const { capacities, pools, experts } = JSON.parse(stdout)
+    const { capacities, pools, poolExperts } = JSON.parse(stdout)
     expect({ pools, capacities: capacities.length }).toEqual({ pools: 'global', capacities: 1 })
-    expect(capacities[0].capacity).toBe(experts / 2)
+    expect(capacities[0].capacity).toBe(poolExperts / 2)
     const { lru, belady, ...others } = capacities[0].hitRates
     expect(others).toEqual({})
     expect(belady).toBeGreaterThanOrEqual(lru)

@@ -37,10 +37,10 @@ export function simulationReport(
 function title(
   { model, moeLayers, topK }: TraceHeader,
   pools: PoolKind,
-  { tokens, experts }: Simulation,
+  { tokens, poolExperts }: Simulation,
 ): string {
   const places = pools === 'layer' ? `each layer has places of its own` : `all layers share their places`
-  const layers = `${moeLayers.length} layers, ${experts} experts in each pool, ${topK} chosen`
+  const layers = `${moeLayers.length} layers, ${poolExperts} experts in each pool, ${topK} chosen`
   return `${model}: ${count(tokens)} tokens, ${layers}; ${places}`
 }
 
@@ -52,13 +52,13 @@ const policiesOf = ({ capacities: [first] }: Simulation): SimulatedPolicy[] =>
 
 /** A column for each capacity. */
 function byCapacity(simulation: Simulation, width: number, cell: (hitRate: number) => string): string {
-  const { capacities, experts } = simulation
+  const { capacities, poolExperts } = simulation
   const row = (name: string, rate: (result: CapacityResult) => number): string[] => [
     name,
     ...capacities.map(result => cell(rate(result))),
   ]
   const rows = policiesOf(simulation).map(name => row(name, ({ hitRates }) => hitRates[name] ?? 0))
-  const heading = ['policy', ...capacities.map(({ capacity }) => `${capacity} of ${experts}`)]
+  const heading = ['policy', ...capacities.map(({ capacity }) => `${capacity} of ${poolExperts}`)]
   return wrappedTable([heading, row('uniform', ({ uniform }) => uniform), ...rows], width)
 }
 
@@ -71,9 +71,9 @@ function readTable(simulation: Simulation, expertBytes: number, width: number): 
   )
 }
 
-function prefetchTable({ capacities, experts }: Simulation): string {
+function prefetchTable({ capacities, poolExperts }: Simulation): string {
   const rows = capacities.map(({ capacity, suggested: { policy, hitRate, misses, prefetch } }) => [
-    `${capacity} of ${experts}`,
+    `${capacity} of ${poolExperts}`,
     policy,
     percent(hitRate),
     misses.toFixed(2),

@@ -26,7 +26,7 @@ export {
   simulateCache,
   simulatedPolicies,
 } from './simulate/simulate.ts'
-export { emptySlot, type RoutingChoices, type Step, stepsOf } from './trace/choices.ts'
+export { countUses, emptySlot, type RoutingChoices, type Step, stepsOf } from './trace/choices.ts'
 export type { TraceHeader, TraceSource } from './trace/header.ts'
 export { isTrace, readChoices, type TraceBlock, TraceReader } from './trace/read.ts'
 export { type RecordOptions, recordRouting, type TextBatch } from './trace/record.ts'

@@ -25,6 +25,13 @@ export class ExpertPool {
     return this.#residents.has(expert)
   }
 
+  /** Whether a place is free, or an expert that is not pinned has one. */
+  hasRoom(pinned: ReadonlySet<number>): boolean {
+    if (this.#residents.size < this.capacity) return true
+    for (const expert of this.#residents) if (!pinned.has(expert)) return true
+    return false
+  }
+
   /** A resident expert is used. */
   use(expert: number, now: number): void {
     this.#policy.use(expert, now)
@@ -33,7 +40,7 @@ export class ExpertPool {
   /**
    * Gives a place to an expert that is not resident, and counts it as used.
    *
-   * @param pinned experts that must stay: fewer than there are places
+   * @param pinned experts that must stay, for which hasRoom() must hold
    * @returns the expert that went for it; null where a place was free
    */
   admit(expert: number, now: number, pinned: ReadonlySet<number>): number | null {

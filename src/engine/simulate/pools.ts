@@ -18,6 +18,7 @@ export const expertsOfPool = (kind: PoolKind, { layers, experts }: ExpertGrid): 
 /**
  * Pools that hold a share of the experts, but at least what one token needs at once in a layer.
  *
+ * @param grid with the most experts that a token chooses in a layer
  * @param share above 0, at most 1
  */
 export function planPools(kind: PoolKind, share: number, grid: ExpertGrid & { topK: number }): PoolPlan {

@@ -66,14 +66,13 @@ function readAhead(step: Step, prefetcher: Prefetcher, pools: readonly ExpertPoo
   if (pool === undefined) return new Set()
   const predicted = prefetcher.predict(step)
   const pinned = new Set([...predicted, ...step.needed])
-  const missing = predicted.filter(expert => !pool.has(expert))
-  const read = missing.filter(expert => {
-    const isFull = pool.residents.size >= pool.capacity
-    if (isFull && [...pool.residents].every(resident => pinned.has(resident))) return false
+  const read = new Set<number>()
+  for (const expert of predicted) {
+    if (pool.has(expert) || !pool.hasRoom(pinned)) continue
     pool.admit(expert, step.now, pinned)
-    return true
-  })
-  return new Set(read)
+    read.add(expert)
+  }
+  return read
 }
 
 /** The policy that knows these steps beforehand. */

@@ -1,7 +1,7 @@
 // Replays with reading ahead, and simulations of every policy at every capacity.
 import { describe, expect, test } from 'vitest'
 import { createPolicy } from '../cache/table.ts'
-import { type RoutingChoices, stepsOf } from '../trace/choices.ts'
+import { emptySlot, type RoutingChoices, stepsOf } from '../trace/choices.ts'
 import { planPools } from './pools.ts'
 import { HistoryPrefetcher, type Prefetcher } from './prefetch.ts'
 import { replay } from './replay.ts'
@@ -108,7 +108,7 @@ test('a simulation has every policy at every capacity', async () => {
     pools: 'layer',
     onProgress: fraction => seen.push(fraction),
   })
-  expect(about).toEqual({ tokens: 50, experts: 4, usesPerToken: 2 })
+  expect(about).toEqual({ tokens: 50, poolExperts: 4, usesPerToken: 2 })
   expect(capacities.map(({ capacity, uniform }) => [capacity, uniform])).toEqual([
     [1, 0.25],
     [4, 1],
@@ -120,4 +120,20 @@ test('a simulation has every policy at every capacity', async () => {
   // With all resident each of the 3 + 4 experts is read once.
   expect(capacities[1]?.hitRates.random).toBe(93 / 100)
   expect(seen.at(-1)).toBe(1)
+})
+
+test('slots that are always empty take no place', async () => {
+  // Four slots, of which a token fills one or two: what a top-p router records.
+  const chosen = Array.from({ length: 40 }, (_, t) => [
+    t % 8,
+    t % 2 === 0 ? emptySlot : (t + 3) % 8,
+    emptySlot,
+    emptySlot,
+  ])
+  const positions = Uint32Array.from(chosen, (_, t) => t)
+  const { capacities } = await simulateCache(
+    { layers: 1, experts: 8, topK: 4, positions, chosen: Uint16Array.from(chosen.flat()) },
+    { capacities: [0.125], policies: ['lru'], pools: 'layer' },
+  )
+  expect(capacities[0]?.capacity).toBe(2)
 })

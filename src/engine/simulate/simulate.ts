@@ -2,7 +2,7 @@
 
 import type { ExpertGrid } from '../cache/policy.ts'
 import { createPolicy, defaultPolicy, type PolicyConfig, policyNames } from '../cache/table.ts'
-import { countUses, type RoutingChoices, type Step, stepsOf } from '../trace/choices.ts'
+import { countUses, mostNeeded, type RoutingChoices, type Step, stepsOf } from '../trace/choices.ts'
 import { expertsOfPool, type PoolKind, type PoolPlan, planPools } from './pools.ts'
 import { HistoryPrefetcher } from './prefetch.ts'
 import { beladyOf, type Replay, replay } from './replay.ts'
@@ -49,7 +49,7 @@ export interface PrefetchResult extends Outcome {
 export interface Simulation {
   tokens: number
   /** Experts that could be in one pool. */
-  experts: number
+  poolExperts: number
   /** Experts needed per token, over all layers. */
   usesPerToken: number
   capacities: CapacityResult[]
@@ -63,7 +63,8 @@ export async function simulateCache(
   const steps = stepsOf(choices)
   const tokens = choices.positions.length
   const uses = steps.reduce((total, { needed }) => total + needed.length, 0)
-  const experts = expertsOfPool(options.pools, choices)
+  const grid = { ...choices, topK: mostNeeded(steps) }
+  const poolExperts = expertsOfPool(options.pools, grid)
   const capacities: CapacityResult[] = []
   const rounds = options.capacities.length * (options.policies.length + 1)
   let done = 0
@@ -72,33 +73,31 @@ export async function simulateCache(
     await new Promise(setImmediate)
   }
   for (const share of options.capacities) {
-    const plan = planPools(options.pools, share, choices)
+    const plan = planPools(options.pools, share, grid)
     const hitRates: CapacityResult['hitRates'] = {}
     for (const name of options.policies) {
       const { hits } = replay(steps, choices, plan, policyOf(name, steps, choices))
       hitRates[name] = hits / Math.max(1, uses)
       await nextRound()
     }
-    const suggested = suggest(choices, steps, plan, experts)
-    capacities.push({ capacity: plan.capacity, uniform: plan.capacity / experts, hitRates, suggested })
+    const suggested = suggest(grid, steps, plan, poolExperts)
+    capacities.push({ capacity: plan.capacity, uniform: plan.capacity / poolExperts, hitRates, suggested })
     await nextRound()
   }
-  return { tokens, experts, usesPerToken: uses / Math.max(1, tokens), capacities }
+  return { tokens, poolExperts, usesPerToken: uses / Math.max(1, tokens), capacities }
 }
 
 /**
  * The default policy at a capacity, alone and with reading ahead.
- *
- * @param expertsOfOne experts that could be in one pool
  */
 function suggest(
   choices: RoutingChoices,
   steps: readonly Step[],
   plan: PoolPlan,
-  expertsOfOne: number,
+  poolExperts: number,
 ): CapacityResult['suggested'] {
   const { experts, topK } = choices
-  const perLayer = (plan.capacity / expertsOfOne) * experts
+  const perLayer = (plan.capacity / poolExperts) * experts
   const policy = defaultPolicy(perLayer, experts, topK)
   const alone = replay(steps, choices, plan, createPolicy(policy, choices))
   const prefetcher = new HistoryPrefetcher(choices, topK)

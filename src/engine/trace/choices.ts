@@ -37,6 +37,11 @@ export function stepsOf({ layers, experts, topK, positions, chosen }: RoutingCho
   })
 }
 
+/** The most experts that one step needs: fewer than slots where some are always empty, as those of a top-p router. */
+export function mostNeeded(steps: readonly Step[]): number {
+  return steps.reduce((most, { needed }) => Math.max(most, needed.length), 0)
+}
+
 /** Uses of each expert, `[L * E]`, by expert number. */
 export function countUses({ layers, experts }: ExpertGrid, steps: readonly Step[]): number[] {
   const counts = new Array<number>(layers * experts).fill(0)

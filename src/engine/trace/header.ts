@@ -9,7 +9,7 @@
 // The header is as long from the start as it will be, so that it can be completed once the tokens have been counted.
 
 import { z } from 'zod'
-import { FormatError } from '../../errors.ts'
+import { ConfigError, FormatError } from '../../errors.ts'
 import { issueText } from '../../schema-issue.ts'
 
 export const magic = Buffer.from('SWYROUTE')
@@ -24,8 +24,8 @@ const count = z.int().nonnegative()
 /** Every count is bounded, so that no product of them is beyond what a number holds. */
 const headerSchema = z.strictObject({
   version: z.literal(version),
-  /** What the model is called. */
-  model: z.string(),
+  /** What the model is called. It is shown on terminals, which obey control characters. */
+  model: z.string().regex(/^\P{Cc}*$/u, 'must have no control characters'),
   /** Which of the model's layers have experts; a recording counts only these. */
   moeLayers: z.array(count.max(65_535)).min(1).max(4096),
   /** Experts of each. */
@@ -50,15 +50,16 @@ export const slotBytes = 2 + 4
 export const recordBytes = ({ moeLayers, topK }: Pick<TraceHeader, 'moeLayers' | 'topK'>): number =>
   8 + moeLayers.length * topK * slotBytes
 
-/** @param room of the JSON, at least as long as it */
+/** @param room bytes of the JSON, at least as many as it takes */
 export function encodeHeader(header: TraceHeader, room: number): Buffer {
-  const json = JSON.stringify(headerSchema.parse(header)).padEnd(room)
+  const json = Buffer.alloc(room, ' ')
+  json.write(JSON.stringify(header))
   const length = Buffer.alloc(4)
-  length.writeUInt32LE(Buffer.byteLength(json))
-  return Buffer.concat([magic, length, Buffer.from(json)])
+  length.writeUInt32LE(room)
+  return Buffer.concat([magic, length, json])
 }
 
-/** Characters that the header of this source takes at most. */
+/** Bytes that the header of this source takes at most. */
 export function headerRoom(source: TraceSource): number {
   const longest = Number.MAX_SAFE_INTEGER
   const json = JSON.stringify({ version, ...source, tokens: longest, texts: longest })
@@ -73,11 +74,24 @@ export function parseHeader(text: string, file: string): TraceHeader {
   } catch (cause) {
     throw new FormatError('header is not JSON: the file is damaged; record it again', { file, cause })
   }
+  const { data, problem } = check(json)
+  if (data) return data
+  throw new FormatError(`header: ${problem}: recorded by another version, or damaged`, { file })
+}
+
+/** @throws ConfigError for a source that no reader would accept */
+export function checkSource(source: TraceSource): void {
+  const { problem } = check({ version, ...source, tokens: 0, texts: 0 })
+  if (problem !== undefined) throw new ConfigError(problem, { path: 'source' })
+  const room = headerRoom(source)
+  if (room > maxHeaderBytes)
+    throw new ConfigError(`takes ${room} bytes of header, more than ${maxHeaderBytes}`, { path: 'source' })
+}
+
+/** The header, or what is wrong with it, as `topK must be at most 4096, got 5000`. */
+function check(json: unknown): { data?: TraceHeader; problem?: string } {
   const { success, data, error } = headerSchema.safeParse(json)
-  if (success) return data
+  if (success) return { data }
   const [issue] = error.issues as [z.core.$ZodIssue]
-  const field = ['header', ...issue.path].join('.')
-  throw new FormatError(`${field} ${issueText(issue, json)}: recorded by another version, or damaged`, {
-    file,
-  })
+  return { problem: `${issue.path.join('.')} ${issueText(issue, json)}`.trim() }
 }

@@ -90,7 +90,7 @@ function describe(model: CausalLM, decided: readonly LayerChoices[], name: strin
   const sizes = new Set(experts.map(layer => bytesOfExpert(layer.parameters(), layer.numExperts)))
   const [size = null] = sizes
   return {
-    model: name,
+    model: name.replace(/\p{Cc}/gu, '?'),
     moeLayers: decided.map(({ layer }) => layer),
     experts: Math.max(...experts.map(({ numExperts }) => numExperts)),
     topK: Math.max(...decided.map(({ topK }) => topK)),

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
-import { createModel, openModel, parseModelConfig } from '../../models/index.ts'
+import { type CausalLM, createModel, openModel, parseModelConfig } from '../../models/index.ts'
 import { inferenceMode, tensor, tidy } from '../../torch/index.ts'
 import { emptySlot } from './choices.ts'
 import { prefixBytes, recordBytes, type TraceSource } from './header.ts'
@@ -78,6 +78,14 @@ describe('a recording', () => {
     expect([...choices.positions]).toEqual(tokens.map(({ position }) => position))
   })
 
+  test('keeps names that take more bytes than characters', () => {
+    const model = 'modèle/模型'
+    expect(readChoices(written('named', records, { ...source, model })).header).toMatchObject({
+      model,
+      tokens: 3,
+    })
+  })
+
   test('without tokens can be read', () => {
     expect(readChoices(written('empty', [])).header).toMatchObject({ tokens: 0, texts: 0 })
   })
@@ -128,6 +136,14 @@ describe('a recording that does not come to its end leaves no file', () => {
     expect(temporaries()).toEqual([])
     expect(readFileSync(join(folder, 'full'))).toEqual(before)
   })
+})
+
+test.each([
+  [{ experts: 65_536 }, 'source: experts must be at most 65535, got 65536'],
+  [{ model: 'x'.repeat(70_000) }, 'source: takes 70131 bytes of header, more than 65536'],
+])('a source that no reader would accept is refused: %#', (wrong, message) => {
+  expect(() => new TraceWriter(join(folder, 'never'), { ...source, ...wrong })).toThrow(message)
+  expect(readdirSync(folder).filter(name => name.startsWith('never'))).toEqual([])
 })
 
 describe('a file that is not whole or not ours gets one line that says so', () => {
@@ -191,18 +207,23 @@ describe('a file that is not whole or not ours gets one line that says so', () =
     [
       'another version',
       () => withHeader('"version":1', '"version":2'),
-      /header\.version must be one of 1, got 2: recorded by another version/,
+      /header: version must be one of 1, got 2: recorded by another version/,
     ],
-    ['no experts', () => withHeader('"experts":5', '"experts":0'), /header\.experts must be above 0, got 0/],
+    ['no experts', () => withHeader('"experts":5', '"experts":0'), /header: experts must be above 0, got 0/],
     [
       'a huge top k',
       () => withHeader('"topK":2', '"topK":9e9'),
-      /header\.topK must be at most 4096, got 9000000000/,
+      /header: topK must be at most 4096, got 9000000000/,
     ],
     [
       'more tokens than bytes',
       () => withHeader('"tokens":3', '"tokens":9e15'),
       /it is truncated; record it again/,
+    ],
+    [
+      'a name that a terminal would obey',
+      () => withHeader('"tiny"', '"\\u001b"'),
+      /header: model must have no control characters, got/,
     ],
     ['a field that nobody knows', () => withHeader('"texts"', '"words"'), /header/],
     ['an expert beyond the last', () => patched(8, 5, 0), /token 0 chose expert 5 of 5: the file is damaged/],
@@ -263,12 +284,32 @@ describe('a model is recorded', () => {
 
   test('but not one without experts', async () => {
     const config = { ...readConfig('mixtral'), model_type: 'mistral' }
-    const dense = createModel(parseModelConfig(config, 'config.json'))
+    const dense = createModel(parseModelConfig(config, 'config.json')) as CausalLM
     const file = join(folder, 'dense')
-    await expect(recordRouting(dense as never, [[[1, 2]]], { file, name: 'dense' })).rejects.toThrow(
+    await expect(recordRouting(dense, [[[1, 2]]], { file, name: 'dense' })).rejects.toThrow(
       'dense: has no layers of experts to record',
     )
     expect(readdirSync(folder)).not.toContain('dense')
+  })
+
+  test('nor one whose tokens retrieve neurons', async () => {
+    const fields = { hidden_size: 16, intermediate_size: 12, num_hidden_layers: 2, num_attention_heads: 4 }
+    const config = {
+      ...{ ...fields, model_type: 'switchyard_moe', vocab_size: 50, num_key_value_heads: 2 },
+      ...{ num_local_experts: 25, max_position_embeddings: 32, router: null, moe_layers: [1] },
+      experts: { kind: 'peer', heads: 2, k: 3, querySize: 6 },
+    }
+    const model = createModel(parseModelConfig(config, 'config.json')) as CausalLM
+    await expect(recordRouting(model, [[[1, 2]]], { file: join(folder, 'peer'), name: 'm' })).rejects.toThrow(
+      "layer 1 routes by 'peer': only layers whose tokens choose experts can be recorded",
+    )
+  })
+
+  test("and its layers keep the model's numbers where some are dense", async () => {
+    const model = openModel(join(fixtures, 'deepseek_v3')).load({ kind: 'decoder' })
+    const header = await recordRouting(model, [[[1, 2]]], { file: join(folder, 'dense-first'), name: 'm' })
+    // 3 matrices of 16 x 32 in f32
+    expect(header).toMatchObject({ moeLayers: [1], experts: 8, topK: 2, expertBytes: 3 * 16 * 32 * 4 })
   })
 
   test('nor nothing', async () => {

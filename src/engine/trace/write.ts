@@ -2,13 +2,13 @@
 
 import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { ConfigError, invariant } from '../../errors.ts'
+import { invariant } from '../../errors.ts'
 import { flush } from '../../files.ts'
 import { emptySlot } from './choices.ts'
 import {
+  checkSource,
   encodeHeader,
   headerRoom,
-  maxHeaderBytes,
   recordBytes,
   type TraceHeader,
   type TraceSource,
@@ -45,15 +45,12 @@ export class TraceWriter {
   #tokens = 0
   #texts = 0
 
-  /** @throws ConfigError for a source whose header would be longer than readers accept */
+  /** @throws ConfigError for a source that no reader would accept */
   constructor(file: string, source: TraceSource) {
+    checkSource(source)
     this.file = file
     this.#source = source
     this.#room = headerRoom(source)
-    if (this.#room > maxHeaderBytes)
-      throw new ConfigError(`header would have ${this.#room} bytes, more than ${maxHeaderBytes}`, {
-        path: file,
-      })
     this.#recordBytes = recordBytes(source)
     this.#block = Buffer.alloc(Math.max(1, Math.floor(blockBytes / this.#recordBytes)) * this.#recordBytes)
     const header = encodeHeader(this.#header(), this.#room)
@@ -111,6 +108,7 @@ export class TraceWriter {
   /** Experts, then weights; slots that the layer does not have are empty. */
   #addLayer(experts: ArrayLike<number>, weights: ArrayLike<number>, start: number): number {
     const { topK } = this.#source
+    invariant(experts.length <= topK, 'a record has room for all slots')
     for (let k = 0; k < topK; k++) {
       const expert = experts[k] ?? -1
       this.#block.writeUInt16LE(expert < 0 ? emptySlot : expert, start + 2 * k)
