@@ -49,11 +49,11 @@ export {
   writableTypes,
 } from './files/conversion/type-rules.ts'
 export { type DrawOptions, drawingMemory, drawnSource } from './files/drawn.ts'
+export type { ExpertRows } from './files/expert-rows.ts'
 export { locateTensors, readAnyConfig, readJson, readModelConfig } from './files/folder.ts'
 export { isGgufFile } from './files/gguf/open.ts'
 export { ggufTokenizer } from './files/gguf/read-tokenizer.ts'
 export { noTokenizer, tokenizerMetadata } from './files/gguf/write-tokenizer.ts'
-export type { ExpertRows } from './files/expert-rows.ts'
 export { type LoadOptions, loadWeights, loadWithoutExperts, type ModelWithoutExperts } from './files/load.ts'
 export { type MatchedPiece, matchTensors, refuseNonFinite } from './files/matching.ts'
 export { findModel, type ModelKinds, OpenedModel, openModel } from './files/open.ts'

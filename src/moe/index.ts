@@ -12,6 +12,7 @@ export { ClampedExperts, type ClampedExpertsOptions } from './experts/clamped.ts
 export { type ExpertSizes, mixGrouped } from './experts/experts.ts'
 export type { ExpertForm } from './experts/forms.ts'
 export { GatedExperts } from './experts/gated.ts'
+export { throughGroups } from './experts/groups.ts'
 export {
   type HeterogeneousExpertOptions,
   HeterogeneousExperts,
@@ -33,7 +34,7 @@ export { PlainExperts, type PlainExpertsOptions } from './experts/plain.ts'
 export { PlainMlp, type PlainMlpOptions } from './experts/plain-mlp.ts'
 export { SharedBaseExperts, type SharedBaseExpertsOptions, SharedBaseLinear } from './experts/shared-base.ts'
 export { splitExperts } from './experts/split.ts'
-export type { StackedExpertsOptions } from './experts/stacked.ts'
+export { StackedExperts, type StackedExpertsOptions } from './experts/stacked.ts'
 export { type ExpertsConfig, type ExpertsOptions, expertsSchema, makeExperts } from './experts/table.ts'
 export type { ExpertWeights, Projections } from './experts/weights.ts'
 export { type LayerContext, MoeLayer, type MoeOutput, type RoutingOf } from './layer.ts'

@@ -33,14 +33,13 @@ export class ExpertFiles implements Disposable {
    *
    * @param to u8 [rows, bytes of a row]
    * @param encoding of rows as they are to be in memory
-   * @param ahead whether nobody waits for it yet
    * @throws FormatError when a file has changed since it was first read
    */
-  start(to: Tensor, encoding: string, ranges: readonly ByteRange[], ahead: boolean): PendingRead {
+  start(to: Tensor, encoding: string, ranges: readonly ByteRange[]): PendingRead {
     const descriptors = ranges.map(({ file }) => this.#open(file).descriptor)
     const offsets = ranges.map(({ offset }) => offset)
     const lengths = ranges.map(({ length }) => length)
-    const ticket = startRead(to, encoding, descriptors, offsets, lengths, ahead)
+    const ticket = startRead(to, encoding, descriptors, offsets, lengths, false)
     return { finish: () => naming(ranges, () => finishRead(ticket)) }
   }
 

@@ -3,7 +3,7 @@
 
 import type { ExpertRows } from '../../models/index.ts'
 import type { CachePolicy } from '../cache/policy.ts'
-import { type ExpertFiles, type PendingRead } from './expert-files.ts'
+import type { ExpertFiles, PendingRead } from './expert-files.ts'
 import { bytesOf, type ExpertKind, kindName, matrixKind } from './expert-kind.ts'
 import { type ExpertNumber, ExpertSlots } from './slots.ts'
 import { StoreCounts } from './store-counts.ts'
@@ -75,19 +75,40 @@ export class ExpertStore implements Disposable {
     for (const expert of here) slots.pool.use(this.#number(layer, expert), now)
     const waves = wavesOf(missing, slots.pool.capacity)
     const pinned = new Set(here.map(expert => this.#number(layer, expert)))
-    const begin = (wave: readonly number[] = []): void => {
-      for (const expert of wave) this.#begin(layer, expert, now, pinned, false)
+    let begun = 0
+    /** Begins waves up to one, as far as there is room beside what is pinned. */
+    const begin = (last: number): void => {
+      for (; begun <= last; begun++) {
+        const wave = waves[begun]
+        if (wave === undefined || pinned.size + wave.length > slots.pool.capacity) return
+        for (const expert of wave) this.#begin(layer, expert, now, pinned)
+      }
     }
-    // What is there may leave no room for the first wave, which then waits for it to be used.
-    const fits = pinned.size + (waves[0]?.length ?? 0) <= slots.pool.capacity
-    if (fits) begin(waves[0])
-    if (here.length > 0) yield this.#wave(layer, here)
-    for (const expert of here) pinned.delete(this.#number(layer, expert))
-    if (!fits) begin(waves[0])
-    for (const [i, wave] of waves.entries()) {
-      begin(waves[i + 1])
-      yield this.#wave(layer, wave)
-      for (const expert of wave) pinned.delete(this.#number(layer, expert))
+    const unpin = (experts: readonly number[]): void => {
+      for (const expert of experts) pinned.delete(this.#number(layer, expert))
+    }
+    try {
+      begin(0)
+      if (here.length > 0) yield this.#wave(layer, here)
+      unpin(here)
+      for (const [i, wave] of waves.entries()) {
+        begin(i + 1)
+        yield this.#wave(layer, wave)
+        unpin(wave)
+      }
+    } finally {
+      this.#settle()
+    }
+  }
+
+  /** After an error others may still be on their way: nothing is left to be found half-read. */
+  #settle(): void {
+    for (const number of [...this.#reading.keys()]) {
+      try {
+        this.#finish(number)
+      } catch {
+        // Whoever needs it will ask again.
+      }
     }
   }
 
@@ -104,7 +125,7 @@ export class ExpertStore implements Disposable {
   }
 
   /** Gives an expert a place and begins to read it; it is pinned. */
-  #begin(layer: number, expert: number, now: number, pinned: Set<ExpertNumber>, ahead: boolean): void {
+  #begin(layer: number, expert: number, now: number, pinned: Set<ExpertNumber>): void {
     const number = this.#number(layer, expert)
     const slots = this.#slots[layer] as ExpertSlots
     const { up, down } = this.#layers[layer] as LayerRows
@@ -115,7 +136,7 @@ export class ExpertStore implements Disposable {
       [slots.down, slots.kind.down, down],
     ] as const
     const reads = matrices.map(([stack, { encoding }, rows]) =>
-      this.#files.start(stack.select(0, slot), encoding, rows.rangesOf(expert), ahead),
+      this.#files.start(stack.select(0, slot), encoding, rows.rangesOf(expert)),
     )
     this.#reading.set(number, reads)
     this.counts.read(bytesOf(slots.kind))
@@ -124,14 +145,15 @@ export class ExpertStore implements Disposable {
   /** Waits until all of them are in memory. */
   #wave(layer: number, experts: readonly number[]): Wave {
     const slots = this.#slots[layer] as ExpertSlots
-    for (const expert of experts) this.#finish(slots, this.#number(layer, expert))
+    for (const expert of experts) this.#finish(this.#number(layer, expert))
     return {
       slots,
       places: new Map(experts.map(expert => [expert, slots.slotOf(this.#number(layer, expert))])),
     }
   }
 
-  #finish(slots: ExpertSlots, number: ExpertNumber): void {
+  /** Waits for an expert; one that cannot be read gives up its place. */
+  #finish(number: ExpertNumber): void {
     const reads = this.#reading.get(number)
     if (reads === undefined) return
     this.#reading.delete(number)
@@ -144,21 +166,12 @@ export class ExpertStore implements Disposable {
       }
     })
     if (errors.length === 0) return
-    slots.drop(number)
+    this.#slots[Math.floor(number / this.#experts)]?.drop(number)
     throw errors[0]
   }
 
   [Symbol.dispose](): void {
-    for (const reads of this.#reading.values()) {
-      for (const read of reads) {
-        try {
-          read.finish()
-        } catch {
-          // Nobody asks for it any more.
-        }
-      }
-    }
-    this.#reading.clear()
+    this.#settle()
     this.#files[Symbol.dispose]()
     for (const slots of new Set(this.#slots)) slots[Symbol.dispose]()
   }
