@@ -7,7 +7,7 @@ import { expectNoLeak } from '../../../tests/support/tensors.ts'
 import { byteTokenizer } from '../../data/index.ts'
 import { manualSeed, noGrad } from '../../torch/index.ts'
 import {
-  type CausalLM,
+  CausalLM,
   createModel,
   type GenerateOptions,
   Generation,
@@ -19,6 +19,7 @@ import {
   type Rows,
   type TextModel,
 } from '../index.ts'
+import { decoderSession } from './decoder-session.ts'
 
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
@@ -55,6 +56,19 @@ describe.each(['mixtral', 'deepseek_v3', 'gpt_oss', 'phimoe', 'switch_transforme
       const alone = await Promise.all(prompts.map(prompt => single(model, prompt, options)))
       expect(await batch(model, prompts, options)).toEqual(alone)
       model.dispose()
+    })
+
+    test('prompts that are read in parts are those read at once', () => {
+      using model = openModel(fixture(name)).load({ kind: 'text' })
+      if (!(model instanceof CausalLM)) return
+      const scores = (chunk: number): number[] => {
+        using session = decoderSession(model, { prompts, newTokens: 1, chunk })
+        return session.next(prompts).flatMap(of => [...of])
+      }
+      const whole = scores(100)
+      // Sums in f32 of numbers of order one in another order.
+      for (const [i, score] of scores(2).entries())
+        expect(Math.abs(score - (whole[i] ?? 0))).toBeLessThan(1e-5 * (1 + Math.abs(score)))
     })
 
     test('a text that ends early leaves the others as they are', async () => {

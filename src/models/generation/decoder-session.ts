@@ -1,23 +1,44 @@
 // Decoders: prompts, and then a token of each text at a time.
 
 import { ContiguousCache } from '../../nn/index.ts'
+import { inferenceMode, tidy } from '../../torch/index.ts'
 import type { CausalLM } from '../stack/language-model.ts'
-import { tokensOfSequences } from '../stack/tokens.ts'
+import { type Tokens, tokensOfSequences } from '../stack/tokens.ts'
 import { lastScores, type Rows, type Session, type SessionOptions } from './session.ts'
 
 const longestOf = (rows: Rows): number => rows.reduce((most, { length }) => Math.max(most, length), 0)
 
+/** Most tokens of a text that are read at once: memory for what is computed of them does not grow with prompts. */
+export const prefillChunk = 1024
+
 /** Prompts of unequal length stand one after the other: nothing is padded. */
 export function decoderSession(
   model: CausalLM,
-  { prompts, newTokens, task }: SessionOptions,
+  { prompts, newTokens, task, chunk = prefillChunk }: SessionOptions,
 ): Session & { cache: ContiguousCache } {
   const capacity = longestOf(prompts) + newTokens
   const cache = new ContiguousCache(model, { sequences: prompts.length, capacity })
-  const next = (fresh: Rows): Float32Array[] =>
-    lastScores(() => {
-      const tokens = tokensOfSequences(fresh, { past: cache.lengths, device: model.device, task })
-      return model.forward(tokens, { cache, logitsAt: 'last' }).logits
+  const next = (fresh: Rows): Float32Array[] => {
+    const { before, last } = inChunks(fresh, chunk)
+    // Rules for long texts go by where the prompts end, not by where a chunk does.
+    const extent = Math.max(...fresh.map(({ length }, b) => (cache.lengths[b] ?? 0) + length))
+    const tokensOf = (rows: Rows): Tokens => ({
+      ...tokensOfSequences(rows, { past: cache.lengths, device: model.device, task }),
+      extent,
     })
+    for (const rows of before)
+      inferenceMode(() => tidy(() => void model.model.forward(tokensOf(rows), cache)))
+    return lastScores(() => model.forward(tokensOf(last), { cache, logitsAt: 'last' }).logits)
+  }
   return { first: prompts, next, cache, [Symbol.dispose]: () => cache.dispose() }
+}
+
+/** Rows in parts of at most `chunk` tokens of each; the last one has the end of every row. */
+function inChunks(rows: Rows, chunk: number): { before: Rows[]; last: Rows } {
+  const parts = Math.max(1, Math.ceil(longestOf(rows) / chunk))
+  const ends = rows.map(({ length }) => Math.min(length - 1, (parts - 1) * chunk))
+  const before = Array.from({ length: parts - 1 }, (_, i) =>
+    rows.map((row, b) => row.slice(i * chunk, Math.min((i + 1) * chunk, ends[b] as number))),
+  )
+  return { before, last: rows.map((row, b) => row.slice(ends[b])) }
 }

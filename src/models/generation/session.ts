@@ -24,6 +24,8 @@ export interface SessionOptions {
   prompts: Rows
   /** Most tokens that will follow. */
   newTokens: number
+  /** Most tokens of a decoder's prompt that are read at once. Default: prefillChunk. */
+  chunk?: number | undefined
   /** Number of the texts' task, for a decoder whose router goes by it. */
   task?: number | undefined
 }
