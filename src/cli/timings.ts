@@ -15,9 +15,9 @@ export interface Timings {
 }
 
 /** Times `load`, in seconds. */
-export function timed<T>(load: () => T): { result: T; seconds: number } {
+export async function timed<T>(load: () => Promise<T>): Promise<{ result: T; seconds: number }> {
   const start = performance.now()
-  return { result: load(), seconds: (performance.now() - start) / 1000 }
+  return { result: await load(), seconds: (performance.now() - start) / 1000 }
 }
 
 export function timingsOf(loadSeconds: number, generation: GenerationTimings): Timings {

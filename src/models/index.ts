@@ -67,6 +67,7 @@ export {
   type WrittenFolder,
   writeModelFolder,
 } from './files/write-folder.ts'
+export { prefillChunk } from './generation/decoder-session.ts'
 export {
   type GeneratedToken,
   type GenerateOptions,

@@ -5,14 +5,18 @@ import { Command } from 'commander'
 import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { ChatMessage, GenerateTextOptions, GenerationEnd, TextModel } from '../../models/index.ts'
+import { loadTextModel, type TextModelFlags, withMemoryOption } from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
-import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
+import { withPlacementOptions } from '../placement-options.ts'
 import { withSamplingOptions } from '../sampling-options.ts'
 import { bold, dim } from '../terminal.ts'
 import { timed, timingsOf, timingsText } from '../timings.ts'
 import { wholeNumberOf } from '../values.ts'
 
-type Flags = GenerateTextOptions & PlacementFlags & { system?: string; json?: boolean; quiet?: boolean }
+type Flags = GenerateTextOptions & TextModelFlags & { system?: string; json?: boolean }
+
+/** Tokens of a conversation that a budget of memory leaves room for, where the model has as many positions. */
+const plannedContext = 4096
 
 const help = `
 Type a message and press Enter. /reset starts anew, /exit or Ctrl-D ends, Ctrl-C
@@ -28,7 +32,7 @@ export function chatCommand(): Command {
     .argument('<model>', 'model folder, .gguf file or downloaded org/name')
     .option('--system <text>', 'what the model is told before the conversation')
     .option('--max-new-tokens <n>', 'most tokens of an answer', wholeNumberOf('--max-new-tokens', 1), 512)
-  return withPlacementOptions(withSamplingOptions(command))
+  return withMemoryOption(withPlacementOptions(withSamplingOptions(command)))
     .option('--json', 'print each answer as a line of JSON')
     .option('--quiet', 'print nothing but the answers')
     .addHelpText('after', help)
@@ -37,9 +41,8 @@ export function chatCommand(): Command {
 
 async function chat(
   path: string,
-  { system, json, quiet = false, device, dtype, weights, ...options }: Flags,
+  { system, json, quiet = false, memory, device, dtype, weights, ...options }: Flags,
 ): Promise<void> {
-  const placement = placementOf({ device, dtype, weights })
   const opened = await openNamed(path, { quiet })
   const { template, tokenizer, path: folder } = opened
   if (template === null) {
@@ -48,7 +51,9 @@ async function chat(
       { path: folder },
     )
   }
-  const { result: model, seconds } = timed(() => opened.load({ kind: 'text', ...placement }))
+  const flags = { memory, device, dtype, weights, quiet }
+  const { result, seconds } = await timed(() => loadTextModel(opened, flags, plannedContext))
+  const { model } = result
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY
   const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: isTerminal })
   const conversation = new Conversation({ model, tokenizer, template, folder, options }, system)

@@ -3,26 +3,33 @@
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { AnyModelConfig, GenerateTextOptions, GenerationEnd } from '../../models/index.ts'
+import {
+  expertUse,
+  expertUseText,
+  loadTextModel,
+  type TextModelFlags,
+  withMemoryOption,
+} from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
-import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
+import { withPlacementOptions } from '../placement-options.ts'
 import { withSamplingOptions } from '../sampling-options.ts'
 import { bold, dim, yellow } from '../terminal.ts'
 import { timed, timingsOf, timingsText } from '../timings.ts'
 import { wholeNumberOf } from '../values.ts'
 
 type Flags = Omit<GenerateTextOptions, 'task'> &
-  PlacementFlags & {
+  TextModelFlags & {
     samples: number
     prompt: string
     task?: string
     json?: boolean
-    quiet?: boolean
   }
 
 const help = `
 Examples:
   switchyard generate runs/tiny-moe --prompt "func main"
-  switchyard generate model --prompt "Once" --temperature 0 --stop "." "!"`
+  switchyard generate model --prompt "Once" --temperature 0 --stop "." "!"
+  switchyard generate model.gguf --prompt "Once" --memory 2GiB`
 
 export function generateCommand(): Command {
   const command = new Command('generate')
@@ -30,7 +37,7 @@ export function generateCommand(): Command {
     .argument('<model>', 'model folder, run folder, .gguf file or downloaded org/name')
     .requiredOption('--prompt <text>', 'text to continue; for an encoder-decoder to answer')
     .option('--max-new-tokens <n>', 'most tokens to add', wholeNumberOf('--max-new-tokens', 1), 128)
-  return withPlacementOptions(withSamplingOptions(command))
+  return withMemoryOption(withPlacementOptions(withSamplingOptions(command)))
     .option('--samples <n>', 'so many texts, written together', wholeNumberOf('--samples', 1), 1)
     .option(
       '--logprobs <n>',
@@ -47,13 +54,16 @@ export function generateCommand(): Command {
 
 async function run(
   path: string,
-  { prompt, samples, task, json, quiet = false, device, dtype, weights, ...options }: Flags,
+  { prompt, samples, task, json, quiet = false, memory, device, dtype, weights, ...options }: Flags,
 ): Promise<void> {
-  const placement = placementOf({ device, dtype, weights })
   const { generateTexts } = await import('../../models/index.ts')
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened
-  const { result: model, seconds } = timed(() => opened.load({ kind: 'text', ...placement }))
+  const flags = { memory, device, dtype, weights, quiet }
+  const { length } = await tokenizer.encode(prompt)
+  const context = samples * (length + (options.maxNewTokens ?? 0))
+  const { result, seconds } = await timed(() => loadTextModel(opened, flags, context))
+  const { model, store } = result
   const number = await taskNumber(config, task)
   const pieces = generateTexts(model, tokenizer, new Array<string>(samples).fill(prompt), {
     ...options,
@@ -73,13 +83,16 @@ async function run(
   const [end] = ends as [GenerationEnd]
   const timings = timingsOf(seconds, end.timings)
   if (json) {
-    const shared = { model: opened.path, prompt, options }
+    const shared = { model: opened.path, prompt, options, ...(store && { experts: expertUse(store) }) }
     const result =
       samples === 1 ? { ...shared, ...results[0], timings } : { ...shared, samples: results, timings }
     process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
   } else
     process.stdout.write(isStreamed ? '\n' : results.map(({ text }) => `${bold(prompt)}${text}\n`).join('\n'))
-  if (!json && !quiet) process.stderr.write(`${dim(timingsText(timings))}\n`)
+  if (!json && !quiet) {
+    process.stderr.write(`${dim(timingsText(timings))}\n`)
+    if (store) process.stderr.write(`${dim(expertUseText(store))}\n`)
+  }
   if (end.reason === 'positions' && !quiet && 'max_position_embeddings' in config) {
     process.stderr.write(
       `${yellow('note:')} ended after ${end.tokens} tokens: with the prompt they fill the model's ${config.max_position_embeddings} positions\n`,

@@ -2,7 +2,7 @@
 // Shapes: T tokens that are read at once, K choices, D model, W and F widths of experts.
 
 import { ConfigError } from '../../errors.ts'
-import { type AnyModelConfig, memoryNeeds } from '../../models/index.ts'
+import { type AnyModelConfig, memoryNeeds, prefillChunk } from '../../models/index.ts'
 import { MoeLayer } from '../../moe/index.ts'
 import type { Module } from '../../nn/index.ts'
 import { allBytes, type LayerRows, leastBytes } from './expert-store.ts'
@@ -13,8 +13,6 @@ export interface Budget {
   memory: number
   /** Tokens of all texts together, for whose keys and values there is to be room. */
   context: number
-  /** Tokens that are read at once. */
-  chunk: number
 }
 
 /** Bytes, which add up to the budget, or to less where all experts fit. */
@@ -44,11 +42,11 @@ export function planBudget(
   model: Module,
   config: AnyModelConfig,
   layers: readonly LayerRows[],
-  { fixed, budget: { memory, context, chunk } }: { fixed: number; budget: Budget },
+  { fixed, budget: { memory, context } }: { fixed: number; budget: Budget },
 ): BudgetPlan {
   const numExperts = expertsOf(model)
   const cache = context * memoryNeeds(config, 'f32').cachePerToken
-  const working = growth + chunk * bytesPerToken(model, layers)
+  const working = growth + Math.min(prefillChunk, context) * bytesPerToken(model, layers)
   const [least, allExperts] = [leastBytes(layers), allBytes(layers, numExperts)]
   const left = Math.floor(memory - fixed - cache - working)
   if (left < least) {

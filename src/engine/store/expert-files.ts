@@ -75,6 +75,7 @@ function naming(ranges: readonly ByteRange[], read: () => void): void {
     read()
   } catch (error) {
     const file = ranges[0]?.file ?? ''
-    throw new FormatError(`an expert cannot be read: ${(error as Error).message}`, { file })
+    const why = (error as Error).message.replace(/^switchyard::\w+\(\d*\): /, '')
+    throw new FormatError(`an expert cannot be read: ${why}`, { file })
   }
 }

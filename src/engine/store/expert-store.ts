@@ -54,6 +54,16 @@ export class ExpertStore implements Disposable {
     this.#slots = layers.map(rows => slots.get(kindName(kindOf(rows))) as ExpertSlots)
   }
 
+  /** Experts of all layers. */
+  get total(): number {
+    return this.#layers.length * this.#experts
+  }
+
+  /** Of the places for experts. */
+  get bytes(): number {
+    return [...new Set(this.#slots)].reduce((sum, { kind, pool }) => sum + pool.capacity * bytesOf(kind), 0)
+  }
+
   /** Experts that can be resident. */
   get capacity(): number {
     return [...new Set(this.#slots)].reduce((sum, { pool }) => sum + pool.capacity, 0)

@@ -8,15 +8,17 @@ import type { MappedFiles } from './tensor-file.ts'
 import { isWhole, viewOfPart } from './tensor-part.ts'
 
 /**
- * Gives every parameter that can stay encoded the rows of its pieces: in panels where its type has them; else a view of the
- * file where one piece is all of it, or a copy of their bytes in the model's order.
+ * Gives every parameter that can stay encoded the rows of its pieces: in panels where its type has them; else a copy of their
+ * bytes in the model's order, or a view of the file where one piece is all of it.
  *
+ * @param options.mapped whether views may be kept
  * @returns the paths of those parameters; experts of one layer are all among them, or none
  */
 export function keepEncoded(
   tensors: ReadonlyMap<string, Parameter | Buffer>,
   pieces: readonly MatchedPiece[],
   files: MappedFiles,
+  { mapped }: { mapped: boolean },
 ): Set<string> {
   const groups = byParameter(pieces)
   const encodings = new Map(
@@ -30,7 +32,9 @@ export function keepEncoded(
     tidy(() => {
       const parameter = tensors.get(path) as Parameter
       const rows = rowsOf(parameter.shape, groups.get(path) ?? [], files)
-      parameter.makeEncoded(inPanels({ rows, encoding }))
+      const kept = inPanels({ rows, encoding })
+      const isView = !mapped && kept.rows === rows
+      parameter.makeEncoded(isView ? { ...kept, rows: rows.clone() } : kept)
     })
   }
   return new Set(encodings.keys())

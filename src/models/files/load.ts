@@ -48,7 +48,7 @@ export function loadSource(source: ModelSource, options: LoadOptions = {}): AnyM
   const place = { dtype, device: requireDevice(device) }
   const pieces = matchTensors(source)
   const model: AnyModel = declareModel(source.config)
-  fill(model, pieces, { ...place, weights })
+  fill(model, pieces, { ...place, weights, mapped: true })
   return model.to(place.device).eval()
 }
 
@@ -60,28 +60,28 @@ export interface ModelWithoutExperts {
 }
 
 /**
- * As loadSource() with stored weights, but for the matrices of experts that can be read one by one. Nothing of the files
- * stays in memory beside what was loaded.
+ * As loadSource() with stored weights, but for the matrices of experts that can be read one by one. The rest is copied: what
+ * happens to the files afterwards does no harm.
  */
 export function loadWithoutExperts(source: ModelSource): ModelWithoutExperts {
   const pieces = matchTensors(source)
   const model: AnyModel = declareModel(source.config)
   const experts = expertRows(model.stateDict(), pieces)
   const rest = pieces.filter(({ parameter }) => !experts.has(parameter))
-  fill(model, rest, { dtype: 'f32', device: 'cpu', weights: 'stored' })
+  fill(model, rest, { dtype: 'f32', device: 'cpu', weights: 'stored', mapped: false })
   return { model: model.eval(), experts }
 }
 
-/** Gives a declared model's tensors their memory, from pieces of files. */
+/** Gives a declared model's tensors their memory, from pieces of files: on the files themselves where `mapped` and possible. */
 function fill(
   model: AnyModel,
   pieces: readonly MatchedPiece[],
-  { weights, ...place }: Required<LoadOptions>,
+  { weights, ...place }: Required<LoadOptions> & { mapped: boolean },
 ): void {
   const tensors = model.stateDict()
   using files = new MappedFiles()
   noGrad(() => {
-    const encoded = weights === 'stored' ? keepEncoded(tensors, pieces, files) : new Set()
+    const encoded = weights === 'stored' ? keepEncoded(tensors, pieces, files, place) : new Set()
     for (const piece of pieces) {
       if (!encoded.has(piece.parameter)) tidy(() => fillDeclaration(tensors, piece, files, place))
     }
@@ -104,13 +104,13 @@ function fillDeclaration(
   tensors: ReadonlyMap<string, Parameter | Buffer>,
   piece: MatchedPiece,
   files: MappedFiles,
-  { dtype, device }: { dtype: DType; device: Device },
+  { dtype, device, mapped }: { dtype: DType; device: Device; mapped: boolean },
 ): void {
   const tensor = tensors.get(piece.parameter)
   if (!tensor) return
   const wanted = tensor instanceof Buffer ? tensor.declaredDType : dtype
   if (!tensor.isMade) {
-    if (device === 'cpu' && piece.stored.dtype === wanted && isWhole(piece)) {
+    if (mapped && device === 'cpu' && piece.stored.dtype === wanted && isWhole(piece)) {
       tensor.make(piece.stored.read(files))
       return
     }

@@ -1,0 +1,208 @@
+// Models whose experts come from files, against the same models with all of them in memory.
+import {
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, test } from 'vitest'
+import { expectNoLeak } from '../../../tests/support/tensors.ts'
+import {
+  type CausalLM,
+  createModel,
+  Generation,
+  noTokenizer,
+  openModel,
+  openSource,
+  parseModelConfig,
+  parseTypeRules,
+  saveModel,
+  writeGgufModel,
+  writeModelFolder,
+} from '../../models/index.ts'
+import { manualSeed } from '../../torch/index.ts'
+import { policyNames } from '../cache/table.ts'
+import { loadTiered, type StoreSettings, TieredModel } from './open.ts'
+
+const fixture = (name: string): string =>
+  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
+const scratch = mkdtempSync(join(tmpdir(), 'switchyard-store-'))
+afterAll(() => rmSync(scratch, { recursive: true }))
+
+const prompts = [
+  [5, 6, 7, 8, 9, 10, 11, 12, 13, 14],
+  [20, 21, 22],
+]
+
+/** Greedy texts, with the tokens of several prompts in step. */
+function write(model: CausalLM, newTokens = 24): number[][] {
+  using generation = new Generation(model, prompts, { temperature: 0, maxNewTokens: newTokens, stopIds: [] })
+  const texts: number[][] = prompts.map(() => [])
+  while (!generation.isOver) for (const { text, id } of generation.step()) texts[text]?.push(id)
+  return texts
+}
+
+/** Scores of every position of a prompt: a text hides small differences. */
+function bits(model: CausalLM): unknown {
+  using generation = new Generation(model, [prompts[0] as number[]], {
+    temperature: 0,
+    stopIds: [],
+    logprobs: 5,
+  })
+  return Array.from({ length: 6 }, () => generation.step().map(token => token.probabilities))
+}
+
+function withExperts<T>(
+  path: string,
+  bytes: number,
+  use: (tiered: TieredModel) => T,
+  settings: StoreSettings = {},
+): T {
+  using tiered = new TieredModel(openSource(path))
+  tiered.keepExperts(bytes, settings)
+  return use(tiered)
+}
+
+const all = Number.MAX_SAFE_INTEGER
+
+const architectures = [
+  ...['mixtral', 'qwen2_moe', 'qwen3_moe', 'olmoe', 'granitemoe', 'phimoe'],
+  ...['deepseek_v2', 'deepseek_v3', 'glm4_moe'],
+]
+
+describe.each(architectures)('%s', name => {
+  test.each(['f32', 'bf16'] as const)('writes the same from %s files, however few experts fit', dtype => {
+    const folder = join(scratch, `${name}-${dtype}`)
+    writeModelFolder(folder, openSource(fixture(name)), { dtype })
+    expectNoLeak(() => {
+      const wanted = withExperts(folder, all, ({ model, store }) => {
+        expect(store.capacity).toBe(store.total)
+        return { texts: write(model), scores: bits(model) }
+      })
+      for (const share of [0, 0.3, 0.6]) {
+        const bytes = share * withExperts(folder, all, tiered => bytesOfAll(tiered))
+        withExperts(folder, bytes, ({ model, store }) => {
+          expect(store.capacity).toBeLessThan(store.total)
+          expect(write(model)).toEqual(wanted.texts)
+          expect(bits(model)).toEqual(wanted.scores)
+          expect(store.counts.hits).toBeLessThan(store.counts.uses)
+        })
+      }
+    })
+  })
+})
+
+const bytesOfAll = ({ store }: TieredModel): number => store.bytes
+
+/** A model of sizes that blocks divide, in a GGUF file. */
+function quantized(name: string, type: string): string {
+  const json = JSON.parse(readFileSync(join(fixture(name), 'config.json'), 'utf8'))
+  const sizes = { hidden_size: 256, intermediate_size: 256, moe_intermediate_size: 256 }
+  const config = parseModelConfig({ ...json, ...sizes, mlp_only_layers: [] }, name)
+  const folder = join(scratch, `${name}-${type}`)
+  manualSeed(1)
+  using model = createModel(config)
+  saveModel(folder, model, config)
+  const file = join(scratch, `${name}-${type}.gguf`)
+  writeGgufModel(openSource(folder), file, {
+    rules: parseTypeRules(type, 'types'),
+    name,
+    tokenizer: noTokenizer,
+  })
+  return file
+}
+
+describe.each([
+  ['mixtral', 'q8_0'],
+  ['mixtral', 'q4_k'],
+  ['qwen3_moe', 'q4_0'],
+  ['olmoe', 'mxfp4'],
+  ['deepseek_v3', 'q6_k'],
+])('%s in blocks of %s', (name, type) => {
+  const file = quantized(name, type)
+  const stored = (): { texts: number[][]; bytes: number } =>
+    withExperts(file, all, tiered => ({ texts: write(tiered.model), bytes: bytesOfAll(tiered) }))
+
+  test('writes what it writes with all weights in memory', () => {
+    const { texts, bytes } = stored()
+    using model = openSourceStored(file)
+    expect(write(model)).toEqual(texts)
+    withExperts(file, bytes / 3, tiered => expect(write(tiered.model)).toEqual(texts))
+  })
+
+  test.each(policyNames.filter(kind => kind !== 'static'))('whatever the policy: %s', kind => {
+    const { texts, bytes } = stored()
+    const settings = { policy: { kind, ...(kind === 'random' && { seed: 1 }) } } as StoreSettings
+    withExperts(file, bytes / 2, ({ model }) => expect(write(model)).toEqual(texts), settings)
+  })
+
+  test('whether or not the page cache is used', () => {
+    const { texts, bytes } = stored()
+    withExperts(file, bytes / 3, ({ model }) => expect(write(model)).toEqual(texts), { read: 'direct' })
+  })
+})
+
+describe('what goes wrong', () => {
+  const original = quantized('mixtral', 'q8_0')
+  const copy = (name: string): string => {
+    const file = join(scratch, name)
+    copyFileSync(original, file)
+    return file
+  }
+
+  test('a file that is truncated while a model runs from it ends the text, not the model', () => {
+    const file = copy('truncated.gguf')
+    withExperts(file, 0, ({ model, store }) => {
+      const wanted = write(model, 4)
+      truncateSync(file, 5000)
+      expect(() => write(model, 4)).toThrow(/truncated\.gguf: was changed while the model runs from it/)
+      copyFileSync(original, file) // the same bytes, but who knows
+      expect(() => write(model, 4)).toThrow(/was changed/)
+      expect(wanted.length).toBe(2)
+      expect(store.counts.uses).toBeGreaterThan(0)
+    })
+  })
+
+  test('a read that comes up short says where', () => {
+    const file = copy('short.gguf')
+    // Changed before its first expert is read: the header was checked, its data is not there any more.
+    using tiered = new TieredModel(openSource(file))
+    tiered.keepExperts(0)
+    truncateSync(file, 5000)
+    expect(() => write(tiered.model, 4)).toThrow(
+      /short\.gguf: an expert cannot be read: the file ends at \d+, before the \d+ bytes at \d+$/,
+    )
+  })
+
+  test('a budget below what works says the least that does', () => {
+    expect(() => loadTiered(openSource(original), { memory: 1e6, context: 100 })).toThrow(
+      /memory: 1 MB are too little: \d+ MB are taken without experts, .* the least that works is \d+ MB/,
+    )
+  })
+
+  test('a dense model, and experts with their inputs first, have nothing to read one by one', () => {
+    expect(() => new TieredModel(openSource(fixture('gpt_oss')))).toThrow(
+      /no decoder with experts that can be read/,
+    )
+  })
+})
+
+test('a plan adds up to its budget', () => {
+  const memory = 2 * process.memoryUsage.rss() + 200e6
+  const { tiered, plan } = loadTiered(openSource(quantized('olmoe', 'q8_0')), { memory, context: 100 })
+  using _ = tiered
+  const { fixed, cache, working, experts, allExperts } = plan
+  expect(fixed + cache + working + experts).toBeLessThanOrEqual(memory)
+  expect(experts).toBe(allExperts) // so small a model fits
+  expect(tiered.store.capacity).toBe(tiered.store.total)
+})
+
+function openSourceStored(file: string): CausalLM {
+  return openModel(file).load({ kind: 'decoder', weights: 'stored' })
+}
