@@ -24,7 +24,7 @@ lint: node_modules ## format, lint, types, import floors
 	@npm run --silent lint
 	@npm run --silent typecheck
 
-bench: setup ## measure against peers, in one run each (installs python3-torch, the peer)
+bench: setup ## measure against peers, in one run each (installs python3-torch and fetches llama.cpp, the peers)
 	@scripts/bench.sh
 
 docs: node_modules ## the API reference, from the code, into docs/api

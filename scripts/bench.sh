@@ -1,6 +1,7 @@
 #!/bin/sh
-# Measures against peers: scripts/bench.sh [--keep] [NAME...]. Installs Debian's python3-torch as the peer where it can;
-# benchmarks do without it if need be. Results go to build/benchmarks; --keep records them in benchmarks/results.
+# Measures against peers: scripts/bench.sh [--keep] [NAME...]. Installs Debian's python3-torch as the peer where it can,
+# and fetches llama.cpp; benchmarks do without either if need be. Results go to build/benchmarks; --keep records them in
+# benchmarks/results.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -26,7 +27,16 @@ prepare_shootout() {
   node dist/cli/main.js data prepare --domains en,code,fr --size 8MB --validation 0.05 --tokenizer bpe:2048 --out data/shootout
 }
 
-for name in ${*:-start-up op-call train-step step-parts generate moe-layer dequant load}; do
+# llama.cpp, the peer of decode; without it the benchmark goes on alone.
+fetch_llama() {
+  [ -e tests/interop/node_modules/node-llama-cpp ] && return
+  echo "bench: fetching llama.cpp, the peer (85 MB)"
+  (cd tests/interop && npm ci --omit=optional --no-audit --no-fund --loglevel=error) ||
+    echo "bench: could not; going on without it"
+}
+
+for name in ${*:-start-up op-call train-step step-parts generate decode decode-parts moe-layer dequant load}; do
+  [ "$name" = decode ] && fetch_llama
   [ "$name" = router-shootout ] && prepare_shootout
   node --import tsx "benchmarks/$name.ts"
 done

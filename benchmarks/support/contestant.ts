@@ -130,12 +130,14 @@ export function pythonWithTorch(): string | undefined {
 }
 
 /** For contestants in TypeScript: answers a line of JSON per line read. See peers/protocol.py. */
-export async function serve(run: (count: number) => Record<string, number>): Promise<void> {
+export async function serve(
+  run: (count: number) => Record<string, number> | Promise<Record<string, number>>,
+): Promise<void> {
   const write = (answer: object): void => void process.stdout.write(`${JSON.stringify(answer)}\n`)
   write({ ready: true, rss: process.memoryUsage.rss() })
   for await (const line of createInterface({ input: process.stdin })) {
     const start = process.hrtime.bigint()
-    const detail = run(Number(line))
+    const detail = await run(Number(line))
     const seconds = Number(process.hrtime.bigint() - start) / 1e9
     write({ seconds, peak: process.resourceUsage().maxRSS * 1024, ...detail })
     await new Promise(setImmediate)

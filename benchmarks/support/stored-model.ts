@@ -1,0 +1,82 @@
+// The model that decoding is measured with, as a GGUF file of random weights, and how much of it a token reads.
+
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { byteTokenizerFiles } from '../../src/data/index.ts'
+import {
+  drawnSource,
+  type MixtralConfig,
+  openSource,
+  parseModelConfig,
+  parseTypeRules,
+  tokenizerMetadata,
+  writeGgufModel,
+} from '../../src/models/index.ts'
+
+/** Mixtral-style, of 707M parameters; a token passes 197M, the head with them and the embedding not. */
+export const decodingModel = parseModelConfig(
+  {
+    model_type: 'mixtral',
+    vocab_size: 8192,
+    hidden_size: 1024,
+    intermediate_size: 2048,
+    num_hidden_layers: 12,
+    num_attention_heads: 16,
+    num_key_value_heads: 8,
+    num_local_experts: 8,
+    num_experts_per_tok: 2,
+    max_position_embeddings: 16_384,
+  },
+  'decoding model',
+) as MixtralConfig
+
+/** Files are kept: writing 700M parameters takes half a minute or more. Remove the folder to write them anew. */
+const folder = fileURLToPath(new URL('../../build/benchmarks/models', import.meta.url))
+
+/** The path of that model in blocks of a type, written when it is not there yet. */
+export const storedModel = (type: string): string => written(decodingModel, 'decode', type)
+
+/** The same layers and experts with rows of two blocks: next to nothing to compute. */
+export function tinyStoredModel(type: string): string {
+  const sizes = { hidden_size: 64, intermediate_size: 64, num_attention_heads: 2, num_key_value_heads: 1 }
+  return written({ ...decodingModel, ...sizes, head_dim: 32 }, 'decode-tiny', type)
+}
+
+function written(config: MixtralConfig, name: string, type: string): string {
+  const file = join(folder, `${name}-${type}.gguf`)
+  if (existsSync(file)) return file
+  console.log(`writing ${file}`)
+  mkdirSync(folder, { recursive: true })
+  const tokenizer = paddedTokenizer(config.vocab_size)
+  writeGgufModel(drawnSource(config, { seed: 1 }), file, {
+    ...{ rules: parseTypeRules(type, 'types'), name: 'benchmark', tokenizer },
+  })
+  return file
+}
+
+/** llama.cpp opens no file without one: bytes, and unused tokens for the rest of the vocabulary. */
+function paddedTokenizer(vocab: number): ReturnType<typeof tokenizerMetadata> {
+  const scratch = mkdtempSync(join(tmpdir(), 'switchyard-tokenizer-'))
+  try {
+    for (const [name, content] of Object.entries(byteTokenizerFiles()))
+      writeFileSync(join(scratch, name), content)
+    return tokenizerMetadata(scratch, vocab)
+  } finally {
+    rmSync(scratch, { recursive: true })
+  }
+}
+
+/** Bytes of weights that a token's products read: everything but the embedding, and of experts the chosen ones. */
+export function bytesPerToken(file: string): number {
+  const { tensors } = openSource(file)
+  const share = decodingModel.num_experts_per_tok / decodingModel.num_local_experts
+  let sum = 0
+  for (const [name, tensor] of tensors) {
+    if (name === 'token_embd.weight') continue
+    const bytes = tensor.ranges().reduce((total, { length }) => total + length, 0)
+    sum += name.includes('_exps.') ? bytes * share : bytes
+  }
+  return sum
+}
