@@ -38,7 +38,7 @@ const kernels = {
   causalAttention: { run: fusedCausalAttention, part: 'attention', bf16: true },
   attentionCached: { run: attentionCached, part: 'attention', on: 'cpu' },
   attentionDecode: { run: attentionDecode, part: 'attention', on: 'gpu' },
-  rotate: { run: fusedRotate, part: 'attention', on: 'gpu' },
+  rotate: { run: fusedRotate, part: 'attention' },
   linearCrossEntropy: { run: fusedLinearCrossEntropy, part: 'linearCrossEntropy', bf16: true },
   adamw: { run: fusedAdamw_, part: 'adamw' },
   mixedAdamw: { run: mixedAdamw_, part: 'adamw', on: 'gpu' },

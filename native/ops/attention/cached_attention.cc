@@ -15,6 +15,7 @@
 
 #include "../common/gemm.h"
 #include "../common/elementwise.h"
+#include "../common/helpers.h"
 #include "../common/parallel.h"
 #include "../common/scratch.h"
 #include "cached_rows.h"
@@ -24,13 +25,17 @@ namespace {
 
 constexpr int64_t kRows = 64;
 constexpr int64_t kChunk = 512;
-/** A lone block is divided into stretches of so many positions, for all threads; by shapes alone, as sums should be. */
-constexpr int64_t kStretch = 2048;
-/** So few rows go to the cache directly: a library would first copy it, which takes longer than the product. */
+/** So few rows of a group go to the cache directly: a library would first copy it, which takes longer than the product. */
 constexpr int64_t kFewRows = 16;
+/** Positions that such rows of all groups meet together: a cache has the groups of a position side by side. */
+constexpr int64_t kTogether = 16;
+/** How many positions before they are needed rows are asked for. */
+constexpr int64_t kAhead = 16;
+/** A block is divided into stretches of so many positions, for all threads; by shapes alone, as sums should be. */
+constexpr int64_t kStretch = 2048, kFewStretch = 128;
 
 /** Fewer multiplications than this are done before another thread is awake. */
-constexpr int64_t kWorthThreads = 1 << 19;
+constexpr int64_t kWorthThreads = 1 << 17;
 
 /** What a block's rows have gathered so far. */
 template <typename T>
@@ -43,10 +48,14 @@ struct Running {
       : mixed(memory), largest(memory + rows * width), sum(largest + rows) {}
 };
 
-/** Rows begin .. end of group g in sequence b, row r being head r % P of query r / P; all see within from .. to. */
+/**
+ * Rows begin .. end of each of some groups in sequence b, row r being head r % P of query r / P; all see within from .. to.
+ * Where rows are few a block is of all groups, else of one.
+ */
 struct Block {
   int64_t sequence;
   int64_t group;
+  int64_t groups;
   int64_t begin;
   int64_t end;
   int64_t from;
@@ -54,7 +63,10 @@ struct Block {
   int64_t stretches;
   int64_t part;  // where its stretches leave what they gathered, when there are several
 
-  int64_t rows() const { return end - begin; }
+  int64_t perGroup() const { return end - begin; }
+  int64_t rows() const { return groups * perGroup(); }
+  bool isFew() const { return perGroup() <= kFewRows; }
+  int64_t stretch() const { return isFew() ? kFewStretch : kStretch; }
 };
 
 struct Task {
@@ -87,6 +99,8 @@ class CachedAttention {
     if (products(tasks) < kWorthThreads) {
       const Alone guard;
       for (size_t i = 0; i < tasks.size(); i++) gatherTask(i);
+    } else if (std::all_of(blocks.begin(), blocks.end(), [](const Block& block) { return block.isFew(); })) {
+      helpedTasks(tasks.size(), gatherTask);
     } else {
       parallelTasks(tasks.size(), gatherTask);
     }
@@ -113,13 +127,15 @@ class CachedAttention {
     int64_t part = 0;
     for (int64_t b = 0; b < static_cast<int64_t>(in_.lengths.size()); b++) {
       const int64_t rows = newRows(b) * perGroup_;
-      for (int64_t g = 0; g < groups_; g++) {
+      const int64_t together = rows <= kFewRows ? groups_ : 1;
+      for (int64_t g = 0; g < groups_; g += together) {
         for (int64_t begin = 0; begin < rows; begin += kRows) {
           const int64_t end = std::min(begin + kRows, rows);
           const int64_t from = firstSeen(positionOf(b, begin)), to = positionOf(b, end - 1) + 1;
-          const int64_t stretches = rows > kRows ? 1 : (to - from + kStretch - 1) / kStretch;
-          blocks.push_back({b, g, begin, end, from, to, stretches, part});
-          part += sizeOf(blocks.back()) * stretches;
+          Block block = {b, g, together, begin, end, from, to, 1, part};
+          if (rows <= kRows) block.stretches = (to - from + block.stretch() - 1) / block.stretch();
+          blocks.push_back(block);
+          part += sizeOf(block) * block.stretches;
         }
       }
     }
@@ -129,7 +145,7 @@ class CachedAttention {
   std::vector<Task> allTasks(const std::vector<Block>& blocks) const {
     std::vector<Task> tasks;
     for (const Block& block : blocks) {
-      const int64_t step = block.stretches == 1 ? block.to - block.from : kStretch;
+      const int64_t step = block.stretches == 1 ? block.to - block.from : block.stretch();
       for (int64_t i = 0; i < block.stretches; i++) {
         const int64_t from = block.from + i * step;
         tasks.push_back({&block, from, std::min(from + step, block.to), i});
@@ -170,14 +186,17 @@ class CachedAttention {
 
   void gatherChunk(const Block& block, int64_t from, int64_t to, const T* queries, T* scores, Running<T>& running) {
     const int64_t rows = block.rows(), count = to - from;
-    const Matrix<T> keys = cached(in_.keys, block, from), values = cached(in_.values, block, from);
-    if (rows <= kFewRows) {
-      scoreFew(queries, rows, keys, count, keyWidth_, scores);
+    if (block.isFew()) {
+      eachTogether(in_.keys, block, from, to, [&](int64_t g, int64_t at, int64_t some) {
+        scoreFew(queries + g * block.perGroup() * keyWidth_, block.perGroup(), cached(in_.keys, block, g, from + at), some,
+                 keyWidth_, scores + g * block.perGroup() * count + at, count);
+      });
     } else {
+      const Matrix<T> keys = cached(in_.keys, block, 0, from);
       gemm(rows, count, keyWidth_, {queries, keyWidth_}, keys.t(), T(0), scores, count);  // [R, S]
     }
     for (int64_t r = 0; r < rows; r++) {
-      const int64_t position = positionOf(block.sequence, block.begin + r);
+      const int64_t position = positionOf(block.sequence, block.begin + r % block.perGroup());
       const int64_t first = std::clamp(firstSeen(position) - from, int64_t(0), count);
       const int64_t last = std::clamp(position + 1 - from, first, count);
       T* row = scores + r * count;
@@ -187,10 +206,34 @@ class CachedAttention {
       gatherRow(row + first, last - first, running.mixed + r * valueWidth_, valueWidth_, running.largest[r],
                 running.sum[r]);
     }
-    if (rows <= kFewRows) {
-      mixFew(scores, rows, values, count, valueWidth_, running.mixed);
+    if (block.isFew()) {
+      eachTogether(in_.values, block, from, to, [&](int64_t g, int64_t at, int64_t some) {
+        mixFew(scores + g * block.perGroup() * count + at, count, block.perGroup(),
+               cached(in_.values, block, g, from + at), some, valueWidth_,
+               running.mixed + g * block.perGroup() * valueWidth_);
+      });
     } else {
+      const Matrix<T> values = cached(in_.values, block, 0, from);
       gemm(rows, valueWidth_, count, {scores, count}, values, T(1), running.mixed, valueWidth_);
+    }
+  }
+
+  /** Asks for rows before they are needed: where rows of one group lie apart, processors do not foresee them. */
+  static void fetch(Matrix<T> rows, int64_t count, int64_t width) {
+    constexpr int64_t kLine = 64 / sizeof(T);
+    for (int64_t s = 0; s < count; s++) {
+      for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(rows.data + s * rows.stride + i);
+    }
+  }
+
+  /** Calls `body(group, offset, count)` for some positions at a time, and for each of these for all groups of a block. */
+  template <typename Body>
+  static void eachTogether(const at::Tensor& cache, const Block& block, int64_t from, int64_t to, const Body& body) {
+    for (int64_t at = from; at < to; at += kTogether) {
+      for (int64_t g = 0; g < block.groups; g++) {
+        fetch(cached(cache, block, g, at + kAhead), std::min(kTogether, to - at - kAhead), cache.size(3));
+        body(g, at - from, std::min(kTogether, to - at));
+      }
     }
   }
 
@@ -231,17 +274,19 @@ class CachedAttention {
   }
 
   int64_t headOf(const Block& block, int64_t r) const {
-    return block.group * perGroup_ + (block.begin + r) % perGroup_;
+    return (block.group + r / block.perGroup()) * perGroup_ + (block.begin + r % block.perGroup()) % perGroup_;
   }
 
   /** Where a row is within [N, H]. */
   int64_t rowOf(const Block& block, int64_t r) const {
-    return (in_.starts[block.sequence] + (block.begin + r) / perGroup_) * heads_ + headOf(block, r);
+    return (in_.starts[block.sequence] + (block.begin + r % block.perGroup()) / perGroup_) * heads_ + headOf(block, r);
   }
 
-  static Matrix<T> cached(const at::Tensor& cache, const Block& block, int64_t position) {
+  /** Rows of a block's group `g` from a position on. */
+  static Matrix<T> cached(const at::Tensor& cache, const Block& block, int64_t g, int64_t position) {
     const int64_t stride = std::max(cache.stride(2), cache.size(3));  // a single row may have any stride
-    return {cache.data_ptr<T>() + block.sequence * cache.stride(0) + block.group * cache.stride(1) + position * stride,
+    return {cache.data_ptr<T>() + block.sequence * cache.stride(0) + (block.group + g) * cache.stride(1) +
+                position * stride,
             stride};
   }
 

@@ -15,12 +15,16 @@ namespace switchyard {
 void gatherRow(float* scores, int64_t count, float* mixed, int64_t width, float& largest, float& sum);
 void gatherRow(double* scores, int64_t count, double* mixed, int64_t width, double& largest, double& sum);
 
-/** `scores [R, S] = queries [R, D] keys^T`, for few rows. */
-void scoreFew(const float* queries, int64_t rows, Matrix<float> keys, int64_t count, int64_t width, float* scores);
-void scoreFew(const double* queries, int64_t rows, Matrix<double> keys, int64_t count, int64_t width, double* scores);
+/** `scores [R, S] = queries [R, D] keys^T`, for few rows, with `stride` numbers from row to row of scores. */
+void scoreFew(const float* queries, int64_t rows, Matrix<float> keys, int64_t count, int64_t width, float* scores,
+              int64_t stride);
+void scoreFew(const double* queries, int64_t rows, Matrix<double> keys, int64_t count, int64_t width, double* scores,
+              int64_t stride);
 
-/** `mixed [R, E] += p [R, S] values`, for few rows. */
-void mixFew(const float* p, int64_t rows, Matrix<float> values, int64_t count, int64_t width, float* mixed);
-void mixFew(const double* p, int64_t rows, Matrix<double> values, int64_t count, int64_t width, double* mixed);
+/** `mixed [R, E] += p [R, S] values`, for few rows, with `stride` numbers from row to row of p. */
+void mixFew(const float* p, int64_t stride, int64_t rows, Matrix<float> values, int64_t count, int64_t width,
+            float* mixed);
+void mixFew(const double* p, int64_t stride, int64_t rows, Matrix<double> values, int64_t count, int64_t width,
+            double* mixed);
 
 }  // namespace switchyard

@@ -1,4 +1,5 @@
-// The CPU's leaves: the obvious way, in any floating type.
+// The CPU's leaves: the obvious way, in any floating type; positions in f32 and f64, which decoding turns all the time, by
+// loops.
 
 #include <ATen/Functions.h>
 #include <torch/library.h>
@@ -6,11 +7,37 @@
 #include <algorithm>
 
 #include "../common/accumulator.h"
+#include "../common/parallel.h"
+#include "causal_rows.h"
 
 namespace switchyard {
 namespace {
 
+/** x [..., T, H, D] whose rows of D numbers lie together, angles [T, R] or [..., T, R] of its type. */
+template <typename T>
+at::Tensor rotateRows(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, bool inverse) {
+  const at::Tensor from = x.contiguous(), c = cos.contiguous(), s = sin.contiguous();
+  at::Tensor y = at::empty(x.sizes(), from.options());
+  const int64_t width = x.size(-1), rotated = c.size(-1), heads = x.size(-2), angles = c.numel() / rotated;
+  const int64_t positions = from.numel() / (heads * width);
+  parallelRange(positions, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      const T *cosine = c.data_ptr<T>() + i % angles * rotated, *sine = s.data_ptr<T>() + i % angles * rotated;
+      for (int64_t row = i * heads; row < (i + 1) * heads; row++) {
+        const T* in = from.data_ptr<T>() + row * width;
+        T* out = y.data_ptr<T>() + row * width;
+        (inverse ? unrotateRow(in, cosine, sine, T(1), out, rotated) : rotateRow(in, cosine, sine, T(1), out, rotated));
+        std::copy(in + rotated, in + width, out + rotated);
+      }
+    }
+  });
+  return y;
+}
+
 at::Tensor rotateCpu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, bool inverse) {
+  const bool isOneType = cos.scalar_type() == x.scalar_type() && sin.scalar_type() == x.scalar_type();
+  if (isOneType && x.numel() > 0 && x.scalar_type() == at::kFloat) return rotateRows<float>(x, cos, sin, inverse);
+  if (isOneType && x.numel() > 0 && x.scalar_type() == at::kDouble) return rotateRows<double>(x, cos, sin, inverse);
   const at::ScalarType acc = accumulatorOf(x);
   const int64_t rotated = cos.size(-1);
   const at::Tensor turned = x.narrow(-1, 0, rotated).to(acc), rest = x.narrow(-1, rotated, x.size(-1) - rotated);

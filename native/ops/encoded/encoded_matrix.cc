@@ -91,6 +91,10 @@ EncodedMatrix::EncodedMatrix(const at::Tensor& rows, const RowType& type, int64_
   data_ = rows.data_ptr<uint8_t>() + index * outputs_ * rowBytes_;
 }
 
+bool EncodedMatrix::isAlone(int64_t count) const {
+  return type_.panels != nullptr || (count <= kFew && type_.dotWide != nullptr);
+}
+
 int64_t EncodedMatrix::rowsPerTask() const {
   if (type_.panels != nullptr) return kTaskRows;
   return std::clamp<int64_t>(kTaskBytes / (columns_ * static_cast<int64_t>(sizeof(float))), 8, 256);
@@ -124,7 +128,7 @@ void EncodedMatrix::multiplyPanels(const Activations& x, const int64_t* rows, in
 void EncodedMatrix::multiply(const Activations& x, const int64_t* rows, int64_t count, int64_t begin, int64_t end,
                              float* y, int64_t stride) const {
   if (type_.panels != nullptr) return multiplyPanels(x, rows, count, begin, end, y, stride);
-  if (count <= kFew && type_.dotWide != nullptr) {
+  if (isAlone(count)) {
     for (int64_t o = begin; o < end; o++) {
       for (int64_t i = 0; i < count; i++) {
         y[i * stride + o] = type_.dotWide(row(o), x.row(rows == nullptr ? i : rows[i]), columns_);

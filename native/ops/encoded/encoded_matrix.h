@@ -39,6 +39,9 @@ class EncodedMatrix {
 
   int64_t outputs() const { return outputs_; }
 
+  /** Whether products with at most so many rows of activations call no library. */
+  bool isAlone(int64_t count) const;
+
   /** Rows of a part that is worth a task of its own; whole panels. */
   int64_t rowsPerTask() const;
 

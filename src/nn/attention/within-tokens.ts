@@ -61,6 +61,11 @@ function rotationOf({ cos, sin }: Rotation, { sequences, start, length }: Rows):
 export function rotateRows(x: Tensor, rotation: Rotation | null, headDim: number): Tensor {
   if (!rotation) return x
   const length = rotation.cos.size(0)
+  const kernel = kernelFor('rotate', x)
+  if (kernel)
+    return kernel(x.view([-1, length, x.size(1) / headDim, headDim]), rotation.cos, rotation.sin).view(
+      x.shape,
+    )
   const all: Rows = { sequence: 0, sequences: x.size(0) / length, start: 0, length }
   return rowsOfHeads(rotate(headsOf(x, all, headDim), rotation))
 }
