@@ -29,7 +29,7 @@ export {
 export type { Budget, BudgetPlan } from './store/budget.ts'
 export type { ReadMode } from './store/expert-files.ts'
 export { ExpertStore, type LayerRows } from './store/expert-store.ts'
-export { loadTiered, type StoreSettings, TieredModel } from './store/open.ts'
+export { loadTiered, planTiered, type StoreSettings, TieredModel, type TieredOutlook } from './store/open.ts'
 export { type Needed, StoreCounts } from './store/store-counts.ts'
 export { countUses, emptySlot, type RoutingChoices, type Step, stepsOf } from './trace/choices.ts'
 export type { TraceHeader, TraceSource } from './trace/header.ts'

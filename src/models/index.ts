@@ -54,7 +54,13 @@ export { locateTensors, readAnyConfig, readJson, readModelConfig } from './files
 export { isGgufFile } from './files/gguf/open.ts'
 export { ggufTokenizer } from './files/gguf/read-tokenizer.ts'
 export { noTokenizer, tokenizerMetadata } from './files/gguf/write-tokenizer.ts'
-export { type LoadOptions, loadWeights, loadWithoutExperts, type ModelWithoutExperts } from './files/load.ts'
+export {
+  type LoadOptions,
+  loadWeights,
+  loadWithoutExperts,
+  type ModelWithoutExperts,
+  sizesWithoutExperts,
+} from './files/load.ts'
 export { type MatchedPiece, matchTensors, refuseNonFinite } from './files/matching.ts'
 export { findModel, type ModelKinds, OpenedModel, openModel } from './files/open.ts'
 export { checkpointOf, listCheckpoints, stepOf } from './files/run-folder.ts'

@@ -1,21 +1,24 @@
 // `switchyard inspect`: what a model is, from its config alone.
 
 import { Command } from 'commander'
+import type { TieredOutlook } from '../../engine/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type {
   AnyModelConfig,
   EncoderDecoderModelConfig,
   ModelConfig,
+  OpenedModel,
   Preset,
   PresetCounts,
 } from '../../models/index.ts'
 import { openNamed } from '../open-model.ts'
 import { bold, count, shortBytes, shortCount, table } from '../terminal.ts'
-import { wholeNumberOf } from '../values.ts'
+import { sizeOf, wholeNumberOf } from '../values.ts'
 
 interface Flags {
   context?: number
   dtype: string
+  memory?: number
   json?: boolean
   quiet?: boolean
 }
@@ -29,6 +32,7 @@ opened here; a wrong name lists them all.
 Examples:
   switchyard inspect runs/tiny-moe
   switchyard inspect Mixtral-8x7B/config.json --context 8192 --dtype bf16
+  switchyard inspect model.gguf --memory 2GiB
   switchyard inspect preset:deepseek-v3`
 
 export function inspectCommand(): Command {
@@ -41,6 +45,11 @@ export function inspectCommand(): Command {
       wholeNumberOf('--context', 1),
     )
     .option('--dtype <name>', 'f32, bf16, f16 or f64, for memory', 'f32')
+    .option(
+      '--memory <size>',
+      'how it would run within so much memory, as 2GiB: see generate --memory',
+      sizeOf('--memory'),
+    )
     .option('--json', 'print JSON')
     .option('--quiet', 'print nothing but the result')
     .addHelpText('after', help)
@@ -55,9 +64,42 @@ async function inspect(path: string, flags: Flags): Promise<void> {
       path: '--dtype',
     })
   }
-  const { config } = await openNamed(path, flags)
+  const opened = await openNamed(path, flags)
+  const { config } = opened
   const report = await describe(config, flags.context, flags.dtype as keyof typeof bytesPerElement)
-  process.stdout.write(`${flags.json ? JSON.stringify({ config, ...report }, null, 2) : format(report)}\n`)
+  const outlook =
+    flags.memory === undefined ? null : await lookAhead(opened, flags.memory, report.context ?? 0)
+  const json = { config, ...report, ...(outlook && { budget: outlook }) }
+  const text = outlook ? `${format(report)}\n\n${formatOutlook(flags.memory ?? 0, outlook)}` : format(report)
+  process.stdout.write(`${flags.json ? JSON.stringify(json, null, 2) : text}\n`)
+}
+
+async function lookAhead(opened: OpenedModel, memory: number, context: number): Promise<TieredOutlook> {
+  const { planTiered } = await import('../../engine/index.ts')
+  return planTiered(opened.source, { memory, context })
+}
+
+/** What is read where no expert is likelier than another: routing that is skewed, or repeats itself, does better. */
+function formatOutlook(memory: number, { plan, total, resident, usedPerToken }: TieredOutlook): string {
+  const { fixed, cache, working, experts, allExperts } = plan
+  const share = resident / total
+  const rows = [
+    ['process and all but experts', shortBytes(fixed), ''],
+    ['keys and values', shortBytes(cache), ''],
+    ['what is computed', shortBytes(working), ''],
+    [
+      'experts in memory',
+      shortBytes(experts),
+      `${count(resident)} of ${count(total)}, ${percent(share)} of ${shortBytes(allExperts)}`,
+    ],
+    ['experts that a token uses', shortBytes(usedPerToken), ''],
+    [
+      'of them read, at most on average',
+      shortBytes((1 - share) * usedPerToken),
+      'when no expert is likelier than another',
+    ],
+  ]
+  return table([[`within ${shortBytes(memory)}`, '', ''], ...rows])
 }
 
 const presetPrefix = 'preset:'

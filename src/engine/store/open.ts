@@ -1,7 +1,13 @@
 // A model within a budget of memory: everything but experts is loaded, and these come when they are chosen.
 
 import { ConfigError } from '../../errors.ts'
-import { CausalLM, type ExpertRows, loadWithoutExperts, type ModelSource } from '../../models/index.ts'
+import {
+  CausalLM,
+  type ExpertRows,
+  loadWithoutExperts,
+  type ModelSource,
+  sizesWithoutExperts,
+} from '../../models/index.ts'
 import { MoeLayer, StackedExperts } from '../../moe/index.ts'
 import type { Module, Parameter } from '../../nn/index.ts'
 import { emptyCache } from '../../torch/index.ts'
@@ -35,9 +41,7 @@ export class TieredModel implements Disposable {
     this.#layers = tieredLayers(model, experts)
     if (!(model instanceof CausalLM) || this.#layers.length === 0) {
       model.dispose()
-      throw new ConfigError('is no decoder with experts that can be read one by one: leave the budget out', {
-        path: source.path,
-      })
+      refuseWithoutExperts(source)
     }
     this.model = model
   }
@@ -99,6 +103,41 @@ export function loadTiered(
     tiered[Symbol.dispose]()
     throw error
   }
+}
+
+/** How a model would run within a budget, without loading it. */
+export interface TieredOutlook {
+  plan: BudgetPlan
+  /** Experts of all layers. */
+  total: number
+  /** Of them, those that fit. */
+  resident: number
+  /** Bytes of experts that one token uses. */
+  usedPerToken: number
+}
+
+/** What node and libtorch take before a model is loaded, as it was seen. */
+const runtimeBytes = 260e6
+
+/** @throws ConfigError as loadTiered() */
+export function planTiered(source: ModelSource, budget: Budget): TieredOutlook {
+  const { model, experts, bytes } = sizesWithoutExperts(source)
+  const layers = tieredLayers(model, experts)
+  const rows = layers.map(layer => layer.rows)
+  if (layers.length === 0) refuseWithoutExperts(source)
+  const plan = planBudget(model, source.config, rows, { fixed: runtimeBytes + bytes, budget })
+  const total = layers.reduce((sum, { layer }) => sum + layer.gate.numExperts, 0)
+  const usedPerToken = layers.reduce(
+    (sum, { layer, rows: of }) => sum + layer.gate.active * allBytes([of], 1),
+    0,
+  )
+  return { plan, total, resident: Math.floor((total * plan.experts) / plan.allExperts), usedPerToken }
+}
+
+function refuseWithoutExperts(source: ModelSource): never {
+  throw new ConfigError('is no decoder with experts that can be read one by one: leave the budget out', {
+    path: source.path,
+  })
 }
 
 interface TieredLayer {

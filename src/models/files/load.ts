@@ -64,12 +64,34 @@ export interface ModelWithoutExperts {
  * happens to the files afterwards does no harm.
  */
 export function loadWithoutExperts(source: ModelSource): ModelWithoutExperts {
+  const { model, experts, rest } = apartFromExperts(source)
+  fill(model, rest, { dtype: 'f32', device: 'cpu', weights: 'stored', mapped: false })
+  return { model: model.eval(), experts }
+}
+
+/** What loadWithoutExperts() would load, without loading it. */
+export interface SizesWithoutExperts extends ModelWithoutExperts {
+  /** Bytes in memory of all that is not experts'. */
+  bytes: number
+}
+
+/** Sizes alone: the model has no memory. */
+export function sizesWithoutExperts(source: ModelSource): SizesWithoutExperts {
+  const { model, experts, rest } = apartFromExperts(source)
+  const tensors = model.stateDict()
+  const bytes = rest.reduce((sum, { parameter, stored }) => {
+    const isEncodable = tensors.get(parameter)?.declaration.encodable === true && stored.rowEncoding !== null
+    const elements = stored.shape.reduce((product, size) => product * size, 1)
+    return sum + (isEncodable ? stored.ranges().reduce((all, { length }) => all + length, 0) : 4 * elements)
+  }, 0)
+  return { model, experts, bytes }
+}
+
+function apartFromExperts(source: ModelSource): ModelWithoutExperts & { rest: MatchedPiece[] } {
   const pieces = matchTensors(source)
   const model: AnyModel = declareModel(source.config)
   const experts = expertRows(model.stateDict(), pieces)
-  const rest = pieces.filter(({ parameter }) => !experts.has(parameter))
-  fill(model, rest, { dtype: 'f32', device: 'cpu', weights: 'stored', mapped: false })
-  return { model: model.eval(), experts }
+  return { model, experts, rest: pieces.filter(({ parameter }) => !experts.has(parameter)) }
 }
 
 /** Gives a declared model's tensors their memory, from pieces of files: on the files themselves where `mapped` and possible. */
