@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -80,6 +81,9 @@ BlockCache& cache() {
   return *made;
 }
 
+/** More is never kept, whatever the slack. */
+std::atomic<int64_t> mostCached{std::numeric_limits<int64_t>::max()};
+
 void countAllocation(int64_t size) {
   const int64_t now = liveBytes.fetch_add(size, std::memory_order_relaxed) + size;
   int64_t peak = peakBytes.load(std::memory_order_relaxed);
@@ -93,7 +97,7 @@ void countAllocation(int64_t size) {
  */
 size_t cacheLimit() {
   const int64_t limit = peakBytes.load(std::memory_order_relaxed) * 3 / 2 - liveBytes.load(std::memory_order_relaxed);
-  return static_cast<size_t>(std::max<int64_t>(limit, 0));
+  return static_cast<size_t>(std::clamp<int64_t>(limit, 0, mostCached.load(std::memory_order_relaxed)));
 }
 
 /** The size a block was asked for with: what the system gives is a little more, never the next rounded size. */
@@ -178,5 +182,10 @@ MemoryCounts memoryCounts() {
 void resetPeakBytes() { peakBytes = liveBytes.load(); }
 
 void emptyCache() { cache().clear(); }
+
+void limitCache(int64_t bytes) {
+  mostCached = bytes;
+  cache().clear();
+}
 
 }  // namespace switchyard

@@ -22,4 +22,7 @@ void resetPeakBytes();
 /** Gives cached blocks back to the system. */
 void emptyCache();
 
+/** From now on no more than so many bytes are kept for reuse. */
+void limitCache(int64_t bytes);
+
 }  // namespace switchyard

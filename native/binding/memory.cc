@@ -136,6 +136,12 @@ Napi::Value emptyCache(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+/** limitCache(bytes) */
+Napi::Value limitCache(const Napi::CallbackInfo& info) {
+  switchyard::limitCache(info[0].As<Napi::Number>().Int64Value());
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 void exportMemory(Napi::Env env, Napi::Object exports) {
@@ -149,6 +155,7 @@ void exportMemory(Napi::Env env, Napi::Object exports) {
   add("memory", guarded<memory>);
   add("resetPeak", guarded<resetPeak>);
   add("emptyCache", guarded<emptyCache>);
+  add("limitCache", guarded<limitCache>);
 }
 
 }  // namespace switchyard

@@ -10,6 +10,7 @@ const healthy: Machine = {
   libtorch: { version: '1.13.0', blas: 'OpenBLAS 0.3.21 Zen', cuda: false },
   threads: { operators: 2, blas: 2 },
   gemm: 'onednn',
+  simd: 'avx2',
   fastBf16: false,
   products: [
     { name: 'onednn f32', one: 90e9, all: 180e9 },

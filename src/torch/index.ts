@@ -95,6 +95,7 @@ export {
   callOperator,
   emptyCache,
   hasOperator,
+  limitCache,
   loadOperators,
   type MemoryUse,
   memoryUse,

@@ -7,6 +7,7 @@ import { type CudaDevice, cudaDevice, hasCudaRuntime } from './cuda/device.ts'
 import type { DType } from './dtype.ts'
 import { chooseGemm, gemmChoice, gemmLibraries, hasFastBf16 } from './gemm.ts'
 import { fusedLinear } from './generated/functions.ts'
+import { simdChoice } from './panels.ts'
 import { runtimeInfo, setThreads } from './runtime.ts'
 import type { Tensor } from './tensor.ts'
 import { noGrad, tidy } from './tidy.ts'
@@ -31,6 +32,8 @@ export interface Machine {
   threads: { operators: number; blas: number }
   /** What computes products; see gemmChoice(). */
   gemm: string
+  /** What products with encoded weights use; see simdChoice(). */
+  simd: string
   /** Whether the processor multiplies bf16 by itself. */
   fastBf16: boolean
   /** Matrix products of 1024 x 1024, in FLOP/s. */
@@ -67,6 +70,7 @@ export function examineMachine(): Machine {
     libtorch: { version, blas, cuda },
     threads: { operators: threads, blas: blasThreads },
     gemm: gemmChoice(),
+    simd: simdChoice(),
     fastBf16: hasFastBf16(),
     products: productRates(),
     read: readRate(),

@@ -71,6 +71,7 @@ export interface Native {
   memory(): { tensors: number; bytes: number; peakBytes: number; cachedBytes: number; scopes: number }
   resetPeak(): void
   emptyCache(): void
+  limitCache(bytes: number): void
 
   profile(callback: () => void, onDevice: boolean): OperatorTime[]
 
@@ -99,6 +100,7 @@ export interface NativeCuda {
   memory(device: number): { allocated: number; peak: number; reserved: number; free: number; total: number }
   resetPeak(device: number): void
   emptyCache(): void
+  limitCache(bytes: number): void
   limitMemory(fraction: number, device: number): void
   synchronize(device: number): void
   stream(device: number): NativeStream

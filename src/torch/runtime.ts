@@ -33,6 +33,11 @@ export function emptyCache(): void {
   native().emptyCache()
 }
 
+/** From now on no more than so many bytes are kept for coming tensors. Default: half of the most that was ever in use. */
+export function limitCache(bytes: number): void {
+  native().limitCache(Math.min(bytes, Number.MAX_SAFE_INTEGER))
+}
+
 /** Version, BLAS, CUDA and threads of the libtorch in use. */
 export function runtimeInfo(): RuntimeInfo {
   return native().info()

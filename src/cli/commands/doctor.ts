@@ -41,6 +41,7 @@ function format(machine: Machine, advice: readonly string[]): string {
     ['BLAS', libtorch.blas],
     ['threads', `${threads.operators} for operators, ${threads.blas} for BLAS`],
     ['products by', machine.gemm.replaceAll(',', ' ')],
+    ['blocks by', machine.simd],
     ['GPU', gpu ? `${gpu.name}, ${shortBytes(gpu.memory)}` : 'none'],
   ]
   const width = Math.max(...facts.map(([name = '']) => name.length))

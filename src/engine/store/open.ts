@@ -10,7 +10,7 @@ import {
 } from '../../models/index.ts'
 import { MoeLayer, StackedExperts } from '../../moe/index.ts'
 import type { Module, Parameter } from '../../nn/index.ts'
-import { emptyCache } from '../../torch/index.ts'
+import { emptyCache, limitCache } from '../../torch/index.ts'
 import { createPolicy, defaultPolicy, type PolicyConfig } from '../cache/table.ts'
 import { type Budget, type BudgetPlan, planBudget } from './budget.ts'
 import { ExpertFiles, type ReadMode } from './expert-files.ts'
@@ -81,8 +81,12 @@ export class TieredModel implements Disposable {
   [Symbol.dispose](): void {
     this.#store?.[Symbol.dispose]()
     this.model.dispose()
+    limitCache(Number.POSITIVE_INFINITY)
   }
 }
+
+/** Bytes that the process keeps for coming tensors while it runs within a budget. */
+const keptForTensors = 16e6
 
 /**
  * Loads a decoder whose experts stay in its files until they are needed, within a budget. What it writes does not depend on
@@ -97,6 +101,7 @@ export function loadTiered(
   const tiered = new TieredModel(source)
   try {
     const plan = tiered.plan({ memory, context })
+    limitCache(keptForTensors)
     tiered.keepExperts(plan.experts, settings)
     return { tiered, plan }
   } catch (error) {
