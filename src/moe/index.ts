@@ -33,9 +33,9 @@ export { PlainExperts, type PlainExpertsOptions } from './experts/plain.ts'
 export { PlainMlp, type PlainMlpOptions } from './experts/plain-mlp.ts'
 export { SharedBaseExperts, type SharedBaseExpertsOptions, SharedBaseLinear } from './experts/shared-base.ts'
 export { splitExperts } from './experts/split.ts'
-export type { StackedExpertsOptions } from './experts/stacked.ts'
+export { StackedExperts, type StackedExpertsOptions } from './experts/stacked.ts'
 export { type ExpertsConfig, type ExpertsOptions, expertsSchema, makeExperts } from './experts/table.ts'
-export type { ExpertWeights, Projections } from './experts/weights.ts'
+export { type ExpertWeights, matricesOf, type Projections } from './experts/weights.ts'
 export { type LayerContext, MoeLayer, type MoeOutput, type RoutingOf } from './layer.ts'
 export {
   type BalanceConvention,

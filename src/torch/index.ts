@@ -78,7 +78,15 @@ export { linear } from './linear.ts'
 export { examineMachine, type Machine, type Rate } from './machine.ts'
 export { MappedFile, mapFile } from './map-file.ts'
 export type { OperatorSchema, OperatorTime, RuntimeInfo } from './native.ts'
-export { chooseSimd, type EncodedRows, inPanels, panelRows, panelsOf, simdChoice, simdLevels } from './panels.ts'
+export {
+  chooseSimd,
+  type EncodedRows,
+  inPanels,
+  panelRows,
+  panelsOf,
+  simdChoice,
+  simdLevels,
+} from './panels.ts'
 export { profile } from './profile.ts'
 export { isSecondRun, recompute } from './recompute.ts'
 export {

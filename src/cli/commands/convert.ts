@@ -27,9 +27,9 @@ MODEL is a model folder, a run folder or a .gguf file (the first, of a split one
 An --out that ends in .gguf is written as GGUF, any other as a model folder.
 
 --type is for GGUF: a type for all tensors, or ROLE=TYPE for some, or both. Types:
-f32, f16, bf16, q8_0, q4_0, q4_k, q6_k, mxfp4. Roles: embedding, attention,
-router, experts, shared, dense, head. The router stays f32 unless it is named,
-and vectors always do. Rows that are no whole blocks become q8_0 or f16.
+f32, f16, bf16, q8_0, q4_0, q2_k, q3_k, q4_k, q5_k, q6_k, mxfp4. Roles: embedding,
+attention, router, experts, shared, dense, head. The router stays f32 unless it is
+named, and vectors always do. Rows that are no whole blocks become q8_0 or f16.
 
 Examples:
   switchyard convert Mixtral-8x7B --out mixtral.gguf --type experts=q4_k,attention=q8_0

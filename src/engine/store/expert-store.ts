@@ -3,7 +3,7 @@
 
 import type { ExpertRows } from '../../models/index.ts'
 import type { CachePolicy } from '../cache/policy.ts'
-import { type ExpertFiles, type PendingRead } from './expert-files.ts'
+import type { ExpertFiles, PendingRead } from './expert-files.ts'
 import { bytesOf, type ExpertKind, kindName, matrixKind } from './expert-kind.ts'
 import { type ExpertNumber, ExpertSlots } from './slots.ts'
 import { StoreCounts } from './store-counts.ts'

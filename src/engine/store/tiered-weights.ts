@@ -68,11 +68,21 @@ function mixWaves(
       .view(indices.shape)
     if (places.size === needed.length)
       return encodedExperts(
-        ...[xTD, chosen, weights, up, kind.up.encoding, down, kind.down.encoding, activation, gated] as const,
+        ...([
+          xTD,
+          chosen,
+          weights,
+          up,
+          kind.up.encoding,
+          down,
+          kind.down.encoding,
+          activation,
+          gated,
+        ] as const),
       )
     rows ??= empty([...indices.shape, xTD.size(1)])
     encodedExpertRows(
-      ...[xTD, chosen, up, kind.up.encoding, down, kind.down.encoding, activation, gated, rows] as const,
+      ...([xTD, chosen, up, kind.up.encoding, down, kind.down.encoding, activation, gated, rows] as const),
     )
   }
   return rows === null ? xTD.mul(0) : sumChoices(rows, indices, weights)
