@@ -51,6 +51,7 @@ export { type ToGgufOptions, type WrittenGguf, writeGgufModel } from './files/co
 export {
   isVector,
   parseTypeRules,
+  parseTypes,
   type TensorRole,
   type TypeRules,
   tensorRoles,

@@ -55,6 +55,15 @@ export function parseTypeRules(text: string, path: string): TypeRules {
   return rules
 }
 
+/**
+ * Reads a list of types, as `q8_0,q4_k`.
+ *
+ * @throws ConfigError for one that cannot be written
+ */
+export function parseTypes(text: string, path: string): GgmlTypeName[] {
+  return text.split(',').map(name => typeNamed(name.trim(), path))
+}
+
 function typeNamed(text: string, path: string): GgmlTypeName {
   const type = writableTypes.find(name => name === text.toUpperCase())
   if (type) return type
