@@ -56,6 +56,12 @@ describe('quantize', () => {
     expect(stdout).toMatch(/\nall +[\d.]+ +[\d.]+ +[+-][\d.]+%\n$/)
   })
 
+  test('rounds by GPTQ', async () => {
+    const { code, stdout } = await onCorpus('gptq.gguf', '--type', 'q4_0', '--method', 'gptq')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/\nmatrices: \d+ by GPTQ, \d+ fitted, \d+ to nearest\.\n/)
+  })
+
   test('reads a file', async () => {
     writeFileSync(path('text.txt'), 'All of it is said in so many words. '.repeat(20))
     const { code, stdout } = await quantize(
@@ -79,6 +85,7 @@ describe('quantize', () => {
       '.*cannot be used with option',
     ],
     ['evaluation without a corpus', ['--imatrix', imatrix, '--evaluate'], '--evaluate: needs a corpus'],
+    ['GPTQ without text', ['--imatrix', imatrix, '--method', 'gptq'], '--method: needs text'],
     ['what is no matrix', ['--imatrix', join(model, 'config.json')], '.*does not begin with GGUF'],
   ])('refuses %s', async (_, args, message) => {
     const { code, stderr } = await quantize('refused.gguf', ...args)

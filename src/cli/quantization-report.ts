@@ -13,6 +13,7 @@ export function quantizedSummary(out: string, { tensors, bytes, bitsPerWeight }:
     table([heading, ...rounded.map(rowOf)]),
     '',
     'error: of outputs, squared, relative; to nearest: what plain rounding loses.',
+    ...methodNote(rounded),
     ...unseenNotes(tensors),
     `${green('ok')} ${out}: ${counts}`,
   ].join('\n')
@@ -32,6 +33,14 @@ function rowOf({ name, type, bits, error, plainError, samples }: TensorReport): 
 }
 
 const scientific = (value: number | null): string => value?.toExponential(2) ?? '-'
+
+/** What GPTQ left to others. */
+function methodNote(tensors: readonly TensorReport[]): string[] {
+  const sum = (method: 'gptq' | 'fitted' | 'nearest'): number =>
+    tensors.reduce((total, { methods }) => total + (methods?.[method] ?? 0), 0)
+  if (sum('gptq') === 0) return []
+  return [`matrices: ${sum('gptq')} by GPTQ, ${sum('fitted')} fitted, ${sum('nearest')} to nearest.`]
+}
 
 /** Experts that were rounded without data, by tensor; more than a few are counted. */
 function unseenNotes(tensors: readonly TensorReport[]): string[] {

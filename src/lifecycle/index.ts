@@ -1,6 +1,8 @@
 // What is done with trained models: calibration and quantization.
 
 export { calibrate, squaresByTensor, type TextBatch } from './quantize/calibrate.ts'
+export { gptq, inverseFactor } from './quantize/gptq.ts'
+export { Hessians } from './quantize/hessians.ts'
 export { type ImportanceMatrix, readImportanceMatrix, writeImportanceMatrix } from './quantize/imatrix.ts'
 export { planTypes } from './quantize/plan.ts'
 export {

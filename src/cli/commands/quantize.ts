@@ -3,7 +3,7 @@
 import { basename, extname, resolve } from 'node:path'
 import { Command, Option } from 'commander'
 import { ConfigError } from '../../errors.ts'
-import type { ImportanceMatrix, QuantizedModel, TypePlan } from '../../lifecycle/index.ts'
+import type { Hessians, ImportanceMatrix, QuantizedModel, TypePlan } from '../../lifecycle/index.ts'
 import type { OpenedModel } from '../../models/index.ts'
 import type { Evaluation } from '../../train/index.ts'
 import { splitFor, windowLength } from '../corpus-windows.ts'
@@ -22,6 +22,7 @@ interface Flags extends Omit<TextFlags, 'split'> {
   bits?: number
   size?: number
   types: string
+  method: 'fitted' | 'gptq'
   evaluate?: boolean
   tokenizer: boolean
   name?: string
@@ -35,6 +36,10 @@ matrix is how much that column counts when its weights are rounded; an expert
 is told by the tokens that chose it. --imatrix takes this from a file instead,
 as llama-imatrix writes it. Experts that no token chose are rounded to nearest,
 and named.
+
+--method gptq rounds column after column, so that later ones make up for what
+was lost; it reads the text again for every few matrices. A matrix with fewer
+samples than columns, or of a type it does not know, is fitted instead.
 
 Types are chosen by --type, as for convert, or within a budget: --bits or --size
 of all tensors, where those types are taken that lose least in sum. A stacked
@@ -85,6 +90,11 @@ export function quantizeCommand(): Command {
         .conflicts(['type', 'bits']),
     )
     .option('--types <list>', 'what --bits and --size choose among', 'q8_0,q6_k,q5_k,q4_k,q3_k,q2_k,q4_0')
+    .addOption(
+      new Option('--method <name>', 'blocks fitted alone, or column after column')
+        .choices(['fitted', 'gptq'])
+        .default('fitted'),
+    )
     .option('--evaluate', 'perplexity before and after, on the validation text of --data')
     .option('--no-tokenizer', 'leave the tokenizer out')
     .option('--name <name>', "the model's name in the file (default: of the folder)")
@@ -101,10 +111,11 @@ async function quantize(path: string, flags: Flags): Promise<void> {
   const plan = await planOf(flags)
   const progress = new Progress({ quiet: flags.quiet === true })
   const show = (work: string, fraction: number, what = ''): void => progress.update(fraction, work, what)
-  const matrix = await importanceOf(opened, flags, show)
+  const { matrix, hessians } = await importanceOf(opened, flags, show)
   const quantized = quantizeModel(opened.source, flags.out, {
     plan,
     squares: matrix.tensors,
+    ...(hessians && { hessians }),
     name: flags.name ?? basename(resolve(opened.source.path)),
     tokenizer: await tokenizerOf(opened, flags),
     onProgress: show,
@@ -114,7 +125,7 @@ async function quantize(path: string, flags: Flags): Promise<void> {
   printResult(opened, flags, quantized, evaluations)
 }
 
-function refuseFlags({ out, imatrix, imatrixOut, data, text, evaluate }: Flags): void {
+function refuseFlags({ out, imatrix, imatrixOut, data, text, method, evaluate }: Flags): void {
   if (extname(out) !== '.gguf') throw new ConfigError(`must end in .gguf, got '${out}'`, { path: '--out' })
   refuseFile(out)
   if (imatrixOut !== undefined) refuseFile(imatrixOut, '--imatrix-out')
@@ -122,6 +133,10 @@ function refuseFlags({ out, imatrix, imatrixOut, data, text, evaluate }: Flags):
     throw new ConfigError('keeps what text gives: leave --imatrix out', { path: '--imatrix-out' })
   if (imatrix !== undefined && text !== undefined)
     throw new ConfigError('is in place of text: leave one of them out', { path: '--imatrix' })
+  if (imatrix !== undefined && method === 'gptq')
+    throw new ConfigError('needs text: an importance matrix holds no products of inputs', {
+      path: '--method',
+    })
   if (imatrix === undefined && data === undefined && text === undefined)
     throw new ConfigError('is missing: name a corpus, a file with --text, or an --imatrix', {
       path: '--data',
@@ -141,12 +156,16 @@ async function planOf({ type = 'q4_k', bits, size, types }: Flags): Promise<Type
 type Show = (work: string, fraction: number, what?: string) => void
 
 /** Read from a file, or collected. */
-async function importanceOf(opened: OpenedModel, flags: Flags, show: Show): Promise<ImportanceMatrix> {
-  const { calibrate, readImportanceMatrix, squaresByTensor, writeImportanceMatrix } = await import(
+async function importanceOf(
+  opened: OpenedModel,
+  flags: Flags,
+  show: Show,
+): Promise<{ matrix: ImportanceMatrix; hessians?: Hessians }> {
+  const { calibrate, Hessians, readImportanceMatrix, squaresByTensor, writeImportanceMatrix } = await import(
     '../../lifecycle/index.ts'
   )
   const { ggufTensorsOf } = await import('../../models/index.ts')
-  if (flags.imatrix !== undefined) return readImportanceMatrix(flags.imatrix)
+  if (flags.imatrix !== undefined) return { matrix: readImportanceMatrix(flags.imatrix) }
   const tensors = ggufTensorsOf(opened.source) // a model that GGUF cannot hold is refused before it reads
   const { batches: most = defaultBatches, sequenceLength = lengthFor(opened) } = flags
   const sequences = await textSequences(opened, { ...flags, split: 'train', sequenceLength })
@@ -162,7 +181,10 @@ async function importanceOf(opened: OpenedModel, flags: Flags, show: Show): Prom
     chunkSize: sequenceLength,
   }
   if (flags.imatrixOut !== undefined) writeImportanceMatrix(flags.imatrixOut, matrix)
-  return matrix
+  if (flags.method === 'fitted') return { matrix }
+  const texts = [...readBatches(sequences, batches)]
+  const again = opened.load({ kind: 'decoder', weights: 'stored' })
+  return { matrix, hessians: new Hessians(again, texts, byParameter) }
 }
 
 function lengthFor({ config }: OpenedModel): number {

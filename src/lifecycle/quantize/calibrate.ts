@@ -26,14 +26,18 @@ export async function calibrate(
   observeInputs(model, tally)
   let done = 0
   for (const rows of batches) {
-    // All logits are wanted, since the head's inputs are what it scores.
-    inferenceMode(() => tidy(() => void model.forward(tokensOfSequences(rows, { device: model.device }))))
+    readTexts(model, rows)
     done += 1
     onBatch?.(done)
     await new Promise(setImmediate)
   }
   if (done === 0) throw new ConfigError('no text to calibrate on: name another', { path: 'text' })
   return tally.byParameter
+}
+
+/** Texts go through all of a model: through its head, too, whose inputs are what it scores. */
+export function readTexts(model: CausalLM, rows: TextBatch): void {
+  inferenceMode(() => tidy(() => void model.forward(tokensOfSequences(rows, { device: model.device }))))
 }
 
 /**

@@ -6,6 +6,23 @@ import { dequantize } from '../../models/index.ts'
 import { type Tensor, tensor, tidy } from '../../torch/index.ts'
 import { columnImportance, type InputSquares } from './squares.ts'
 
+/** What errors of a matrix cost. */
+export interface MatrixWeight {
+  /** The share of inputs that the matrix gets; 1 for all where none were seen. */
+  share: number
+  /** The expected squared output of a difference, [n, K]. */
+  weigh(off: Tensor): number
+}
+
+const perColumn = (off: Tensor): Tensor => off.square().double().sum(0) // [K]
+const sumOf = (values: Tensor): number => Number(values.sum().item())
+
+/** `tr(E H E^T) / n`, where the products of n inputs are known: correlations count, too. */
+export const byProducts =
+  (hessian: Tensor, count: number): MatrixWeight['weigh'] =>
+  off =>
+    tidy(() => sumOf(off.matmul(hessian).mul(off).double()) / count)
+
 /** How the columns of a tensor's matrices count; null: no calibration has seen it. */
 export class Importance {
   readonly #squares: InputSquares | null
@@ -21,9 +38,19 @@ export class Importance {
     return this.#squares && columnImportance(this.#squares, matrix)
   }
 
-  /** The share of inputs that this matrix gets: 1 for all where none were seen. */
-  share(matrix: number): number {
-    return this.#squares && this.#total > 0 ? (this.#squares.counts[matrix] ?? 0) / this.#total : 1
+  /** Its samples. */
+  count(matrix: number): number {
+    return this.#squares?.counts[matrix] ?? 0
+  }
+
+  /** How much errors of this matrix count. */
+  weightOf(matrix: number): MatrixWeight {
+    const columns = this.columns(matrix)
+    const share = this.#squares && this.#total > 0 ? (this.#squares.counts[matrix] ?? 0) / this.#total : 1
+    return {
+      share,
+      weigh: off => tidy(() => sumOf(columns ? perColumn(off).mul(tensor(columns)) : perColumn(off))),
+    }
   }
 }
 
@@ -44,17 +71,11 @@ export class ErrorSum {
    * @param rows f32 [n, K] of one matrix
    * @param bytes the same rows, rounded to `type`
    */
-  add(rows: Tensor, bytes: Tensor, type: GgmlTypeName, importance: Importance, matrix: number): void {
+  add(rows: Tensor, bytes: Tensor, type: GgmlTypeName, { share, weigh }: MatrixWeight): void {
     tidy(() => {
-      const columns = importance.columns(matrix)
-      const weigh = (squares: Tensor): number => {
-        const perColumn = squares.double().sum(0) // [K]
-        return Number((columns ? perColumn.mul(tensor(columns)) : perColumn).sum().item())
-      }
       const off = dequantize(bytes, type).view(rows.shape).sub(rows)
-      const share = importance.share(matrix)
-      this.#error += share * weigh(off.square())
-      this.#size += share * weigh(rows.square())
+      this.#error += share * weigh(off)
+      this.#size += share * weigh(rows)
     })
   }
 

@@ -12,35 +12,27 @@ import {
 } from '../../moe/index.ts'
 import { Linear, Module, type Parameter, replaceModules } from '../../nn/index.ts'
 import { cat, type Tensor, tidy } from '../../torch/index.ts'
-import type { SquaresTally } from './squares.ts'
+import type { InputTally } from './squares.ts'
 
 /** Notes rows of inputs, [..., K], of one matrix of a parameter. */
 type Note = (parameter: Parameter, matrix: number, x: Tensor) => void
 
 /**
- * From now on the model adds to `tally` what goes into its linear layers, its head and its stacked experts; routers are
+ * From now on the model tells `tally` what goes into its linear layers, its head and its stacked experts; routers are
  * left out, which are never rounded. It goes on for as long as the model lives.
  */
-export function observeInputs(model: CausalLM, tally: SquaresTally): void {
+export function observeInputs(model: CausalLM, tally: InputTally): void {
   const paths = new Map([...model.stateDict()].map(([path, tensor]) => [tensor as Tensor, path]))
   const note: Note = (parameter, matrix, x) => {
     const matrices = parameter.declaration.stacked ? parameter.size(0) : 1
-    const [squares, count] = squaresOf(x)
-    tally.add(paths.get(parameter) ?? '', matrices, matrix, squares, count)
+    const path = paths.get(parameter) ?? ''
+    tidy(() => tally.add(path, matrices, matrix, x.reshape([-1, x.size(-1)])))
   }
   for (const [, module] of model.namedModules())
     if (module instanceof StackedExperts) module.serveFrom(observedExperts(module.stacks, note))
   replaceModules(model, module => {
     const isMatrix = module instanceof Linear && module.weight.declaration.role !== 'router'
     return isMatrix ? new ObservedLinear(module, note) : undefined
-  })
-}
-
-/** The sum of squares of each column, and the rows. */
-function squaresOf(x: Tensor): [Float64Array, number] {
-  return tidy(() => {
-    const rows = x.reshape([-1, x.size(-1)]).double() // [N, K]
-    return [rows.square().sum(0).toTypedArray<'f64'>(), rows.size(0)]
   })
 }
 

@@ -20,6 +20,7 @@ import {
 } from '../../models/index.ts'
 import { manualSeed, noGrad } from '../../torch/index.ts'
 import { calibrate, squaresByTensor, type TextBatch } from './calibrate.ts'
+import { Hessians } from './hessians.ts'
 import { type QuantizedModel, quantizeModel, type TypePlan } from './quantize.ts'
 import { columnImportance, type InputSquares } from './squares.ts'
 
@@ -139,6 +140,31 @@ describe('experts that no token chose', () => {
         expect(fitted.subarray(e * size, (e + 1) * size)).toEqual(nearest.subarray(e * size, (e + 1) * size))
     }
   })
+})
+
+describe('GPTQ', () => {
+  test.each(['mixtral', 'olmoe', 'deepseek_v3'])(
+    '%s: loses less where samples suffice, and says where they did not',
+    async name => {
+      const folder = fixture(name)
+      const many = [0, 1, 2, 3].map(seed => [Array.from({ length: 60 }, (_, i) => (i * i + seed * 31) % 96)])
+      const byParameter = await calibrate(openModel(folder).load({ kind: 'decoder' }), many)
+      const squares = squaresByTensor(ggufTensorsOf(openSource(folder)), byParameter)
+      using hessians = new Hessians(openModel(folder).load({ kind: 'decoder' }), many, byParameter)
+      const options = { plan: rulesOf('q4_0'), squares, name: 'test', tokenizer: noTokenizer }
+      const { tensors } = quantizeModel(openSource(folder), target(`${name}-gptq`), { ...options, hessians })
+      const rounded = tensors.filter(({ methods }) => (methods?.gptq ?? 0) > 0)
+      expect(rounded.length).toBeGreaterThan(4)
+      const sum = (of: 'error' | 'plainError'): number =>
+        rounded.reduce((all, tensor) => all + (tensor[of] ?? 0), 0)
+      expect(sum('error')).toBeLessThan(0.9 * sum('plainError'))
+      for (const { name: tensor, methods } of tensors) {
+        const { counts = [], sums = [] } = squares.get(tensor) ?? {}
+        const enough = counts.filter(count => count >= sums.length / counts.length).length
+        if (methods) expect([tensor, methods.gptq]).toEqual([tensor, enough])
+      }
+    },
+  )
 })
 
 describe('a model of whole super-blocks', () => {

@@ -7,16 +7,18 @@ import {
   type GgufModelTensor,
   ggufTensorsOf,
   type ModelSource,
+  type RowPlace,
   roundToNearest,
   type TypeRules,
   typesByRules,
   writeGgufModel,
 } from '../../models/index.ts'
-import { encoderOf } from './encoder.ts'
-import { ErrorSum } from './error.ts'
+import { encoderOf, methodAt, PlacedHessians, type RoundingMethod } from './encoder.ts'
+import { byProducts, ErrorSum, type MatrixWeight } from './error.ts'
+import type { Hessians } from './hessians.ts'
 import { type ImportanceOf, importanceOfTensors } from './importance-of.ts'
 import { planTypes } from './plan.ts'
-import { bitsPerWeight, sampleCounts, type TensorReport } from './report.ts'
+import { bitsPerWeight, countMethods, sampleCounts, type TensorReport } from './report.ts'
 import {
   bytesOf,
   elements,
@@ -42,6 +44,8 @@ export interface QuantizeOptions {
   plan: TypePlan
   /** By the names of tensors in GGUF files; see squaresByTensor() and readImportanceMatrix(). */
   squares: ReadonlyMap<string, InputSquares>
+  /** GPTQ, where they are given and samples suffice; see Hessians. Default: blocks are fitted alone. */
+  hessians?: Hessians
   /** `general.name` of the file. */
   name: string
   /** Metadata of the tokenizer; see tokenizerMetadata(). */
@@ -71,7 +75,8 @@ export function quantizeModel(source: ModelSource, file: string, options: Quanti
   const importanceOf = importanceOfTensors(tensors, squares)
   const types = typesFor(source, tensors, plan, importanceOf, onProgress)
   const typeOf = ({ name }: GgufModelTensor): GgmlTypeName => types.get(name) ?? 'F32'
-  const { encoder, errors } = measured(importanceOf)
+  using products = options.hessians ? new PlacedHessians(options.hessians, tensors) : null
+  const { encoder, errors } = measured(importanceOf, products)
   const { bytes } = writeGgufModel(source, file, {
     rules: typeOf,
     encoder,
@@ -89,6 +94,7 @@ export function quantizeModel(source: ModelSource, file: string, options: Quanti
       bytes: bytesOf(type, tensor.shape),
       error: found?.fitted.relative ?? null,
       plainError: found?.plain.relative ?? null,
+      methods: found ? countMethods(found.methods.values()) : null,
       samples: known ? sampleCounts(known) : null,
     }
   })
@@ -102,22 +108,44 @@ export function quantizeModel(source: ModelSource, file: string, options: Quanti
 interface Errors {
   fitted: ErrorSum
   plain: ErrorSum
+  /** By matrix. */
+  methods: Map<number, RoundingMethod>
 }
 
 /** The encoder, and by tensor what it and rounding to nearest have lost so far. */
-function measured(importanceOf: ImportanceOf): { encoder: BlockEncoder; errors: Map<string, Errors> } {
+function measured(
+  importanceOf: ImportanceOf,
+  products: PlacedHessians | null,
+): { encoder: BlockEncoder; errors: Map<string, Errors> } {
   const errors = new Map<string, Errors>()
-  const encode = encoderOf(importanceOf)
+  const encode = encoderOf(importanceOf, products)
   const encoder: BlockEncoder = (rows, type, place) => {
-    const importance = importanceOf(place.tensor)
-    const sums = errors.get(place.tensor) ?? { fitted: new ErrorSum(), plain: new ErrorSum() }
+    const sums = errors.get(place.tensor) ?? {
+      fitted: new ErrorSum(),
+      plain: new ErrorSum(),
+      methods: new Map<number, RoundingMethod>(),
+    }
     errors.set(place.tensor, sums)
+    sums.methods.set(place.matrix, methodAt(place, type, importanceOf, products))
     const bytes = encode(rows, type, place)
-    sums.fitted.add(rows, bytes, type, importance, place.matrix)
-    sums.plain.add(rows, roundToNearest(rows, type, place), type, importance, place.matrix)
+    const weight = weightAt(place, importanceOf, products)
+    sums.fitted.add(rows, bytes, type, weight)
+    sums.plain.add(rows, roundToNearest(rows, type, place), type, weight)
     return bytes
   }
   return { encoder, errors }
+}
+
+/** By the products of inputs where they are known, else by squares. */
+function weightAt(
+  place: RowPlace,
+  importanceOf: ImportanceOf,
+  products: PlacedHessians | null,
+): MatrixWeight {
+  const importance = importanceOf(place.tensor)
+  const weight = importance.weightOf(place.matrix)
+  const hessian = importance.columns(place.matrix) && products?.of(place)
+  return hessian ? { ...weight, weigh: byProducts(hessian, importance.count(place.matrix)) } : weight
 }
 
 /** The type of each tensor, by name. */

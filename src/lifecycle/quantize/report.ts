@@ -2,6 +2,7 @@
 
 import type { GgmlTypeName } from '../../formats/index.ts'
 import type { GgufModelTensor } from '../../models/index.ts'
+import type { RoundingMethod } from './encoder.ts'
 import type { InputSquares } from './squares.ts'
 
 export interface TensorReport {
@@ -15,6 +16,8 @@ export interface TensorReport {
   error: number | null
   /** The same of rounding to nearest. */
   plainError: number | null
+  /** Matrices by how they were rounded; null where none was. */
+  methods: Record<RoundingMethod, number> | null
   /** Inputs of each matrix; null where none were collected. */
   samples: SampleCounts | null
 }
@@ -33,6 +36,12 @@ export function sampleCounts({ counts }: InputSquares): SampleCounts {
     median: sorted[sorted.length >> 1] ?? 0,
     unseen: [...counts.keys()].filter(matrix => counts[matrix] === 0),
   }
+}
+
+export function countMethods(methods: Iterable<RoundingMethod>): Record<RoundingMethod, number> {
+  const counts = { nearest: 0, fitted: 0, gptq: 0 }
+  for (const method of methods) counts[method] += 1
+  return counts
 }
 
 /** Bits per weight of all tensors together. */

@@ -84,7 +84,7 @@ function measureTensor(
     for (const [i, { type }] of options.entries()) {
       if (!codecs[type]) continue
       const bytes = encoder(rows, type, { tensor: tensor.name, matrix })
-      sums[i]?.add(rows, bytes, type, importanceOf(tensor.name), matrix)
+      sums[i]?.add(rows, bytes, type, importanceOf(tensor.name).weightOf(matrix))
     }
   })
   for (const _ of visits);

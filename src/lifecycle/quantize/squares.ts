@@ -1,6 +1,8 @@
 // How large the inputs of matrices are, column by column: what a calibration collects.
 // Shapes: M matrices, K columns.
 
+import { type Tensor, tidy } from '../../torch/index.ts'
+
 /** Squared inputs of the matrices of one tensor. */
 export interface InputSquares {
   /** `[M, K]`: the sum of squares of what each column was multiplied by. */
@@ -29,16 +31,22 @@ export function columnImportance(squares: InputSquares, matrix: number): Float32
   return Float32Array.from(sums, sum => (sum + damping * mean) / count)
 }
 
-/** Sums over inputs that come in batches, by the path of the parameter. */
-export class SquaresTally {
+/** Takes note of inputs that come in batches. */
+export interface InputTally {
+  /**
+   * @param parameter its path
+   * @param matrices M of it
+   * @param x `[n, K]`: inputs of one of them
+   */
+  add(parameter: string, matrices: number, matrix: number, x: Tensor): void
+}
+
+/** Sums of squares. */
+export class SquaresTally implements InputTally {
   readonly #tally = new Map<string, InputSquares>()
 
-  /**
-   * @param matrices M of the parameter
-   * @param squares `[K]`: the sum of squares of each column
-   * @param count inputs that were summed
-   */
-  add(parameter: string, matrices: number, matrix: number, squares: Float64Array, count: number): void {
+  add(parameter: string, matrices: number, matrix: number, x: Tensor): void {
+    const squares = tidy(() => x.double().square().sum(0).toTypedArray<'f64'>()) // [K]
     const columns = squares.length
     const known = this.#tally.get(parameter) ?? {
       sums: new Float64Array(matrices * columns),
@@ -46,7 +54,7 @@ export class SquaresTally {
     }
     this.#tally.set(parameter, known)
     for (const [i, square] of squares.entries()) known.sums[matrix * columns + i]! += square
-    known.counts[matrix]! += count
+    known.counts[matrix]! += x.size(0)
   }
 
   get byParameter(): ReadonlyMap<string, InputSquares> {
