@@ -13,10 +13,11 @@ import {
   typesByRules,
   writeGgufModel,
 } from '../../models/index.ts'
-import { encoderOf, methodAt, PlacedHessians, type RoundingMethod } from './encoder.ts'
+import { encoderOf, methodAt, type RoundingMethod } from './encoder.ts'
 import { byProducts, ErrorSum, type MatrixWeight } from './error.ts'
 import type { Hessians } from './hessians.ts'
 import { type ImportanceOf, importanceOfTensors } from './importance-of.ts'
+import { PlacedHessians } from './placed-hessians.ts'
 import { planTypes } from './plan.ts'
 import { bitsPerWeight, countMethods, sampleCounts, type TensorReport } from './report.ts'
 import {

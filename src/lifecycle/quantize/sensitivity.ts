@@ -46,7 +46,11 @@ export function groupsOf(tensors: readonly GgufModelTensor[], types: readonly Gg
     if (isAlwaysF32(tensor)) continue
     groups.set(tensor.parameter, [...(groups.get(tensor.parameter) ?? []), tensor])
   }
-  return [...groups.values()].map(group => ({ tensors: group, options: optionsFor(group, types) }))
+  const headRole = tensors.some(({ declaration }) => declaration.role === 'head') ? 'head' : 'embedding'
+  return [...groups.values()].map(group => {
+    const scores = group.some(({ declaration }) => declaration.role === headRole)
+    return { tensors: group, options: optionsFor(group, types, scores) }
+  })
 }
 
 /** Rounds every group to every type that it may become, and measures. One parameter is in memory at a time. */
@@ -91,13 +95,24 @@ function measureTensor(
   values.dispose()
 }
 
-function optionsFor(group: readonly GgufModelTensor[], types: readonly GgmlTypeName[]): TypeOption[] {
+/** What the head errs goes into the logits undiluted, by no residual stream: llama.cpp's mixes keep it at Q6_K, too. */
+const leastHeadBits = 6
+
+const bitsOf = (type: GgmlTypeName): number => (8 * ggmlTypes[type].blockBytes) / ggmlTypes[type].blockSize
+
+/** @param scores whether the group is what scores tokens */
+function optionsFor(
+  group: readonly GgufModelTensor[],
+  types: readonly GgmlTypeName[],
+  scores: boolean,
+): TypeOption[] {
   const fitting = types.filter(type =>
     group.every(({ shape }) => (shape.at(-1) ?? 1) % ggmlTypes[type].blockSize === 0),
   )
   const bytesIn = (type: GgmlTypeName): number =>
     group.reduce((sum, { shape }) => sum + bytesOf(type, shape), 0)
-  const candidates: readonly GgmlTypeName[] = fitting.length > 0 ? fitting : ['F16']
+  const fine = scores ? fitting.filter(type => bitsOf(type) >= leastHeadBits) : fitting
+  const candidates: readonly GgmlTypeName[] = [fine, fitting].find(({ length }) => length > 0) ?? ['F16']
   return candidates.map(type => ({ type, bytes: bytesIn(type), error: 0 }))
 }
 
