@@ -16,6 +16,8 @@ const commands = [
   'generate',
   'init',
   'inspect',
+  'convert',
+  'quantize',
   'verify',
   'routing trace',
   'simulate-cache',

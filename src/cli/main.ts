@@ -12,6 +12,7 @@ import { evalCommand } from './commands/eval.ts'
 import { generateCommand } from './commands/generate.ts'
 import { initCommand } from './commands/init.ts'
 import { inspectCommand } from './commands/inspect.ts'
+import { quantizeCommand } from './commands/quantize.ts'
 import { routingCommand } from './commands/routing.ts'
 import { simulateCacheCommand } from './commands/simulate-cache.ts'
 import { trainCommand } from './commands/train.ts'
@@ -43,6 +44,7 @@ function createProgram(): Command {
     initCommand(),
     inspectCommand(),
     convertCommand(),
+    quantizeCommand(),
     verifyCommand(),
     routingCommand(),
     simulateCacheCommand(),

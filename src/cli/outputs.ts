@@ -14,7 +14,7 @@ export function refuseFolderOfWeights(out: string): void {
 }
 
 /** Throws ConfigError for a file that exists. */
-export function refuseFile(out: string): void {
+export function refuseFile(out: string, option = '--out'): void {
   if (!existsSync(out) || statSync(out).isDirectory()) return
-  throw new ConfigError(`${out} exists: remove it, or name another place`, { path: '--out' })
+  throw new ConfigError(`${out} exists: remove it, or name another place`, { path: option })
 }

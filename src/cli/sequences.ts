@@ -12,6 +12,37 @@ export interface Sequences {
   read(numbers: readonly number[]): number[][]
 }
 
+/** Which text, and how much of it at once. */
+export interface TextFlags extends Omit<WindowFlags, 'data'> {
+  data?: string
+  text?: string
+  batches?: number
+  batchSize: number
+}
+
+/** The text that is named: of a corpus, or of a file. */
+export function textSequences(opened: OpenedModel, flags: TextFlags): Promise<Sequences> {
+  if (flags.text !== undefined) return fileSequences(opened, flags.text, flags)
+  if (flags.data !== undefined) return corpusSequences(opened, { ...flags, data: flags.data })
+  throw new ConfigError('is missing: name a corpus, or a file with --text', { path: '--data' })
+}
+
+/** The numbers of the sequences of each batch, spread evenly over all that there are. */
+export async function chooseBatches(
+  { count }: Sequences,
+  { batches = Infinity, batchSize }: Pick<TextFlags, 'batches' | 'batchSize'>,
+): Promise<number[][]> {
+  const { evenlySpaced } = await import('../train/index.ts')
+  const chosen = evenlySpaced(count, batches * batchSize)
+  return Array.from({ length: Math.ceil(chosen.length / batchSize) }, (_, i) =>
+    chosen.slice(i * batchSize, (i + 1) * batchSize),
+  )
+}
+
+export function* readBatches(sequences: Sequences, batches: readonly number[][]): Generator<number[][]> {
+  for (const batch of batches) yield sequences.read(batch)
+}
+
 /** The windows of a split. */
 export async function corpusSequences(opened: OpenedModel, flags: WindowFlags): Promise<Sequences> {
   const { openCorpus } = await import('../data/index.ts')

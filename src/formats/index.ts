@@ -6,6 +6,7 @@ export { type GgufTensorSource, writeGguf } from './gguf/write.ts'
 export type { BlockCodec } from './quantization/codec.ts'
 export { codecs } from './quantization/codecs.ts'
 export { float8E4M3 } from './quantization/float8.ts'
+export { type LevelLayout, levelLayouts, putLevels } from './quantization/levels.ts'
 export { decodeMxfp4Pairs } from './quantization/mxfp4.ts'
 export { type GgmlTypeName, ggmlByteLength, ggmlTypes } from './quantization/types.ts'
 export {

@@ -40,14 +40,25 @@ export {
 } from './architectures/table.ts'
 export { type ChatMessage, chatTemplateOf, renderChat } from './files/chat-template.ts'
 export { copyTokenizer } from './files/conversion/copy-tokenizer.ts'
+export { type BlockEncoder, type RowPlace, roundToNearest } from './files/conversion/encode.ts'
+export {
+  type GgufModelTensor,
+  ggufTensorsOf,
+  ggufValues,
+  visitRows,
+} from './files/conversion/gguf-tensors.ts'
 export { type ToGgufOptions, type WrittenGguf, writeGgufModel } from './files/conversion/to-gguf.ts'
 export {
+  isVector,
   parseTypeRules,
+  parseTypes,
   type TensorRole,
   type TypeRules,
   tensorRoles,
+  typesByRules,
   writableTypes,
 } from './files/conversion/type-rules.ts'
+export { dequantize, quantize } from './files/dequantize.ts'
 export { type DrawOptions, drawingMemory, drawnSource } from './files/drawn.ts'
 export type { ExpertRows } from './files/expert-rows.ts'
 export { locateTensors, readAnyConfig, readJson, readModelConfig } from './files/folder.ts'
@@ -63,6 +74,7 @@ export {
 } from './files/load.ts'
 export { type MatchedPiece, matchTensors, refuseNonFinite } from './files/matching.ts'
 export { findModel, type ModelKinds, OpenedModel, openModel } from './files/open.ts'
+export { ParameterReader } from './files/parameters.ts'
 export { checkpointOf, listCheckpoints, stepOf } from './files/run-folder.ts'
 export { type ModelSource, openSource } from './files/source.ts'
 export { type ByteRange, rawBytes, type StoredTensor } from './files/stored-tensor.ts'

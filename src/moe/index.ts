@@ -36,7 +36,7 @@ export { SharedBaseExperts, type SharedBaseExpertsOptions, SharedBaseLinear } fr
 export { splitExperts } from './experts/split.ts'
 export { StackedExperts, type StackedExpertsOptions } from './experts/stacked.ts'
 export { type ExpertsConfig, type ExpertsOptions, expertsSchema, makeExperts } from './experts/table.ts'
-export type { ExpertWeights, Projections } from './experts/weights.ts'
+export { type ExpertWeights, matricesOf, type Projections } from './experts/weights.ts'
 export { type LayerContext, MoeLayer, type MoeOutput, type RoutingOf } from './layer.ts'
 export {
   type BalanceConvention,

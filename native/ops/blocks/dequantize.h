@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/Optional.h>
 
 #include <string>
 
@@ -10,8 +11,12 @@ namespace switchyard {
 /** Whole blocks of a GGUF type, u8 [bytes], as f32 [values]. */
 at::Tensor dequantize(const at::Tensor& bytes, const std::string& type);
 
-/** f32 [values] as whole blocks of a GGUF type, u8 [bytes]. Values must be finite. */
-at::Tensor quantize(const at::Tensor& values, const std::string& type);
+/**
+ * f32 [values] as whole blocks of a GGUF type, u8 [bytes]. Values must be finite. Importance, f32 [columns], is how much
+ * the squared error of each column counts in rows of so many values.
+ */
+at::Tensor quantize(const at::Tensor& values, const std::string& type,
+                    const c10::optional<at::Tensor>& importance = {});
 
 /** gpt-oss's MXFP4: u8 [..., 16] blocks, of which byte b holds numbers 2b and 2b + 1, and u8 [...] scales, as f32 [..., 32]. */
 at::Tensor dequantizePairs(const at::Tensor& blocks, const at::Tensor& scales);

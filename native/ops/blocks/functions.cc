@@ -26,7 +26,7 @@ std::tuple<std::vector<std::string>, std::vector<int64_t>, std::vector<int64_t>,
 TORCH_LIBRARY_FRAGMENT(switchyard, library) {
   library.def("block_types() -> (str[] names, int[] values, int[] bytes, str[] written)", &listTypes);
   library.def("dequantize(Tensor bytes, str type) -> Tensor", &dequantize);
-  library.def("quantize(Tensor values, str type) -> Tensor", &quantize);
+  library.def("quantize(Tensor values, str type, Tensor? importance=None) -> Tensor", &quantize);
   library.def("dequantize_pairs(Tensor blocks, Tensor scales) -> Tensor", &dequantizePairs);
   library.def("dequantize_float8(Tensor bytes, Tensor scales) -> Tensor", &dequantizeFloat8);
 }

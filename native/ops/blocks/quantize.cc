@@ -42,52 +42,55 @@ SWITCHYARD_INLINE double extremeOf(const float* x, int count) {
   return extreme;
 }
 
-SWITCHYARD_INLINE void encodeQ8_0(const float* x, uint8_t* block) {
-  const double d = putHalf(block, std::abs(extremeOf(x, 32)) / 127);
-  for (int i = 0; i < 32; i++)
-    block[2 + i] = static_cast<uint8_t>(static_cast<int8_t>(d == 0 ? 0 : level(x[i] / d, -127, 127)));
-}
-
-SWITCHYARD_INLINE void encodeQ4_0(const float* x, uint8_t* block) {
-  const double d = putHalf(block, extremeOf(x, 32) / -8);
-  const auto code = [&](float value) { return static_cast<int>(d == 0 ? 8 : level(value / d, -8, 7) + 8); };
-  for (int i = 0; i < 16; i++) block[2 + i] = static_cast<uint8_t>(code(x[i]) | (code(x[16 + i]) << 4));
-}
+/** How much the error of each number of a block counts: all alike, or by what is given. */
+struct Even {
+  double operator[](int) const { return 1; }
+  Even operator+(int) const { return {}; }
+};
+struct Importance {
+  const float* of;
+  double operator[](int i) const { return of[i]; }
+  Importance operator+(int count) const { return {of + count}; }
+};
 
 struct ScaleAndMin {
   double scale;
   double min;
 };
 
-SWITCHYARD_INLINE double errorOf(const float* x, int count, const ScaleAndMin& fit, double most) {
+template <class Weights>
+SWITCHYARD_INLINE double errorOf(const float* x, Weights w, int count, const ScaleAndMin& fit, double most) {
   double error = 0;
   for (int i = 0; i < count; i++) {
     const double q = level(fit.scale == 0 ? 0 : (x[i] + fit.min) / fit.scale, 0, most);
     const double off = x[i] - (fit.scale * q - fit.min);
-    error += off * off;
+    error += w[i] * (off * off);
   }
   return error;
 }
 
-SWITCHYARD_INLINE ScaleAndMin regress(const float* x, int count, double lowest, double inverse, double most) {
-  double q1 = 0, q2 = 0, x1 = 0, xq = 0;
+template <class Weights>
+SWITCHYARD_INLINE ScaleAndMin regress(const float* x, Weights w, int count, double lowest, double inverse, double most) {
+  double n = 0, q1 = 0, q2 = 0, x1 = 0, xq = 0;
   for (int i = 0; i < count; i++) {
     const double q = level((x[i] - lowest) * inverse, 0, most);
-    q1 += q;
-    q2 += q * q;
-    x1 += x[i];
-    xq += x[i] * q;
+    n += w[i];
+    q1 += w[i] * q;
+    q2 += w[i] * q * q;
+    x1 += w[i] * x[i];
+    xq += w[i] * x[i] * q;
   }
-  const double spread = count * q2 - q1 * q1;
+  const double spread = n * q2 - q1 * q1;
   if (spread <= 0) return {1 / inverse, -lowest};
-  const double scale = (count * xq - q1 * x1) / spread;
-  const double min = -(x1 - scale * q1) / count;
+  const double scale = (n * xq - q1 * x1) / spread;
+  const double min = -(x1 - scale * q1) / n;
   if (min >= 0 || q2 == 0) return {scale, std::max(0.0, min)};
   return {xq / q2, 0};
 }
 
 /** fitScaleAndMin() of fit.ts. */
-SWITCHYARD_INLINE ScaleAndMin fitScaleAndMin(const float* x, int count, double most) {
+template <class Weights>
+SWITCHYARD_INLINE ScaleAndMin fitScaleAndMin(const float* x, Weights w, int count, double most) {
   double lowest = 0;
   for (int i = 0; i < count; i++) lowest = std::min<double>(lowest, x[i]);
   double highest = lowest;
@@ -96,8 +99,9 @@ SWITCHYARD_INLINE ScaleAndMin fitScaleAndMin(const float* x, int count, double m
   ScaleAndMin best{(highest - lowest) / most, -lowest};
   double least = std::numeric_limits<double>::infinity();
   for (int reach = -10; reach <= 10; reach++) {
-    const ScaleAndMin fit = regress(x, count, lowest, (most + 0.1 * reach) / (highest - lowest), most);
-    const double error = errorOf(x, count, fit, most);
+    const ScaleAndMin fit = regress(x, w, count, lowest, (most + 0.1 * reach) / (highest - lowest), most);
+    if (!(fit.scale >= 0)) continue;
+    const double error = errorOf(x, w, count, fit, most);
     if (error < least) {
       best = fit;
       least = error;
@@ -107,7 +111,8 @@ SWITCHYARD_INLINE ScaleAndMin fitScaleAndMin(const float* x, int count, double m
 }
 
 /** fitScale() of fit.ts. */
-SWITCHYARD_INLINE double fitScale(const float* x, int count, double low, double high) {
+template <class Weights>
+SWITCHYARD_INLINE double fitScale(const float* x, Weights w, int count, double low, double high) {
   const double extreme = extremeOf(x, count);
   if (extreme == 0) return 0;
   double best = extreme / low, least = std::numeric_limits<double>::infinity();
@@ -116,15 +121,15 @@ SWITCHYARD_INLINE double fitScale(const float* x, int count, double low, double 
     double xq = 0, qq = 0;
     for (int i = 0; i < count; i++) {
       const double q = level(x[i] * inverse, low, high);
-      xq += x[i] * q;
-      qq += q * q;
+      xq += w[i] * x[i] * q;
+      qq += w[i] * q * q;
     }
-    if (qq == 0) continue;
+    if (qq == 0 || xq == 0) continue;
     const double scale = xq / qq;
     double error = 0;
     for (int i = 0; i < count; i++) {
       const double off = x[i] - scale * level(x[i] / scale, low, high);
-      error += off * off;
+      error += w[i] * (off * off);
     }
     if (error < least) {
       best = scale;
@@ -134,96 +139,228 @@ SWITCHYARD_INLINE double fitScale(const float* x, int count, double low, double 
   return best;
 }
 
-SWITCHYARD_INLINE void encodeQ4_K(const float* x, uint8_t* block) {
-  std::array<ScaleAndMin, 8> fits;
-  double largestScale = -std::numeric_limits<double>::infinity(), largestMin = largestScale;
-  for (int j = 0; j < 8; j++) {
-    fits[j] = fitScaleAndMin(x + j * 32, 32, 15);
-    largestScale = std::max(largestScale, fits[j].scale);
-    largestMin = std::max(largestMin, fits[j].min);
+/** The step of a block of 32 without importance is given; with it, fitted. */
+SWITCHYARD_INLINE double stepOf(const float*, Even, double plain, double, double) { return plain; }
+SWITCHYARD_INLINE double stepOf(const float* x, Importance w, double, double low, double high) {
+  return fitScale(x, w, 32, low, high);
+}
+
+template <class Weights>
+SWITCHYARD_INLINE void encodeQ8_0(const float* x, Weights w, uint8_t* block) {
+  const double d = putHalf(block, stepOf(x, w, std::abs(extremeOf(x, 32)) / 127, -127, 127));
+  for (int i = 0; i < 32; i++)
+    block[2 + i] = static_cast<uint8_t>(static_cast<int8_t>(d == 0 ? 0 : level(x[i] / d, -127, 127)));
+}
+
+template <class Weights>
+SWITCHYARD_INLINE void encodeQ4_0(const float* x, Weights w, uint8_t* block) {
+  const double d = putHalf(block, stepOf(x, w, extremeOf(x, 32) / -8, -8, 7));
+  const auto code = [&](float value) { return static_cast<int>(d == 0 ? 8 : level(value / d, -8, 7) + 8); };
+  for (int i = 0; i < 16; i++) block[2 + i] = static_cast<uint8_t>(code(x[i]) | (code(x[16 + i]) << 4));
+}
+
+/** fitParts() of k-quants.ts: PARTS scales and minima in units of d and dmin, and the level of each of 256 numbers. */
+template <int PARTS>
+struct Parts {
+  std::array<int, PARTS> scales, mins;
+  std::array<uint8_t, 256> levels;
+
+  template <class Weights>
+  SWITCHYARD_INLINE void fit(const float* x, Weights w, double most, double units, uint8_t* halves) {
+    constexpr int size = 256 / PARTS;
+    std::array<ScaleAndMin, PARTS> fits;
+    double largestScale = -std::numeric_limits<double>::infinity(), largestMin = largestScale;
+    for (int j = 0; j < PARTS; j++) {
+      fits[j] = fitScaleAndMin(x + j * size, w + j * size, size, most);
+      largestScale = std::max(largestScale, fits[j].scale);
+      largestMin = std::max(largestMin, fits[j].min);
+    }
+    const double d = putHalf(halves, largestScale / units), dmin = putHalf(halves + 2, largestMin / units);
+    for (int j = 0; j < PARTS; j++) {
+      scales[j] = static_cast<int>(d == 0 ? 0 : level(fits[j].scale / d, 0, units));
+      mins[j] = static_cast<int>(dmin == 0 ? 0 : level(fits[j].min / dmin, 0, units));
+      const double step = d * scales[j], min = dmin * mins[j];
+      for (int i = j * size; i < (j + 1) * size; i++)
+        levels[i] = static_cast<uint8_t>(step == 0 ? 0 : level((x[i] + min) / step, 0, most));
+    }
   }
-  const double d = putHalf(block, largestScale / 63), dmin = putHalf(block + 2, largestMin / 63);
-  std::array<int, 8> scales, mins;
-  for (int j = 0; j < 8; j++) {
-    scales[j] = static_cast<int>(d == 0 ? 0 : level(fits[j].scale / d, 0, 63));
-    mins[j] = static_cast<int>(dmin == 0 ? 0 : level(fits[j].min / dmin, 0, 63));
-  }
+};
+
+/** packScales() of k-quants.ts. */
+SWITCHYARD_INLINE void packScales(const Parts<8>& parts, uint8_t* bytes) {
+  const auto& [scales, mins, levels] = parts;
   for (int j = 0; j < 4; j++) {
-    block[4 + j] = static_cast<uint8_t>(scales[j] | ((scales[j + 4] >> 4) << 6));
-    block[8 + j] = static_cast<uint8_t>(mins[j] | ((mins[j + 4] >> 4) << 6));
-    block[12 + j] = static_cast<uint8_t>((scales[j + 4] & 15) | ((mins[j + 4] & 15) << 4));
+    bytes[j] = static_cast<uint8_t>(scales[j] | ((scales[j + 4] >> 4) << 6));
+    bytes[4 + j] = static_cast<uint8_t>(mins[j] | ((mins[j + 4] >> 4) << 6));
+    bytes[8 + j] = static_cast<uint8_t>((scales[j + 4] & 15) | ((mins[j + 4] & 15) << 4));
   }
+}
+
+template <class Weights>
+SWITCHYARD_INLINE void encodeQ4_K(const float* x, Weights w, uint8_t* block) {
+  Parts<8> parts;
+  parts.fit(x, w, 15, 63, block);
+  packScales(parts, block + 4);
   std::memset(block + 16, 0, 128);
-  for (int j = 0; j < 8; j++) {
-    const double step = d * scales[j], min = dmin * mins[j];
-    for (int i = 0; i < 32; i++) {
-      const int q = static_cast<int>(step == 0 ? 0 : level((x[j * 32 + i] + min) / step, 0, 15));
-      block[16 + (j >> 1) * 32 + i] |= static_cast<uint8_t>(q << ((j & 1) * 4));
-    }
+  for (int n = 0; n < 256; n++)
+    block[16 + (n >> 6) * 32 + (n & 31)] |= static_cast<uint8_t>(parts.levels[n] << (((n >> 5) & 1) * 4));
+}
+
+template <class Weights>
+SWITCHYARD_INLINE void encodeQ5_K(const float* x, Weights w, uint8_t* block) {
+  Parts<8> parts;
+  parts.fit(x, w, 31, 63, block);
+  packScales(parts, block + 4);
+  std::memset(block + 16, 0, 160);
+  for (int n = 0; n < 256; n++) {
+    block[48 + (n >> 6) * 32 + (n & 31)] |= static_cast<uint8_t>((parts.levels[n] & 15) << (((n >> 5) & 1) * 4));
+    block[16 + (n & 31)] |= static_cast<uint8_t>((parts.levels[n] >> 4) << (n >> 5));
   }
 }
 
-SWITCHYARD_INLINE void encodeQ6_K(const float* x, uint8_t* block) {
-  std::array<double, 16> fits;
-  double largest = -std::numeric_limits<double>::infinity();
-  for (int j = 0; j < 16; j++) {
-    fits[j] = fitScale(x + j * 16, 16, -32, 31);
-    largest = std::max(largest, std::abs(fits[j]));
+template <class Weights>
+SWITCHYARD_INLINE void encodeQ2_K(const float* x, Weights w, uint8_t* block) {
+  Parts<16> parts;
+  parts.fit(x, w, 3, 15, block + 80);
+  for (int j = 0; j < 16; j++) block[j] = static_cast<uint8_t>(parts.scales[j] | (parts.mins[j] << 4));
+  std::memset(block + 16, 0, 64);
+  for (int n = 0; n < 256; n++)
+    block[16 + (n >> 7) * 32 + (n & 31)] |= static_cast<uint8_t>(parts.levels[n] << (((n >> 5) & 3) * 2));
+}
+
+/** fitSignedParts() of k-quants.ts: 16 scales in units of d, and the level of each of 256 numbers above the lowest. */
+struct SignedParts {
+  std::array<int, 16> scales;
+  std::array<uint8_t, 256> levels;
+
+  template <class Weights>
+  SWITCHYARD_INLINE void fit(const float* x, Weights w, double low, double high, double units, uint8_t* half) {
+    std::array<double, 16> fits;
+    double largest = -std::numeric_limits<double>::infinity();
+    for (int j = 0; j < 16; j++) {
+      fits[j] = fitScale(x + j * 16, w + j * 16, 16, low, high);
+      largest = std::max(largest, std::abs(fits[j]));
+    }
+    const double d = putHalf(half, largest / units);
+    for (int j = 0; j < 16; j++) {
+      scales[j] = static_cast<int>(d == 0 ? 0 : level(fits[j] / d, -units, units));
+      const double step = d * scales[j];
+      for (int i = j * 16; i < (j + 1) * 16; i++)
+        levels[i] = static_cast<uint8_t>((step == 0 ? 0 : level(x[i] / step, low, high)) - low);
+    }
   }
-  const double d = putHalf(block + 208, largest / 127);
+};
+
+template <class Weights>
+SWITCHYARD_INLINE void encodeQ6_K(const float* x, Weights w, uint8_t* block) {
+  SignedParts parts;
+  parts.fit(x, w, -32, 31, 127, block + 208);
+  for (int j = 0; j < 16; j++) block[192 + j] = static_cast<uint8_t>(static_cast<int8_t>(parts.scales[j]));
   std::memset(block, 0, 192);
-  for (int j = 0; j < 16; j++) {
-    const double scale = d == 0 ? 0 : level(fits[j] / d, -127, 127);
-    block[192 + j] = static_cast<uint8_t>(static_cast<int8_t>(scale));
-    const double step = d * scale;
-    for (int i = 0; i < 16; i++) {
-      const int n = j * 16 + i, section = n >> 7, row = (n >> 5) & 3, l = n & 31;
-      const int q = static_cast<int>(step == 0 ? 0 : level(x[n] / step, -32, 31)) + 32;
-      block[section * 64 + (row & 1) * 32 + l] |= static_cast<uint8_t>((q & 15) << (row < 2 ? 0 : 4));
-      block[128 + section * 32 + l] |= static_cast<uint8_t>((q >> 4) << (row * 2));
-    }
+  for (int n = 0; n < 256; n++) {
+    const int section = n >> 7, row = (n >> 5) & 3, l = n & 31, q = parts.levels[n];
+    block[section * 64 + (row & 1) * 32 + l] |= static_cast<uint8_t>((q & 15) << (row < 2 ? 0 : 4));
+    block[128 + section * 32 + l] |= static_cast<uint8_t>((q >> 4) << (row * 2));
   }
 }
 
-SWITCHYARD_INLINE void encodeMXFP4(const float* x, uint8_t* block) {
-  static constexpr double sizes[] = {0, 1, 2, 3, 4, 6, 8, 12};
+template <class Weights>
+SWITCHYARD_INLINE void encodeQ3_K(const float* x, Weights w, uint8_t* block) {
+  SignedParts parts;
+  parts.fit(x, w, -4, 3, 31, block + 108);
+  std::memset(block, 0, 108);
+  for (int j = 0; j < 16; j++) {
+    const int scale = parts.scales[j] + 32;
+    block[96 + (j & 7)] |= static_cast<uint8_t>((scale & 15) << (j < 8 ? 0 : 4));
+    block[104 + (j & 3)] |= static_cast<uint8_t>((scale >> 4) << ((j >> 2) * 2));
+  }
+  for (int n = 0; n < 256; n++) {
+    block[n & 31] |= static_cast<uint8_t>((parts.levels[n] >> 2) << (n >> 5));
+    block[32 + (n >> 7) * 32 + (n & 31)] |= static_cast<uint8_t>((parts.levels[n] & 3) << (((n >> 5) & 3) * 2));
+  }
+}
+
+/** E2M1 without sign, twice over. */
+constexpr double doubledSizes[] = {0, 1, 2, 3, 4, 6, 8, 12};
+
+SWITCHYARD_INLINE int codeMXFP4(double value) {
+  const double size = std::abs(value);
+  int best = 0;
+  for (int i = 1; i < 8; i++)
+    if (std::abs(doubledSizes[i] - size) < std::abs(doubledSizes[best] - size)) best = i;
+  return value < 0 && best > 0 ? best + 8 : best;
+}
+
+SWITCHYARD_INLINE int exponentMXFP4(const float*, Even, int plain) { return plain; }
+
+/** Of the plain exponent and its neighbours, the one whose levels are nearest. */
+SWITCHYARD_INLINE int exponentMXFP4(const float* x, Importance w, int plain) {
+  int best = plain;
+  double least = std::numeric_limits<double>::infinity();
+  for (const int e : {plain, std::max(plain - 1, 0), std::min(plain + 1, 254)}) {
+    const double scale = std::ldexp(1.0, e - 128);
+    double error = 0;
+    for (int i = 0; i < 32; i++) {
+      const double off = std::abs(x[i]) - scale * doubledSizes[codeMXFP4(x[i] / scale) & 7];
+      error += w[i] * (off * off);
+    }
+    if (error < least) {
+      best = e;
+      least = error;
+    }
+  }
+  return best;
+}
+
+template <class Weights>
+SWITCHYARD_INLINE void encodeMXFP4(const float* x, Weights w, uint8_t* block) {
   const double largest = std::abs(extremeOf(x, 32));
-  const int e = largest == 0 ? 0 : std::min(std::max(std::ilogb(largest) - 2 + 127, 0), 254);
+  const int plain = largest == 0 ? 0 : std::min(std::max(std::ilogb(largest) - 2 + 127, 0), 254);
+  const int e = exponentMXFP4(x, w, plain);
   const double scale = std::ldexp(1.0, e - 128);
-  const auto code = [&](float value) {
-    const double size = std::abs(value / scale);
-    int best = 0;
-    for (int i = 1; i < 8; i++)
-      if (std::abs(sizes[i] - size) < std::abs(sizes[best] - size)) best = i;
-    return value < 0 && best > 0 ? best + 8 : best;
-  };
   block[0] = static_cast<uint8_t>(e);
-  for (int i = 0; i < 16; i++) block[1 + i] = static_cast<uint8_t>(code(x[i]) | (code(x[16 + i]) << 4));
+  for (int i = 0; i < 16; i++)
+    block[1 + i] = static_cast<uint8_t>(codeMXFP4(x[i] / scale) | (codeMXFP4(x[16 + i] / scale) << 4));
 }
 
 }  // namespace
 
 // A function of its own for each type, so that each is compiled for every processor.
-#define SWITCHYARD_ENCODER(TYPE, VALUES, BYTES)                                                    \
-  SWITCHYARD_VECTORIZED                                                                            \
-  void encode##TYPE##Blocks(const float* values, uint8_t* blocks, int64_t count) {                 \
-    for (int64_t i = 0; i < count; i++) encode##TYPE(values + i * (VALUES), blocks + i * (BYTES)); \
+#define SWITCHYARD_ENCODER(TYPE, VALUES, BYTES)                                                                        \
+  SWITCHYARD_VECTORIZED                                                                                                \
+  void encode##TYPE##Blocks(const float* values, const RowImportance& importance, uint8_t* blocks, BlockRange range) { \
+    if (importance.values == nullptr) {                                                                                \
+      for (int64_t i = range.begin; i < range.end; i++)                                                                \
+        encode##TYPE(values + i * (VALUES), Even{}, blocks + i * (BYTES));                                             \
+      return;                                                                                                          \
+    }                                                                                                                  \
+    for (int64_t i = range.begin; i < range.end; i++) {                                                                \
+      const Importance weights{importance.values + i * (VALUES) % importance.columns};                                 \
+      encode##TYPE(values + i * (VALUES), weights, blocks + i * (BYTES));                                              \
+    }                                                                                                                  \
   }
 SWITCHYARD_BLOCK_TYPES(SWITCHYARD_ENCODER, SWITCHYARD_NO_BLOCKS)
 
-at::Tensor quantize(const at::Tensor& values, const std::string& type) {
+at::Tensor quantize(const at::Tensor& values, const std::string& type, const c10::optional<at::Tensor>& importance) {
   TORCH_CHECK(values.is_cpu() && values.scalar_type() == at::kFloat && values.is_contiguous(),
               "values must be contiguous f32 on the cpu");
   const BlockType& blocks = blockTypeOf(type);
   TORCH_CHECK(blocks.encode != nullptr, "there is no rule to write blocks of type '", type, "'");
   TORCH_CHECK(values.numel() % blocks.values == 0, values.numel(), " values are no whole blocks of ", blocks.values);
+  RowImportance row{nullptr, 0};
+  if (importance.has_value()) {
+    TORCH_CHECK(importance->is_cpu() && importance->scalar_type() == at::kFloat && importance->is_contiguous(),
+                "importance must be contiguous f32 on the cpu");
+    row = {importance->data_ptr<float>(), importance->numel()};
+    TORCH_CHECK(row.columns > 0 && row.columns % blocks.values == 0 && values.numel() % row.columns == 0,
+                "importance of ", row.columns, " columns is not that of rows of whole blocks");
+  }
   const int64_t count = values.numel() / blocks.values;
   at::Tensor bytes = at::empty({count * blocks.bytes}, values.options().dtype(at::kByte));
   const float* from = values.data_ptr<float>();
   uint8_t* to = bytes.data_ptr<uint8_t>();
-  parallelRange(count, 4096 / blocks.values, [&](int64_t begin, int64_t end) {
-    blocks.encode(from + begin * blocks.values, to + begin * blocks.bytes, end - begin);
-  });
+  parallelRange(count, 4096 / blocks.values,
+                [&](int64_t begin, int64_t end) { blocks.encode(from, row, to, {begin, end}); });
   return bytes;
 }
 

@@ -15,21 +15,33 @@ namespace switchyard {
   READ(Q4_1, 32, 20)                       \
   READ(Q5_0, 32, 22)                       \
   READ(Q5_1, 32, 24)                       \
-  READ(Q2_K, 256, 84)                      \
-  READ(Q3_K, 256, 110)                     \
+  BOTH(Q2_K, 256, 84)                      \
+  BOTH(Q3_K, 256, 110)                     \
   BOTH(Q4_K, 256, 144)                     \
-  READ(Q5_K, 256, 176)                     \
+  BOTH(Q5_K, 256, 176)                     \
   BOTH(Q6_K, 256, 210)                     \
   READ(IQ4_NL, 32, 18)                     \
   READ(IQ4_XS, 256, 136)                   \
   BOTH(MXFP4, 32, 17)
 #define SWITCHYARD_NO_BLOCKS(TYPE, VALUES, BYTES)
 
+/** How much the error of each column of a row counts; null: all alike. Rows are whole blocks. */
+struct RowImportance {
+  const float* values;
+  int64_t columns;
+};
+
+/** Which of a tensor's blocks. */
+struct BlockRange {
+  int64_t begin;
+  int64_t end;
+};
+
 // decodeQ8_0Blocks() and so on: dequantize.cc; encodeQ8_0Blocks(): quantize.cc.
 #define SWITCHYARD_DECLARE_DECODER(TYPE, VALUES, BYTES) \
   void decode##TYPE##Blocks(const uint8_t* blocks, float* values, int64_t count);
 #define SWITCHYARD_DECLARE_ENCODER(TYPE, VALUES, BYTES) \
-  void encode##TYPE##Blocks(const float* values, uint8_t* blocks, int64_t count);
+  void encode##TYPE##Blocks(const float* values, const RowImportance& importance, uint8_t* blocks, BlockRange range);
 SWITCHYARD_BLOCK_TYPES(SWITCHYARD_DECLARE_DECODER, SWITCHYARD_DECLARE_DECODER)
 SWITCHYARD_BLOCK_TYPES(SWITCHYARD_DECLARE_ENCODER, SWITCHYARD_NO_BLOCKS)
 
@@ -38,7 +50,8 @@ struct BlockType {
   int64_t values;
   int64_t bytes;
   void (*decode)(const uint8_t* blocks, float* values, int64_t count);
-  void (*encode)(const float* values, uint8_t* blocks, int64_t count);  // null: there is no rule
+  // null: there is no rule
+  void (*encode)(const float* values, const RowImportance& importance, uint8_t* blocks, BlockRange range);
 };
 
 const std::vector<BlockType>& blockTypes();

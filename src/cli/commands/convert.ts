@@ -23,16 +23,18 @@ interface Flags {
 }
 
 const help = `
-MODEL is a model folder, a run folder or a .gguf file (the first, of a split one).
+MODEL is a model folder, a run folder or a .gguf file, the first of a split one.
 An --out that ends in .gguf is written as GGUF, any other as a model folder.
 
---type is for GGUF: a type for all tensors, or ROLE=TYPE for some, or both. Types:
-f32, f16, bf16, q8_0, q4_0, q4_k, q6_k, mxfp4. Roles: embedding, attention,
-router, experts, shared, dense, head. The router stays f32 unless it is named,
-and vectors always do. Rows that are no whole blocks become q8_0 or f16.
+--type is for GGUF: a type for all tensors, or ROLE=TYPE for some, or both.
+Types: f32, f16, bf16, q8_0, q4_0, q2_k, q3_k, q4_k, q5_k, q6_k, mxfp4.
+Roles: embedding, attention, router, experts, shared, dense, head. The router
+stays f32 unless it is named, and vectors always do. Rows that are no whole
+blocks become q8_0 or f16. Each number goes to the nearest level; 'switchyard
+quantize' rounds by what text shows to count.
 
 Examples:
-  switchyard convert Mixtral-8x7B --out mixtral.gguf --type experts=q4_k,attention=q8_0
+  switchyard convert Mixtral-8x7B --out mixtral.gguf --type f16,experts=q4_k
   switchyard convert olmoe.gguf --out olmoe --dtype bf16
   switchyard convert model --out sharded --shard-size 2GB`
 

@@ -4,21 +4,16 @@ import { existsSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import type { TraceHeader } from '../../engine/index.ts'
 import { ConfigError } from '../../errors.ts'
-import type { OpenedModel } from '../../models/index.ts'
-import { defaultLength, type WindowFlags } from '../corpus-windows.ts'
+import { defaultLength } from '../corpus-windows.ts'
 import { openNamed } from '../open-model.ts'
 import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
 import { Progress } from '../progress.ts'
-import { corpusSequences, fileSequences, type Sequences } from '../sequences.ts'
+import { chooseBatches, readBatches, type TextFlags, textSequences } from '../sequences.ts'
 import { count, green, shortBytes } from '../terminal.ts'
 import { wholeNumberOf } from '../values.ts'
 
-interface Flags extends PlacementFlags, Omit<WindowFlags, 'data'> {
-  data?: string
-  text?: string
+interface Flags extends PlacementFlags, TextFlags {
   out: string
-  batches?: number
-  batchSize: number
   json?: boolean
   quiet?: boolean
 }
@@ -73,7 +68,7 @@ async function trace(path: string, flags: Flags): Promise<void> {
   const { isTrace, recordRouting } = await import('../../engine/index.ts')
   const opened = await openNamed(path, flags)
   refuseOverwriting(flags.out, isTrace)
-  const sequences = await openSequences(opened, flags)
+  const sequences = await textSequences(opened, flags)
   const model = opened.load({ kind: 'decoder', ...placement })
   const batches = await chooseBatches(sequences, flags)
   const progress = new Progress({ quiet: flags.quiet === true })
@@ -93,28 +88,6 @@ function refuseOverwriting(out: string, isTrace: (file: string) => boolean): voi
   throw new ConfigError(`${out} is there, and is no recording: remove it, or name another file`, {
     path: '--out',
   })
-}
-
-function openSequences(opened: OpenedModel, flags: Flags): Promise<Sequences> {
-  if (flags.text !== undefined) return fileSequences(opened, flags.text, flags)
-  if (flags.data !== undefined) return corpusSequences(opened, { ...flags, data: flags.data })
-  throw new ConfigError('is missing: name a corpus, or a file with --text', { path: '--data' })
-}
-
-/** The numbers of the sequences of each batch. */
-async function chooseBatches(
-  { count }: Sequences,
-  { batches = Infinity, batchSize }: Flags,
-): Promise<number[][]> {
-  const { evenlySpaced } = await import('../../train/index.ts')
-  const chosen = evenlySpaced(count, batches * batchSize)
-  return Array.from({ length: Math.ceil(chosen.length / batchSize) }, (_, i) =>
-    chosen.slice(i * batchSize, (i + 1) * batchSize),
-  )
-}
-
-function* readBatches(sequences: Sequences, batches: readonly number[][]): Generator<number[][]> {
-  for (const batch of batches) yield sequences.read(batch)
 }
 
 function describe({ tokens, texts, moeLayers, experts, topK, expertBytes }: TraceHeader): string {

@@ -221,6 +221,30 @@ const exact: Partial<Record<GgmlTypeName, fc.Arbitrary<number[]>>> = {
         return d * ([63, ...scales][part] ?? 0) * q - dmin * ([63, ...mins][part] ?? 0)
       }),
     ),
+  Q5_K: fc
+    .tuple(power, power, whole(0, 63, 7), whole(0, 63, 7), whole(0, 31, 240))
+    .map(([d, dmin, scales, mins, codes]) =>
+      list(256, n => {
+        const [part, i] = [n >> 5, n & 31]
+        const q = i === 0 ? 0 : i === 1 ? 31 : (codes[part * 30 + i - 2] ?? 0)
+        return d * ([63, ...scales][part] ?? 0) * q - dmin * ([63, ...mins][part] ?? 0)
+      }),
+    ),
+  Q2_K: fc
+    .tuple(power, power, whole(0, 15, 15), whole(0, 15, 15), whole(0, 3, 192))
+    .map(([d, dmin, scales, mins, codes]) =>
+      list(256, n => {
+        const [part, i] = [n >> 4, n & 15]
+        const q = i < 4 ? i : (codes[part * 12 + i - 4] ?? 0) // with fewer levels other scales would do
+        return d * ([15, ...scales][part] ?? 0) * q - dmin * ([15, ...mins][part] ?? 0)
+      }),
+    ),
+  Q3_K: fc.tuple(power, whole(-31, 31, 15), whole(-4, 3, 240)).map(([d, scales, codes]) =>
+    list(256, n => {
+      const [part, i] = [n >> 4, n & 15]
+      return d * ([31, ...scales][part] ?? 0) * (i === 0 ? -4 : (codes[part * 15 + i - 1] ?? 0))
+    }),
+  ),
   Q6_K: fc.tuple(power, whole(-127, 127, 15), whole(-32, 31, 240)).map(([d, scales, codes]) =>
     list(256, n => {
       const [part, i] = [n >> 4, n & 15]
@@ -343,4 +367,50 @@ test('property: Q6_K is off by a plain step, where 32 steps are clipped to 31, a
     }),
     { numRuns: 60 },
   )
+})
+
+// --- importance -------------------------------------------------------------------------------------------------
+
+/** `sum w (x - y)^2` */
+function weightedError(
+  type: GgmlTypeName,
+  values: Float32Array,
+  bytes: Uint8Array,
+  weights: Float32Array,
+): number {
+  return decode(type, bytes).reduce((sum, y, i) => sum + (weights[i] ?? 0) * (y - (values[i] ?? 0)) ** 2, 0)
+}
+
+/** Numbers spread evenly over -1 .. 1, by Weyl's sequence: as dense as weights are. */
+const spread = (count: number, start: number): Float32Array =>
+  Float32Array.from({ length: count }, (_, i) => 2 * ((start + i * 0.6180339887) % 1) - 1)
+
+test.each(encodable)('property: %s is nearer where numbers count more, summed over blocks', type => {
+  const { blockSize, blockBytes, encode: encodeBlocks } = codecOf(type)
+  const blocks = 16
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 999 }), fc.integer({ min: 1, max: 31 }), (start, stride) => {
+      const values = spread(blockSize * blocks, start / 1000)
+      const weights = Float32Array.from(
+        { length: blockSize },
+        (_, i) => 4 ** (((i * (3 * stride + 1)) % 9) - 4),
+      )
+      const weighted = new Uint8Array(blockBytes * blocks)
+      encodeBlocks?.(values, weighted, weights)
+      const every = Float32Array.from(values, (_, i) => weights[i % blockSize] ?? 0)
+      const plain = weightedError(type, values, encode(type, values), every)
+      // Scales are rounded after they were fitted, which may cost a little.
+      expect(weightedError(type, values, weighted, every)).toBeLessThan(plain * 1.01)
+    }),
+    { numRuns: 20, endOnFailure: true },
+  )
+})
+
+test.each(encodable)('%s takes columns that count alike as none', type => {
+  if (type === 'Q8_0' || type === 'Q4_0' || type === 'MXFP4') return // plain ones are not fitted
+  const { blockSize, blockBytes, encode: encodeBlocks } = codecOf(type)
+  const values = Float32Array.from({ length: blockSize }, (_, i) => Math.sin(i * i))
+  const bytes = new Uint8Array(blockBytes)
+  encodeBlocks?.(values, bytes, new Float32Array(blockSize).fill(1))
+  expect([...bytes]).toEqual([...encode(type, values)])
 })

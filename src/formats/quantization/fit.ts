@@ -1,7 +1,11 @@
 // Steps that fit a handful of numbers best, by least squares over a few candidates.
 
-/** `sum (x - s q)^2` is least at `s = sum x q / sum q^2`, for levels q in low .. high. */
-export function fitScale(values: Float32Array, low: number, high: number): number {
+/** How much the squared error of each number counts; null: all alike. */
+export type Importance = Float32Array | null
+
+/** `sum w (x - s q)^2` is least at `s = sum w x q / sum w q^2`, for levels q in low .. high. */
+export function fitScale(values: Float32Array, low: number, high: number, importance: Importance): number {
+  const weight = weightsOf(importance)
   const extreme = values.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0)
   if (extreme === 0) return 0
   let best = { scale: extreme / low, error: Infinity }
@@ -9,14 +13,17 @@ export function fitScale(values: Float32Array, low: number, high: number): numbe
   for (let reach = -9; reach <= 9; reach++) {
     const inverse = (low - 0.1 * reach) / extreme
     let [xq, qq] = [0, 0]
-    for (const x of values) {
+    for (const [i, x] of values.entries()) {
       const q = level(x * inverse, low, high)
-      xq += x * q
-      qq += q * q
+      xq += weight(i) * x * q
+      qq += weight(i) * q * q
     }
-    if (qq === 0) continue
+    if (qq === 0 || xq === 0) continue
     const scale = xq / qq
-    const error = values.reduce((sum, x) => sum + square(x - scale * level(x / scale, low, high)), 0)
+    const error = values.reduce(
+      (sum, x, i) => sum + weight(i) * square(x - scale * level(x / scale, low, high)),
+      0,
+    )
     if (error < best.error) best = { scale, error }
   }
   return best.scale
@@ -29,30 +36,38 @@ export interface ScaleAndMin {
 }
 
 /** The scale and minimum of `x = scale q - min`, q in 0 .. most. */
-export function fitScaleAndMin(values: Float32Array, most: number): ScaleAndMin {
+export function fitScaleAndMin(values: Float32Array, most: number, importance: Importance): ScaleAndMin {
+  const weight = weightsOf(importance)
   const lowest = values.reduce((a, b) => Math.min(a, b), 0)
   const highest = values.reduce((a, b) => Math.max(a, b), lowest)
   if (highest === lowest) return { scale: 0, min: -lowest }
   let best = { scale: (highest - lowest) / most, min: -lowest, error: Infinity }
   for (let reach = -10; reach <= 10; reach++) {
-    const fitted = regress(values, lowest, (most + 0.1 * reach) / (highest - lowest), most)
-    const error = values.reduce((sum, x) => sum + square(x - nearest(x, fitted, most)), 0)
+    const fitted = regress(values, weight, lowest, (most + 0.1 * reach) / (highest - lowest), most)
+    if (!(fitted.scale >= 0)) continue
+    const error = values.reduce((sum, x, i) => sum + weight(i) * square(x - nearest(x, fitted, most)), 0)
     if (error < best.error) best = { ...fitted, error }
   }
   return { scale: best.scale, min: best.min }
 }
 
 /** Least squares of scale and minimum, given the levels that an inverse step assigns. */
-function regress(values: Float32Array, lowest: number, inverse: number, most: number): ScaleAndMin {
-  let [q1, q2, x1, xq] = [0, 0, 0, 0]
-  for (const x of values) {
+function regress(
+  values: Float32Array,
+  weight: (i: number) => number,
+  lowest: number,
+  inverse: number,
+  most: number,
+): ScaleAndMin {
+  let [n, q1, q2, x1, xq] = [0, 0, 0, 0, 0]
+  for (const [i, x] of values.entries()) {
     const q = level((x - lowest) * inverse, 0, most)
-    q1 += q
-    q2 += q * q
-    x1 += x
-    xq += x * q
+    n += weight(i)
+    q1 += weight(i) * q
+    q2 += weight(i) * q * q
+    x1 += weight(i) * x
+    xq += weight(i) * x * q
   }
-  const n = values.length
   const spread = n * q2 - q1 * q1
   if (spread <= 0) return { scale: 1 / inverse, min: -lowest }
   const scale = (n * xq - q1 * x1) / spread
@@ -68,5 +83,10 @@ const nearest = (x: number, { scale, min }: ScaleAndMin, most: number): number =
 export function level(value: number, low: number, high: number): number {
   return Math.min(Math.max(Math.round(value), low), high)
 }
+
+const weightsOf =
+  (importance: Importance) =>
+  (i: number): number =>
+    importance === null ? 1 : (importance[i] ?? 0)
 
 const square = (value: number): number => value * value

@@ -18,15 +18,33 @@ export const mxfp4: BlockRule = {
       values[first + 16 + j] = (doubled[packed >> 4] ?? 0) * scale
     }
   },
-  /** The scale is the power of two that brings the largest number nearest to 4..6 (OCP, section 6.3); then each to the nearest. */
-  encode(values, first, bytes, at) {
+  /**
+   * The scale is the power of two that brings the largest number nearest to 4..6 (OCP, section 6.3), or where importance is
+   * known perhaps one beside it; then each to the nearest.
+   */
+  encode(values, first, bytes, at, importance) {
     const numbers = values.subarray(first, first + 32)
     const largest = numbers.reduce((a, b) => Math.max(a, Math.abs(b)), 0)
-    const e = largest === 0 ? 0 : Math.min(Math.max(Math.floor(Math.log2(largest)) - 2 + 127, 0), 254)
+    const plain = largest === 0 ? 0 : Math.min(Math.max(Math.floor(Math.log2(largest)) - 2 + 127, 0), 254)
+    const e = importance === null ? plain : nearestExponent(numbers, importance, plain)
     bytes[at] = e
     const code = (value: number | undefined): number => nearestCode((value ?? 0) / halfScale(e))
     for (let j = 0; j < 16; j++) bytes[at + 1 + j] = code(numbers[j]) | (code(numbers[j + 16]) << 4)
   },
+}
+
+/** Of the plain exponent and its neighbours, the one whose levels are nearest. */
+function nearestExponent(numbers: Float32Array, importance: Float32Array, plain: number): number {
+  let best = { e: plain, error: Infinity }
+  for (const e of [plain, Math.max(plain - 1, 0), Math.min(plain + 1, 254)]) {
+    const scale = halfScale(e)
+    const error = numbers.reduce((sum, x, i) => {
+      const off = Math.abs(x) - scale * (doubled[nearestCode(x / scale) & 7] ?? 0)
+      return sum + (importance[i] ?? 0) * (off * off)
+    }, 0)
+    if (error < best.error) best = { e, error }
+  }
+  return best.e
 }
 
 /** The code of the value nearest to a doubled number; ties to the smaller one. */

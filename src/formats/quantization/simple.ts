@@ -1,6 +1,7 @@
 // Blocks of 32 numbers with one scale, and perhaps a minimum (ggml-quants.c: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0).
 
 import type { BlockRule } from './codec.ts'
+import { fitScale, level } from './fit.ts'
 import { halfAt, putHalf } from './half.ts'
 
 const size = 32
@@ -12,12 +13,12 @@ export const q8_0: BlockRule = {
     const d = halfAt(bytes, at)
     for (let i = 0; i < size; i++) values[first + i] = d * signed(bytes[at + 2 + i])
   },
-  /** `d = max |x| / 127`, numbers to the nearest step. */
-  encode(values, first, bytes, at) {
+  /** `d = max |x| / 127`, or by least squares where importance is known; numbers to the nearest step. */
+  encode(values, first, bytes, at, importance) {
     const block = values.subarray(first, first + size)
-    const d = putHalf(bytes, at, largest(block) / 127)
-    for (const [i, value] of block.entries())
-      bytes[at + 2 + i] = clamp(d === 0 ? 0 : Math.round(value / d), -127, 127)
+    const step = importance === null ? largest(block) / 127 : fitScale(block, -127, 127, importance)
+    const d = putHalf(bytes, at, step)
+    for (const [i, value] of block.entries()) bytes[at + 2 + i] = d === 0 ? 0 : level(value / d, -127, 127)
   },
 }
 
@@ -31,14 +32,16 @@ export const q4_0: BlockRule = {
       values[first + half + i] = d * ((packed >> 4) - 8)
     }
   },
-  /** `d` takes the number of largest size, with its sign, to -8, the end of the range that reaches farther. */
-  encode(values, first, bytes, at) {
+  /**
+   * `d` takes the number of largest size, with its sign, to -8, the end of the range that reaches farther; or it is fitted by
+   * least squares where importance is known.
+   */
+  encode(values, first, bytes, at, importance) {
     const block = values.subarray(first, first + size)
     const extreme = block.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0)
-    const d = putHalf(bytes, at, extreme / -8)
-    const level = (value: number | undefined): number =>
-      d === 0 ? 8 : clamp(Math.round((value ?? 0) / d), -8, 7) + 8
-    for (let i = 0; i < half; i++) bytes[at + 2 + i] = level(block[i]) | (level(block[half + i]) << 4)
+    const d = putHalf(bytes, at, importance === null ? extreme / -8 : fitScale(block, -8, 7, importance))
+    const code = (value = 0): number => (d === 0 ? 8 : level(value / d, -8, 7) + 8)
+    for (let i = 0; i < half; i++) bytes[at + 2 + i] = code(block[i]) | (code(block[half + i]) << 4)
   },
 }
 
@@ -84,5 +87,4 @@ export const q5_1: BlockRule = {
 }
 
 const signed = (byte = 0): number => (byte << 24) >> 24
-const clamp = (value: number, low: number, high: number): number => Math.min(Math.max(value, low), high)
 const largest = (values: Float32Array): number => values.reduce((a, b) => Math.max(a, Math.abs(b)), 0)

@@ -78,6 +78,10 @@ describe.each(Object.keys(codecs) as GgmlTypeName[])('%s', type => {
     const expected = new Uint8Array(codec.blockBytes * 6)
     codec.encode?.(values.toTypedArray<'f32'>(), expected)
     expect(quantize(values, type).toTypedArray<'u8'>()).toEqual(expected)
+    const importance = randn([codec.blockSize * 2], { seed: 4 }).square()
+    importance.narrow(0, 3, 20).zero_()
+    codec.encode?.(values.toTypedArray<'f32'>(), expected, importance.toTypedArray<'f32'>())
+    expect(quantize(values, type, importance).toTypedArray<'u8'>()).toEqual(expected)
   })
 })
 

@@ -13,7 +13,12 @@ export function dequantize(bytes: Tensor, type: GgmlTypeName): Tensor {
   return dequantizeBlocks(bytes, type)
 }
 
-/** Finite f32 [values] as whole blocks, u8 [bytes]. */
-export function quantize(values: Tensor, type: GgmlTypeName): Tensor {
-  return quantizeBlocks(values, type)
+/**
+ * Finite f32 [values] as whole blocks, u8 [bytes].
+ *
+ * @param importance f32 [columns], how much the squared error of each column counts in rows of so many values. Default: all
+ * alike
+ */
+export function quantize(values: Tensor, type: GgmlTypeName, importance: Tensor | null = null): Tensor {
+  return quantizeBlocks(values, type, importance)
 }

@@ -10,12 +10,7 @@ import type { ExpertWeights, Projections } from './weights.ts'
 
 /** @param stacks up [E, 2F or F, D] and down [E, D, F], both encoded; biases are numbers */
 export function encodedWeights({ up, down, upBias, downBias }: Projections<Parameter>): ExpertWeights {
-  const sliceOf = (expert: number): Projections => ({
-    up: decoded(up, expert),
-    down: decoded(down, expert),
-    upBias: upBias?.select(0, expert) ?? null,
-    downBias: downBias?.select(0, expert) ?? null,
-  })
+  const sliceOf = (expert: number): Projections => decodedMatrices({ up, down, upBias, downBias }, expert)
   const encoded: ExpertWeights = {
     mix(xTD, routing, form) {
       if (form.fused === null || upBias || downBias)
@@ -32,12 +27,24 @@ export function encodedWeights({ up, down, upBias, downBias }: Projections<Param
   return encoded
 }
 
+/** One expert's matrices in f32. */
+export function decodedMatrices(
+  { up, down, upBias, downBias }: Projections<Parameter>,
+  expert: number,
+): Projections {
+  return {
+    up: decoded(up, expert),
+    down: decoded(down, expert),
+    upBias: upBias?.select(0, expert) ?? null,
+    downBias: downBias?.select(0, expert) ?? null,
+  }
+}
+
 function encodingOf({ encoding }: Parameter): string {
   invariant(encoding !== null, 'experts are encoded in part')
   return encoding
 }
 
-/** One expert's matrix in f32. */
 function decoded(stack: Parameter, expert: number): Tensor {
   const [, rows = 0] = stack.shape
   return encodedRows(stack.select(0, expert), encodingOf(stack), arange(0, rows))

@@ -8,28 +8,40 @@ import type { Projections } from './weights.ts'
 export interface ExpertForm {
   /** What the kernel for all experts at once is told; null where it cannot compute this. */
   readonly fused: { activation: Activation; gated: boolean } | null
-  /** [n, D] -> [n, D] */
+  /** What the last projection is given: [n, D] -> [n, F]. */
+  hidden(x: Tensor, weights: Projections): Tensor
+  /** The last projection: [n, F] -> [n, D]. */
+  project(hidden: Tensor, weights: Projections): Tensor
+  /** Both: [n, D] -> [n, D]. */
   apply(x: Tensor, weights: Projections): Tensor
 }
 
+/** A form whose steps are given. */
+function formOf({ fused, hidden, project }: Omit<ExpertForm, 'apply'>): ExpertForm {
+  return { fused, hidden, project, apply: (x, weights) => project(hidden(x, weights), weights) }
+}
+
+const outputFirst: ExpertForm['project'] = (hidden, { down, downBias }) => linear(hidden, down, downBias)
+
 /** `down(act(gate(x)) * up(x))`; with silu this is SwiGLU (arXiv:2002.05202). Gate rows come before up rows. */
 export function gatedForm(activation: Activation, dropRate: number): ExpertForm {
-  return {
+  return formOf({
     fused: dropRate > 0 ? null : { activation, gated: true },
-    apply(x, { up: gateUp, down, upBias, downBias }) {
+    hidden(x, { up: gateUp, upBias }) {
       const [gate, up] = linear(x, gateUp, upBias).chunk(2, -1) as [Tensor, Tensor] // [n, F] each
-      return linear(dropped(activate(gate, activation).mul(up), dropRate), down, downBias)
+      return dropped(activate(gate, activation).mul(up), dropRate)
     },
-  }
+    project: outputFirst,
+  })
 }
 
 /** `down(act(up(x)))` */
 export function plainForm(activation: Activation, dropRate: number): ExpertForm {
-  return {
+  return formOf({
     fused: dropRate > 0 ? null : { activation, gated: false },
-    apply: (x, { up, down, upBias, downBias }) =>
-      linear(dropped(activate(linear(x, up, upBias), activation), dropRate), down, downBias),
-  }
+    hidden: (x, { up, upBias }) => dropped(activate(linear(x, up, upBias), activation), dropRate),
+    project: outputFirst,
+  })
 }
 
 const dropped = (hidden: Tensor, rate: number): Tensor => (rate > 0 ? dropout(hidden, rate, true) : hidden)
@@ -43,16 +55,16 @@ const alpha = 1.702
  * u; matrices are stored input first, as transformers has them.
  */
 export function clampedForm(limit: number): ExpertForm {
-  return {
+  return formOf({
     fused: null,
-    apply(x, { up: gateUp, down, upBias, downBias }) {
+    hidden(x, { up: gateUp, down, upBias }) {
       const pairs = biased(x.matmul(gateUp), upBias).view([x.size(0), down.size(0), 2]) // [n, F, 2]
       const gate = pairs.select(-1, 0).clamp(null, limit)
       const up = pairs.select(-1, 1).clamp(-limit, limit)
-      const hidden = up.add(1).mul(gate.mul(gate.mul(alpha).sigmoid())) // [n, F]
-      return biased(hidden.matmul(down), downBias)
+      return up.add(1).mul(gate.mul(gate.mul(alpha).sigmoid())) // [n, F]
     },
-  }
+    project: (hidden, { down, downBias }) => biased(hidden.matmul(down), downBias),
+  })
 }
 
 const biased = (x: Tensor, bias: Tensor | null): Tensor => (bias ? x.add(bias) : x)

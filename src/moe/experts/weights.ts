@@ -4,7 +4,7 @@
 import type { Parameter } from '../../nn/index.ts'
 import { kernelFor, type Tensor } from '../../torch/index.ts'
 import type { TokenRouting } from '../routing/token.ts'
-import { encodedWeights } from './encoded-weights.ts'
+import { decodedMatrices, encodedWeights } from './encoded-weights.ts'
 import { mixGrouped } from './experts.ts'
 import type { ExpertForm } from './forms.ts'
 import { sliceOf, throughGroups } from './groups.ts'
@@ -32,6 +32,11 @@ export function parameterWeights(stacks: Projections<Parameter>): ExpertWeights 
   return stacks.up.encoding === null ? denseWeights(stacks) : encodedWeights(stacks)
 }
 
+/** The matrices of one expert as numbers, decoded where they are encoded. */
+export function matricesOf(stacks: Projections<Parameter>, expert: number): Projections {
+  return stacks.up.encoding === null ? sliceOfEach(stacks, expert) : decodedMatrices(stacks, expert)
+}
+
 /** Tensors of all experts, where the tokens are. */
 function denseWeights(stacks: Projections): ExpertWeights {
   const dense: ExpertWeights = {
@@ -42,11 +47,7 @@ function denseWeights(stacks: Projections): ExpertWeights {
       const slices = unbound(stacks)
       return throughGroups(xND, counts, (e, group) => form.apply(group, slices(e)))
     },
-    expert: (index, x, form) =>
-      form.apply(
-        x,
-        eachOf(stacks, stack => stack.select(0, index)),
-      ),
+    expert: (index, x, form) => form.apply(x, sliceOfEach(stacks, index)),
   }
   return dense
 }
@@ -77,9 +78,9 @@ function unbound(stacks: Projections): (expert: number) => Projections {
   })
 }
 
-const eachOf = ({ up, down, upBias, downBias }: Projections, of: (t: Tensor) => Tensor): Projections => ({
-  up: of(up),
-  down: of(down),
-  upBias: upBias && of(upBias),
-  downBias: downBias && of(downBias),
+const sliceOfEach = ({ up, down, upBias, downBias }: Projections, expert: number): Projections => ({
+  up: up.select(0, expert),
+  down: down.select(0, expert),
+  upBias: upBias?.select(0, expert) ?? null,
+  downBias: downBias?.select(0, expert) ?? null,
 })

@@ -354,9 +354,9 @@ export function dequantizeBlocks(bytes: Tensor, type: string): Tensor {
   return wrap(call(switchyardDequantizeOp.id, (bytes as Tensor).handle, type) as Handle)
 }
 
-/** `switchyard::quantize(Tensor values, str type) -> Tensor` */
-export function quantizeBlocks(values: Tensor, type: string): Tensor {
-  return wrap(call(switchyardQuantizeOp.id, (values as Tensor).handle, type) as Handle)
+/** `switchyard::quantize(Tensor values, str type, Tensor? importance=None) -> Tensor` */
+export function quantizeBlocks(values: Tensor, type: string, importance?: Tensor | null): Tensor {
+  return wrap(call(switchyardQuantizeOp.id, (values as Tensor).handle, type, (importance as Tensor | null | undefined)?.handle ?? null) as Handle)
 }
 
 /** `switchyard::dequantize_pairs(Tensor blocks, Tensor scales) -> Tensor` */

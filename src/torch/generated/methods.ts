@@ -110,6 +110,8 @@ const argminOp = new Operator('aten::argmin')
 const var_correctionOp = new Operator('aten::var', 'correction')
 const std_correctionOp = new Operator('aten::std', 'correction')
 const linalgVectorNormOp = new Operator('aten::linalg_vector_norm')
+const linalgInvOp = new Operator('aten::linalg_inv')
+const linalgCholeskyOp = new Operator('aten::linalg_cholesky')
 const logsumexpOp = new Operator('aten::logsumexp')
 const anyOp = new Operator('aten::any')
 const any_dimOp = new Operator('aten::any', 'dim')
@@ -655,6 +657,16 @@ export abstract class TensorMethods {
   /** `aten::linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor` */
   norm(ord?: Scalar, dim?: number | readonly number[] | null, keepdim?: boolean, dtype?: DType | null): Tensor {
     return this.wrap(call(linalgVectorNormOp.id, this.handle, ord, dim, keepdim, dtype) as Handle)
+  }
+
+  /** `aten::linalg_inv(Tensor A) -> Tensor` */
+  inverse(): Tensor {
+    return this.wrap(call(linalgInvOp.id, this.handle) as Handle)
+  }
+
+  /** `aten::linalg_cholesky(Tensor self, *, bool upper=False) -> Tensor` */
+  cholesky(upper?: boolean): Tensor {
+    return this.wrap(call(linalgCholeskyOp.id, this.handle, upper) as Handle)
   }
 
   /** `aten::logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor` */

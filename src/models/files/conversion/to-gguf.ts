@@ -2,19 +2,20 @@
 
 import type { GgmlTypeName, GgufMetadata, GgufTensorSource } from '../../../formats/index.ts'
 import { writeGguf } from '../../../formats/index.ts'
-import type { Declaration } from '../../../nn/index.ts'
-import { tidy } from '../../../torch/index.ts'
-import type { CheckpointPiece } from '../../architectures/architecture.ts'
 import { MetadataWriter, writeDecoderFields } from '../../architectures/gguf/metadata.ts'
 import { ggufRowOf } from '../../architectures/gguf/table.ts'
 import { requireDecoder } from '../../architectures/table.ts'
 import { ParameterReader, type ParameterSource } from '../parameters.ts'
 import type { ModelSource } from '../source.ts'
-import { encodeTensor } from './encode.ts'
-import { type TypeRules, typeFor } from './type-rules.ts'
+import { type BlockEncoder, encodeTensor } from './encode.ts'
+import { type GgufModelTensor, ggufTensorsOf, ggufValues } from './gguf-tensors.ts'
+import { type TypeRules, typesByRules } from './type-rules.ts'
 
 export interface ToGgufOptions {
-  rules: TypeRules
+  /** Types by what tensors are for, or a choice for each. */
+  rules: TypeRules | ((tensor: GgufModelTensor) => GgmlTypeName)
+  /** Default: roundToNearest. */
+  encoder?: BlockEncoder
   /** `general.name` of the file. */
   name: string
   /** Metadata of the tokenizer; see tokenizerMetadata(). */
@@ -42,11 +43,9 @@ export function writeGgufModel(source: ModelSource, file: string, options: ToGgu
   const writer = new MetadataWriter(row.name)
   writeDecoderFields(writer, config)
   row.writeFields(writer, config)
-  const { declarations } = source
-  const pieces = row.layouts(config, declarations)[0] ?? []
-  const types = pieces.map(({ parameter, shape }) =>
-    typeFor(declarations.get(parameter) as Declaration, shape, options.rules),
-  )
+  const pieces = ggufTensorsOf(source)
+  const { rules } = options
+  const types = pieces.map(typeof rules === 'function' ? rules : typesByRules(rules))
   using reader = new ParameterReader(source)
   const metadata = describe(writer.entries, types, options)
   const total = pieces.reduce((sum, { shape }) => sum + elements(shape), 0)
@@ -59,7 +58,7 @@ export function writeGgufModel(source: ModelSource, file: string, options: ToGgu
       shape: piece.shape,
       *chunks() {
         options.onProgress?.(done / total, piece.name)
-        yield* bytesOf(reader, piece, type)
+        yield* bytesOf(reader, piece, type, options.encoder)
         done += elements(piece.shape)
       },
     }
@@ -69,18 +68,15 @@ export function writeGgufModel(source: ModelSource, file: string, options: ToGgu
 
 function* bytesOf(
   reader: ParameterSource,
-  piece: CheckpointPiece,
+  piece: GgufModelTensor,
   type: GgmlTypeName,
+  encoder?: BlockEncoder,
 ): Generator<Uint8Array> {
-  const part = tidy(() => {
-    const view = reader.part(piece)
-    // What pairs heads up has a dimension more than the file's tensor.
-    return view.ndim > piece.shape.length ? view.reshape(piece.shape) : view
-  })
+  const values = ggufValues(reader, piece)
   try {
-    yield* encodeTensor(part, type, piece.name)
+    yield* encodeTensor(values, type, piece.name, encoder)
   } finally {
-    part.dispose()
+    values.dispose()
   }
 }
 
@@ -90,7 +86,10 @@ const fileTypes: Partial<Record<GgmlTypeName, number>> = {
   F16: 1,
   Q4_0: 2,
   Q8_0: 7,
+  Q2_K: 10,
+  Q3_K: 12,
   Q4_K: 15,
+  Q5_K: 17,
   Q6_K: 18,
   BF16: 32,
   MXFP4: 38,

@@ -37,6 +37,6 @@ describe('type rules', () => {
   test.each([
     ['q4_z', "'q4_z' is not a type that can be written; these are: f32, f16, bf16"],
     ['expert=q8_0', "'expert' is not one of embedding, attention, router"],
-    ['q5_k', "'q5_k' is not a type that can be written"],
+    ['q5_0', "'q5_0' is not a type that can be written"],
   ])('%s is refused', (text, message) => expect(() => parseTypeRules(text, '--type')).toThrow(message))
 })

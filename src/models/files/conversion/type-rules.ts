@@ -55,6 +55,15 @@ export function parseTypeRules(text: string, path: string): TypeRules {
   return rules
 }
 
+/**
+ * Reads a list of types, as `q8_0,q4_k`.
+ *
+ * @throws ConfigError for one that cannot be written
+ */
+export function parseTypes(text: string, path: string): GgmlTypeName[] {
+  return text.split(',').map(name => typeNamed(name.trim(), path))
+}
+
 function typeNamed(text: string, path: string): GgmlTypeName {
   const type = writableTypes.find(name => name === text.toUpperCase())
   if (type) return type
@@ -62,17 +71,23 @@ function typeNamed(text: string, path: string): GgmlTypeName {
   throw new ConfigError(`'${text}' is not a type that can be written; these are: ${known}`, { path })
 }
 
+/** Norms, biases and the like, also those of each expert. */
+export const isVector = ({ role, stacked }: Declaration, shape: readonly number[]): boolean =>
+  role === 'norm' || shape.length < (stacked ? 3 : 2)
+
+/** Types by what tensors are for; see typeFor(). */
+export const typesByRules =
+  (rules: TypeRules) =>
+  ({ declaration, shape }: { declaration: Declaration; shape: readonly number[] }): GgmlTypeName =>
+    typeFor(declaration, shape, rules)
+
 /**
  * The type of a tensor whose parameter is declared so. A row that is no whole number of blocks falls back to Q8_0, or else
  * to F16; vectors, also those of each expert, are F32.
  */
-export function typeFor(
-  { role, stacked }: Declaration,
-  shape: readonly number[],
-  rules: TypeRules,
-): GgmlTypeName {
-  if (role === 'norm' || shape.length < (stacked ? 3 : 2)) return 'F32'
-  const wanted = rules[role]
+export function typeFor(declaration: Declaration, shape: readonly number[], rules: TypeRules): GgmlTypeName {
+  if (isVector(declaration, shape)) return 'F32'
+  const wanted = rules[declaration.role as TensorRole]
   const row = shape.at(-1) ?? 1
   const candidates = [wanted, 'Q8_0', 'F16'] as const
   return candidates.find(type => row % ggmlTypes[type].blockSize === 0) ?? 'F16'
