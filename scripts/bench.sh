@@ -35,7 +35,7 @@ fetch_llama() {
     echo "bench: could not; going on without it"
 }
 
-for name in ${*:-start-up op-call train-step step-parts generate decode decode-parts moe-layer dequant load}; do
+for name in ${*:-start-up op-call train-step step-parts generate decode decode-parts offload moe-layer dequant load}; do
   [ "$name" = decode ] && fetch_llama
   [ "$name" = router-shootout ] && prepare_shootout
   node --import tsx "benchmarks/$name.ts"

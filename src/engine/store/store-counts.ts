@@ -22,6 +22,11 @@ export class StoreCounts {
     this.bytes += bytes
   }
 
+  /** Of all layers together. */
+  get totals(): Needed & { bytes: number } {
+    return { uses: this.uses, hits: this.hits, bytes: this.bytes }
+  }
+
   get uses(): number {
     return this.layers.reduce((sum, layer) => sum + (layer?.uses ?? 0), 0)
   }
