@@ -3,7 +3,17 @@
 /** Base of every error Switchyard throws on purpose. */
 export class SwitchyardError extends Error {
   override readonly name: string = 'SwitchyardError'
+
+  /** Names from files may hold anything: what would break a line, or a terminal, is written out. */
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message.replace(unprintable, written), options)
+  }
 }
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const unprintable = /[\u0000-\u001f\u007f-\u009f]/g
+
+const written = (character: string): string => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`
 
 /** A setting that cannot be: names the path, the value and what is allowed. */
 export class ConfigError extends SwitchyardError {

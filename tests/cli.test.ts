@@ -188,6 +188,11 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
       "--device: must be cpu, cuda or cuda:N, got 'tpu'",
     ],
     [
+      ['generate', model, '--prompt', 'x', '--dtype', 'f32', '--memory', '2GiB'],
+      2,
+      '--memory: is for weights as files have them: leave --device, --dtype and --weights out',
+    ],
+    [
       ['generate', model, '--prompt', 'x', '--dtype', 'f16'],
       2,
       '--dtype: f16 needs CUDA: a CPU has no products in it; use f32',

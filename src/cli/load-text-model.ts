@@ -3,7 +3,7 @@
 import type { Command } from 'commander'
 import type { BudgetPlan, ExpertStore } from '../engine/index.ts'
 import { ConfigError } from '../errors.ts'
-import type { OpenedModel, TextModel } from '../models/index.ts'
+import type { LoadOptions, OpenedModel, TextModel } from '../models/index.ts'
 import { type PlacementFlags, placementOf } from './placement-options.ts'
 import { dim, shortBytes } from './terminal.ts'
 import { sizeOf } from './values.ts'
@@ -11,6 +11,22 @@ import { sizeOf } from './values.ts'
 export interface TextModelFlags extends PlacementFlags {
   memory?: number | undefined
   quiet?: boolean
+}
+
+/** Where a model computes, and within what. */
+export interface TextPlacement {
+  placement: Required<LoadOptions>
+  memory: number | undefined
+}
+
+/** @throws ConfigError for what cannot be, before anything is opened */
+export function textPlacementOf({ memory, ...flags }: TextModelFlags): TextPlacement {
+  const placement = placementOf(flags)
+  if (memory !== undefined && placement.weights !== 'stored')
+    throw new ConfigError('is for weights as files have them: leave --device, --dtype and --weights out', {
+      path: '--memory',
+    })
+  return { placement, memory }
 }
 
 /** Adds --memory. */
@@ -26,31 +42,31 @@ export function withMemoryOption(command: Command): Command {
 export interface LoadedTextModel {
   model: TextModel
   store: ExpertStore | null
+  /** Frees both. */
+  dispose(): void
 }
 
 /**
- * @param context tokens of all texts together, at most
- * @throws ConfigError for a budget below what works, or together with what takes other memory
+ * @param context tokens of all texts together, at most: asked for where there is a budget
+ * @throws ConfigError for a budget below what works
  */
 export async function loadTextModel(
   opened: OpenedModel,
-  { memory, quiet = false, ...flags }: TextModelFlags,
-  context: number,
+  { placement, memory }: TextPlacement,
+  { context, quiet }: { context: () => Promise<number>; quiet: boolean },
 ): Promise<LoadedTextModel> {
-  const placement = placementOf(flags)
-  if (memory === undefined) return { model: opened.load({ kind: 'text', ...placement }), store: null }
-  if (placement.weights !== 'stored')
-    throw new ConfigError('is for weights as files have them: leave --device, --dtype and --weights out', {
-      path: '--memory',
-    })
+  if (memory === undefined) {
+    const model = opened.load({ kind: 'text', ...placement })
+    return { model, store: null, dispose: () => model.dispose() }
+  }
   const { loadTiered } = await import('../engine/index.ts')
-  const { tiered, plan } = loadTiered(opened.source, { memory, context })
+  const { tiered, plan } = loadTiered(opened.source, { memory, context: await context() })
   const { model, store } = tiered
   if (!quiet) process.stderr.write(`${dim(planText(memory, plan, store))}\n`)
-  return { model, store }
+  return { model, store, dispose: () => tiered[Symbol.dispose]() }
 }
 
-/** `memory: 2.0 GB, of which 370 MB without experts, 11 MB cache, 118 MB working; experts 1.5 GB of 3.0 GB (50%)` */
+/** `memory: 2.0 GB, of which 370 MB without experts, 11 MB cache, 118 MB working; experts: 42 of 96 fit (43%)` */
 function planText(
   memory: number,
   { fixed, cache, working, experts, allExperts }: BudgetPlan,

@@ -86,6 +86,7 @@ export {
   inPanels,
   panelRows,
   panelsOf,
+  rowsOfPanels,
   simdChoice,
   simdLevels,
 } from './panels.ts'

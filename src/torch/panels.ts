@@ -24,6 +24,10 @@ export function panelsOf(encoding: string): string {
   return panelTypes.has(encoding) ? encoding + suffix : encoding
 }
 
+/** The type of a file that an encoding in memory is of. */
+export const rowsOfPanels = (encoding: string): string =>
+  encoding.endsWith(suffix) ? encoding.slice(0, -suffix.length) : encoding
+
 /** Rows in memory of a matrix of so many: in panels a multiple of 16. */
 export function panelRows(rows: number, encoding: string): number {
   return encoding.endsWith(suffix) ? panel * Math.ceil(rows / panel) : rows

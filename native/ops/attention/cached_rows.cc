@@ -23,7 +23,7 @@ SWITCHYARD_INLINE void gatherLoop(T* __restrict scores, int64_t count, T* __rest
   largest = now;
 }
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__clang__)
 #define SWITCHYARD_HAS_VECTORS
 /** Sixteen numbers, in as many registers as the processor needs for them. */
 using Sixteen = float __attribute__((vector_size(64)));

@@ -16,9 +16,10 @@ namespace {
 /** x [..., T, H, D] whose rows of D numbers lie together, angles [T, R] or [..., T, R] of its type. */
 template <typename T>
 at::Tensor rotateRows(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, bool inverse) {
-  const at::Tensor from = x.contiguous(), c = cos.contiguous(), s = sin.contiguous();
+  const at::Tensor from = x.contiguous(), c = cos.contiguous(), s = (inverse ? sin.neg() : sin).contiguous();
   at::Tensor y = at::empty(x.sizes(), from.options());
   const int64_t width = x.size(-1), rotated = c.size(-1), heads = x.size(-2), angles = c.numel() / rotated;
+  if (y.numel() == 0) return y;
   const int64_t positions = from.numel() / (heads * width);
   parallelRange(positions, 64, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
@@ -26,7 +27,7 @@ at::Tensor rotateRows(const at::Tensor& x, const at::Tensor& cos, const at::Tens
       for (int64_t row = i * heads; row < (i + 1) * heads; row++) {
         const T* in = from.data_ptr<T>() + row * width;
         T* out = y.data_ptr<T>() + row * width;
-        (inverse ? unrotateRow(in, cosine, sine, T(1), out, rotated) : rotateRow(in, cosine, sine, T(1), out, rotated));
+        rotateRow(in, cosine, sine, T(1), out, rotated);
         std::copy(in + rotated, in + width, out + rotated);
       }
     }
@@ -35,9 +36,14 @@ at::Tensor rotateRows(const at::Tensor& x, const at::Tensor& cos, const at::Tens
 }
 
 at::Tensor rotateCpu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, bool inverse) {
+  const int64_t angles = cos.size(-1);
+  TORCH_CHECK(x.dim() >= 3 && angles % 2 == 0 && angles <= x.size(-1) && cos.sizes() == sin.sizes(),
+              "angles cos ", cos.sizes(), " and sin ", sin.sizes(), " do not turn x ", x.sizes());
+  const bool isShared = cos.dim() == 2 && cos.size(0) == x.size(-3);
+  const bool isOwn = cos.dim() == x.dim() - 1 && cos.sizes().slice(0, cos.dim() - 1) == x.sizes().slice(0, x.dim() - 2);
   const bool isOneType = cos.scalar_type() == x.scalar_type() && sin.scalar_type() == x.scalar_type();
-  if (isOneType && x.numel() > 0 && x.scalar_type() == at::kFloat) return rotateRows<float>(x, cos, sin, inverse);
-  if (isOneType && x.numel() > 0 && x.scalar_type() == at::kDouble) return rotateRows<double>(x, cos, sin, inverse);
+  if (isOneType && angles > 0 && (isShared || isOwn) && x.scalar_type() == at::kFloat) return rotateRows<float>(x, cos, sin, inverse);
+  if (isOneType && angles > 0 && (isShared || isOwn) && x.scalar_type() == at::kDouble) return rotateRows<double>(x, cos, sin, inverse);
   const at::ScalarType acc = accumulatorOf(x);
   const int64_t rotated = cos.size(-1);
   const at::Tensor turned = x.narrow(-1, 0, rotated).to(acc), rest = x.narrow(-1, rotated, x.size(-1) - rotated);

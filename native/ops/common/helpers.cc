@@ -81,7 +81,7 @@ class Helpers {
   void help(int number) {
     int64_t seen = 0;
     for (;;) {
-      seen = waitForWork(seen);
+      seen = waitForWork(number, seen);
       busy_++;
       // Whoever closed the work before this thread was counted does not wait for it.
       if (isOpen_ && number < wanted_) takeTasks();
@@ -90,11 +90,12 @@ class Helpers {
   }
 
   /** The number of the work that has come after `seen`. */
-  int64_t waitForWork(int64_t seen) {
+  int64_t waitForWork(int number, int64_t seen) {
     Waiting waiting;
     const auto until = std::chrono::steady_clock::now() + kAwake;
     while (number_ == seen) {
-      if (waiting.step() && std::chrono::steady_clock::now() > until) sleep(seen);
+      const bool isWanted = number < wanted_;
+      if (waiting.step() && (!isWanted || std::chrono::steady_clock::now() > until)) sleep(seen);
     }
     return number_;
   }
@@ -113,7 +114,7 @@ class Helpers {
 
   std::mutex turn_;  // one work at a time
   Work work_{};
-  int wanted_ = 0;
+  std::atomic<int> wanted_{0};
   int threads_ = 0;
   std::exception_ptr error_;
   std::atomic<int64_t> next_{0};

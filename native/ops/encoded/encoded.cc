@@ -157,7 +157,7 @@ SortedRows throughChosen(const at::Tensor& x, const at::Tensor& indices, const E
 at::Tensor encodedPanels(const at::Tensor& rows, const std::string& type) {
   const PanelType* panels = panelTypeOf(type);
   TORCH_CHECK(panels != nullptr, "there are no panels of type '", type, "'");
-  TORCH_CHECK(rows.scalar_type() == at::kByte && rows.dim() >= 2 && rows.size(-1) % panels->blockBytes == 0,
+  TORCH_CHECK(rows.scalar_type() == at::kByte && rows.is_cpu() && rows.dim() >= 2 && rows.size(-1) % panels->blockBytes == 0,
               "rows of ", type, " must be u8 [..., rows, bytes], got ", rows.scalar_type(), " ", rows.sizes());
   const at::Tensor source = rows.contiguous();
   const int64_t outputs = rows.size(-2), rowBytes = rows.size(-1), perMatrix = (outputs + kPanel - 1) / kPanel;

@@ -36,8 +36,9 @@ SWITCHYARD_INLINE void quantizeBlock(const float* x, int8_t* values, float* scal
     bad |= !(size <= kMost);
     largest = size > largest ? size : largest;
   }
-  *scale = bad ? std::numeric_limits<float>::quiet_NaN() : largest / 127;
-  const float inverse = bad || largest == 0 ? 0 : 127 / largest;
+  const bool isNothing = largest < 127 * std::numeric_limits<float>::min();  // its inverse would be infinite
+  *scale = bad ? std::numeric_limits<float>::quiet_NaN() : isNothing ? 0 : largest / 127;
+  const float inverse = bad || isNothing ? 0 : 127 / largest;
 #pragma omp simd
   for (int64_t i = 0; i < kQuantizedBlock; i++) {
     values[i] = bad ? 0 : static_cast<int8_t>(__builtin_nearbyintf(x[i] * inverse));

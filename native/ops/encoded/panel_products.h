@@ -3,6 +3,11 @@
 
 #include "panels.h"
 
+// clang has no such pragma for instructions, and older compilers have not all of them.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
+#define SWITCHYARD_HAS_X86_PANELS
+#endif
+
 namespace switchyard {
 
 struct PanelProducts {

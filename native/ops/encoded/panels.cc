@@ -33,7 +33,7 @@ struct Level {
 const std::vector<Level>& levels() {
   static const std::vector<Level> all = [] {
     std::vector<Level> found = {{"portable", &portableProducts, true}};
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(SWITCHYARD_HAS_X86_PANELS)
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     found.push_back({"avx2", &avx2Products, avx2});

@@ -2,7 +2,7 @@
 
 #include "panel_products.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(SWITCHYARD_HAS_X86_PANELS)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of GCC 12's own intrinsics
 #include <immintrin.h>
 

@@ -32,6 +32,7 @@ class AlignedBytes {
   uint8_t* take(int64_t count) {
     if (count > size_) {
       const int64_t rounded = (count + kPage - 1) / kPage * kPage;
+      size_ = 0;
       bytes_.reset(static_cast<uint8_t*>(std::aligned_alloc(kPage, rounded)));
       TORCH_CHECK(bytes_ != nullptr, "no memory for a read of ", count, " bytes");
       size_ = rounded;
@@ -165,8 +166,8 @@ Readers& readers() {
 int64_t startRead(const at::Tensor& to, const std::string& type, const std::vector<FileRange>& ranges,
                   Urgency urgency) {
   const RowType& kind = rowTypeOf(type);
-  TORCH_CHECK(to.scalar_type() == at::kByte && to.dim() == 2 && to.is_contiguous() && to.is_cpu(),
-              "rows are read into u8 [O, bytes], contiguous on the cpu, not ", to.scalar_type(), " ", to.sizes());
+  TORCH_CHECK(to.scalar_type() == at::kByte && to.dim() == 2 && to.size(1) > 0 && to.size(1) % kind.bytes == 0 && to.is_contiguous() && to.is_cpu(),
+              "rows of ", type, " are read into u8 [O, bytes], contiguous on the cpu, not ", to.scalar_type(), " ", to.sizes());
   int64_t bytes = 0;
   for (const FileRange& range : ranges) {
     TORCH_CHECK(range.offset >= 0 && range.bytes >= 0 && range.bytes <= to.numel() - bytes,

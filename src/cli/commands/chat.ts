@@ -5,7 +5,7 @@ import { Command } from 'commander'
 import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { ChatMessage, GenerateTextOptions, GenerationEnd, TextModel } from '../../models/index.ts'
-import { loadTextModel, type TextModelFlags, withMemoryOption } from '../load-text-model.ts'
+import { loadTextModel, type TextModelFlags, textPlacementOf, withMemoryOption } from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
 import { withPlacementOptions } from '../placement-options.ts'
 import { withSamplingOptions } from '../sampling-options.ts'
@@ -43,6 +43,7 @@ async function chat(
   path: string,
   { system, json, quiet = false, memory, device, dtype, weights, ...options }: Flags,
 ): Promise<void> {
+  const placement = textPlacementOf({ memory, device, dtype, weights })
   const opened = await openNamed(path, { quiet })
   const { template, tokenizer, path: folder } = opened
   if (template === null) {
@@ -51,9 +52,11 @@ async function chat(
       { path: folder },
     )
   }
-  const flags = { memory, device, dtype, weights, quiet }
-  const { result, seconds } = await timed(() => loadTextModel(opened, flags, plannedContext))
-  const { model } = result
+  const positions =
+    'max_position_embeddings' in opened.config ? opened.config.max_position_embeddings : plannedContext
+  const context = async (): Promise<number> => Math.min(plannedContext, positions)
+  const { result, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
+  const { model, dispose } = result
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY
   const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: isTerminal })
   const conversation = new Conversation({ model, tokenizer, template, folder, options }, system)
@@ -69,7 +72,7 @@ async function chat(
     lines.prompt()
   }
   lines.close()
-  model.dispose()
+  dispose()
 }
 
 type Lines = ReturnType<typeof createInterface>

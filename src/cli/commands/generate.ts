@@ -8,6 +8,7 @@ import {
   expertUseText,
   loadTextModel,
   type TextModelFlags,
+  textPlacementOf,
   withMemoryOption,
 } from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
@@ -56,13 +57,13 @@ async function run(
   path: string,
   { prompt, samples, task, json, quiet = false, memory, device, dtype, weights, ...options }: Flags,
 ): Promise<void> {
+  const placement = textPlacementOf({ memory, device, dtype, weights })
   const { generateTexts } = await import('../../models/index.ts')
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened
-  const flags = { memory, device, dtype, weights, quiet }
-  const { length } = await tokenizer.encode(prompt)
-  const context = samples * (length + (options.maxNewTokens ?? 0))
-  const { result, seconds } = await timed(() => loadTextModel(opened, flags, context))
+  const context = async (): Promise<number> =>
+    samples * ((await tokenizer.encode(prompt)).length + (options.maxNewTokens ?? 0))
+  const { result, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
   const { model, store } = result
   const number = await taskNumber(config, task)
   const pieces = generateTexts(model, tokenizer, new Array<string>(samples).fill(prompt), {

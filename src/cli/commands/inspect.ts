@@ -57,7 +57,11 @@ export function inspectCommand(): Command {
 }
 
 async function inspect(path: string, flags: Flags): Promise<void> {
-  if (path.startsWith(presetPrefix)) return inspectPreset(path.slice(presetPrefix.length), flags)
+  if (path.startsWith(presetPrefix)) {
+    if (flags.memory !== undefined)
+      throw new ConfigError('needs the files of a model, which a preset has not', { path: '--memory' })
+    return inspectPreset(path.slice(presetPrefix.length), flags)
+  }
   const { bytesPerElement } = await import('../../models/index.ts')
   if (!Object.hasOwn(bytesPerElement, flags.dtype)) {
     throw new ConfigError(`'${flags.dtype}' is not one of ${Object.keys(bytesPerElement).join(', ')}`, {

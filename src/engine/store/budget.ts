@@ -46,7 +46,8 @@ export function planBudget(
 ): BudgetPlan {
   const numExperts = expertsOf(model)
   const cache = context * memoryNeeds(config, 'f32').cachePerToken
-  const working = growth + Math.min(prefillChunk, context) * bytesPerToken(model, layers)
+  const working =
+    growth + readerBytes(layers) + Math.min(prefillChunk, context) * bytesPerToken(model, layers)
   const [least, allExperts] = [leastBytes(layers), allBytes(layers, numExperts)]
   const left = Math.floor(memory - fixed - cache - working)
   if (left < least) {
@@ -58,6 +59,10 @@ export function planBudget(
   }
   return { fixed, cache, working, experts: Math.min(left, allExperts), allExperts }
 }
+
+/** Each of two readers keeps room for the largest matrix that it has read, and as much for whole pages around it. */
+const readerBytes = (layers: readonly LayerRows[]): number =>
+  4 * Math.max(0, ...layers.flatMap(({ up, down }) => [up.bytes, down.bytes]))
 
 const moeLayers = (model: Module): MoeLayer[] =>
   [...model.namedModules()].flatMap(([, module]) => (module instanceof MoeLayer ? module : []))

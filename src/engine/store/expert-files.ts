@@ -28,6 +28,11 @@ export class ExpertFiles implements Disposable {
     this.#mode = mode
   }
 
+  /** Opens files before anything is read of them, so that what is changed from then on is noticed. */
+  open(files: Iterable<string>): void {
+    for (const file of files) this.#open(file)
+  }
+
   /**
    * Begins to read rows, which lie in `ranges` one after the other.
    *
@@ -49,8 +54,7 @@ export class ExpertFiles implements Disposable {
       refuseChange(file, known)
       return known
     }
-    const direct = this.#mode === 'direct' ? (constants.O_DIRECT ?? 0) : 0
-    const descriptor = openSync(file, constants.O_RDONLY | direct)
+    const descriptor = openFile(file, this.#mode)
     const { size, mtimeMs } = fstatSync(descriptor)
     const opened = { descriptor, size, modified: mtimeMs }
     this.#files.set(file, opened)
@@ -60,6 +64,16 @@ export class ExpertFiles implements Disposable {
   [Symbol.dispose](): void {
     for (const { descriptor } of this.#files.values()) closeSync(descriptor)
     this.#files.clear()
+  }
+}
+
+function openFile(file: string, mode: ReadMode): number {
+  const direct = mode === 'direct' ? (constants.O_DIRECT ?? 0) : 0
+  try {
+    return openSync(file, constants.O_RDONLY | direct)
+  } catch (error) {
+    const hint = mode === 'direct' ? '; its file system may know no reads past the page cache' : ''
+    throw new FormatError(`cannot be opened for its experts: ${(error as Error).message}${hint}`, { file })
   }
 }
 

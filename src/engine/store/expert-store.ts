@@ -51,6 +51,7 @@ export class ExpertStore implements Disposable {
     const slots = new Map(
       [...kinds].map(([name, { kind }], i) => [name, new ExpertSlots(kind, capacities[i] as number, policy)]),
     )
+    files.open(new Set(layers.flatMap(({ up, down }) => filesOf(up, experts).concat(filesOf(down, experts)))))
     this.#slots = layers.map(rows => slots.get(kindName(kindOf(rows))) as ExpertSlots)
   }
 
@@ -145,10 +146,15 @@ export class ExpertStore implements Disposable {
       [slots.up, slots.kind.up, up],
       [slots.down, slots.kind.down, down],
     ] as const
-    const reads = matrices.map(([stack, { encoding }, rows]) =>
-      this.#files.start(stack.select(0, slot), encoding, rows.rangesOf(expert)),
-    )
+    const reads: PendingRead[] = []
     this.#reading.set(number, reads)
+    try {
+      for (const [stack, { encoding }, rows] of matrices)
+        reads.push(this.#files.start(stack.select(0, slot), encoding, rows.rangesOf(expert)))
+    } catch (error) {
+      this.#abandon(number)
+      throw error
+    }
     this.counts.read(bytesOf(slots.kind))
   }
 
@@ -164,10 +170,27 @@ export class ExpertStore implements Disposable {
 
   /** Waits for an expert; one that cannot be read gives up its place. */
   #finish(number: ExpertNumber): void {
-    const reads = this.#reading.get(number)
-    if (reads === undefined) return
+    const [error] = this.#errorsOf(number)
+    if (error === undefined) return
+    this.#drop(number)
+    throw error
+  }
+
+  /** Gives up an expert of which not every read could be begun. */
+  #abandon(number: ExpertNumber): void {
+    this.#errorsOf(number)
+    this.#drop(number)
+  }
+
+  #drop(number: ExpertNumber): void {
+    this.#slots[Math.floor(number / this.#experts)]?.drop(number)
+  }
+
+  /** Waits for the reads of an expert. */
+  #errorsOf(number: ExpertNumber): unknown[] {
+    const reads = this.#reading.get(number) ?? []
     this.#reading.delete(number)
-    const errors = reads.flatMap(read => {
+    return reads.flatMap(read => {
       try {
         read.finish()
         return []
@@ -175,9 +198,6 @@ export class ExpertStore implements Disposable {
         return [error]
       }
     })
-    if (errors.length === 0) return
-    this.#slots[Math.floor(number / this.#experts)]?.drop(number)
-    throw errors[0]
   }
 
   [Symbol.dispose](): void {
@@ -186,6 +206,9 @@ export class ExpertStore implements Disposable {
     for (const slots of new Set(this.#slots)) slots[Symbol.dispose]()
   }
 }
+
+const filesOf = (rows: ExpertRows, experts: number): string[] =>
+  Array.from({ length: experts }, (_, e) => rows.rangesOf(e).map(({ file }) => file)).flat()
 
 interface KindOfLayers {
   kind: ExpertKind

@@ -68,7 +68,8 @@ export class TieredModel implements Disposable {
     const perLayer = Math.floor((numExperts * bytes) / allBytes(rows, numExperts))
     const chosen = policy ?? defaultPolicy(perLayer, numExperts, active)
     const grid = { layers: rows.length, experts: numExperts }
-    this.#store?.[Symbol.dispose]()
+    this.#store?.[Symbol.dispose]() // first: there may be no room for both
+    this.#store = null
     const store = new ExpertStore(rows, {
       ...{ bytes, experts: numExperts, files: new ExpertFiles(read), policy: createPolicy(chosen, grid) },
     })
@@ -129,7 +130,7 @@ export function planTiered(source: ModelSource, budget: Budget): TieredOutlook {
   const { model, experts, bytes } = sizesWithoutExperts(source)
   const layers = tieredLayers(model, experts)
   const rows = layers.map(layer => layer.rows)
-  if (layers.length === 0) refuseWithoutExperts(source)
+  if (!(model instanceof CausalLM) || layers.length === 0) refuseWithoutExperts(source)
   const plan = planBudget(model, source.config, rows, { fixed: runtimeBytes + bytes, budget })
   const total = layers.reduce((sum, { layer }) => sum + layer.gate.numExperts, 0)
   const usedPerToken = layers.reduce(

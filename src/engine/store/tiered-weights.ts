@@ -12,6 +12,7 @@ import {
   sumChoices,
   type Tensor,
   tensor,
+  zerosLike,
 } from '../../torch/index.ts'
 import type { MatrixKind } from './expert-kind.ts'
 import type { ExpertStore, Wave } from './expert-store.ts'
@@ -36,16 +37,32 @@ export function tieredWeights(
       downBias: downBias?.select(0, expert) ?? null,
     }
   }
-  const one = (expert: number): Wave => [...store.bring(layer, [expert])][0] as Wave
+  /** The outputs of experts by number, of each as soon as it is there. */
+  const outputsOf = (
+    experts: readonly number[],
+    output: (expert: number, wave: Wave) => Tensor,
+  ): Map<number, Tensor> => {
+    const outputs = new Map<number, Tensor>()
+    for (const wave of store.bring(layer, experts))
+      for (const expert of wave.places.keys()) outputs.set(expert, output(expert, wave))
+    return outputs
+  }
   const tiered: ExpertWeights = {
     mix(xTD, routing, form) {
       if (form.fused === null || upBias || downBias)
         return mixGrouped(xTD, routing, { grouped: (rows, counts) => tiered.grouped(rows, counts, form) })
       return mixWaves(store, layer, xTD, routing, form.fused)
     },
-    grouped: (xND, counts, form) =>
-      throughGroups(xND, counts, (expert, group) => form.apply(group, matricesOf(one(expert), expert))),
-    expert: (index, x, form) => form.apply(x, matricesOf(one(index), index)),
+    grouped(xND, counts, form) {
+      const groups = xND.splitWithSizes(counts)
+      const needed = [...counts.keys()].filter(expert => counts[expert] !== 0)
+      const outputs = outputsOf(needed, (expert, wave) =>
+        form.apply(groups[expert] as Tensor, matricesOf(wave, expert)),
+      )
+      return throughGroups(xND, counts, expert => outputs.get(expert) as Tensor)
+    },
+    expert: (index, x, form) =>
+      outputsOf([index], (expert, wave) => form.apply(x, matricesOf(wave, expert))).get(index) as Tensor,
   }
   return tiered
 }
@@ -85,7 +102,7 @@ function mixWaves(
       ...([xTD, chosen, up, kind.up.encoding, down, kind.down.encoding, activation, gated, rows] as const),
     )
   }
-  return rows === null ? xTD.mul(0) : sumChoices(rows, indices, weights)
+  return rows === null ? zerosLike(xTD) : sumChoices(rows, indices, weights)
 }
 
 /** One expert's matrix in f32: [rows, columns]. */

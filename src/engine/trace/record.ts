@@ -6,7 +6,7 @@ import { type GgmlTypeName, ggmlByteLength } from '../../formats/index.ts'
 import { type CausalLM, type LayerRouting, tokensOfSequences } from '../../models/index.ts'
 import { MoeLayer } from '../../moe/index.ts'
 import type { Parameter } from '../../nn/index.ts'
-import { inferenceMode, itemSize, tidy } from '../../torch/index.ts'
+import { inferenceMode, itemSize, rowsOfPanels, tidy } from '../../torch/index.ts'
 import type { TraceHeader, TraceSource } from './header.ts'
 import { TraceWriter } from './write.ts'
 
@@ -108,7 +108,7 @@ function bytesOfExpert(parameters: readonly Parameter[], numExperts: number): nu
 function bytesOf({ encoding, numel, shape, dtype }: Parameter): number {
   if (encoding === null) return numel * itemSize[dtype]
   const rowLength = shape.at(-1) ?? 1
-  return ggmlByteLength(encoding as GgmlTypeName, rowLength, numel / rowLength)
+  return ggmlByteLength(rowsOfPanels(encoding) as GgmlTypeName, rowLength, numel / rowLength)
 }
 
 function writeBatch(writer: TraceWriter, rows: TextBatch, layers: readonly LayerChoices[]): void {

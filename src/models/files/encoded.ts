@@ -35,6 +35,7 @@ export function keepEncoded(
       const kept = inPanels({ rows, encoding })
       const isView = !mapped && kept.rows === rows
       parameter.makeEncoded(isView ? { ...kept, rows: rows.clone() } : kept)
+      if (!mapped) files.forgetPages()
     })
   }
   return new Set(encodings.keys())

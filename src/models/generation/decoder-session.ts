@@ -1,20 +1,20 @@
 // Decoders: prompts, and then a token of each text at a time.
 
 import { ContiguousCache } from '../../nn/index.ts'
-import { inferenceMode, tidy } from '../../torch/index.ts'
+import { inferenceMode, kernelFor, tidy } from '../../torch/index.ts'
 import type { CausalLM } from '../stack/language-model.ts'
 import { type Tokens, tokensOfSequences } from '../stack/tokens.ts'
 import { lastScores, type Rows, type Session, type SessionOptions } from './session.ts'
 
 const longestOf = (rows: Rows): number => rows.reduce((most, { length }) => Math.max(most, length), 0)
 
-/** Most tokens of a text that are read at once: memory for what is computed of them does not grow with prompts. */
+/** Most tokens that are read at once, of all texts: memory for what is computed of them does not grow with prompts. */
 export const prefillChunk = 1024
 
 /** Prompts of unequal length stand one after the other: nothing is padded. */
 export function decoderSession(
   model: CausalLM,
-  { prompts, newTokens, task, chunk = prefillChunk }: SessionOptions,
+  { prompts, newTokens, task, chunk = chunkFor(model, prompts.length) }: SessionOptions,
 ): Session & { cache: ContiguousCache } {
   const capacity = longestOf(prompts) + newTokens
   const cache = new ContiguousCache(model, { sequences: prompts.length, capacity })
@@ -31,6 +31,12 @@ export function decoderSession(
     return lastScores(() => model.forward(tokensOf(last), { cache, logitsAt: 'last' }).logits)
   }
   return { first: prompts, next, cache, [Symbol.dispose]: () => cache.dispose() }
+}
+
+/** Without the kernel for attention over a cache, that of what came before would be written out. */
+function chunkFor(model: CausalLM, texts: number): number {
+  const hasKernel = kernelFor('attentionCached', model.model.norm.weight) !== null
+  return hasKernel ? Math.max(1, Math.floor(prefillChunk / texts)) : Number.POSITIVE_INFINITY
 }
 
 /** Rows in parts of at most `chunk` tokens of each; the last one has the end of every row. */

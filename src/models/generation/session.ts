@@ -24,7 +24,7 @@ export interface SessionOptions {
   prompts: Rows
   /** Most tokens that will follow. */
   newTokens: number
-  /** Most tokens of a decoder's prompt that are read at once. Default: prefillChunk. */
+  /** Most tokens of each prompt that a decoder reads at once. Default: what makes `prefillChunk` of all. */
   chunk?: number | undefined
   /** Number of the texts' task, for a decoder whose router goes by it. */
   task?: number | undefined

@@ -23,6 +23,7 @@ import {
   type KvStore,
   rowsOf,
   rowsOfHeads,
+  withTokens,
 } from './kv-store.ts'
 import { causalMask } from './mask.ts'
 import { rotateRows, withinTokens } from './within-tokens.ts'
@@ -171,7 +172,7 @@ class LayerStore implements KvStore {
     const { lengths } = this.#cache
     const [keys, values] = this.#heads(options)
     const isEven = lengths.every(length => length === lengths[0])
-    const groups = isEven ? rowsOf(starts) : eachSequence(starts)
+    const groups = withTokens(isEven ? rowsOf(starts) : eachSequence(starts))
     const mixed = groups.map(rows => {
       const past = lengths[rows.sequence] ?? 0
       const seen = (x: Tensor): Tensor =>

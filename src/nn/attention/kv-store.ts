@@ -98,6 +98,9 @@ export function rowsOf(starts: readonly number[]): Rows[] {
   return isEven ? [{ sequence: 0, sequences: each.length, start: 0, length }] : each
 }
 
+/** Those that have any. */
+export const withTokens = (rows: readonly Rows[]): Rows[] => rows.filter(({ length }) => length > 0)
+
 /** Some of the rows of [N, heads * D], as heads: [B, heads, T, D]. */
 export function headsOf(x: Tensor, { sequences, start, length }: Rows, width: number): Tensor {
   return x

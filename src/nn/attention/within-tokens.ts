@@ -4,7 +4,15 @@
 import { cat, kernelFor, type Tensor } from '../../torch/index.ts'
 import { type Rotation, rotate } from '../rope.ts'
 import { attend } from './attend.ts'
-import { type AttendOptions, headsOf, type KvStore, type Rows, rowsOf, rowsOfHeads } from './kv-store.ts'
+import {
+  type AttendOptions,
+  headsOf,
+  type KvStore,
+  type Rows,
+  rowsOf,
+  rowsOfHeads,
+  withTokens,
+} from './kv-store.ts'
 import { causalMask } from './mask.ts'
 
 export const withinTokens: KvStore = {
@@ -36,7 +44,7 @@ function fused(queries: Tensor, keys: Tensor, values: Tensor, options: AttendOpt
 function reference(queries: Tensor, keys: Tensor, values: Tensor, options: AttendOptions): Tensor {
   const { starts, headDim, scale, rotation, isCausal, window, sinks, bias } = options
   const width = values.size(-1) / (keys.size(-1) / headDim) // E
-  const mixed = rowsOf(starts).map(rows => {
+  const mixed = withTokens(rowsOf(starts)).map(rows => {
     const { length } = rows
     const turn = (x: Tensor): Tensor => {
       const heads = headsOf(x, rows, headDim) // [B, heads, T, D]
