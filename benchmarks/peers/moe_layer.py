@@ -70,7 +70,7 @@ class Padded(nn.Module):
         padded = x.new_zeros(E, int(counts.max()), D).index_put((expert, place), x[token])
         gate, up = (padded @ self.gate_up).chunk(2, -1)
         y = ((F.silu(gate) * up) @ self.down)[expert, place] * weights.flatten()[slot, None]
-        return torch.zeros_like(x).index_add(0, token, y)
+        return torch.zeros_like(x).index_add(0, token, y.to(x.dtype))
 
 
 layer = {"loop": Loop, "padded": Padded}[way]()

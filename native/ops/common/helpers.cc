@@ -55,11 +55,11 @@ class Helpers {
     }
     for (; threads_ < wanted; threads_++) std::thread([this, number = threads_] { help(number); }).detach();
     work_ = work;
-    wanted_ = wanted;
+    const bool areOthers = wanted_.exchange(wanted) != wanted;
     next_ = 0;
     isOpen_ = true;
     number_++;
-    if (asleep_ > 0) wake();
+    if (asleep_ > 0 || areOthers) wake();
     takeTasks();
     isOpen_ = false;
     Waiting waiting;
@@ -95,16 +95,17 @@ class Helpers {
     const auto until = std::chrono::steady_clock::now() + kAwake;
     while (number_ == seen) {
       const bool isWanted = number < wanted_;
-      if (waiting.step() && (!isWanted || std::chrono::steady_clock::now() > until)) sleep(seen);
+      if (waiting.step() && (!isWanted || std::chrono::steady_clock::now() > until)) sleep(isWanted, seen);
     }
     return number_;
   }
 
-  void sleep(int64_t seen) {
+  /** @param isWanted whether it is to be woken for the next work */
+  void sleep(bool isWanted, int64_t seen) {
     std::unique_lock<std::mutex> lock(sleep_);
-    asleep_++;
+    asleep_ += isWanted;
     awake_.wait(lock, [&] { return number_ != seen; });
-    asleep_--;
+    asleep_ -= isWanted;
   }
 
   void wake() {

@@ -227,11 +227,13 @@ function kindsOf(layers: readonly LayerRows[]): Map<string, KindOfLayers> {
   return kinds
 }
 
-/** As many places per layer for each kind as fit, at least one and at most one per expert. */
+/** One place for each kind, and of those for the other experts as many per layer as fit. */
 function capacitiesOf(kinds: readonly KindOfLayers[], bytes: number, experts: number): number[] {
-  const perPlace = kinds.reduce((sum, { kind, layers }) => sum + layers * bytesOf(kind), 0)
-  const perLayer = Math.min(experts, bytes / perPlace)
-  return kinds.map(({ layers }) => Math.max(1, Math.floor(layers * perLayer)))
+  const sum = (of: (each: KindOfLayers) => number): number => kinds.reduce((all, each) => all + of(each), 0)
+  const least = sum(({ kind }) => bytesOf(kind))
+  const others = sum(({ kind, layers }) => (layers * experts - 1) * bytesOf(kind))
+  const share = others === 0 ? 1 : Math.min(1, Math.max(0, bytes - least) / others)
+  return kinds.map(({ layers }) => 1 + Math.floor(share * (layers * experts - 1)))
 }
 
 /** Bytes of the least that a store can work with: a place for each kind. */

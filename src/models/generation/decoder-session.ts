@@ -26,9 +26,15 @@ export function decoderSession(
       ...tokensOfSequences(rows, { past: cache.lengths, device: model.device, task }),
       extent,
     })
-    for (const rows of before)
-      inferenceMode(() => tidy(() => void model.model.forward(tokensOf(rows), cache)))
-    return lastScores(() => model.forward(tokensOf(last), { cache, logitsAt: 'last' }).logits)
+    const lengths = [...cache.lengths]
+    try {
+      for (const rows of before)
+        inferenceMode(() => tidy(() => void model.model.forward(tokensOf(rows), cache)))
+      return lastScores(() => model.forward(tokensOf(last), { cache, logitsAt: 'last' }).logits)
+    } catch (error) {
+      cache.lengths.splice(0, lengths.length, ...lengths) // as if nothing of it had been read
+      throw error
+    }
   }
   return { first: prompts, next, cache, [Symbol.dispose]: () => cache.dispose() }
 }
