@@ -4,6 +4,16 @@ import { createHash } from 'node:crypto'
 import { closeSync, createReadStream, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { FormatError } from './errors.ts'
+
+/** A descriptor to read a file of some format by. @throws FormatError when it cannot be opened */
+export function openToRead(file: string): number {
+  try {
+    return openSync(file, 'r')
+  } catch (cause) {
+    throw new FormatError(`cannot be opened (${(cause as NodeJS.ErrnoException).code})`, { file, cause })
+  }
+}
 
 /** Writes beside the file, flushes, and renames into place: a failure leaves the old file as it was. */
 export function writeDurably(file: string, content: string | Uint8Array): void {

@@ -2,14 +2,37 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { type Command, Option } from 'commander'
 import type { Corpus, CorpusSplit, SplitName } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
 import type { DecoderConfig } from '../models/index.ts'
+import { wholeNumberOf } from './values.ts'
 
 export interface WindowFlags {
   data: string
   split: SplitName
   sequenceLength?: number
+}
+
+/** Adds --split, --batches, --batch-size and --sequence-length. */
+export function withWindowOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--split <name>', 'part of the corpus')
+        .choices(['train', 'validation'])
+        .default('validation'),
+    )
+    .option(
+      '--batches <n>',
+      'only so many batches, spread evenly (default: all)',
+      wholeNumberOf('--batches', 1),
+    )
+    .option('--batch-size <n>', 'sequences per batch', wholeNumberOf('--batch-size', 1), 8)
+    .option(
+      '--sequence-length <n>',
+      `tokens per sequence (default: the model's positions, at most ${defaultLength})`,
+      wholeNumberOf('--sequence-length', 1),
+    )
 }
 
 /** The split of a corpus whose tokens mean the same to the model. */

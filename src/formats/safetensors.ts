@@ -3,7 +3,7 @@
 
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { FormatError } from '../errors.ts'
-import { replaceDurably } from '../files.ts'
+import { openToRead, replaceDurably } from '../files.ts'
 
 /** Element types of the format that we know, with their size in bytes. */
 export const safetensorsItemSize = {
@@ -47,7 +47,7 @@ const maxDimensions = 16
 
 /** Reads and checks a file's header; the tensors' bytes are not read. */
 export function readSafetensorsHeader(file: string): SafetensorsHeader {
-  const descriptor = open(file)
+  const descriptor = openToRead(file)
   try {
     const fileBytes = fstatSync(descriptor).size
     const text = readHeaderText(descriptor, file, fileBytes)
@@ -55,14 +55,6 @@ export function readSafetensorsHeader(file: string): SafetensorsHeader {
     return parseHeader(text, file, dataStart, fileBytes - dataStart)
   } finally {
     closeSync(descriptor)
-  }
-}
-
-function open(file: string): number {
-  try {
-    return openSync(file, 'r')
-  } catch (cause) {
-    throw new FormatError(`cannot be opened (${(cause as NodeJS.ErrnoException).code})`, { file, cause })
   }
 }
 

@@ -1,12 +1,11 @@
 // `switchyard eval`: loss of a model on held-out text, per domain.
 
-import { Command, Option } from 'commander'
-import { splitFor, type WindowFlags, windowLength } from '../corpus-windows.ts'
+import { Command } from 'commander'
+import { splitFor, type WindowFlags, windowLength, withWindowOptions } from '../corpus-windows.ts'
 import { evaluationTable, expertTables } from '../evaluation-tables.ts'
 import { openNamed } from '../open-model.ts'
 import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
 import { Progress } from '../progress.ts'
-import { wholeNumberOf } from '../values.ts'
 
 interface Flags extends PlacementFlags, WindowFlags {
   batches?: number
@@ -27,23 +26,7 @@ export function evalCommand(): Command {
     .description('loss, perplexity and bits per byte on a corpus, per domain')
     .argument('<model>', 'model folder or run folder')
     .requiredOption('--data <dir>', "corpus made by 'switchyard data prepare'")
-    .addOption(
-      new Option('--split <name>', 'part of the corpus')
-        .choices(['train', 'validation'])
-        .default('validation'),
-    )
-    .option(
-      '--batches <n>',
-      'only so many batches, spread evenly (default: all)',
-      wholeNumberOf('--batches', 1),
-    )
-    .option('--batch-size <n>', 'sequences per batch', wholeNumberOf('--batch-size', 1), 8)
-    .option(
-      '--sequence-length <n>',
-      "tokens per sequence (default: the model's positions, at most 1024)",
-      wholeNumberOf('--sequence-length', 1),
-    )
-  return withPlacementOptions(command)
+  return withPlacementOptions(withWindowOptions(command))
     .option('--json', 'print JSON')
     .option('--quiet', 'print nothing but the result')
     .addHelpText('after', help)

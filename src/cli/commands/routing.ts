@@ -4,13 +4,12 @@ import { existsSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import type { TraceHeader } from '../../engine/index.ts'
 import { ConfigError } from '../../errors.ts'
-import { defaultLength } from '../corpus-windows.ts'
+import { withWindowOptions } from '../corpus-windows.ts'
 import { openNamed } from '../open-model.ts'
 import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
 import { Progress } from '../progress.ts'
 import { chooseBatches, readBatches, type TextFlags, textSequences } from '../sequences.ts'
 import { count, green, shortBytes } from '../terminal.ts'
-import { wholeNumberOf } from '../values.ts'
 
 interface Flags extends PlacementFlags, TextFlags {
   out: string
@@ -40,23 +39,7 @@ function traceCommand(): Command {
       new Option('--data <dir>', "text of a corpus made by 'switchyard data prepare'").conflicts('text'),
     )
     .option('--text <file>', 'text of a file')
-    .addOption(
-      new Option('--split <name>', 'part of the corpus')
-        .choices(['train', 'validation'])
-        .default('validation'),
-    )
-    .option(
-      '--batches <n>',
-      'only so many batches, spread evenly (default: all)',
-      wholeNumberOf('--batches', 1),
-    )
-    .option('--batch-size <n>', 'sequences per batch', wholeNumberOf('--batch-size', 1), 8)
-    .option(
-      '--sequence-length <n>',
-      `tokens per sequence (default: the model's positions, at most ${defaultLength})`,
-      wholeNumberOf('--sequence-length', 1),
-    )
-  return withPlacementOptions(command)
+  return withPlacementOptions(withWindowOptions(command))
     .option('--json', 'print JSON')
     .option('--quiet', 'print nothing but errors')
     .addHelpText('after', help)

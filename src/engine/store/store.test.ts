@@ -20,6 +20,7 @@ import {
 } from '../../models/index.ts'
 import { manualSeed } from '../../torch/index.ts'
 import { policyNames } from '../cache/table.ts'
+import { recordRouting } from '../trace/record.ts'
 import { loadTiered, type StoreSettings, TieredModel } from './open.ts'
 
 const fixture = (name: string): string =>
@@ -185,6 +186,13 @@ describe('what goes wrong', () => {
       /no decoder with experts that can be read/,
     )
   })
+})
+
+test('a recording of routing knows the bytes of experts in panels', async () => {
+  using model = openSourceStored(quantized('mixtral', 'q8_0'))
+  const { expertBytes } = await recordRouting(model, [prompts], { file: join(scratch, 'a.trace'), name: 'a' })
+  const rowBytes = (256 / 32) * 34
+  expect(expertBytes).toBe((2 * 256 + 256) * rowBytes) // gate and up, and down
 })
 
 test('a plan adds up to its budget', () => {

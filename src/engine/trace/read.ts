@@ -1,8 +1,9 @@
 // Reading a recording. Files are hostile: sizes are checked against the file before memory is taken, and experts against
 // the header before they are believed.
 
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
+import { closeSync, fstatSync, readSync, statSync } from 'node:fs'
 import { FormatError } from '../../errors.ts'
+import { openToRead } from '../../files.ts'
 import { emptySlot, type RoutingChoices } from './choices.ts'
 import { magic, maxHeaderBytes, parseHeader, prefixBytes, recordBytes, type TraceHeader } from './header.ts'
 
@@ -32,7 +33,7 @@ export class TraceReader {
   /** @throws FormatError for a file that is no recording, or not a whole one */
   constructor(file: string) {
     this.file = file
-    this.#descriptor = open(file)
+    this.#descriptor = openToRead(file)
     try {
       const fileBytes = fstatSync(this.#descriptor).size
       const text = readHeaderText(this.#descriptor, file, fileBytes)
@@ -96,20 +97,12 @@ export function readChoices(file: string): { header: TraceHeader; choices: Routi
 /** Whether a file begins as a recording does. */
 export function isTrace(file: string): boolean {
   if (!statSync(file).isFile()) return false
-  const descriptor = open(file)
+  const descriptor = openToRead(file)
   try {
     const start = Buffer.alloc(magic.length)
     return readSync(descriptor, start, 0, start.length, 0) === start.length && start.equals(magic)
   } finally {
     closeSync(descriptor)
-  }
-}
-
-function open(file: string): number {
-  try {
-    return openSync(file, 'r')
-  } catch (cause) {
-    throw new FormatError(`cannot be opened (${(cause as NodeJS.ErrnoException).code})`, { file, cause })
   }
 }
 

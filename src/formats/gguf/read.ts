@@ -1,8 +1,9 @@
 // GGUF: metadata and tensors of one file, little-endian (ggml/docs/gguf.md). Files are hostile: every count, length,
 // dimension and offset is bounded by the file before memory is taken for it.
 
-import { closeSync, fstatSync, openSync } from 'node:fs'
+import { closeSync, fstatSync } from 'node:fs'
 import { FormatError } from '../../errors.ts'
+import { openToRead } from '../../files.ts'
 import { type GgmlTypeName, ggmlByteLength, ggmlTypeOf, ggmlTypes } from '../quantization/types.ts'
 import { ByteReader, scalarBytes } from './byte-reader.ts'
 import {
@@ -33,21 +34,13 @@ const maxAlignment = 1 << 16
 
 /** Reads and checks a file's header; tensor data is not read. */
 export function readGgufHeader(file: string): GgufHeader {
-  const descriptor = open(file)
+  const descriptor = openToRead(file)
   try {
     const fileBytes = fstatSync(descriptor).size
     const reader = new ByteReader(descriptor, file, Math.min(fileBytes, maxHeaderBytes))
     return parse(reader, fileBytes)
   } finally {
     closeSync(descriptor)
-  }
-}
-
-function open(file: string): number {
-  try {
-    return openSync(file, 'r')
-  } catch (cause) {
-    throw new FormatError(`cannot be opened (${(cause as NodeJS.ErrnoException).code})`, { file, cause })
   }
 }
 
