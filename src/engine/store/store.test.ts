@@ -41,7 +41,7 @@ function write(model: CausalLM, newTokens = 24): number[][] {
   return texts
 }
 
-/** Scores of every position of a prompt: a text hides small differences. */
+/** Log-probabilities of what is written: a text hides small differences. */
 function bits(model: CausalLM): unknown {
   using generation = new Generation(model, [prompts[0] as number[]], {
     temperature: 0,
@@ -76,11 +76,10 @@ describe.each(architectures)('%s', name => {
     expectNoLeak(() => {
       const wanted = withExperts(folder, all, ({ model, store }) => {
         expect(store.capacity).toBe(store.total)
-        return { texts: write(model), scores: bits(model) }
+        return { texts: write(model), scores: bits(model), bytes: store.bytes }
       })
       for (const share of [0, 0.3, 0.6]) {
-        const bytes = share * withExperts(folder, all, tiered => bytesOfAll(tiered))
-        withExperts(folder, bytes, ({ model, store }) => {
+        withExperts(folder, share * wanted.bytes, ({ model, store }) => {
           expect(store.capacity).toBeLessThan(store.total)
           expect(write(model)).toEqual(wanted.texts)
           expect(bits(model)).toEqual(wanted.scores)
@@ -90,8 +89,6 @@ describe.each(architectures)('%s', name => {
     })
   })
 })
-
-const bytesOfAll = ({ store }: TieredModel): number => store.bytes
 
 /** A model of sizes that blocks divide, in a GGUF file. */
 function quantized(name: string, type: string): string {
@@ -120,7 +117,7 @@ describe.each([
 ])('%s in blocks of %s', (name, type) => {
   const file = quantized(name, type)
   const stored = (): { texts: number[][]; bytes: number } =>
-    withExperts(file, all, tiered => ({ texts: write(tiered.model), bytes: bytesOfAll(tiered) }))
+    withExperts(file, all, tiered => ({ texts: write(tiered.model), bytes: tiered.store.bytes }))
 
   test('writes what it writes with all weights in memory', () => {
     const { texts, bytes } = stored()

@@ -57,8 +57,7 @@ function naiveSquares(
   for (const [slot, e] of chosen.entries()) {
     if (e < 0) continue
     const row = x.narrow(0, Math.floor(slot / topK), 1) // [1, D]
-    // biome-ignore lint/complexity/useLiteralKeys: `form` is protected
-    const hidden = experts['form'].hidden(row, matricesOf(experts.stacks, e))
+    const hidden = experts.form.hidden(row, matricesOf(experts.stacks, e))
     addSquares(sums.up[e] as number[], row)
     addSquares(sums.down[e] as number[], hidden)
   }

@@ -41,7 +41,7 @@ export class ClampedExperts extends StackedExperts {
     }
   }
 
-  protected override get form(): ExpertForm {
+  override get form(): ExpertForm {
     return clampedForm(this.limit)
   }
 }

@@ -36,7 +36,7 @@ export class GatedExperts extends StackedExperts {
     }
   }
 
-  protected override get form(): ExpertForm {
+  override get form(): ExpertForm {
     return gatedForm(this.activation, this.training ? this.dropout : 0)
   }
 }

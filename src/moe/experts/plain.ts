@@ -46,7 +46,7 @@ export class PlainExperts extends StackedExperts {
     }
   }
 
-  protected override get form(): ExpertForm {
+  override get form(): ExpertForm {
     return plainForm(this.activation, this.training ? this.dropout : 0)
   }
 }

@@ -25,7 +25,7 @@ export abstract class StackedExperts extends Module implements Experts {
   /** The parameters of all experts, by what they are for. */
   abstract readonly stacks: Projections<Parameter>
   /** What an expert computes now, in training or not. */
-  protected abstract get form(): ExpertForm
+  abstract get form(): ExpertForm
   #elsewhere: ExpertWeights | null = null
 
   /** From now on matrices are taken from another place than the parameters, which need no memory then. */
