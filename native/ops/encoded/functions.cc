@@ -35,11 +35,11 @@ void expertRowsOp(const at::Tensor& x, const at::Tensor& indices, const at::Tens
 }
 
 int64_t startReadOp(const at::Tensor& to, std::string type, std::vector<int64_t> files, std::vector<int64_t> offsets,
-                    std::vector<int64_t> bytes, bool ahead) {
+                    std::vector<int64_t> bytes) {
   TORCH_CHECK(files.size() == offsets.size() && files.size() == bytes.size(), "ranges need a file, offset and length each");
   std::vector<FileRange> ranges;
   for (size_t i = 0; i < files.size(); i++) ranges.push_back({static_cast<int>(files[i]), offsets[i], bytes[i]});
-  return startRead(to, type, ranges, ahead ? Urgency::kAhead : Urgency::kNeeded);
+  return startRead(to, type, ranges);
 }
 
 at::Tensor rowsOp(const at::Tensor& rows, std::string type, const at::Tensor& indices) {
@@ -62,7 +62,7 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
       "str activation, bool gated, Tensor(a!) rows) -> ()",
       &expertRowsOp);
   library.def("sum_choices(Tensor rows, Tensor indices, Tensor weights) -> Tensor", &sumChoices);
-  library.def("start_read(Tensor to, str type, int[] files, int[] offsets, int[] bytes, bool ahead) -> int", &startReadOp);
+  library.def("start_read(Tensor to, str type, int[] files, int[] offsets, int[] bytes) -> int", &startReadOp);
   library.def("finish_read(int ticket) -> ()", &finishRead);
   library.def("encoded_panels(Tensor rows, str type) -> Tensor", &panelsOp);
   library.def("panel_types() -> str[]", &panelTypesOp);

@@ -80,10 +80,10 @@ struct Read {
 
 class Readers {
  public:
-  int64_t start(std::shared_ptr<Read> read, Urgency urgency) {
+  int64_t start(std::shared_ptr<Read> read) {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (; threads_ < kReaders; threads_++) std::thread([this] { work(); }).detach();
-    (urgency == Urgency::kNeeded ? needed_ : ahead_).push_back(read);
+    queue_.push_back(read);
     reads_[++last_] = std::move(read);
     wake_.notify_one();
     return last_;
@@ -95,11 +95,6 @@ class Readers {
     TORCH_CHECK(found != reads_.end(), "there is no read ", ticket);
     const std::shared_ptr<Read> read = found->second;
     reads_.erase(found);
-    const auto waiting = std::find(ahead_.begin(), ahead_.end(), read);
-    if (waiting != ahead_.end()) {  // it is needed now
-      ahead_.erase(waiting);
-      needed_.push_front(read);
-    }
     ended_.wait(lock, [&] { return read->isDone; });
     TORCH_CHECK(read->error.empty(), read->error);
   }
@@ -107,10 +102,9 @@ class Readers {
  private:
   std::shared_ptr<Read> next() {
     std::unique_lock<std::mutex> lock(mutex_);
-    wake_.wait(lock, [&] { return !needed_.empty() || !ahead_.empty(); });
-    std::deque<std::shared_ptr<Read>>& queue = needed_.empty() ? ahead_ : needed_;
-    std::shared_ptr<Read> read = queue.front();
-    queue.pop_front();
+    wake_.wait(lock, [&] { return !queue_.empty(); });
+    std::shared_ptr<Read> read = queue_.front();
+    queue_.pop_front();
     return read;
   }
 
@@ -149,7 +143,7 @@ class Readers {
 
   std::mutex mutex_;
   std::condition_variable wake_, ended_;
-  std::deque<std::shared_ptr<Read>> needed_, ahead_;
+  std::deque<std::shared_ptr<Read>> queue_;
   std::map<int64_t, std::shared_ptr<Read>> reads_;
   int64_t last_ = 0;
   int threads_ = 0;
@@ -163,8 +157,7 @@ Readers& readers() {
 
 }  // namespace
 
-int64_t startRead(const at::Tensor& to, const std::string& type, const std::vector<FileRange>& ranges,
-                  Urgency urgency) {
+int64_t startRead(const at::Tensor& to, const std::string& type, const std::vector<FileRange>& ranges) {
   const RowType& kind = rowTypeOf(type);
   TORCH_CHECK(to.scalar_type() == at::kByte && to.dim() == 2 && to.size(1) > 0 && to.size(1) % kind.bytes == 0 && to.is_contiguous() && to.is_cpu(),
               "rows of ", type, " are read into u8 [O, bytes], contiguous on the cpu, not ", to.scalar_type(), " ", to.sizes());
@@ -181,7 +174,7 @@ int64_t startRead(const at::Tensor& to, const std::string& type, const std::vect
   read->to = to;
   read->panels = kind.panels;
   read->ranges = ranges;
-  return readers().start(std::move(read), urgency);
+  return readers().start(std::move(read));
 }
 
 void finishRead(int64_t ticket) { readers().finish(ticket); }

@@ -16,9 +16,6 @@ struct FileRange {
   int64_t bytes;
 };
 
-/** Who waits for a read: those that are needed now go before those that may be. */
-enum class Urgency { kNeeded, kAhead };
-
 /**
  * Begins to read a matrix whose rows lie in `ranges`, one after the other.
  *
@@ -26,7 +23,7 @@ enum class Urgency { kNeeded, kAhead };
  * @param type of rows as they are to be: panels are made of a file's rows
  * @returns a ticket for finishRead()
  */
-int64_t startRead(const at::Tensor& to, const std::string& type, const std::vector<FileRange>& ranges, Urgency urgency);
+int64_t startRead(const at::Tensor& to, const std::string& type, const std::vector<FileRange>& ranges);
 
 /** Waits for a read to end. Throws c10::Error when the file could not be read, or ended. */
 void finishRead(int64_t ticket);

@@ -44,7 +44,7 @@ export class ExpertFiles implements Disposable {
     const descriptors = ranges.map(({ file }) => this.#open(file).descriptor)
     const offsets = ranges.map(({ offset }) => offset)
     const lengths = ranges.map(({ length }) => length)
-    const ticket = startRead(to, encoding, descriptors, offsets, lengths, false)
+    const ticket = startRead(to, encoding, descriptors, offsets, lengths)
     return { finish: () => naming(ranges, () => finishRead(ticket)) }
   }
 

@@ -339,9 +339,9 @@ export function sumChoices(rows: Tensor, indices: Tensor, weights: Tensor): Tens
   return wrap(call(switchyardSumChoicesOp.id, (rows as Tensor).handle, (indices as Tensor).handle, (weights as Tensor).handle) as Handle)
 }
 
-/** `switchyard::start_read(Tensor to, str type, int[] files, int[] offsets, int[] bytes, bool ahead) -> int` */
-export function startRead(to_: Tensor, type: string, files: readonly number[], offsets: readonly number[], bytes: readonly number[], ahead: boolean): number {
-  return call(switchyardStartReadOp.id, (to_ as Tensor).handle, type, files, offsets, bytes, ahead) as number
+/** `switchyard::start_read(Tensor to, str type, int[] files, int[] offsets, int[] bytes) -> int` */
+export function startRead(to_: Tensor, type: string, files: readonly number[], offsets: readonly number[], bytes: readonly number[]): number {
+  return call(switchyardStartReadOp.id, (to_ as Tensor).handle, type, files, offsets, bytes) as number
 }
 
 /** `switchyard::finish_read(int ticket) -> ()` */
