@@ -26,7 +26,7 @@ beforeAll(() => {
     symlinkSync(join(root, 'node_modules', name), place)
   }
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }')
-})
+}, 60_000)
 
 const env = { ...process.env, SWITCHYARD_ADDON: join(root, 'build/native/switchyard.node') }
 

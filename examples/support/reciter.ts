@@ -37,13 +37,14 @@ export async function reciter(): Promise<string> {
   })
   manualSeed(2)
   using model = createModel(config)
-  using optimizer = new AdamW(model.parameters(), { learningRate: 1e-2 })
-  for (let step = 0; step < 150; step++)
+  const [steps, learningRate] = [150, 1e-2]
+  using optimizer = new AdamW(model.parameters())
+  for (let step = 0; step < steps; step++)
     tidy(() => {
       const { ids: targets } = tokensOfSequences([ids.slice(1)])
       model.zeroGrad()
       model.loss(tokensOfSequences([ids.slice(0, -1)]), targets).loss.backward()
-      optimizer.update()
+      optimizer.update(learningRate * (1 - step / steps)) // it ends calmly, whatever the last digits were
     })
   saveModel(folder, model, config)
   for (const [name, content] of Object.entries(byteTokenizerFiles()))

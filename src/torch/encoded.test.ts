@@ -1,7 +1,7 @@
 // Layers that compute from encoded weights, against the same weights decoded.
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
-import { expectNoLeak } from '../../tests/support/tensors.ts'
+import { expectClose, expectNoLeak } from '../../tests/support/tensors.ts'
 import {
   arange,
   callOperator,
@@ -22,6 +22,8 @@ import {
   type Tensor,
   tensor,
   tidy,
+  where,
+  zerosLike,
 } from './index.ts'
 
 const [, , , written] = callOperator('switchyard::block_types') as string[][]
@@ -113,6 +115,7 @@ describe.each([...(written ?? []), ...halves])('%s', type => {
           ...([
             x,
             indices,
+            indices,
             weights,
             up.rows,
             up.encoding,
@@ -120,6 +123,7 @@ describe.each([...(written ?? []), ...halves])('%s', type => {
             down.encoding,
             activation,
             gated,
+            0,
           ] as const),
         )
         const whole = (w: Tensor): Tensor =>
@@ -132,6 +136,58 @@ describe.each([...(written ?? []), ...halves])('%s', type => {
     )
   })
 })
+
+test.each(['Q8_0', 'MXFP4', 'BF16'])(
+  'clamped experts of %s have biases of their own, wherever they are',
+  type => {
+    noGrad(() =>
+      tidy(() => {
+        const [tokens, choices, model, width, count, limit] = [9, 2, 256, 256, 4, 0.5]
+        const up = stored(randn([count, 2 * width, model], { seed: 1 }).mul(0.06), type)
+        const down = stored(randn([count, model, width], { seed: 2 }).mul(0.04), type)
+        const [upBias, downBias] = [
+          randn([count, 2 * width], { seed: 3 }),
+          randn([count, model], { seed: 4 }),
+        ]
+        const x = randn([tokens, model], { seed: 5 })
+        const indices = randint(-1, count, [tokens, choices], { seed: 6 })
+        const weights = randn([tokens, choices], { seed: 7 })
+        // Expert e lies in place 3 - e.
+        const places = where(indices.ge(0), indices.neg().add(3), indices)
+        const turned = ({ rows }: EncodedRows): Tensor => rows.flip([0]).contiguous()
+        const kernel = (at: Tensor, ups: Tensor, downs: Tensor): Tensor =>
+          encodedExperts(
+            ...([x, indices, at, weights, ups, up.encoding, downs, down.encoding] as const),
+            ...(['clamped', true, limit, upBias, downBias] as const),
+          )
+        const y = kernel(places, turned(up), turned(down))
+        expectClose(y, kernel(indices, up.rows, down.rows), 0)
+        const matrix = ({ rows, encoding }: EncodedRows, expert: number, outputs: number): Tensor =>
+          encodedRows(rows.select(0, expert), encoding, arange(0, outputs)).to('f64')
+        const wanted = zerosLike(x).to('f64')
+        const chosen = indices.toTypedArray<'i64'>()
+        for (const [slot, expert] of [...chosen].map(Number).entries()) {
+          if (expert < 0) continue
+          const token = Math.floor(slot / choices)
+          const both = matrix(up, expert, 2 * width)
+            .matmul(x.select(0, token).to('f64'))
+            .add(upBias.select(0, expert))
+          const gate = both.narrow(0, 0, width).clamp(null, limit)
+          const hidden = both
+            .narrow(0, width, width)
+            .clamp(-limit, limit)
+            .add(1)
+            .mul(gate)
+            .mul(gate.mul(1.702).sigmoid())
+          const out = matrix(down, expert, model).matmul(hidden).add(downBias.select(0, expert))
+          wanted.select(0, token).add_(out.mul(weights.view([-1]).select(0, slot).item()))
+        }
+        // Biases count among y's numbers, and lose nothing.
+        expect(relativeError(y, wanted)).toBeLessThan(4 * allowed(type))
+      }),
+    )
+  },
+)
 
 describe.each(panelTypes)('panels of %s', type => {
   test('are their rows in another order', () => {

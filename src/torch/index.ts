@@ -61,6 +61,7 @@ export {
   mseLoss,
   nllLoss,
   onesLike,
+  packedRows,
   quantizeBlocks,
   randLike,
   randnLike,

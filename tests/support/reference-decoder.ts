@@ -195,17 +195,16 @@ export function referenceLogits(
   function expert(x: Vector, name: string, e: number): Vector {
     if (config.model_type === 'gpt_oss') {
       const [w, b] = [at<Matrix[]>(`${name}.gate_up_proj`)[e]!, at<Matrix>(`${name}.gate_up_proj_bias`)[e]!]
-      const both = b.map((bias, c) => bias + sum(x.map((v, d) => v * w[d]![c]!)))
+      const both = b.map((bias, c) => bias + dot(w[c]!, x))
       const limit = n('swiglu_limit')
-      const hidden = Array.from({ length: both.length / 2 }, (_, f) => {
-        const gate = Math.min(both[2 * f]!, limit)
-        const up = Math.min(Math.max(both[2 * f + 1]!, -limit), limit)
+      const half = both.length / 2
+      const hidden = Array.from({ length: half }, (_, f) => {
+        const gate = Math.min(both[f]!, limit)
+        const up = Math.min(Math.max(both[half + f]!, -limit), limit)
         return ((up + 1) * gate) / (1 + Math.exp(-1.702 * gate))
       })
       const down = at<Matrix[]>(`${name}.down_proj`)[e]!
-      return at<Matrix>(`${name}.down_proj_bias`)[e]!.map(
-        (bias, d) => bias + sum(hidden.map((h, f) => h * down[f]![d]!)),
-      )
+      return at<Matrix>(`${name}.down_proj_bias`)[e]!.map((bias, d) => bias + dot(down[d]!, hidden))
     }
     const gateUp = at<Matrix[]>(`${name}.gate_up_proj`)[e]!
     const half = gateUp.length / 2

@@ -87,15 +87,34 @@ at::Tensor throughExperts(const at::Tensor& x, const std::vector<int64_t>& sourc
   return out;
 }
 
+/** Adds to each row its expert's bias: [N, W], or more in panels. */
+void addBiases(at::Tensor& rows, const c10::optional<at::Tensor>& biases, const at::Tensor& indices,
+               const SortedSlots& slots) {
+  if (!biases.has_value()) return;
+  const at::Tensor all = biases->contiguous(), chosen = indices.contiguous();
+  const int64_t width = all.size(1), count = all.size(0);
+  TORCH_CHECK(all.scalar_type() == at::kFloat && all.dim() == 2 && width <= rows.size(1), "biases ", all.sizes(),
+              " do not fit rows ", rows.sizes());
+  for (int64_t row = 0; row < slots.rows(); row++) {
+    const int64_t expert = chosen.data_ptr<int64_t>()[slots.slotOfRow[row]];
+    TORCH_CHECK(expert >= 0 && expert < count, "expert ", expert, " has no bias among ", count);
+    addScaled(all.data_ptr<float>() + expert * width, 1, rows.data_ptr<float>() + row * rows.size(1), width);
+  }
+}
+
 /** The first 2F numbers of each row are gate and up, or F of up alone: [N, W] -> [N, F]. */
-at::Tensor activated(const at::Tensor& hidden, const std::string& name, bool gated, int64_t width) {
-  const Activation activation = parseActivation(name);
+at::Tensor activated(const at::Tensor& hidden, const EncodedExperts& experts, int64_t width) {
+  const bool clamped = experts.activation == "clamped", gated = experts.gated;
+  TORCH_CHECK(gated || !clamped, "clamped experts are gated");
+  const Activation activation = clamped ? Activation::Silu : parseActivation(experts.activation);
   const int64_t rows = hidden.size(0);
   at::Tensor a = at::empty({rows, width}, hidden.options());
   parallelRange(rows, 16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
       const float* gate = hidden.data_ptr<float>() + row * hidden.size(1);
-      activate(activation, gate, gated ? gate + width : nullptr, a.data_ptr<float>() + row * width, width);
+      float* to = a.data_ptr<float>() + row * width;
+      if (clamped) activateClamped(static_cast<float>(experts.limit), gate, gate + width, to, width);
+      else activate(activation, gate, gated ? gate + width : nullptr, to, width);
     }
   });
   return a;
@@ -130,25 +149,28 @@ struct SortedRows {
   at::Tensor rows;  // f32 [N, D]; D rounded up in panels
 };
 
-SortedRows throughChosen(const at::Tensor& x, const at::Tensor& indices, const EncodedExperts& experts) {
+SortedRows throughChosen(const at::Tensor& x, const ChosenExperts& chosen, const EncodedExperts& experts) {
+  const auto& [indices, places] = chosen;
   const at::Tensor tokens = requireActivations(x);
   const at::Tensor up = requireRows(experts.up, 3, "up"), down = requireRows(experts.down, 3, "down");
   const RowType &upType = rowTypeOf(experts.upType), &downType = rowTypeOf(experts.downType);
   const int64_t width = down.size(2) / downType.bytes * downType.values;
   TORCH_CHECK(up.size(0) == down.size(0) && down.size(1) == rowsOf(x.size(1), downType) &&
                   up.size(1) == rowsOf(experts.gated ? 2 * width : width, upType) && indices.dim() == 2 &&
-                  indices.size(0) == x.size(0),
+                  indices.size(0) == x.size(0) && places.sizes() == indices.sizes(),
               "experts ", up.sizes(), " and ", down.sizes(), " and choices ", indices.sizes(), " do not fit x ",
               x.sizes());
-  SortedSlots slots = sortSlots(indices, up.size(0));
+  SortedSlots slots = sortSlots(places, up.size(0));
   std::vector<int64_t> tokenOfRow(slots.rows()), itself(slots.rows());
   for (int64_t row = 0; row < slots.rows(); row++) {
     tokenOfRow[row] = slots.slotOfRow[row] / indices.size(1);
     itself[row] = row;
   }
-  const at::Tensor hidden = throughExperts(tokens, tokenOfRow, up, upType, slots);    // [N, W]
-  const at::Tensor a = activated(hidden, experts.activation, experts.gated, width);  // [N, F]
-  at::Tensor rows = throughExperts(a, itself, down, downType, slots);                 // [N, D]
+  at::Tensor hidden = throughExperts(tokens, tokenOfRow, up, upType, slots);  // [N, W]
+  addBiases(hidden, experts.upBias, indices, slots);
+  const at::Tensor a = activated(hidden, experts, width);              // [N, F]
+  at::Tensor rows = throughExperts(a, itself, down, downType, slots);  // [N, D]
+  addBiases(rows, experts.downBias, indices, slots);
   return {std::move(slots), rows};
 }
 
@@ -213,12 +235,13 @@ at::Tensor encodedRows(const at::Tensor& rows, const std::string& type, const at
   return out;
 }
 
-void encodedExpertRows(const at::Tensor& x, const at::Tensor& indices, const EncodedExperts& experts,
+void encodedExpertRows(const at::Tensor& x, const ChosenExperts& chosen, const EncodedExperts& experts,
                        at::Tensor& rows) {
+  const at::Tensor& indices = chosen.indices;
   TORCH_CHECK(rows.scalar_type() == at::kFloat && rows.is_contiguous() && rows.dim() == 3 &&
                   rows.size(0) == indices.size(0) && rows.size(1) == indices.size(1) && rows.size(2) == x.size(1),
               "rows of experts are f32 [T, K, D], got ", rows.sizes(), " for choices ", indices.sizes());
-  const SortedRows outputs = throughChosen(x, indices, experts);
+  const SortedRows outputs = throughChosen(x, chosen, experts);
   const int64_t width = x.size(1), stride = outputs.rows.size(1);
   for (int64_t row = 0; row < outputs.slots.rows(); row++) {
     std::memcpy(rows.data_ptr<float>() + outputs.slots.slotOfRow[row] * width,
@@ -238,11 +261,11 @@ at::Tensor sumChoices(const at::Tensor& rows, const at::Tensor& indices, const a
   });
 }
 
-at::Tensor encodedExperts(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights,
+at::Tensor encodedExperts(const at::Tensor& x, const ChosenExperts& chosen, const at::Tensor& weights,
                           const EncodedExperts& experts) {
-  TORCH_CHECK(indices.sizes() == weights.sizes(), "choices ", indices.sizes(), " and weights ", weights.sizes(),
+  TORCH_CHECK(chosen.indices.sizes() == weights.sizes(), "choices ", chosen.indices.sizes(), " and weights ", weights.sizes(),
               " do not fit");
-  const SortedRows outputs = throughChosen(x, indices, experts);
+  const SortedRows outputs = throughChosen(x, chosen, experts);
   const int64_t stride = outputs.rows.size(1);
   return sumPerToken(weights.to(at::kFloat).contiguous(), x.size(1), [&](int64_t slot) -> const float* {
     const int64_t row = outputs.slots.rowOfSlot[slot];

@@ -29,21 +29,30 @@ struct EncodedExperts {
   std::string upType;
   at::Tensor down;  // u8 [E, D, bytes]
   std::string downType;
-  std::string activation;
+  std::string activation;  // or clamped: see activateClamped()
   bool gated;
+  double limit;                    // of clamped ones
+  c10::optional<at::Tensor> upBias;    // f32 [E, W]
+  c10::optional<at::Tensor> downBias;  // f32 [E, D]
+};
+
+/** Which expert each token chose, and where its matrices are: i64 [T, K] both; -1: nowhere. */
+struct ChosenExperts {
+  at::Tensor indices;  // among the biases
+  at::Tensor places;   // among the matrices
 };
 
 /**
  * The outputs of experts before they are weighed and summed: `rows[t, k] = expert_{indices[t, k]}(x_t)`, where there is a
- * choice; what lies elsewhere in `rows` f32 [T, K, D] stays.
+ * place; what lies elsewhere in `rows` f32 [T, K, D] stays.
  */
-void encodedExpertRows(const at::Tensor& x, const at::Tensor& indices, const EncodedExperts& experts, at::Tensor& rows);
+void encodedExpertRows(const at::Tensor& x, const ChosenExperts& chosen, const EncodedExperts& experts, at::Tensor& rows);
 
 /** `y_t = sum_k weights[t, k] rows[t, k]` over choices that are not -1: as encodedExperts() sums, to the bit. */
 at::Tensor sumChoices(const at::Tensor& rows, const at::Tensor& indices, const at::Tensor& weights);
 
-/** See expertsForward(): x f32 [T, D], indices i64 [T, K], weights f32 [T, K] -> [T, D]. */
-at::Tensor encodedExperts(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights,
+/** See expertsForward(): x f32 [T, D], chosen i64 [T, K], weights f32 [T, K] -> [T, D]. */
+at::Tensor encodedExperts(const at::Tensor& x, const ChosenExperts& chosen, const at::Tensor& weights,
                           const EncodedExperts& experts);
 
 }  // namespace switchyard

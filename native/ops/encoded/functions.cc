@@ -4,6 +4,7 @@
 #include <torch/library.h>
 
 #include "encoded.h"
+#include "packing.h"
 #include "panels.h"
 #include "row_reader.h"
 
@@ -21,29 +22,38 @@ at::Tensor linearOp(const at::Tensor& x, const at::Tensor& rows, std::string typ
   return encodedLinear(x, rows, type, outputs, bias);
 }
 
-at::Tensor expertsOp(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights, const at::Tensor& up,
-                     std::string upType, const at::Tensor& down, std::string downType, std::string activation,
-                     bool gated) {
+at::Tensor expertsOp(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& places,
+                     const at::Tensor& weights, const at::Tensor& up, std::string upType, const at::Tensor& down,
+                     std::string downType, std::string activation, bool gated, double limit,
+                     const c10::optional<at::Tensor>& upBias, const c10::optional<at::Tensor>& downBias) {
   refuseGradient(x);
-  return encodedExperts(x, indices, weights, {up, upType, down, downType, activation, gated});
+  return encodedExperts(x, {indices, places}, weights,
+                        {up, upType, down, downType, activation, gated, limit, upBias, downBias});
 }
 
-void expertRowsOp(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& up, std::string upType,
-                  const at::Tensor& down, std::string downType, std::string activation, bool gated, at::Tensor rows) {
+void expertRowsOp(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& places, at::Tensor rows,
+                  const at::Tensor& up, std::string upType, const at::Tensor& down, std::string downType,
+                  std::string activation, bool gated, double limit, const c10::optional<at::Tensor>& upBias,
+                  const c10::optional<at::Tensor>& downBias) {
   refuseGradient(x);
-  encodedExpertRows(x, indices, {up, upType, down, downType, activation, gated}, rows);
+  encodedExpertRows(x, {indices, places}, {up, upType, down, downType, activation, gated, limit, upBias, downBias},
+                    rows);
 }
 
-int64_t startReadOp(const at::Tensor& to, std::string type, std::vector<int64_t> files, std::vector<int64_t> offsets,
-                    std::vector<int64_t> bytes) {
+int64_t startReadOp(const at::Tensor& to, std::string type, std::string packing, bool alternating,
+                    std::vector<int64_t> files, std::vector<int64_t> offsets, std::vector<int64_t> bytes) {
   TORCH_CHECK(files.size() == offsets.size() && files.size() == bytes.size(), "ranges need a file, offset and length each");
   std::vector<FileRange> ranges;
   for (size_t i = 0; i < files.size(); i++) ranges.push_back({static_cast<int>(files[i]), offsets[i], bytes[i]});
-  return startRead(to, type, ranges);
+  return startRead(to, type, {ranges, packing, alternating});
 }
 
 at::Tensor rowsOp(const at::Tensor& rows, std::string type, const at::Tensor& indices) {
   return encodedRows(rows, type, indices);
+}
+
+at::Tensor packedRowsOp(const at::Tensor& values, const at::Tensor& scales, std::string packing) {
+  return packedRows(values, scales, packing);
 }
 
 at::Tensor panelsOp(const at::Tensor& rows, std::string type) { return encodedPanels(rows, type); }
@@ -58,11 +68,14 @@ void chooseSimdOp(std::string level) { chooseSimd(level); }
 TORCH_LIBRARY_FRAGMENT(switchyard, library) {
   library.def("encoded_linear(Tensor x, Tensor rows, str type, int outputs, Tensor? bias=None) -> Tensor", &linearOp);
   library.def(
-      "encoded_expert_rows(Tensor x, Tensor indices, Tensor up, str up_type, Tensor down, str down_type, "
-      "str activation, bool gated, Tensor(a!) rows) -> ()",
+      "encoded_expert_rows(Tensor x, Tensor indices, Tensor places, Tensor(a!) rows, Tensor up, str up_type, "
+      "Tensor down, str down_type, str activation, bool gated, float limit, Tensor? up_bias=None, "
+      "Tensor? down_bias=None) -> ()",
       &expertRowsOp);
   library.def("sum_choices(Tensor rows, Tensor indices, Tensor weights) -> Tensor", &sumChoices);
-  library.def("start_read(Tensor to, str type, int[] files, int[] offsets, int[] bytes) -> int", &startReadOp);
+  library.def("start_read(Tensor to, str type, str packing, bool alternating, int[] files, int[] offsets, int[] bytes) -> int",
+              &startReadOp);
+  library.def("packed_rows(Tensor values, Tensor scales, str packing) -> Tensor", &packedRowsOp);
   library.def("finish_read(int ticket) -> ()", &finishRead);
   library.def("encoded_panels(Tensor rows, str type) -> Tensor", &panelsOp);
   library.def("panel_types() -> str[]", &panelTypesOp);
@@ -71,8 +84,9 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
   library.def("choose_simd(str level) -> ()", &chooseSimdOp);
   library.def("encoded_rows(Tensor rows, str type, Tensor indices) -> Tensor", &rowsOp);
   library.def(
-      "encoded_experts(Tensor x, Tensor indices, Tensor weights, Tensor up, str up_type, Tensor down, str down_type, "
-      "str activation, bool gated) -> Tensor",
+      "encoded_experts(Tensor x, Tensor indices, Tensor places, Tensor weights, Tensor up, str up_type, "
+      "Tensor down, str down_type, str activation, bool gated, float limit, Tensor? up_bias=None, "
+      "Tensor? down_bias=None) -> Tensor",
       &expertsOp);
 }
 

@@ -15,6 +15,7 @@
 #include <mutex>
 #include <thread>
 
+#include "packing.h"
 #include "row_type.h"
 
 namespace switchyard {
@@ -73,10 +74,36 @@ void readRange(const FileRange& range, uint8_t* to, AlignedBytes& pages) {
 struct Read {
   at::Tensor to;
   const PanelType* panels;
-  std::vector<FileRange> ranges;
+  const Packing* packing;
+  FileRows from;
   bool isDone = false;
   std::string error;
 };
+
+/** Rows that the ranges have. Throws c10::Error where they are not of whole rows. */
+int64_t rowsOf(const Read& read) {
+  const std::vector<FileRange>& ranges = read.from.ranges;
+  const Packing* packing = read.packing;
+  const int64_t rowBytes = read.to.size(1), step = packing == nullptr ? 1 : 2;
+  const int64_t blocks = packing == nullptr ? 1 : rowBytes / packing->blockBytes;
+  const int64_t perRow = packing == nullptr ? rowBytes : blocks * packing->valueBytes;
+  TORCH_CHECK(ranges.size() % step == 0 && (packing == nullptr || rowBytes % packing->blockBytes == 0),
+              "ranges of a file do not fit ", read.to.sizes());
+  int64_t bytes = 0;
+  for (size_t i = 0; i < ranges.size(); i += step) {
+    const FileRange& values = ranges[i];
+    TORCH_CHECK(values.offset >= 0 && values.bytes >= 0 && values.bytes <= read.to.numel() - bytes,
+                "ranges of a file do not fit ", read.to.sizes());
+    bytes += values.bytes;
+    if (packing == nullptr) continue;
+    const FileRange& scales = ranges[i + 1];
+    TORCH_CHECK(values.bytes % perRow == 0 && scales.offset >= 0 &&
+                    scales.bytes == packing->scalesOf(values.bytes / perRow, blocks),
+                "scales of ", scales.bytes, " bytes do not fit values of ", values.bytes);
+  }
+  TORCH_CHECK(bytes % perRow == 0, "ranges of ", bytes, " bytes are not ", read.to.sizes());
+  return bytes / perRow;
+}
 
 class Readers {
  public:
@@ -109,12 +136,12 @@ class Readers {
   }
 
   void work() {
-    AlignedBytes rows, pages;
+    Room room;
     for (;;) {
       const std::shared_ptr<Read> read = next();
       std::string error;
       try {
-        perform(*read, rows, pages);
+        perform(*read, room);
       } catch (const c10::Error& caught) {
         error = caught.msg();
       } catch (const std::exception& caught) {
@@ -128,17 +155,48 @@ class Readers {
     }
   }
 
-  static void perform(Read& read, AlignedBytes& rows, AlignedBytes& pages) {
-    int64_t bytes = 0;
-    for (const FileRange& range : read.ranges) bytes += range.bytes;
-    const int64_t rowBytes = read.to.size(1);
+  /** A reader's own, which grows to what its largest matrix takes. */
+  struct Room {
+    AlignedBytes pages, file, packed, ordered;
+  };
+
+  /** A matrix takes up to three steps from the file's bytes to its place, the last of them straight into it. */
+  static void perform(Read& read, Room& room) {
+    const int64_t rowBytes = read.to.size(1), rows = rowsOf(read);
     auto* to = read.to.data_ptr<uint8_t>();
-    uint8_t* at = read.panels == nullptr ? to : rows.take(bytes);
-    for (const FileRange& range : read.ranges) {
-      readRange(range, at, pages);
-      at += range.bytes;
+    const auto placeOf = [&](bool isLast, AlignedBytes& own) { return isLast ? to : own.take(rows * rowBytes); };
+    const bool isOrdered = !read.from.alternating, isPlain = read.panels == nullptr;
+    uint8_t* at = placeOf(isOrdered && isPlain, room.packed);
+    if (read.packing == nullptr) readAll(read.from.ranges, at, room);
+    else readPacked(read, at, room);
+    if (!isOrdered) {
+      uint8_t* ordered = placeOf(isPlain, room.ordered);
+      for (int64_t row = 0; row < rows; row++) {
+        std::memcpy(ordered + (row % 2 * (rows / 2) + row / 2) * rowBytes, at + row * rowBytes, rowBytes);
+      }
+      at = ordered;
     }
-    if (read.panels != nullptr) interleave(*read.panels, at - bytes, bytes / rowBytes, rowBytes, to);
+    if (!isPlain) interleave(*read.panels, at, rows, rowBytes, to);
+  }
+
+  static void readAll(const std::vector<FileRange>& ranges, uint8_t* to, Room& room) {
+    for (const FileRange& range : ranges) {
+      readRange(range, to, room.pages);
+      to += range.bytes;
+    }
+  }
+
+  static void readPacked(const Read& read, uint8_t* to, Room& room) {
+    const Packing& packing = *read.packing;
+    const int64_t blocks = read.to.size(1) / packing.blockBytes;
+    for (size_t i = 0; i + 1 < read.from.ranges.size(); i += 2) {
+      const FileRange &values = read.from.ranges[i], &scales = read.from.ranges[i + 1];
+      const int64_t rows = values.bytes / (blocks * packing.valueBytes);
+      uint8_t* bytes = room.file.take(values.bytes + scales.bytes);
+      readAll({values, scales}, bytes, room);
+      packRows(packing, {bytes, bytes + values.bytes, rows, blocks}, to);
+      to += rows * read.to.size(1);
+    }
   }
 
   std::mutex mutex_;
@@ -157,23 +215,18 @@ Readers& readers() {
 
 }  // namespace
 
-int64_t startRead(const at::Tensor& to, const std::string& type, const std::vector<FileRange>& ranges) {
+int64_t startRead(const at::Tensor& to, const std::string& type, const FileRows& from) {
   const RowType& kind = rowTypeOf(type);
   TORCH_CHECK(to.scalar_type() == at::kByte && to.dim() == 2 && to.size(1) > 0 && to.size(1) % kind.bytes == 0 && to.is_contiguous() && to.is_cpu(),
               "rows of ", type, " are read into u8 [O, bytes], contiguous on the cpu, not ", to.scalar_type(), " ", to.sizes());
-  int64_t bytes = 0;
-  for (const FileRange& range : ranges) {
-    TORCH_CHECK(range.offset >= 0 && range.bytes >= 0 && range.bytes <= to.numel() - bytes,
-                "ranges of a file do not fit ", to.sizes());
-    bytes += range.bytes;
-  }
-  const int64_t rows = bytes / std::max<int64_t>(1, to.size(1));
-  const int64_t wanted = kind.panels == nullptr ? rows : (rows + kPanel - 1) / kPanel * kPanel;
-  TORCH_CHECK(rows * to.size(1) == bytes && wanted == to.size(0), "ranges of ", bytes, " bytes are not ", to.sizes());
   auto read = std::make_shared<Read>();
   read->to = to;
   read->panels = kind.panels;
-  read->ranges = ranges;
+  read->packing = packingOf(from.packing);
+  read->from = from;
+  const int64_t rows = rowsOf(*read);
+  const int64_t wanted = kind.panels == nullptr ? rows : (rows + kPanel - 1) / kPanel * kPanel;
+  TORCH_CHECK(wanted == to.size(0) && (!from.alternating || rows % 2 == 0), "ranges of ", rows, " rows are not ", to.sizes());
   return readers().start(std::move(read));
 }
 

@@ -16,14 +16,21 @@ struct FileRange {
   int64_t bytes;
 };
 
+/** How a file has the rows of a matrix. */
+struct FileRows {
+  std::vector<FileRange> ranges;  // one after the other; where rows are packed, values and scales of each part by turns
+  std::string packing;            // see packingOf(); empty: as they are
+  bool alternating;               // whether the two halves of the rows come by turns
+};
+
 /**
- * Begins to read a matrix whose rows lie in `ranges`, one after the other.
+ * Begins to read a matrix.
  *
  * @param to u8 [O, bytes], contiguous; kept until the read has ended
  * @param type of rows as they are to be: panels are made of a file's rows
  * @returns a ticket for finishRead()
  */
-int64_t startRead(const at::Tensor& to, const std::string& type, const std::vector<FileRange>& ranges);
+int64_t startRead(const at::Tensor& to, const std::string& type, const FileRows& rows);
 
 /** Waits for a read to end. Throws c10::Error when the file could not be read, or ended. */
 void finishRead(int64_t ticket);

@@ -19,7 +19,7 @@ struct RowType {
   const PanelType* panels;
 };
 
-/** A GGUF type, BF16, F16, F32, or a GGUF type in panels, as Q8_0x16. Throws c10::Error for a name that is none. */
+/** A GGUF type, BF16, F16, F32, a Packing's, or a GGUF type in panels, as Q8_0x16. Throws c10::Error for a name that is none. */
 const RowType& rowTypeOf(const std::string& name);
 
 }  // namespace switchyard

@@ -132,6 +132,17 @@ void activate(Activation activation, const double* gate, const double* up, doubl
 }
 
 SWITCHYARD_VECTORIZED
+void activateClamped(float limit, const float* __restrict gate, const float* __restrict up, float* __restrict a,
+                     int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    const float g = gate[i] > limit ? limit : gate[i];  // NaN stays
+    const float below = up[i] > limit ? limit : up[i];
+    const float u = below < -limit ? -limit : below;
+    a[i] = (u + 1) * g / (1 + fastExp(-1.702f * g));
+  }
+}
+
+SWITCHYARD_VECTORIZED
 float activateBackward(Activation activation, const ActivatedRow<float>& row, float* weighted, float* dGate,
                        float* dUp, int64_t count) {
   return backward(activation, row, weighted, dGate, dUp, count);

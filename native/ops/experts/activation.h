@@ -15,6 +15,9 @@ Activation parseActivation(const std::string& name);
 void activate(Activation activation, const float* gate, const float* up, float* a, int64_t count);
 void activate(Activation activation, const double* gate, const double* up, double* a, int64_t count);
 
+/** gpt-oss's `a = (u + 1) g sigmoid(1.702 g)` of `g = min(gate, limit)` and `u = clamp(up, +-limit)`; forward alone. */
+void activateClamped(float limit, const float* gate, const float* up, float* a, int64_t count);
+
 /** The values of one row that activateBackward() reads. `gradient` is that of the row's output before weighting. */
 template <typename T>
 struct ActivatedRow {

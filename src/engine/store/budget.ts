@@ -2,7 +2,7 @@
 // Shapes: T tokens that are read at once, K choices, D model, W and F widths of experts.
 
 import { ConfigError } from '../../errors.ts'
-import { type AnyModelConfig, memoryNeeds, prefillChunk } from '../../models/index.ts'
+import { type AnyModelConfig, type ExpertRows, memoryNeeds, prefillChunk } from '../../models/index.ts'
 import { MoeLayer } from '../../moe/index.ts'
 import type { Module } from '../../nn/index.ts'
 import { allBytes, type LayerRows, leastBytes } from './expert-store.ts'
@@ -60,9 +60,15 @@ export function planBudget(
   return { fixed, cache, working, experts: Math.min(left, allExperts), allExperts }
 }
 
-/** Each of two readers keeps room for the largest matrix that it has read, and as much for whole pages around it. */
+/**
+ * Each of two readers keeps room for the largest matrix that it has read, as much for whole pages around it, and for each
+ * step of putting its rows together and in order.
+ */
 const readerBytes = (layers: readonly LayerRows[]): number =>
-  4 * Math.max(0, ...layers.flatMap(({ up, down }) => [up.bytes, down.bytes]))
+  2 * Math.max(0, ...layers.flatMap(({ up, down }) => [up, down].map(roomOf)))
+
+const roomOf = ({ bytes, isApart, isAlternating }: ExpertRows): number =>
+  bytes * [true, true, isApart, isAlternating].filter(Boolean).length
 
 const moeLayers = (model: Module): MoeLayer[] =>
   [...model.namedModules()].flatMap(([, module]) => (module instanceof MoeLayer ? module : []))

@@ -2,7 +2,7 @@
 
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
 import { FormatError } from '../../errors.ts'
-import type { ByteRange } from '../../models/index.ts'
+import type { ByteRange, ExpertRows } from '../../models/index.ts'
 import { finishRead, startRead, type Tensor } from '../../torch/index.ts'
 
 /** A read that was begun. */
@@ -34,17 +34,19 @@ export class ExpertFiles implements Disposable {
   }
 
   /**
-   * Begins to read rows, which lie in `ranges` one after the other.
+   * Begins to read the matrix of an expert.
    *
    * @param to u8 [rows, bytes of a row]
    * @param encoding of rows as they are to be in memory
    * @throws FormatError when a file has changed since it was first read
    */
-  start(to: Tensor, encoding: string, ranges: readonly ByteRange[]): PendingRead {
+  start(to: Tensor, encoding: string, rows: ExpertRows, expert: number): PendingRead {
+    const ranges = rows.rangesOf(expert)
     const descriptors = ranges.map(({ file }) => this.#open(file).descriptor)
     const offsets = ranges.map(({ offset }) => offset)
     const lengths = ranges.map(({ length }) => length)
-    const ticket = startRead(to, encoding, descriptors, offsets, lengths)
+    const packing = rows.isApart ? rows.encoding : ''
+    const ticket = startRead(to, encoding, packing, rows.isAlternating, descriptors, offsets, lengths)
     return { finish: () => naming(ranges, () => finishRead(ticket)) }
   }
 

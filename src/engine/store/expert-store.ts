@@ -150,7 +150,7 @@ export class ExpertStore implements Disposable {
     this.#reading.set(number, reads)
     try {
       for (const [stack, { encoding }, rows] of matrices)
-        reads.push(this.#files.start(stack.select(0, slot), encoding, rows.rangesOf(expert)))
+        reads.push(this.#files.start(stack.select(0, slot), encoding, rows, expert))
     } catch (error) {
       this.#abandon(number)
       throw error

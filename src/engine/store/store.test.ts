@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
+import { writeFloat8Folder, writeMxfp4Folder } from '../../../tests/support/block-folders.ts'
 import { expectNoLeak } from '../../../tests/support/tensors.ts'
 import {
   type CausalLM,
@@ -69,38 +70,48 @@ const architectures = [
   ...['deepseek_v2', 'deepseek_v3', 'glm4_moe'],
 ]
 
+/** Writes the same at any share of its experts as with all of them. */
+function expectSameAtAnyBudget(path: string): void {
+  expectNoLeak(() => {
+    const wanted = withExperts(path, all, ({ model, store }) => {
+      expect(store.capacity).toBe(store.total)
+      return { texts: write(model), scores: bits(model), bytes: store.bytes }
+    })
+    for (const share of [0, 0.3, 0.6]) {
+      withExperts(path, share * wanted.bytes, ({ model, store }) => {
+        expect(store.capacity).toBeLessThan(store.total)
+        expect(write(model)).toEqual(wanted.texts)
+        expect(bits(model)).toEqual(wanted.scores)
+        expect(store.counts.hits).toBeLessThan(store.counts.uses)
+      })
+    }
+  })
+}
+
 describe.each(architectures)('%s', name => {
   test.each(['f32', 'bf16'] as const)('writes the same from %s files, however few experts fit', dtype => {
     const folder = join(scratch, `${name}-${dtype}`)
     writeModelFolder(folder, openSource(fixture(name)), { dtype })
-    expectNoLeak(() => {
-      const wanted = withExperts(folder, all, ({ model, store }) => {
-        expect(store.capacity).toBe(store.total)
-        return { texts: write(model), scores: bits(model), bytes: store.bytes }
-      })
-      for (const share of [0, 0.3, 0.6]) {
-        withExperts(folder, share * wanted.bytes, ({ model, store }) => {
-          expect(store.capacity).toBeLessThan(store.total)
-          expect(write(model)).toEqual(wanted.texts)
-          expect(bits(model)).toEqual(wanted.scores)
-          expect(store.counts.hits).toBeLessThan(store.counts.uses)
-        })
-      }
-    })
+    expectSameAtAnyBudget(folder)
   })
 })
 
-/** A model of sizes that blocks divide, in a GGUF file. */
-function quantized(name: string, type: string): string {
+/** A model of sizes that blocks divide. */
+function widened(name: string): string {
   const json = JSON.parse(readFileSync(join(fixture(name), 'config.json'), 'utf8'))
   const sizes = { hidden_size: 256, intermediate_size: 256, moe_intermediate_size: 256 }
   const config = parseModelConfig({ ...json, ...sizes, mlp_only_layers: [] }, name)
-  const folder = join(scratch, `${name}-${type}`)
+  const folder = join(scratch, `${name}-wide`)
   manualSeed(1)
   using model = createModel(config)
   saveModel(folder, model, config)
+  return folder
+}
+
+/** The same in a GGUF file. */
+function quantized(name: string, type: string): string {
   const file = join(scratch, `${name}-${type}.gguf`)
-  writeGgufModel(openSource(folder), file, {
+  writeGgufModel(openSource(widened(name)), file, {
     rules: parseTypeRules(type, 'types'),
     name,
     tokenizer: noTokenizer,
@@ -114,6 +125,7 @@ describe.each([
   ['qwen3_moe', 'q4_0'],
   ['olmoe', 'mxfp4'],
   ['deepseek_v3', 'q6_k'],
+  ['gpt_oss', 'mxfp4'],
 ])('%s in blocks of %s', (name, type) => {
   const file = quantized(name, type)
   const stored = (): { texts: number[][]; bytes: number } =>
@@ -137,6 +149,21 @@ describe.each([
     withExperts(file, bytes / 3, ({ model }) => expect(write(model)).toEqual(texts), { read: 'direct' })
   })
 })
+
+test.each([
+  ['gpt_oss', 'MXFP4', writeMxfp4Folder],
+  ['deepseek_v3', 'FP8', writeFloat8Folder],
+] as const)(
+  '%s in %s, whose scales lie apart, writes the same however few experts fit',
+  (name, type, writeFolder) => {
+    const folder = join(scratch, `${name}-${type}`)
+    writeFolder(widened(name), folder)
+    expectSameAtAnyBudget(folder)
+    // And as with all weights in memory, as they are.
+    using model = openSourceStored(folder)
+    withExperts(folder, 0, tiered => expect(write(tiered.model)).toEqual(write(model)))
+  },
+)
 
 describe('what goes wrong', () => {
   const original = quantized('mixtral', 'q8_0')
@@ -178,7 +205,7 @@ describe('what goes wrong', () => {
     )
   })
 
-  test('a dense model, and experts with their inputs first, have nothing to read one by one', () => {
+  test('experts whose inputs come first have nothing to read one by one', () => {
     expect(() => new TieredModel(openSource(fixture('gpt_oss')))).toThrow(
       /no decoder with experts that can be read/,
     )

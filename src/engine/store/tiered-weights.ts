@@ -1,19 +1,9 @@
 // Experts whose matrices are brought when they are chosen, as the weights of a layer.
 // Shapes: T tokens, K choices, D model, N rows grouped by expert.
 
-import type { ExpertForm, ExpertWeights, Projections, TokenRouting } from '../../moe/index.ts'
-import { mixGrouped, throughGroups } from '../../moe/index.ts'
-import {
-  arange,
-  empty,
-  encodedExpertRows,
-  encodedExperts,
-  encodedRows,
-  sumChoices,
-  type Tensor,
-  tensor,
-  zerosLike,
-} from '../../torch/index.ts'
+import type { EncodedStacks, ExpertWeights, FusedForm, Projections, TokenRouting } from '../../moe/index.ts'
+import { expertRowsInto, mixEncoded, mixGrouped, throughGroups } from '../../moe/index.ts'
+import { arange, empty, encodedRows, sumChoices, type Tensor, tensor, zerosLike } from '../../torch/index.ts'
 import type { MatrixKind } from './expert-kind.ts'
 import type { ExpertStore, Wave } from './expert-store.ts'
 
@@ -49,9 +39,9 @@ export function tieredWeights(
   }
   const tiered: ExpertWeights = {
     mix(xTD, routing, form) {
-      if (form.fused === null || upBias || downBias)
+      if (form.fused === null)
         return mixGrouped(xTD, routing, { grouped: (rows, counts) => tiered.grouped(rows, counts, form) })
-      return mixWaves(store, layer, xTD, routing, form.fused)
+      return mixWaves(store, layer, xTD, routing, { form: form.fused, upBias, downBias })
     },
     grouped(xND, counts, form) {
       const groups = xND.splitWithSizes(counts)
@@ -72,35 +62,24 @@ function mixWaves(
   layer: number,
   xTD: Tensor,
   { indices, weights }: TokenRouting,
-  { activation, gated }: NonNullable<ExpertForm['fused']>,
+  { form, upBias, downBias }: Pick<Projections, 'upBias' | 'downBias'> & { form: FusedForm },
 ): Tensor {
   const choices = indices.to('i32').toTypedArray<'i32'>() // [T * K]
   const needed = [...new Set(choices)].filter(expert => expert >= 0)
   let rows: Tensor | null = null // [T, K, D]
   for (const wave of store.bring(layer, needed)) {
-    const { slots, places } = wave
+    const { slots, places: placeOf } = wave
     const { up, down, kind } = slots
-    const chosen = tensor(Int32Array.from(choices, expert => places.get(expert) ?? -1))
+    const stacks: EncodedStacks = {
+      ...{ up, upEncoding: kind.up.encoding, upBias },
+      ...{ down, downEncoding: kind.down.encoding, downBias },
+    }
+    const places = tensor(Int32Array.from(choices, expert => placeOf.get(expert) ?? -1))
       .long()
       .view(indices.shape)
-    if (places.size === needed.length)
-      return encodedExperts(
-        ...([
-          xTD,
-          chosen,
-          weights,
-          up,
-          kind.up.encoding,
-          down,
-          kind.down.encoding,
-          activation,
-          gated,
-        ] as const),
-      )
+    if (placeOf.size === needed.length) return mixEncoded(xTD, { indices, weights }, stacks, form, places)
     rows ??= empty([...indices.shape, xTD.size(1)])
-    encodedExpertRows(
-      ...([xTD, chosen, up, kind.up.encoding, down, kind.down.encoding, activation, gated, rows] as const),
-    )
+    expertRowsInto(rows, xTD, { indices, places }, stacks, form)
   }
   return rows === null ? zerosLike(xTD) : sumChoices(rows, indices, weights)
 }

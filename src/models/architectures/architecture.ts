@@ -13,14 +13,16 @@ export interface TensorPart {
   index?: number
   /** Rows of each matrix. */
   rows?: [start: number, length: number]
-  /** Every `step`-th column of each matrix, from `start` on. */
-  columns?: [start: number, step: number]
+  /** Columns of each matrix, or numbers of each vector of a stack. */
+  columns?: [start: number, length: number]
   /** Rows of each of so many heads: [heads * R, C] seen as [heads, rows, C]. */
   headRows?: { heads: number; rows: [start: number, length: number] }
   /** Whether the file has each matrix transposed. */
   transposed?: true
   /** Heads whose rows the file pairs up side by side for rotation, where memory has them in halves. */
   pairedHeads?: number
+  /** The dimension whose halves the file has by turns: the first of one, the first of the other, and so on. */
+  alternating?: 'rows' | 'columns'
 }
 
 /** A tensor of a published file, and which part of a tensor in memory it is. */
@@ -40,6 +42,8 @@ export interface Architecture<C, P> {
   parts(config: C, build: Build): P
   /** How published files store each tensor. Default: whole, under its path in memory. */
   pieces?(declarations: Declarations): CheckpointPiece[]
+  /** Other tensors of which published files make the same parameters, by quantizing. Default: none. */
+  quantizedPieces?(declarations: Declarations): CheckpointPiece[]
   /** Whether a file may hold a tensor that no parameter takes, as weights of a part that is not computed here. */
   isIgnored?(config: C, name: string): boolean
   /** What chooses experts, in a word. Default: by their number, as `top-2`. */

@@ -5,7 +5,7 @@ import { ConfigError } from '../../errors.ts'
 import { TopKRouter } from '../../moe/index.ts'
 import type { DecoderConfig } from '../stack/config.ts'
 import { attentionSizes, type DecoderParts } from '../stack/parts.ts'
-import type { Architecture, CheckpointPiece } from './architecture.ts'
+import type { Architecture, CheckpointPiece, Declarations } from './architecture.ts'
 import { check, type DecoderDefaults, decoderJson, parseDecoderConfig } from './config.ts'
 import { splitExperts } from './gguf/pieces.ts'
 import type { GgufRow } from './gguf/row.ts'
@@ -52,7 +52,6 @@ const moeFields = z.object({
   router_aux_loss_coef: z.number().nonnegative().default(0.9),
 })
 
-/** Gate and up apart and output first, where memory has their columns side by side and input first. */
 const gguf: GgufRow<GptOssConfig> = {
   name: 'gpt-oss',
   modelType: () => 'gpt_oss',
@@ -89,27 +88,24 @@ const gguf: GgufRow<GptOssConfig> = {
 const usualType = (layer: number): string => (layer % 2 === 0 ? 'sliding_attention' : 'full_attention')
 
 function ggufPieces(piece: CheckpointPiece, config: GptOssConfig): CheckpointPiece[] {
-  const { num_local_experts: experts, intermediate_size: width, hidden_size: hidden } = config
+  const { num_local_experts: experts, intermediate_size: width } = config
   const [, layer, part] = /^model\.layers\.(\d+)\.(.+)$/.exec(piece.parameter) ?? []
   const { parameter } = piece
   switch (part) {
     case 'post_attention_layernorm.weight':
       return [{ ...piece, name: `blk.${layer}.post_attention_norm.weight` }]
-    case 'mlp.experts.down_proj':
-      return [{ ...piece, shape: [experts, hidden, width], transposed: true }]
     case 'mlp.experts.down_proj_bias':
       return [{ ...piece, name: `blk.${layer}.ffn_down_exps.bias` }]
     case 'mlp.experts.gate_up_proj_bias':
       return [
-        { name: `blk.${layer}.ffn_gate_exps.bias`, shape: [experts, width], parameter, columns: [0, 2] },
-        { name: `blk.${layer}.ffn_up_exps.bias`, shape: [experts, width], parameter, columns: [1, 2] },
+        { name: `blk.${layer}.ffn_gate_exps.bias`, shape: [experts, width], parameter, columns: [0, width] },
+        {
+          name: `blk.${layer}.ffn_up_exps.bias`,
+          shape: [experts, width],
+          parameter,
+          columns: [width, width],
+        },
       ]
-    case 'mlp.experts.gate_up_proj': {
-      const { name, rows } = piece
-      if (rows === undefined) return [piece]
-      const columns: [number, number] = [rows[0] === 0 ? 0 : 1, 2]
-      return [{ name, shape: [experts, width, hidden], parameter, columns, transposed: true }]
-    }
     default:
       return [piece]
   }
@@ -135,10 +131,44 @@ export const gptOss: Architecture<GptOssConfig, DecoderParts> = {
         }),
     }
   },
-  pieces: declarations =>
-    publishedPieces(declarations, { rename: path => path.replace('.mlp.gate.', '.mlp.router.') }),
+  pieces: declarations => namedPieces(declarations).map(inputsFirst),
+  quantizedPieces: declarations => namedPieces(declarations).flatMap(outputsFirst),
   gguf,
 }
+
+const namedPieces = (declarations: Declarations): CheckpointPiece[] =>
+  publishedPieces(declarations, { rename: path => path.replace('.mlp.gate.', '.mlp.router.') })
+
+/** As transformers has experts: inputs first, gate and up by turns. */
+function inputsFirst(piece: CheckpointPiece): CheckpointPiece {
+  const [experts = 0, rows = 0, columns = 0] = piece.shape
+  switch (expertsPart(piece)) {
+    case 'gate_up_proj':
+      return { ...piece, shape: [experts, columns, rows], transposed: true, alternating: 'columns' }
+    case 'gate_up_proj_bias':
+      return { ...piece, alternating: 'columns' }
+    case 'down_proj':
+      return { ...piece, shape: [experts, columns, rows], transposed: true }
+    default:
+      return piece
+  }
+}
+
+/** MXFP4, as OpenAI published them: outputs first, gate and up by turns. */
+function outputsFirst(piece: CheckpointPiece): CheckpointPiece[] {
+  const name = `${piece.name}_blocks`
+  switch (expertsPart(piece)) {
+    case 'gate_up_proj':
+      return [{ ...piece, name, alternating: 'rows' }]
+    case 'down_proj':
+      return [{ ...piece, name }]
+    default:
+      return []
+  }
+}
+
+const expertsPart = ({ parameter }: CheckpointPiece): string | undefined =>
+  /\.mlp\.experts\.(\w+)$/.exec(parameter)?.[1]
 
 function parseConfig(json: unknown, source: string): GptOssConfig {
   const { layer_types, ...fields } = check(moeFields, json, source)

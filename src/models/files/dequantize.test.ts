@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
+import { writeMxfp4Folder } from '../../../tests/support/block-folders.ts'
 import { expectClose } from '../../../tests/support/tensors.ts'
 import {
   codecs,
@@ -147,21 +148,23 @@ test('a folder in FP8 loads as what its blocks stand for', () => {
 
 test('a folder in MXFP4 loads as what its blocks stand for', () => {
   const folder = join(scratch, 'mxfp4')
-  cpSync(fixture('gpt_oss'), folder, { recursive: true })
-  const plain = openTensors(join(folder, 'model.safetensors'))
-  const name = 'model.layers.0.mlp.experts.down_proj' // [4, 32, 32], input first
-  const blocks = Uint8Array.from({ length: 4 * 32 * 16 }, (_, i) => (i * 11) % 256)
-  const scales = Uint8Array.from({ length: 4 * 32 }, (_, i) => 120 + (i % 5))
-  const others = [...plain].filter(([other]) => other !== name)
-  writeSafetensors(join(scratch, 'mxfp4.safetensors'), [
-    ...others.map(([other, value]) => wholeTensorSource(other, value)),
-    { name: `${name}_blocks`, dtype: 'U8', shape: [4, 32, 1, 16], bytes: () => blocks },
-    { name: `${name}_scales`, dtype: 'U8', shape: [4, 32, 1], bytes: () => scales },
-  ])
-  cpSync(join(scratch, 'mxfp4.safetensors'), join(folder, 'model.safetensors'))
-  const model = openModel(folder).load({ kind: 'decoder' })
-  const values = new Float32Array(4 * 32 * 32)
-  decodeMxfp4Pairs(blocks, scales, values)
-  const expected = tensor(values).view([4, 32, 32]).transpose(1, 2)
-  expectClose(model.stateDict().get(name) ?? expected.neg(), expected, 0)
+  writeMxfp4Folder(fixture('gpt_oss'), folder)
+  const stored = openTensors(join(folder, 'model.safetensors'))
+  using model = openModel(folder).load({ kind: 'decoder' })
+  const name = 'model.layers.0.mlp.experts.'
+  /** [E, outputs, inputs] */
+  const valuesOf = (matrix: string): Tensor => {
+    const [blocks, scales] = ['blocks', 'scales'].map(part =>
+      stored.get(`${name}${matrix}_${part}`)?.toTypedArray<'u8'>(),
+    ) as [Uint8Array, Uint8Array]
+    const values = new Float32Array(blocks.length * 2)
+    decodeMxfp4Pairs(blocks, scales, values)
+    return tensor(values).view([4, -1, 32])
+  }
+  const loaded = (matrix: string): Tensor => model.stateDict().get(name + matrix) as Tensor
+  expectClose(loaded('down_proj'), valuesOf('down_proj'), 0)
+  // The file has gate and up by turns, memory has the gate's rows first.
+  const both = valuesOf('gate_up_proj')
+  expectClose(loaded('gate_up_proj').narrow(1, 0, 32), both.slice(1, 0, null, 2), 0)
+  expectClose(loaded('gate_up_proj').narrow(1, 32, 32), both.slice(1, 1, null, 2), 0)
 })

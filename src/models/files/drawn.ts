@@ -91,7 +91,13 @@ function byChance(values: readonly number[], seed: number, path: string): number
 }
 
 /** What tensors of either kind have in common: no file. */
-const nowhere = { file: '', encoding: 'drawn', rowEncoding: null, isReadable: true, ranges: () => [] }
+const nowhere = {
+  ...{ file: '', encoding: 'drawn', rowEncoding: null, isApart: false, isReadable: true },
+  ranges: () => [],
+  rows: (): never => {
+    throw new Error('drawn tensors have no rows in files')
+  },
+}
 
 function firstValue(name: string, buffer: Buffer): StoredTensor {
   return {

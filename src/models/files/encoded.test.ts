@@ -4,8 +4,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
-import { expectNoLeak } from '../../../tests/support/tensors.ts'
-import { inferenceMode, manualSeed, memoryUse, randint, type Tensor, tidy } from '../../torch/index.ts'
+import { writeFloat8Folder, writeMxfp4Folder } from '../../../tests/support/block-folders.ts'
+import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
+import {
+  arange,
+  encodedRows,
+  inferenceMode,
+  manualSeed,
+  memoryUse,
+  randint,
+  rowsOfPanels,
+  type Tensor,
+  tidy,
+} from '../../torch/index.ts'
 import {
   type AnyModel,
   createModel,
@@ -64,7 +75,7 @@ describe.each(architectures)('%s', name => {
       withModel(folder, { weights: 'stored' }, model => {
         const encoded = encodedOf(model)
         expect(encoded.some(path => path.includes('q_proj') || path.includes('kv_a_proj'))).toBe(true)
-        // gpt-oss keeps inputs first, where rows of files are outputs.
+        // transformers has gpt-oss's inputs first, so that no row of the file is an output's.
         expect(encoded.some(path => path.includes('.experts.'))).toBe(name !== 'gpt_oss')
         const parameters = model.namedParameters()
         const roles = new Set(encoded.map(path => parameters.get(path)?.declaration.role))
@@ -75,18 +86,23 @@ describe.each(architectures)('%s', name => {
   })
 })
 
-/** A model of sizes that blocks divide, in a GGUF file. */
-function quantized(name: string, type: string): string {
+/** A model of sizes that blocks divide. */
+function widened(name: string): string {
   const json = JSON.parse(readFileSync(join(fixture(name), 'config.json'), 'utf8'))
   const sizes = { hidden_size: 256, intermediate_size: 256, moe_intermediate_size: 256 }
   const config = parseModelConfig({ ...json, ...sizes, mlp_only_layers: [] }, name)
   manualSeed(1)
   using model = createModel(config)
-  const folder = join(scratch, `${name}-${type}-f32`)
+  const folder = join(scratch, `${name}-f32`)
   saveModel(folder, model, config)
+  return folder
+}
+
+/** The same in a GGUF file. */
+function quantized(name: string, type: string): string {
   const file = join(scratch, `${name}-${type}.gguf`)
   const rules = parseTypeRules(type, 'types')
-  writeGgufModel(openSource(folder), file, { rules, name: 'test', tokenizer: noTokenizer })
+  writeGgufModel(openSource(widened(name)), file, { rules, name: 'test', tokenizer: noTokenizer })
   return file
 }
 
@@ -96,6 +112,36 @@ describe.each(['mixtral', 'qwen3_moe', 'olmoe', 'deepseek_v2', 'gpt_oss'])('%s i
   test.each(['q8_0', 'q4_k'])('computes from %s blocks', type => {
     const file = quantized(name, type)
     expect(errorOf(file)).toBeLessThan(4e-3)
+  })
+})
+
+describe.each([
+  ['gpt_oss', 'MXFP4', writeMxfp4Folder, 'MXFP4'],
+  ['deepseek_v3', 'FP8', writeFloat8Folder, 'F8_E4M3_B128'],
+] as const)('%s in %s, whose scales lie apart', (name, _, write, encoding) => {
+  const folder = join(scratch, `${name}-apart`)
+  write(widened(name), folder)
+
+  test('keeps its experts as they are, to the bit', () => {
+    using decoded = openModel(folder).load()
+    withModel(folder, { weights: 'stored' }, model => {
+      const wanted = decoded.stateDict()
+      const experts = [...model.namedParameters()].filter(([path]) => /experts\.\w+_proj$/.test(path))
+      for (const [path, parameter] of experts) {
+        expect(rowsOfPanels(parameter.encoding ?? '')).toBe(encoding)
+        const [count = 0, rows = 0] = parameter.shape
+        for (let e = 0; e < count; e++) {
+          const values = encodedRows(parameter.select(0, e), parameter.encoding ?? '', arange(0, rows))
+          expectClose(values, wanted.get(path)?.select(0, e) ?? values.neg(), 0)
+        }
+      }
+      expect(experts.length).toBeGreaterThan(1)
+    })
+  })
+
+  // As blocks of GGUF; what is not in panels meets activations in f32.
+  test('computes from them', () => {
+    expect(errorOf(folder)).toBeLessThan(encoding === 'MXFP4' ? 4e-3 : 1e-11)
   })
 })
 

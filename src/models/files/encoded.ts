@@ -3,7 +3,6 @@
 import { type Buffer, type Declaration, Parameter } from '../../nn/index.ts'
 import { empty, inPanels, type Tensor, tidy } from '../../torch/index.ts'
 import { byParameter, type MatchedPiece } from './matching.ts'
-import { type ByteRange, rawBytes } from './stored-tensor.ts'
 import type { MappedFiles } from './tensor-file.ts'
 import { isWhole, viewOfPart } from './tensor-part.ts'
 
@@ -46,7 +45,8 @@ function encodingOf(tensor: Parameter | Buffer | undefined, pieces: readonly Mat
   if (!(tensor instanceof Parameter) || !isEncodable(tensor.declaration)) return null
   const encoding = pieces[0]?.stored.rowEncoding ?? null
   const isAlike = pieces.every(
-    ({ stored, transposed, columns }) => stored.rowEncoding === encoding && !transposed && !columns,
+    ({ stored, transposed, columns, alternating }) =>
+      stored.rowEncoding === encoding && !transposed && !columns && alternating !== 'columns',
   )
   return isAlike ? encoding : null
 }
@@ -70,18 +70,12 @@ export function incomplete(
 /** The encoded rows of a parameter: u8 [..., rows, bytes of a row]. */
 function rowsOf(shape: readonly number[], pieces: readonly MatchedPiece[], files: MappedFiles): Tensor {
   const [first] = pieces as [MatchedPiece, ...MatchedPiece[]]
-  const whole = rawRows(first, files)
+  const whole = first.stored.rows(files)
   if (pieces.length === 1 && isWhole(first)) return whole
   const rows = empty([...shape.slice(0, -1), whole.size(-1)], { dtype: 'u8' })
   for (const piece of pieces) {
     const part = viewOfPart(rows, piece)
-    part.copy_(rawRows(piece, files).view(part.shape))
+    part.copy_(piece.stored.rows(files).view(part.shape))
   }
   return rows
-}
-
-/** A piece's bytes as the file has them: u8 [..., rows, bytes of a row]. */
-function rawRows({ stored }: MatchedPiece, files: MappedFiles): Tensor {
-  const [range] = stored.ranges() as [ByteRange]
-  return rawBytes(files, range).view([...stored.shape.slice(0, -1), -1])
 }

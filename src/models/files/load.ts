@@ -154,5 +154,8 @@ export function copyPiece(
     return
   }
   for (let index = 0; index < part.size(0); index++)
-    tidy(() => void part.select(0, index).copy_(stored.readSlice(files, index)))
+    tidy(() => {
+      const slice = part.select(0, index)
+      slice.copy_(stored.readSlice(files, index).view(slice.shape))
+    })
 }

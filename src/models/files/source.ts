@@ -45,7 +45,11 @@ function openFolder(path: string): ModelSource {
     described: 'config.json',
     tensors,
     // transformers 5 saves some experts stacked, under their paths in memory.
-    layouts: [publishedPiecesOf(config, declarations), wholePieces(declarations)],
+    layouts: [
+      publishedPiecesOf(config, declarations),
+      architectureOf(config).quantizedPieces?.(declarations) ?? [],
+      wholePieces(declarations),
+    ],
     isNeedless: name =>
       (config.tie_word_embeddings && name === 'lm_head.weight') || // a copy of the embedding
       name.endsWith('.rotary_emb.inv_freq') || // a buffer of old files

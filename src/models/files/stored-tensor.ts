@@ -3,7 +3,15 @@
 
 import { FormatError } from '../../errors.ts'
 import type { GgmlTypeName, GgufHeader, GgufTensor } from '../../formats/index.ts'
-import { type DType, dequantizeFloat8, dequantizePairs, stack, type Tensor, tidy } from '../../torch/index.ts'
+import {
+  type DType,
+  dequantizeFloat8,
+  dequantizePairs,
+  packedRows,
+  stack,
+  type Tensor,
+  tidy,
+} from '../../torch/index.ts'
 import { canDequantize, dequantize } from './dequantize.ts'
 import type { TensorLocation } from './folder.ts'
 import { type MappedFiles, torchDTypeOf } from './tensor-file.ts'
@@ -21,12 +29,14 @@ export interface StoredTensor {
   file: string
   /** Of the decoded values. */
   shape: readonly number[]
-  /** How it is stored: a dtype of safetensors, a GGML type, or MXFP4 in two tensors. */
+  /** How it is stored: a dtype of safetensors or a GGML type. */
   encoding: string
   /** The dtype of a tensor that can be mapped as it is; null: it has to be decoded. */
   dtype: DType | null
-  /** How kernels know its rows, which lie one after the other: a GGML type, `BF16` or `F16`; null: not so. */
+  /** How kernels know its rows: a GGML type, `BF16`, `F16` or `F8_E4M3_B128`; null: they do not. */
   rowEncoding: string | null
+  /** Whether such rows have to be packed first, of values and scales that lie apart. */
+  isApart: boolean
   /** False for an encoding that is not understood. */
   isReadable: boolean
   /**
@@ -34,6 +44,8 @@ export interface StoredTensor {
    * one slice of the first dimension alone, as one expert of a stack.
    */
   ranges(index?: number): ByteRange[]
+  /** Its rows as `rowEncoding` says, u8 [..., rows, bytes of a row]: a view of the file where they lie there so. */
+  rows(files: MappedFiles): Tensor
   /** The whole tensor; a view of the file where nothing has to be decoded. */
   read(files: MappedFiles): Tensor
   /** The slice `index` of the first dimension, without decoding the others. */
@@ -66,6 +78,10 @@ export function storedTensors(located: ReadonlyMap<string, TensorLocation>): Map
   return stored
 }
 
+/** Rows that lie one after the other. */
+const wholeRows = (files: MappedFiles, range: ByteRange, shape: readonly number[]): Tensor =>
+  rawBytes(files, range).view([...shape.slice(0, -1), -1])
+
 function plain(location: TensorLocation): StoredTensor {
   const { name, file, shape, dtype } = location
   return {
@@ -76,7 +92,9 @@ function plain(location: TensorLocation): StoredTensor {
     dtype: torchDTypeOf(dtype) ?? null,
     rowEncoding: location.offset % 2 === 0 ? rowEncodingOf(dtype) : null, // halves lie at even addresses
     isReadable: torchDTypeOf(dtype) !== undefined,
+    isApart: false,
     ranges: index => [rangeOf(location, shape[0], index)],
+    rows: files => wholeRows(files, location, shape),
     read: files => files.tensor(location),
     readSlice: (files, index) => files.tensor(location).select(0, index),
   }
@@ -100,6 +118,9 @@ function quantized(
   return scales ? mxfp4Stack(location, scales) : null
 }
 
+/** Rows of f32 scales, each before 128 values. */
+export const float8Rows = { encoding: 'F8_E4M3_B128', blockSize: 128, blockBytes: 132 } as const
+
 /** DeepSeek-V3's: `w = f8 * scale`, a scale for each block of rows and columns (128 x 128). */
 function blockScaledFloat8(location: TensorLocation, scales: TensorLocation): StoredTensor {
   const { name, file, shape } = location
@@ -116,17 +137,38 @@ function blockScaledFloat8(location: TensorLocation, scales: TensorLocation): St
         files.tensor(scales).to('f32').contiguous(),
       ),
     )
+  const isOfBlocks = (shape[1] as number) % 128 === 0 && scales.dtype === 'F32'
+  const rowEncoding = isOfBlocks ? float8Rows.encoding : null
   return {
-    ...{ name, file, shape, encoding: 'F8_E4M3', dtype: null, rowEncoding: null, isReadable: true, read },
+    ...{ name, file, shape, encoding: 'F8_E4M3', dtype: null, rowEncoding, isReadable: true, read },
+    isApart: true,
     ranges: () => [rangeOf(location, 1), rangeOf(scales, 1)], // rows of a block share scales
+    rows: files => packed(files, [location, scales], shape, float8Rows.encoding),
     readSlice: (files, index) => tidy(() => read(files).select(0, index)),
   }
+}
+
+/** Values and scales as rows that have both: a copy. */
+function packed(
+  files: MappedFiles,
+  [values, scales]: readonly [ByteRange, ByteRange],
+  shape: readonly number[],
+  packing: string,
+): Tensor {
+  const outer = shape.slice(0, -1)
+  const rows = outer.reduce((product, size) => product * size, 1)
+  return tidy(() =>
+    packedRows(rawBytes(files, values).view([rows, -1]), rawBytes(files, scales), packing).view([
+      ...outer,
+      -1,
+    ]),
+  )
 }
 
 const fitsBlocks = (shape: readonly number[], scales: readonly number[]): boolean =>
   shape.every((size, i) => Math.ceil(size / 128) === scales[i])
 
-/** gpt-oss's: stacked matrices whose rows are blocks of 32, stored output first and used input first. */
+/** gpt-oss's: stacked matrices whose rows are blocks of 32. */
 function mxfp4Stack(blocks: TensorLocation, scales: TensorLocation): StoredTensor {
   const { file } = blocks
   const [experts = 0, rows = 0, perRow = 0, bytes] = blocks.shape
@@ -140,17 +182,13 @@ function mxfp4Stack(blocks: TensorLocation, scales: TensorLocation): StoredTenso
   const readSlice = (files: MappedFiles, index: number): Tensor =>
     tidy(() => {
       const of = (location: TensorLocation): Tensor => files.tensor(location).select(0, index).contiguous()
-      return dequantizePairs(of(blocks), of(scales)).view([rows, columns]).t() // [C, R]
+      return dequantizePairs(of(blocks), of(scales)).view([rows, columns])
     })
   return {
-    name: blocks.name.replace(/_blocks$/, ''),
-    file,
-    shape: [experts, columns, rows],
-    encoding: 'MXFP4',
-    dtype: null,
-    rowEncoding: null, // blocks and scales lie apart
-    isReadable: true,
+    ...{ name: blocks.name, file, shape: [experts, rows, columns], encoding: 'MXFP4', dtype: null },
+    ...{ rowEncoding: 'MXFP4', isApart: true, isReadable: true },
     ranges: index => [rangeOf(blocks, experts, index), rangeOf(scales, experts, index)],
+    rows: files => packed(files, [blocks, scales], [experts, rows, columns], 'MXFP4'),
     read: files => tidy(() => stackSlices(experts, index => readSlice(files, index))),
     readSlice,
   }
@@ -193,7 +231,8 @@ function ggufTensor(file: string, { name, type, shape, offset, length }: GgufTen
     return tidy(() => dequantize(rawBytes(files, range), type).view(shape))
   }
   return {
-    ...{ name, file, shape, encoding: type, dtype, ranges, rowEncoding: rowEncodingOf(type) },
+    ...{ name, file, shape, encoding: type, dtype, ranges, rowEncoding: rowEncodingOf(type), isApart: false },
+    rows: files => wholeRows(files, { file, offset, length }, shape),
     isReadable: dtype !== null || canDequantize(type),
     read: files => part(files, shape),
     readSlice: (files, index) => part(files, shape.slice(1), index),

@@ -15,7 +15,7 @@ export function partOf(parameters: ReadonlyMap<string, Tensor>, piece: Checkpoin
 export function viewOfPart(whole: Tensor, part: TensorPart): Tensor {
   let view = part.index === undefined ? whole : whole.select(0, part.index)
   if (part.rows) view = view.narrow(view.ndim > 1 ? -2 : 0, ...part.rows)
-  if (part.columns) view = view.slice(-1, part.columns[0], null, part.columns[1])
+  if (part.columns) view = view.narrow(-1, ...part.columns)
   if (part.headRows) {
     const { heads, rows } = part.headRows
     view = view.view([heads, -1, view.size(-1)]).narrow(1, ...rows)
@@ -23,10 +23,29 @@ export function viewOfPart(whole: Tensor, part: TensorPart): Tensor {
   if (part.transposed) view = view.transpose(-1, -2)
   // [heads, half, i, ...] -> [heads, i, half, ...]
   if (part.pairedHeads) view = view.view([part.pairedHeads, 2, -1, ...view.shape.slice(1)]).transpose(1, 2)
+  if (part.alternating) view = byTurns(view, part.alternating === 'rows' ? -2 : -1)
   return view
 }
 
+/** [..., 2 n, ...] -> [..., n, 2, ...] */
+function byTurns(halves: Tensor, dimension: -1 | -2): Tensor {
+  const at = halves.ndim + dimension
+  const [before, after] = [halves.shape.slice(0, at), halves.shape.slice(at + 1)]
+  return halves.view([...before, 2, -1, ...after]).transpose(at, at + 1)
+}
+
 /** Whether a piece is its parameter, as it is. */
-export function isWhole({ index, rows, columns, headRows, transposed, pairedHeads }: TensorPart): boolean {
-  return [index, rows, columns, headRows, transposed, pairedHeads].every(field => field === undefined)
+export function isWhole({ index, rows, ...order }: TensorPart): boolean {
+  return index === undefined && rows === undefined && !isReordered(order)
+}
+
+/** Whether memory has a part's numbers in another order than the file, or has not all columns of its rows there. */
+export function isReordered({
+  columns,
+  headRows,
+  transposed,
+  pairedHeads,
+  alternating,
+}: Omit<TensorPart, 'index' | 'rows'>): boolean {
+  return [columns, headRows, transposed, pairedHeads, alternating].some(field => field !== undefined)
 }

@@ -34,10 +34,10 @@ test('the gate is bounded from above, the other half to both sides', () => {
     'f64',
   )
   noGrad(() => {
-    // Columns are gate, up, gate, up: of x = 1 gates 9 and -9, ups -8 and 2, plus biases of nothing.
-    experts.gate_up_proj.copy_(tensor([[[9, -8, -9, 2]]]))
+    // Of x = 1 gates 9 and -9, ups -8 and 2, plus biases of nothing.
+    experts.gate_up_proj.copy_(tensor([[[9], [-9], [-8], [2]]]))
     experts.gate_up_proj_bias.zero_()
-    experts.down_proj.copy_(tensor([[[1], [10]]]))
+    experts.down_proj.copy_(tensor([[[1, 10]]]))
     experts.down_proj_bias.copy_(tensor([[0.5]]))
   })
   const swish = (gate: number): number => gate / (1 + Math.exp(-1.702 * gate))

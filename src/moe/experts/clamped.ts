@@ -1,4 +1,4 @@
-// gpt-oss's experts: SwiGLU with bounded halves, biases, and gate and up columns side by side.
+// gpt-oss's experts: SwiGLU with bounded halves, and biases.
 // Shapes: E experts, D model, F expert width.
 
 import { z } from 'zod'
@@ -15,9 +15,9 @@ export interface ClampedExpertsOptions extends ExpertSizes {
 
 /** See clampedForm(). */
 export class ClampedExperts extends StackedExperts {
-  readonly gate_up_proj: Parameter // [E, D, 2F]
+  readonly gate_up_proj: Parameter // [E, 2F, D]
   readonly gate_up_proj_bias: Parameter // [E, 2F]
-  readonly down_proj: Parameter // [E, F, D]
+  readonly down_proj: Parameter // [E, D, F]
   readonly down_proj_bias: Parameter // [E, D]
   readonly numExperts: number
   readonly limit: number
@@ -26,9 +26,9 @@ export class ClampedExperts extends StackedExperts {
     super()
     this.numExperts = numExperts
     this.limit = limit
-    this.gate_up_proj = stack(numExperts, [hiddenSize, 2 * width], hiddenSize)
+    this.gate_up_proj = stack(numExperts, [2 * width, hiddenSize], hiddenSize, { encodable: true })
     this.gate_up_proj_bias = stack(numExperts, [2 * width], hiddenSize)
-    this.down_proj = stack(numExperts, [width, hiddenSize], width)
+    this.down_proj = stack(numExperts, [hiddenSize, width], width, { encodable: true })
     this.down_proj_bias = stack(numExperts, [hiddenSize], width)
   }
 

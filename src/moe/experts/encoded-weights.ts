@@ -1,25 +1,63 @@
 // Stacked experts whose matrices stay as their file encodes them: no gradient, and nothing decoded but what is used.
-// Shapes: E experts, T tokens, D model.
+// Shapes: E experts, T tokens, K choices, D model, F expert width.
 
 import { invariant } from '../../errors.ts'
 import type { Parameter } from '../../nn/index.ts'
-import { arange, encodedExperts, encodedRows, type Tensor } from '../../torch/index.ts'
+import { arange, encodedExpertRows, encodedExperts, encodedRows, type Tensor } from '../../torch/index.ts'
+import type { TokenRouting } from '../routing/token.ts'
 import { mixGrouped } from './experts.ts'
+import type { FusedForm } from './forms.ts'
 import { throughGroups } from './groups.ts'
 import type { ExpertWeights, Projections } from './weights.ts'
 
+/** Matrices of experts, encoded, and biases of all experts in f32. */
+export interface EncodedStacks extends Projections {
+  /** How rows of up, u8 [places, 2F or F, bytes], are encoded. */
+  upEncoding: string
+  /** How rows of down, u8 [places, D, bytes], are encoded. */
+  downEncoding: string
+}
+
+/**
+ * What a layer gives, [T, D] -> [T, D].
+ *
+ * @param places where the matrices of each choice are, i64 [T, K], -1: nowhere. Default: by the number of the expert
+ */
+export function mixEncoded(
+  xTD: Tensor,
+  { indices, weights }: Pick<TokenRouting, 'indices' | 'weights'>,
+  stacks: EncodedStacks,
+  form: FusedForm,
+  places: Tensor = indices,
+): Tensor {
+  return encodedExperts(xTD, indices, places, weights, ...kernelArguments(stacks, form))
+}
+
+/** Into `rowsTKD`, what each chosen expert that has a place gives of each token, not weighed. */
+export function expertRowsInto(
+  rowsTKD: Tensor,
+  xTD: Tensor,
+  { indices, places }: { indices: Tensor; places: Tensor },
+  stacks: EncodedStacks,
+  form: FusedForm,
+): void {
+  encodedExpertRows(xTD, indices, places, rowsTKD, ...kernelArguments(stacks, form))
+}
+
+const kernelArguments = (
+  { up, upEncoding, upBias, down, downEncoding, downBias }: EncodedStacks,
+  { activation, gated, limit }: FusedForm,
+) => [up, upEncoding, down, downEncoding, activation, gated, limit ?? 0, upBias, downBias] as const
+
 /** @param stacks up [E, 2F or F, D] and down [E, D, F], both encoded; biases are numbers */
-export function encodedWeights({ up, down, upBias, downBias }: Projections<Parameter>): ExpertWeights {
-  const sliceOf = (expert: number): Projections => decodedMatrices({ up, down, upBias, downBias }, expert)
+export function encodedWeights(stacks: Projections<Parameter>): ExpertWeights {
+  const sliceOf = (expert: number): Projections => decodedMatrices(stacks, expert)
+  const encodings = { upEncoding: encodingOf(stacks.up), downEncoding: encodingOf(stacks.down) }
   const encoded: ExpertWeights = {
-    mix(xTD, routing, form) {
-      if (form.fused === null || upBias || downBias)
-        return mixGrouped(xTD, routing, { grouped: (rows, counts) => encoded.grouped(rows, counts, form) })
-      const { indices, weights } = routing
-      const { activation, gated } = form.fused
-      const [upType, downType] = [encodingOf(up), encodingOf(down)]
-      return encodedExperts(xTD, indices, weights, up, upType, down, downType, activation, gated)
-    },
+    mix: (xTD, routing, form) =>
+      form.fused === null
+        ? mixGrouped(xTD, routing, { grouped: (rows, counts) => encoded.grouped(rows, counts, form) })
+        : mixEncoded(xTD, routing, { ...stacks, ...encodings }, form.fused),
     grouped: (xND, counts, form) =>
       throughGroups(xND, counts, (expert, group) => form.apply(group, sliceOf(expert))),
     expert: (index, x, form) => form.apply(x, sliceOf(index)),

@@ -5,9 +5,18 @@ import { type Activation, activate } from '../../nn/index.ts'
 import { dropout, linear, type Tensor } from '../../torch/index.ts'
 import type { Projections } from './weights.ts'
 
+/** What is between the projections, for kernels. */
+export interface FusedForm {
+  /** `clamped` is clampedForm()'s. */
+  activation: Activation | 'clamped'
+  gated: boolean
+  /** Bound of clamped halves; null elsewhere. */
+  limit: number | null
+}
+
 export interface ExpertForm {
   /** What the kernel for all experts at once is told; null where it cannot compute this. */
-  readonly fused: { activation: Activation; gated: boolean } | null
+  readonly fused: FusedForm | null
   /** What the last projection is given: [n, D] -> [n, F]. */
   hidden(x: Tensor, weights: Projections): Tensor
   /** The last projection: [n, F] -> [n, D]. */
@@ -26,7 +35,7 @@ const outputFirst: ExpertForm['project'] = (hidden, { down, downBias }) => linea
 /** `down(act(gate(x)) * up(x))`; with silu this is SwiGLU (arXiv:2002.05202). Gate rows come before up rows. */
 export function gatedForm(activation: Activation, dropRate: number): ExpertForm {
   return formOf({
-    fused: dropRate > 0 ? null : { activation, gated: true },
+    fused: dropRate > 0 ? null : { activation, gated: true, limit: null },
     hidden(x, { up: gateUp, upBias }) {
       const [gate, up] = linear(x, gateUp, upBias).chunk(2, -1) as [Tensor, Tensor] // [n, F] each
       return dropped(activate(gate, activation).mul(up), dropRate)
@@ -38,7 +47,7 @@ export function gatedForm(activation: Activation, dropRate: number): ExpertForm 
 /** `down(act(up(x)))` */
 export function plainForm(activation: Activation, dropRate: number): ExpertForm {
   return formOf({
-    fused: dropRate > 0 ? null : { activation, gated: false },
+    fused: dropRate > 0 ? null : { activation, gated: false, limit: null },
     hidden: (x, { up, upBias }) => dropped(activate(linear(x, up, upBias), activation), dropRate),
     project: outputFirst,
   })
@@ -51,20 +60,19 @@ const alpha = 1.702
 
 /**
  * `[g, u] = x W + b`, `g <- min(g, limit)`, `u <- clamp(u, +-limit)`, `y = ((u + 1) g sigmoid(1.702 g)) V + c`
- * (arXiv:2508.10925; transformers, models/gpt_oss/modeling_gpt_oss.py, GptOssExperts). Even columns of W are g, odd ones
- * u; matrices are stored input first, as transformers has them.
+ * (arXiv:2508.10925; transformers, models/gpt_oss/modeling_gpt_oss.py, GptOssExperts). Rows of g come before those of u.
  */
 export function clampedForm(limit: number): ExpertForm {
   return formOf({
-    fused: null,
-    hidden(x, { up: gateUp, down, upBias }) {
-      const pairs = biased(x.matmul(gateUp), upBias).view([x.size(0), down.size(0), 2]) // [n, F, 2]
-      const gate = pairs.select(-1, 0).clamp(null, limit)
-      const up = pairs.select(-1, 1).clamp(-limit, limit)
-      return up.add(1).mul(gate.mul(gate.mul(alpha).sigmoid())) // [n, F]
+    fused: { activation: 'clamped', gated: true, limit },
+    hidden(x, { up: gateUp, upBias }) {
+      const [gates, ups] = linear(x, gateUp, upBias).chunk(2, -1) as [Tensor, Tensor] // [n, F] each
+      const gate = gates.clamp(null, limit)
+      return ups
+        .clamp(-limit, limit)
+        .add(1)
+        .mul(gate.mul(gate.mul(alpha).sigmoid()))
     },
-    project: (hidden, { down, downBias }) => biased(hidden.matmul(down), downBias),
+    project: outputFirst,
   })
 }
-
-const biased = (x: Tensor, bias: Tensor | null): Tensor => (bias ? x.add(bias) : x)

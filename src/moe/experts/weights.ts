@@ -59,7 +59,7 @@ function fusedMix(
   { up, down, upBias, downBias }: Projections,
   { fused }: ExpertForm,
 ): Tensor | null {
-  if (fused === null || upBias || downBias) return null
+  if (fused === null || fused.activation === 'clamped' || upBias || downBias) return null
   return (
     kernelFor('experts', xTD, up, down)?.(xTD, indices, weights, up, down, fused.activation, fused.gated) ??
     null

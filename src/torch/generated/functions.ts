@@ -62,6 +62,7 @@ const switchyardEncodedExpertRowsOp = new Operator('switchyard::encoded_expert_r
 const switchyardSumChoicesOp = new Operator('switchyard::sum_choices')
 const switchyardStartReadOp = new Operator('switchyard::start_read')
 const switchyardFinishReadOp = new Operator('switchyard::finish_read')
+const switchyardPackedRowsOp = new Operator('switchyard::packed_rows')
 const switchyardDequantizeOp = new Operator('switchyard::dequantize')
 const switchyardQuantizeOp = new Operator('switchyard::quantize')
 const switchyardDequantizePairsOp = new Operator('switchyard::dequantize_pairs')
@@ -324,14 +325,14 @@ export function encodedRows(rows: Tensor, type: string, indices: Tensor): Tensor
   return wrap(call(switchyardEncodedRowsOp.id, (rows as Tensor).handle, type, (indices as Tensor).handle) as Handle)
 }
 
-/** `switchyard::encoded_experts(Tensor x, Tensor indices, Tensor weights, Tensor up, str up_type, Tensor down, str down_type, str activation, bool gated) -> Tensor` */
-export function encodedExperts(x: Tensor, indices: Tensor, weights: Tensor, up: Tensor, upType: string, down: Tensor, downType: string, activation: string, gated: boolean): Tensor {
-  return wrap(call(switchyardEncodedExpertsOp.id, (x as Tensor).handle, (indices as Tensor).handle, (weights as Tensor).handle, (up as Tensor).handle, upType, (down as Tensor).handle, downType, activation, gated) as Handle)
+/** `switchyard::encoded_experts(Tensor x, Tensor indices, Tensor places, Tensor weights, Tensor up, str up_type, Tensor down, str down_type, str activation, bool gated, float limit, Tensor? up_bias=None, Tensor? down_bias=None) -> Tensor` */
+export function encodedExperts(x: Tensor, indices: Tensor, places: Tensor, weights: Tensor, up: Tensor, upType: string, down: Tensor, downType: string, activation: string, gated: boolean, limit: number, upBias?: Tensor | null, downBias?: Tensor | null): Tensor {
+  return wrap(call(switchyardEncodedExpertsOp.id, (x as Tensor).handle, (indices as Tensor).handle, (places as Tensor).handle, (weights as Tensor).handle, (up as Tensor).handle, upType, (down as Tensor).handle, downType, activation, gated, limit, (upBias as Tensor | null | undefined)?.handle ?? null, (downBias as Tensor | null | undefined)?.handle ?? null) as Handle)
 }
 
-/** `switchyard::encoded_expert_rows(Tensor x, Tensor indices, Tensor up, str up_type, Tensor down, str down_type, str activation, bool gated, Tensor(a!) rows) -> ()` */
-export function encodedExpertRows(x: Tensor, indices: Tensor, up: Tensor, upType: string, down: Tensor, downType: string, activation: string, gated: boolean, rows: Tensor): void {
-  return void call(switchyardEncodedExpertRowsOp.id, (x as Tensor).handle, (indices as Tensor).handle, (up as Tensor).handle, upType, (down as Tensor).handle, downType, activation, gated, (rows as Tensor).handle)
+/** `switchyard::encoded_expert_rows(Tensor x, Tensor indices, Tensor places, Tensor(a!) rows, Tensor up, str up_type, Tensor down, str down_type, str activation, bool gated, float limit, Tensor? up_bias=None, Tensor? down_bias=None) -> ()` */
+export function encodedExpertRows(x: Tensor, indices: Tensor, places: Tensor, rows: Tensor, up: Tensor, upType: string, down: Tensor, downType: string, activation: string, gated: boolean, limit: number, upBias?: Tensor | null, downBias?: Tensor | null): void {
+  return void call(switchyardEncodedExpertRowsOp.id, (x as Tensor).handle, (indices as Tensor).handle, (places as Tensor).handle, (rows as Tensor).handle, (up as Tensor).handle, upType, (down as Tensor).handle, downType, activation, gated, limit, (upBias as Tensor | null | undefined)?.handle ?? null, (downBias as Tensor | null | undefined)?.handle ?? null)
 }
 
 /** `switchyard::sum_choices(Tensor rows, Tensor indices, Tensor weights) -> Tensor` */
@@ -339,14 +340,19 @@ export function sumChoices(rows: Tensor, indices: Tensor, weights: Tensor): Tens
   return wrap(call(switchyardSumChoicesOp.id, (rows as Tensor).handle, (indices as Tensor).handle, (weights as Tensor).handle) as Handle)
 }
 
-/** `switchyard::start_read(Tensor to, str type, int[] files, int[] offsets, int[] bytes) -> int` */
-export function startRead(to_: Tensor, type: string, files: readonly number[], offsets: readonly number[], bytes: readonly number[]): number {
-  return call(switchyardStartReadOp.id, (to_ as Tensor).handle, type, files, offsets, bytes) as number
+/** `switchyard::start_read(Tensor to, str type, str packing, bool alternating, int[] files, int[] offsets, int[] bytes) -> int` */
+export function startRead(to_: Tensor, type: string, packing: string, alternating: boolean, files: readonly number[], offsets: readonly number[], bytes: readonly number[]): number {
+  return call(switchyardStartReadOp.id, (to_ as Tensor).handle, type, packing, alternating, files, offsets, bytes) as number
 }
 
 /** `switchyard::finish_read(int ticket) -> ()` */
 export function finishRead(ticket: number): void {
   return void call(switchyardFinishReadOp.id, ticket)
+}
+
+/** `switchyard::packed_rows(Tensor values, Tensor scales, str packing) -> Tensor` */
+export function packedRows(values: Tensor, scales: Tensor, packing: string): Tensor {
+  return wrap(call(switchyardPackedRowsOp.id, (values as Tensor).handle, (scales as Tensor).handle, packing) as Handle)
 }
 
 /** `switchyard::dequantize(Tensor bytes, str type) -> Tensor` */
