@@ -11,6 +11,7 @@
 #include "profile.h"
 #include "recompute.h"
 #include "runtime.h"
+#include "tape.h"
 #include "tensors.h"
 
 namespace switchyard {
@@ -42,6 +43,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exportProfile(env, exports);
   exportRecompute(env, exports);
   exportRuntime(env, exports);
+  exportTape(env, exports);
   exportCuda(env, exports);
   return exports;
 }

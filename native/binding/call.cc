@@ -1,6 +1,7 @@
 #include "call.h"
 
 #include "errors.h"
+#include "tape.h"
 #include "values.h"
 
 namespace switchyard {
@@ -80,7 +81,9 @@ napi_value callOperator(napi_env env, napi_callback_info info) {
   CallStack stack(instance);
   try {
     pushArguments(env, op, values + 1, count - 1, instance, stack.values);
+    if (instance.tape != nullptr) instance.tape->enter(stack.values);
     op.handle.callBoxed(stack.values);
+    if (instance.tape != nullptr) instance.tape->leave(op, stack.values);
     napi_value result = takeResults(env, op, instance, stack.values);
     instance.tidyUp(env);
     return result;

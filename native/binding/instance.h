@@ -32,6 +32,8 @@ class BufferReleases {
   std::atomic<bool> some_{false};  // so that an empty queue costs no lock
 };
 
+class Tape;
+
 /** One memory-mapped file; tensors made from it share ownership, the last one unmaps. */
 class Mapping;
 
@@ -44,6 +46,7 @@ struct Instance {
   std::vector<std::shared_ptr<Mapping>> mappings;
   std::shared_ptr<BufferReleases> buffers = std::make_shared<BufferReleases>();
   torch::jit::Stack stack;  // reused by every operator call
+  Tape* tape = nullptr;     // what is being recorded
   Napi::FunctionReference makeError;  // (kind, message, operator, arguments) -> Error
   int64_t reportedBytes = 0;  // what V8 was last told about memory it could free
 

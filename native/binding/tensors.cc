@@ -11,6 +11,7 @@
 #include "../ops/common/version.h"
 #include "errors.h"
 #include "instance.h"
+#include "tape.h"
 #include "values.h"
 
 namespace switchyard {
@@ -22,8 +23,9 @@ const at::Tensor& tensorArgument(const Napi::CallbackInfo& info, size_t index) {
   return Instance::of(info.Env()).handles.get(handle);
 }
 
-Napi::Value newHandle(Napi::Env env, at::Tensor tensor) {
-  return Napi::Number::New(env, Instance::of(env).handles.add(std::move(tensor)));
+/** Numbers that pass between the host and tensors would be those of the recording for ever. */
+void refuseOnTape(const Napi::CallbackInfo& info, const char* why) {
+  if (Tape* tape = Instance::of(info.Env()).tape) tape->refuse(why);
 }
 
 Napi::Value toJsArray(Napi::Env env, at::IntArrayRef values) {
@@ -68,6 +70,7 @@ at::Tensor shareBuffer(Napi::Env env, const Bytes& bytes, const std::vector<int6
 
 /** fromBytes(typedArray, sizes, dtype, share) -> handle */
 Napi::Value fromBytes(const Napi::CallbackInfo& info) {
+  refuseOnTape(info, "numbers come from the host");
   const Bytes bytes = bytesOf(info[0]);
   const std::vector<int64_t> sizes = toSizes(info.Env(), info[1]);
   const c10::ScalarType type = toScalarType(info.Env(), info[2]);
@@ -85,6 +88,7 @@ Napi::Value fromBytes(const Napi::CallbackInfo& info) {
 
 /** copyTo(handle, typedArray): the tensor's elements, row-major. */
 Napi::Value copyTo(const Napi::CallbackInfo& info) {
+  refuseOnTape(info, "the host looks at numbers");
   const at::Tensor tensor = tensorArgument(info, 0).detach().cpu().contiguous();
   const Bytes bytes = bytesOf(info[1]);
   if (tensor.nbytes() != bytes.length) throw ArgumentError("array has the wrong length");
@@ -94,6 +98,7 @@ Napi::Value copyTo(const Napi::CallbackInfo& info) {
 
 /** share(handle) -> ArrayBuffer on the tensor's own memory, which it keeps alive. */
 Napi::Value share(const Napi::CallbackInfo& info) {
+  refuseOnTape(info, "the host looks at numbers");
   const at::Tensor& tensor = tensorArgument(info, 0);
   if (!tensor.is_cpu()) throw ArgumentError("must be on the cpu, is on " + tensor.device().str());
   if (!tensor.is_contiguous()) throw ArgumentError("must be contiguous: call contiguous() first");
@@ -105,6 +110,7 @@ Napi::Value share(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value item(const Napi::CallbackInfo& info) {
+  refuseOnTape(info, "the host looks at numbers");
   const at::Tensor& tensor = tensorArgument(info, 0);
   if (tensor.numel() != 1) {
     throw ArgumentError("item() needs one element, the tensor is " + describe(tensor));
@@ -221,6 +227,10 @@ Napi::Value closeScope(const Napi::CallbackInfo& info) {
 }
 
 }  // namespace
+
+Napi::Value newHandle(Napi::Env env, at::Tensor tensor) {
+  return Napi::Number::New(env, Instance::of(env).handles.add(std::move(tensor)));
+}
 
 void exportTensors(Napi::Env env, Napi::Object exports) {
   const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {

@@ -75,6 +75,9 @@ export interface Native {
 
   profile(callback: () => void, onDevice: boolean): OperatorTime[]
 
+  record(callback: () => readonly Handle[]): NativeTape | string
+  play(tape: NativeTape): Handle[]
+
   info(): RuntimeInfo
   setThreads(operators: number, blas: number): void
   setDefaultThreads(operators: number, blas: number): void
@@ -93,6 +96,7 @@ export interface Native {
 export type NativeStream = object & { readonly __stream?: never }
 export type NativeEvent = object & { readonly __event?: never }
 export type NativeGraph = object & { readonly __graph?: never }
+export type NativeTape = object & { readonly __tape?: never }
 
 /** The CUDA runtime; devices by number, null for the current stream. */
 export interface NativeCuda {

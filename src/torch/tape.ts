@@ -1,0 +1,49 @@
+// A computation of fixed shapes on the CPU, written down operator by operator and run again from native code: what CUDA graphs
+// are for a GPU.
+
+import { type NativeTape, native } from './native.ts'
+import { Tensor } from './tensor.ts'
+
+/** A computation that was recorded; run() gives what its body would give on what its input tensors hold then. */
+export class Tape {
+  readonly #tape: NativeTape
+
+  constructor(tape: NativeTape) {
+    this.#tape = tape
+  }
+
+  /** Runs it, as the body in inferenceMode(). */
+  run(): Tensor {
+    const [handle] = native().play(this.#tape) as [number]
+    return new Tensor(handle)
+  }
+}
+
+/** What record() gives. */
+export interface Recorded {
+  /** Of the body, which has run. */
+  result: Tensor
+  /** Null: it cannot be run again. */
+  tape: Tape | null
+  /** Why there is no tape; empty where there is one. */
+  refusal: string
+}
+
+/**
+ * Runs `body` and writes down the operators that it calls. They can be run again where numbers pass through tensors alone:
+ * the body looks at none on the host and takes none from it, no shape follows from data, nothing is drawn. Its input tensors
+ * may be written to in between, not replaced. Within inferenceMode().
+ */
+export function record(body: () => Tensor): Recorded {
+  let result: Tensor | undefined
+  const recorded = native().record(() => {
+    result = body()
+    return [result.handle]
+  })
+  const isTape = typeof recorded !== 'string'
+  return {
+    result: result as unknown as Tensor,
+    tape: isTape ? new Tape(recorded) : null,
+    refusal: isTape ? '' : recorded,
+  }
+}
