@@ -88,6 +88,14 @@ describe('inspect', () => {
     expect(stdout).toContain('12,879,925,248 active per token')
     const json = JSON.parse((await runCli(['inspect', file, '--json'])).stdout)
     expect(json.parameters.total).toBe(46_702_792_704)
+    const values = 2 * 32 * 8 * 128 // keys and values of a token
+    for (const [kv, bytes] of [
+      ['f16', 2],
+      ['q8_0', 34 / 32],
+    ] as const) {
+      const { memory } = JSON.parse((await runCli(['inspect', file, '--json', '--kv', kv])).stdout)
+      expect(memory.cachePerToken).toBe(bytes * values)
+    }
   })
 })
 
@@ -191,6 +199,12 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
       ['generate', model, '--prompt', 'x', '--dtype', 'f32', '--memory', '2GiB'],
       2,
       '--memory: is for weights as files have them: leave --device, --dtype and --weights out',
+    ],
+    [['generate', model, '--prompt', 'x', '--kv', 'q4'], 2, "--kv: must be one of f32, f16, q8_0, got 'q4'"],
+    [
+      ['chat', model, '--kv', 'q8_0', '--device', 'cuda'],
+      2,
+      '--kv: q8_0 is not for a model that computes in bf16 on cuda: leave out --kv, or --device and --dtype',
     ],
     [
       ['generate', model, '--prompt', 'x', '--dtype', 'f16'],

@@ -4,11 +4,12 @@ import type { Command } from 'commander'
 import type { BudgetPlan, ExpertStore } from '../engine/index.ts'
 import { ConfigError } from '../errors.ts'
 import type { LoadOptions, OpenedModel, TextModel } from '../models/index.ts'
+import { type KvFlags, refuseOtherKv } from './kv-option.ts'
 import { type PlacementFlags, placementOf } from './placement-options.ts'
 import { dim, shortBytes } from './terminal.ts'
 import { sizeOf } from './values.ts'
 
-export interface TextModelFlags extends PlacementFlags {
+export interface TextModelFlags extends PlacementFlags, KvFlags {
   memory?: number | undefined
   quiet?: boolean
 }
@@ -17,16 +18,18 @@ export interface TextModelFlags extends PlacementFlags {
 export interface TextPlacement {
   placement: Required<LoadOptions>
   memory: number | undefined
+  kv: KvFlags['kv']
 }
 
 /** @throws ConfigError for what cannot be, before anything is opened */
-export function textPlacementOf({ memory, ...flags }: TextModelFlags): TextPlacement {
+export function textPlacementOf({ memory, kv, ...flags }: TextModelFlags): TextPlacement {
   const placement = placementOf(flags)
   if (memory !== undefined && placement.weights !== 'stored')
     throw new ConfigError('is for weights as files have them: leave --device, --dtype and --weights out', {
       path: '--memory',
     })
-  return { placement, memory }
+  refuseOtherKv({ kv }, placement)
+  return { placement, memory, kv }
 }
 
 /** Adds --memory. */
@@ -52,7 +55,7 @@ export interface LoadedTextModel {
  */
 export async function loadTextModel(
   opened: OpenedModel,
-  { placement, memory }: TextPlacement,
+  { placement, memory, kv }: TextPlacement,
   { context, quiet }: { context: () => Promise<number>; quiet: boolean },
 ): Promise<LoadedTextModel> {
   if (memory === undefined) {
@@ -60,7 +63,7 @@ export async function loadTextModel(
     return { model, store: null, dispose: () => model.dispose() }
   }
   const { loadTiered } = await import('../engine/index.ts')
-  const { tiered, plan } = loadTiered(opened.source, { memory, context: await context() })
+  const { tiered, plan } = loadTiered(opened.source, { memory, context: await context(), kv })
   const { model, store } = tiered
   if (!quiet) process.stderr.write(`${dim(planText(memory, plan, store))}\n`)
   return { model, store, dispose: () => tiered[Symbol.dispose]() }

@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { ConfigError } from '../errors.ts'
 import type { LoadOptions } from '../models/index.ts'
 import type { Device } from '../torch/index.ts'
+import { oneOf } from './values.ts'
 
 const dtypes = ['f32', 'bf16', 'f16'] as const
 type PlacedDType = (typeof dtypes)[number]
@@ -53,11 +54,3 @@ function deviceOf(text: string): Device {
   if (/^(cpu|cuda(:\d+)?)$/.test(text)) return text as Device
   throw new ConfigError(`must be cpu, cuda or cuda:N, got '${text}'`, { path: '--device' })
 }
-
-const oneOf =
-  <T extends string>(option: string, names: readonly T[]) =>
-  (text: string): T => {
-    const known = names.find(name => name === text)
-    if (known) return known
-    throw new ConfigError(`must be one of ${names.join(', ')}, got '${text}'`, { path: option })
-  }

@@ -26,6 +26,15 @@ export function wholeNumberOf(option: string, minimum = 0): (text: string) => nu
   }
 }
 
+/** One of some names. */
+export const oneOf =
+  <T extends string>(option: string, names: readonly T[]) =>
+  (text: string): T => {
+    const known = names.find(name => name === text)
+    if (known) return known
+    throw new ConfigError(`must be one of ${names.join(', ')}, got '${text}'`, { path: option })
+  }
+
 const units: Record<string, number> = { '': 1, k: 1e3, m: 1e6, g: 1e9, ki: 2 ** 10, mi: 2 ** 20, gi: 2 ** 30 }
 
 /** Bytes: `2MB`, `1.5 GB`, `512KiB` or a plain number. */

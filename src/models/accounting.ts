@@ -1,7 +1,7 @@
 // Parameters, FLOPs and memory of a model, from its config alone: nothing is allocated, no native code is loaded.
 
 import { MoeLayer, PeerLayer } from '../moe/index.ts'
-import type { Declaration } from '../nn/index.ts'
+import { type Declaration, type KvType, kvBytes } from '../nn/index.ts'
 import { declareModel } from './architectures/create.ts'
 import {
   type AnyModelConfig,
@@ -98,15 +98,18 @@ export interface MemoryNeeds {
   cachePerToken: number
 }
 
-export function memoryNeeds(config: AnyModelConfig, dtype: keyof typeof bytesPerElement): MemoryNeeds {
+/** @param kv what keys and values are kept in; default: `dtype` */
+export function memoryNeeds(
+  config: AnyModelConfig,
+  dtype: keyof typeof bytesPerElement,
+  kv: KvType = dtype,
+): MemoryNeeds {
   const { total } = countParameters(config)
   const size = bytesPerElement[dtype]
   const model = declareModel(config)
   const shapes = 'cacheShapes' in model ? model.cacheShapes : []
-  const cached = sum(
-    shapes.map(({ keys, values }) => keys[0] * keys[1] + (values ? values[0] * values[1] : 0)),
-  )
-  return { weights: total * size, optimizer: total * (size + 8), cachePerToken: cached * size }
+  const cachePerToken = sum(shapes.map(shape => kvBytes(shape, kv)))
+  return { weights: total * size, optimizer: total * (size + 8), cachePerToken }
 }
 
 export interface LayerCounts {

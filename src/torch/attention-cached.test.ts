@@ -7,7 +7,9 @@ import {
   attentionCached,
   cat,
   type DType,
+  dequantizeBlocks,
   noGrad,
+  quantizeBlocks,
   randn,
   type Tensor,
   tidy,
@@ -136,17 +138,18 @@ function expectAttended(c: Case, tolerance = 1e-12, dtype: DType = 'f64'): void 
   })
 }
 
-test('is the softmax that it stands for, whatever the shapes', () => {
-  const sequence = fc.record({
-    rows: fc.oneof(fc.constant(1), fc.integer({ min: 0, max: 70 })),
-    past: fc.nat(80),
-  })
-  const shapes = fc.record({
+const sequence = fc.record({
+  rows: fc.oneof(fc.constant(1), fc.integer({ min: 0, max: 70 })),
+  past: fc.nat(80),
+})
+
+const shapes = (width: fc.Arbitrary<number>): fc.Arbitrary<Case> =>
+  fc.record({
     sequences: fc.array(sequence, { minLength: 1, maxLength: 3 }),
     groups: fc.integer({ min: 1, max: 3 }),
     perGroup: fc.integer({ min: 1, max: 6 }),
-    width: fc.integer({ min: 1, max: 20 }),
-    valueWidth: fc.integer({ min: 1, max: 20 }),
+    width,
+    valueWidth: width,
     window: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 40 })),
     hasSinks: fc.boolean(),
     spare: fc.nat(5),
@@ -154,8 +157,10 @@ test('is the softmax that it stands for, whatever the shapes', () => {
       Case['layout']
     >,
   })
+
+test('is the softmax that it stands for, whatever the shapes', () => {
   fc.assert(
-    fc.property(shapes, c => expectAttended(c)),
+    fc.property(shapes(fc.integer({ min: 1, max: 20 })), c => expectAttended(c)),
     { numRuns: 150 },
   )
 })
@@ -194,6 +199,100 @@ test('f32 is f64 rounded', () => {
   // A mean of numbers of order one, whose weights come from scores with an error of some 1e-6.
   for (const rows of [1, 200])
     expectAttended({ ...plain, sequences: [{ rows, past: 5000 }], width: 64 }, 1e-5, 'f32')
+})
+
+/** How rows are kept, [..., width] -> [..., elements], and the numbers that this leaves of them, in f64. */
+const forms: Record<string, { keep(rows: Tensor): Tensor; meant(kept: Tensor, width: number): Tensor }> = {
+  f16: { keep: rows => rows.to('f16'), meant: kept => kept.double() },
+  q8_0: {
+    keep(rows) {
+      const width = rows.shape.at(-1)!
+      const spare = zeros([...rows.shape.slice(0, -1), 32 * Math.ceil(width / 32) - width])
+      const blocks = quantizeBlocks(cat([rows.float(), spare], -1).flatten(), 'Q8_0')
+      return blocks.view([...rows.shape.slice(0, -1), 34 * Math.ceil(width / 32)])
+    },
+    meant: (kept, width) =>
+      dequantizeBlocks(kept.contiguous().flatten(), 'Q8_0')
+        .view([...kept.shape.slice(0, -1), -1])
+        .narrow(-1, 0, width)
+        .double(),
+  },
+}
+
+/** Queries in f32 over a cache in a form; what it is in f64 over the numbers that were kept, and over all of theirs. */
+function overForm(c: Case, form: string): { actual: Tensor; wanted: Tensor; unrounded: Tensor } {
+  const { keep, meant } = forms[form]!
+  const drawn = inputsOf({ ...c, layout: 'packed' })
+  const queries = drawn.queries.float()
+  const arranged = (rows: Tensor): Tensor =>
+    c.layout === 'positions first' ? rows.transpose(1, 2).contiguous().transpose(1, 2) : rows
+  const keys = arranged(keep(drawn.keys))
+  const within = c.layout === 'values within keys'
+  const width = within ? Math.min(c.width, c.valueWidth) : c.valueWidth
+  const elements = keep(zeros([1, width])).shape[1]!
+  const values = within ? keys.narrow(3, 0, elements) : arranged(keep(drawn.values))
+  const referenceOver = (kept: Pick<Inputs, 'keys' | 'values'>): Tensor => {
+    const inputs = { ...kept, queries: queries.double(), sinks: drawn.sinks }
+    return cat(c.sequences.map((_, b) => referenceOf(c, b, inputs)))
+  }
+  return {
+    actual: attended(c, { queries, keys, values, sinks: drawn.sinks?.float() ?? null })
+      .double()
+      .narrow(-1, 0, width),
+    wanted: referenceOver({ keys: meant(keys, c.width), values: meant(values, width) }),
+    unrounded: referenceOver({ ...drawn, values: within ? drawn.keys.narrow(3, 0, width) : drawn.values }),
+  }
+}
+
+/** As f32 is f64 rounded, below. */
+function expectForm(c: Case, form: string): void {
+  tidy(() => {
+    const { actual, wanted } = overForm(c, form)
+    expect(actual.shape).toEqual(wanted.shape)
+    if (wanted.numel > 0) expect(actual.sub(wanted).abs().max().item()).toBeLessThan(1e-5)
+  })
+}
+
+describe.each(Object.keys(forms))('a cache in %s', form => {
+  test('is read as the numbers that it holds, whatever the shapes', () => {
+    fc.assert(
+      fc.property(shapes(fc.oneof(fc.integer({ min: 1, max: 40 }), fc.constantFrom(32, 64, 96, 128))), c =>
+        expectForm(c, form),
+      ),
+      { numRuns: 100 },
+    )
+  })
+
+  test.each<[string, Partial<Case>]>([
+    ['many new rows', { sequences: [{ rows: 300, past: 900 }], width: 64, valueWidth: 64 }],
+    ['many new rows in a window', { sequences: [{ rows: 200, past: 600 }], window: 130, hasSinks: true }],
+    ['one new row over stretches', { sequences: [{ rows: 1, past: 5000 }], width: 128, valueWidth: 128 }],
+    [
+      'latent rows',
+      {
+        sequences: [{ rows: 1, past: 700 }],
+        groups: 1,
+        perGroup: 20,
+        width: 576,
+        valueWidth: 512,
+        layout: 'values within keys',
+      },
+    ],
+  ])('%s', (_, change) => expectForm({ ...plain, ...change }, form))
+
+  test('is close to the one that it was made of', () => {
+    tidy(() => {
+      const sequences = [
+        { rows: 1, past: 2000 },
+        { rows: 20, past: 300 },
+      ]
+      const { actual, unrounded } = overForm({ ...plain, sequences, width: 64, valueWidth: 64 }, form)
+      // A block's step is 1/127 of its largest number, of 32 normal ones some 2.5: an error of 2.5 / 127 / sqrt(12), 0.6% of a
+      // number's size, in scores and in values: 2 * 0.006^2 = 7e-5. Halves have 2^-11 and less.
+      const error = actual.sub(unrounded).square().sum().item() / unrounded.square().sum().item()
+      expect(error).toBeLessThan(form === 'q8_0' ? 2e-4 : 2e-7)
+    })
+  })
 })
 
 test('large scores do not overflow', () => {
@@ -240,6 +339,16 @@ test('what does not fit is refused, by name', () => {
   expect(() => call([0, 3], [3], q, kv, -1)).toThrow('window must be 0 (all) or more')
   expect(() => call([0, 3], [3], q, kv, 0, zeros([2]))).toThrow('sinks must be [4]')
   expect(() => call([0, 3], [3], zeros([3, 4, 8], { dtype: 'f64' }))).toThrow("of the queries' dtype")
+  expect(() => call([0, 3], [3], zeros([3, 4, 8], { dtype: 'f64' }), kv.to('f16'))).toThrow(
+    "of the queries' dtype",
+  )
+  expect(() => call([0, 3], [3], q, kv.to('bf16'))).toThrow(
+    'or f16 or blocks of Q8_0 (u8) where that is f32, got bf16',
+  )
+  expect(() => call([0, 3], [3], q, zeros([1, 2, 5, 8], { dtype: 'u8' }))).toThrow(
+    'whole blocks of 34 bytes, got 8',
+  )
+  expect(() => call([0, 3], [3], q, zeros([1, 2, 5, 68], { dtype: 'u8' }))).toThrow('do not fit each other')
 })
 
 test('it has no gradient, and says so', () => {

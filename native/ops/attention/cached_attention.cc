@@ -13,11 +13,13 @@
 #include <limits>
 #include <vector>
 
-#include "../common/gemm.h"
+#include "../common/dtypes.h"
 #include "../common/elementwise.h"
+#include "../common/gemm.h"
 #include "../common/helpers.h"
 #include "../common/parallel.h"
 #include "../common/scratch.h"
+#include "cache_rows.h"
 #include "cached_rows.h"
 
 namespace switchyard {
@@ -36,6 +38,9 @@ constexpr int64_t kStretch = 2048, kFewStretch = 128;
 
 /** Fewer multiplications than this are done before another thread is awake. */
 constexpr int64_t kWorthThreads = 1 << 17;
+
+/** Q8_0: so many numbers in so many bytes. */
+constexpr int64_t kBlockValues = 32, kBlockBytes = 34;
 
 /** What a block's rows have gathered so far. */
 template <typename T>
@@ -84,8 +89,10 @@ class CachedAttention {
         heads_(inputs.queries.size(1)),
         groups_(inputs.keys.size(1)),
         perGroup_(heads_ / groups_),
-        keyWidth_(inputs.keys.size(3)),
-        valueWidth_(inputs.values.size(3)),
+        keys_(inputs.keys),
+        values_(inputs.values),
+        keyWidth_(inputs.queries.size(2)),
+        valueWidth_(values_.width()),
         out_(at::empty({inputs.queries.size(0), heads_, valueWidth_}, inputs.queries.options())) {}
 
   at::Tensor run() {
@@ -168,6 +175,8 @@ class CachedAttention {
     Scratch scratch;
     T* queries = scratch.take<T>(rows * keyWidth_);
     T* scores = scratch.take<T>(rows * kChunk);
+    const int64_t tileRows = block.isFew() ? kTogether : kChunk;
+    T* tile = scratch.take<T>(std::max(keys_.tileSize(tileRows), values_.tileSize(tileRows)));
     T* memory = block.stretches == 1 ? scratch.take<T>(rows * (valueWidth_ + 2))
                                      : parts + block.part + task.stretch * sizeOf(block);
     Running<T> running(memory, rows, valueWidth_);
@@ -179,20 +188,21 @@ class CachedAttention {
       running.sum[r] = sunk ? T(1) : T(0);
     }
     for (int64_t from = task.from; from < task.to; from += kChunk) {
-      gatherChunk(block, from, std::min(from + kChunk, task.to), queries, scores, running);
+      gatherChunk(block, from, std::min(from + kChunk, task.to), queries, scores, tile, running);
     }
     if (block.stretches == 1) finish(block, running);
   }
 
-  void gatherChunk(const Block& block, int64_t from, int64_t to, const T* queries, T* scores, Running<T>& running) {
+  void gatherChunk(const Block& block, int64_t from, int64_t to, const T* queries, T* scores, T* tile,
+                   Running<T>& running) {
     const int64_t rows = block.rows(), count = to - from;
     if (block.isFew()) {
-      eachTogether(in_.keys, block, from, to, [&](int64_t g, int64_t at, int64_t some) {
-        scoreFew(queries + g * block.perGroup() * keyWidth_, block.perGroup(), cached(in_.keys, block, g, from + at), some,
-                 keyWidth_, scores + g * block.perGroup() * count + at, count);
+      eachTogether(keys_, block, from, to, tile, [&](int64_t g, int64_t at, Matrix<T> keys, int64_t some) {
+        scoreFew(queries + g * block.perGroup() * keyWidth_, block.perGroup(), keys, some, keyWidth_,
+                 scores + g * block.perGroup() * count + at, count);
       });
     } else {
-      const Matrix<T> keys = cached(in_.keys, block, 0, from);
+      const Matrix<T> keys = keys_.read({block.sequence, block.group, from}, count, tile);
       gemm(rows, count, keyWidth_, {queries, keyWidth_}, keys.t(), T(0), scores, count);  // [R, S]
     }
     for (int64_t r = 0; r < rows; r++) {
@@ -207,32 +217,25 @@ class CachedAttention {
                 running.sum[r]);
     }
     if (block.isFew()) {
-      eachTogether(in_.values, block, from, to, [&](int64_t g, int64_t at, int64_t some) {
-        mixFew(scores + g * block.perGroup() * count + at, count, block.perGroup(),
-               cached(in_.values, block, g, from + at), some, valueWidth_,
+      eachTogether(values_, block, from, to, tile, [&](int64_t g, int64_t at, Matrix<T> values, int64_t some) {
+        mixFew(scores + g * block.perGroup() * count + at, count, block.perGroup(), values, some, valueWidth_,
                running.mixed + g * block.perGroup() * valueWidth_);
       });
     } else {
-      const Matrix<T> values = cached(in_.values, block, 0, from);
+      const Matrix<T> values = values_.read({block.sequence, block.group, from}, count, tile);
       gemm(rows, valueWidth_, count, {scores, count}, values, T(1), running.mixed, valueWidth_);
     }
   }
 
-  /** Asks for rows before they are needed: where rows of one group lie apart, processors do not foresee them. */
-  static void fetch(Matrix<T> rows, int64_t count, int64_t width) {
-    constexpr int64_t kLine = 64 / sizeof(T);
-    for (int64_t s = 0; s < count; s++) {
-      for (int64_t i = 0; i < width; i += kLine) __builtin_prefetch(rows.data + s * rows.stride + i);
-    }
-  }
-
-  /** Calls `body(group, offset, count)` for some positions at a time, and for each of these for all groups of a block. */
+  /** Calls `body(group, offset, rows, count)` for some positions at a time, and for each of these for all groups of a block. */
   template <typename Body>
-  static void eachTogether(const at::Tensor& cache, const Block& block, int64_t from, int64_t to, const Body& body) {
+  static void eachTogether(const CacheRows<T>& cache, const Block& block, int64_t from, int64_t to, T* tile,
+                           const Body& body) {
     for (int64_t at = from; at < to; at += kTogether) {
+      const int64_t some = std::min(kTogether, to - at);
       for (int64_t g = 0; g < block.groups; g++) {
-        fetch(cached(cache, block, g, at + kAhead), std::min(kTogether, to - at - kAhead), cache.size(3));
-        body(g, at - from, std::min(kTogether, to - at));
+        cache.fetch({block.sequence, block.group + g, at + kAhead}, std::min(kTogether, to - at - kAhead));
+        body(g, at - from, cache.read({block.sequence, block.group + g, at}, some, tile), some);
       }
     }
   }
@@ -282,28 +285,32 @@ class CachedAttention {
     return (in_.starts[block.sequence] + (block.begin + r % block.perGroup()) / perGroup_) * heads_ + headOf(block, r);
   }
 
-  /** Rows of a block's group `g` from a position on. */
-  static Matrix<T> cached(const at::Tensor& cache, const Block& block, int64_t g, int64_t position) {
-    const int64_t stride = std::max(cache.stride(2), cache.size(3));  // a single row may have any stride
-    return {cache.data_ptr<T>() + block.sequence * cache.stride(0) + (block.group + g) * cache.stride(1) +
-                position * stride,
-            stride};
-  }
-
   const CachedAttentionInputs& in_;
   const int64_t heads_;
   const int64_t groups_;
   const int64_t perGroup_;
+  const CacheRows<T> keys_;
+  const CacheRows<T> values_;
   const int64_t keyWidth_;
   const int64_t valueWidth_;
   at::Tensor out_;
 };
 
 void checkCache(const at::Tensor& cache, const at::Tensor& queries, const char* name) {
-  TORCH_CHECK(cache.dim() == 4 && cache.scalar_type() == queries.scalar_type() && cache.is_cpu(), name,
-              " must be [B, G, C, width] of the queries' dtype, got ", cache.scalar_type(), " ", cache.sizes());
+  const bool isOwn = cache.scalar_type() == queries.scalar_type();
+  const bool isEncoded = cache.scalar_type() == at::kHalf || cache.scalar_type() == at::kByte;
+  TORCH_CHECK(cache.dim() == 4 && cache.is_cpu() && (isOwn || (isEncoded && queries.scalar_type() == at::kFloat)), name,
+              " must be [B, G, C, width] of the queries' dtype, or f16 or blocks of Q8_0 (u8) where that is f32, got ",
+              dtypeName(cache.scalar_type()), " ", cache.sizes());
   TORCH_CHECK(cache.size(3) <= 1 || cache.stride(3) == 1, name, " must be contiguous in the last dimension");
   TORCH_CHECK(cache.size(2) <= 1 || cache.stride(2) >= cache.size(3), "rows of ", name, " overlap");
+  TORCH_CHECK(cache.scalar_type() != at::kByte || cache.size(3) % kBlockBytes == 0, "rows of ", name,
+              " must be whole blocks of ", kBlockBytes, " bytes, got ", cache.size(3));
+}
+
+/** What a cache's rows are, of queries of width D: numbers, or blocks of Q8_0 with room for them. */
+int64_t rowElements(const at::Tensor& cache, int64_t width) {
+  return cache.scalar_type() == at::kByte ? (width + kBlockValues - 1) / kBlockValues * kBlockBytes : width;
 }
 
 void checkLengths(const CachedAttentionInputs& in) {
@@ -324,7 +331,7 @@ CachedAttentionInputs checked(const CachedAttentionInputs& in) {
   TORCH_CHECK(in.queries.dim() == 3, "queries must be [N, H, D], got ", in.queries.sizes());
   checkCache(in.keys, in.queries, "keys");
   checkCache(in.values, in.queries, "values");
-  TORCH_CHECK(in.keys.sizes().slice(0, 3) == in.values.sizes().slice(0, 3) && in.keys.size(3) == in.queries.size(2),
+  TORCH_CHECK(in.keys.sizes().slice(0, 3) == in.values.sizes().slice(0, 3) && in.keys.size(3) == rowElements(in.keys, in.queries.size(2)),
               "queries ", in.queries.sizes(), ", keys ", in.keys.sizes(), " and values ", in.values.sizes(),
               " do not fit each other");
   const int64_t heads = in.queries.size(1), groups = in.keys.size(1);

@@ -8,7 +8,7 @@ namespace switchyard {
 /** B sequences, one after the other: n_b rows of sequence b are new. */
 struct CachedAttentionInputs {
   at::Tensor queries;         // [N, H, D]: the rows of sequence b are starts[b] .. starts[b + 1]
-  at::Tensor keys;            // [B, G, C, D], the new rows' included
+  at::Tensor keys;            // [B, G, C, D], the new rows' included; in blocks of Q8_0 u8 [B, G, C, bytes]
   at::Tensor values;          // [B, G, C, E]
   at::IntArrayRef starts;     // [B + 1]
   at::IntArrayRef lengths;    // [B]: positions that are filled, of which the last n_b are the new rows'
@@ -19,7 +19,8 @@ struct CachedAttentionInputs {
 
 /**
  * `softmax(scale q k^T) v` [N, H, E] over the positions up to each query's own, each key/value head serving H / G query
- * heads; f32 or f64, on the CPU. Caches may be strided in all but their last dimension.
+ * heads; f32 or f64, on the CPU. For f32 queries caches may be in f16 or in blocks of Q8_0: E is then all that a row of blocks
+ * has room for, and D may be less. Caches may be strided in all but their last dimension.
  */
 at::Tensor cachedAttention(const CachedAttentionInputs& inputs);
 

@@ -32,6 +32,11 @@ void widenBits(const uint16_t* __restrict from, float* __restrict to, int64_t co
   }
 }
 
+SWITCHYARD_VECTORIZED
+void widenHalves(const uint16_t* __restrict from, float* __restrict to, int64_t count) {
+  for (int64_t i = 0; i < count; i++) to[i] = c10::detail::fp16_ieee_to_fp32_value(from[i]);
+}
+
 }  // namespace
 
 SWITCHYARD_VECTORIZED
@@ -47,6 +52,10 @@ void narrowRow(const float* from, c10::BFloat16* to, int64_t count) {
 
 void widenRow(const c10::BFloat16* from, float* to, int64_t count) {
   widenBits(reinterpret_cast<const uint16_t*>(from), to, count);
+}
+
+void widenRow(const c10::Half* from, float* to, int64_t count) {
+  widenHalves(reinterpret_cast<const uint16_t*>(from), to, count);
 }
 
 }  // namespace switchyard

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
 
 #include <cstdint>
 #include <cstring>
@@ -21,6 +22,7 @@ void addScaled(const double* from, double factor, double* to, int64_t count);
 void narrowRow(const float* from, c10::BFloat16* to, int64_t count);
 
 void widenRow(const c10::BFloat16* from, float* to, int64_t count);
+void widenRow(const c10::Half* from, float* to, int64_t count);
 
 /** Where nothing is to be narrowed or widened: a copy, if it is not there already. */
 template <typename T>

@@ -17,8 +17,7 @@ void decodeBf16(const uint8_t* blocks, float* values, int64_t count) {
 }
 
 void decodeF16(const uint8_t* blocks, float* values, int64_t count) {
-  const auto* halves = reinterpret_cast<const uint16_t*>(blocks);
-  for (int64_t i = 0; i < count; i++) values[i] = c10::detail::fp16_ieee_to_fp32_value(halves[i]);
+  widenRow(reinterpret_cast<const c10::Half*>(blocks), values, count);
 }
 
 SWITCHYARD_VECTORIZED

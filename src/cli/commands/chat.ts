@@ -5,6 +5,7 @@ import { Command } from 'commander'
 import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { ChatMessage, GenerateTextOptions, GenerationEnd, TextModel } from '../../models/index.ts'
+import { withKvOption } from '../kv-option.ts'
 import { loadTextModel, type TextModelFlags, textPlacementOf, withMemoryOption } from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
 import { withPlacementOptions } from '../placement-options.ts'
@@ -32,7 +33,7 @@ export function chatCommand(): Command {
     .argument('<model>', 'model folder, .gguf file or downloaded org/name')
     .option('--system <text>', 'what the model is told before the conversation')
     .option('--max-new-tokens <n>', 'most tokens of an answer', wholeNumberOf('--max-new-tokens', 1), 512)
-  return withMemoryOption(withPlacementOptions(withSamplingOptions(command)))
+  return withKvOption(withMemoryOption(withPlacementOptions(withSamplingOptions(command))))
     .option('--json', 'print each answer as a line of JSON')
     .option('--quiet', 'print nothing but the answers')
     .addHelpText('after', help)
@@ -43,7 +44,7 @@ async function chat(
   path: string,
   { system, json, quiet = false, memory, device, dtype, weights, ...options }: Flags,
 ): Promise<void> {
-  const placement = textPlacementOf({ memory, device, dtype, weights })
+  const placement = textPlacementOf({ memory, device, dtype, weights, kv: options.kv })
   const opened = await openNamed(path, { quiet })
   const { template, tokenizer, path: folder } = opened
   if (template === null) {

@@ -3,6 +3,7 @@
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { AnyModelConfig, GenerateTextOptions, GenerationEnd } from '../../models/index.ts'
+import { withKvOption } from '../kv-option.ts'
 import {
   expertUse,
   expertUseText,
@@ -38,7 +39,7 @@ export function generateCommand(): Command {
     .argument('<model>', 'model folder, run folder, .gguf file or downloaded org/name')
     .requiredOption('--prompt <text>', 'text to continue; for an encoder-decoder to answer')
     .option('--max-new-tokens <n>', 'most tokens to add', wholeNumberOf('--max-new-tokens', 1), 128)
-  return withMemoryOption(withPlacementOptions(withSamplingOptions(command)))
+  return withKvOption(withMemoryOption(withPlacementOptions(withSamplingOptions(command))))
     .option('--samples <n>', 'so many texts, written together', wholeNumberOf('--samples', 1), 1)
     .option(
       '--logprobs <n>',
@@ -57,7 +58,7 @@ async function run(
   path: string,
   { prompt, samples, task, json, quiet = false, memory, device, dtype, weights, ...options }: Flags,
 ): Promise<void> {
-  const placement = textPlacementOf({ memory, device, dtype, weights })
+  const placement = textPlacementOf({ memory, device, dtype, weights, kv: options.kv })
   const { generateTexts } = await import('../../models/index.ts')
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened

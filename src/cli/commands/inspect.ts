@@ -11,11 +11,12 @@ import type {
   Preset,
   PresetCounts,
 } from '../../models/index.ts'
+import { type KvFlags, withKvOption } from '../kv-option.ts'
 import { openNamed } from '../open-model.ts'
 import { bold, count, shortBytes, shortCount, table } from '../terminal.ts'
 import { sizeOf, wholeNumberOf } from '../values.ts'
 
-interface Flags {
+interface Flags extends KvFlags {
   context?: number
   dtype: string
   memory?: number
@@ -36,7 +37,7 @@ Examples:
   switchyard inspect preset:deepseek-v3`
 
 export function inspectCommand(): Command {
-  return new Command('inspect')
+  const command = new Command('inspect')
     .description('parameters, FLOPs and memory of a model, from its config alone')
     .argument('<model>', 'model folder, run folder, config.json or preset:NAME')
     .option(
@@ -50,6 +51,7 @@ export function inspectCommand(): Command {
       'how it would run within so much memory, as 2GiB: see generate --memory',
       sizeOf('--memory'),
     )
+  return withKvOption(command)
     .option('--json', 'print JSON')
     .option('--quiet', 'print nothing but the result')
     .addHelpText('after', help)
@@ -70,17 +72,20 @@ async function inspect(path: string, flags: Flags): Promise<void> {
   }
   const opened = await openNamed(path, flags)
   const { config } = opened
-  const report = await describe(config, flags.context, flags.dtype as keyof typeof bytesPerElement)
-  const outlook =
-    flags.memory === undefined ? null : await lookAhead(opened, flags.memory, report.context ?? 0)
+  const report = await describe(config, flags, flags.dtype as keyof typeof bytesPerElement)
+  const outlook = flags.memory === undefined ? null : await lookAhead(opened, flags, report.context ?? 0)
   const json = { config, ...report, ...(outlook && { budget: outlook }) }
   const text = outlook ? `${format(report)}\n\n${formatOutlook(flags.memory ?? 0, outlook)}` : format(report)
   process.stdout.write(`${flags.json ? JSON.stringify(json, null, 2) : text}\n`)
 }
 
-async function lookAhead(opened: OpenedModel, memory: number, context: number): Promise<TieredOutlook> {
+async function lookAhead(
+  opened: OpenedModel,
+  { memory = 0, kv }: Flags,
+  context: number,
+): Promise<TieredOutlook> {
   const { planTiered } = await import('../../engine/index.ts')
-  return planTiered(opened.source, { memory, context })
+  return planTiered(opened.source, { memory, context, kv })
 }
 
 /** What is read where no expert is likelier than another: routing that is skewed, or repeats itself, does better. */
@@ -132,7 +137,7 @@ function formatPreset(preset: Preset, { total, active, parts }: PresetCounts): s
 
 async function describe(
   config: AnyModelConfig,
-  wanted: number | undefined,
+  { context: wanted, kv }: Flags,
   dtype: 'f32' | 'bf16' | 'f16' | 'f64',
 ) {
   const { countParameters, describeFeedForward, flopsPerToken, isEncoderDecoder, layerTable, memoryNeeds } =
@@ -141,7 +146,8 @@ async function describe(
     feedForward: describeFeedForward(config),
     parameters: countParameters(config),
     dtype,
-    memory: memoryNeeds(config, dtype),
+    kv: kv ?? dtype,
+    memory: memoryNeeds(config, dtype, kv),
     layers: layerTable(config),
   }
   // What a token of an encoder-decoder costs depends on the lengths of both texts.
@@ -153,7 +159,7 @@ async function describe(
 
 type Report = Awaited<ReturnType<typeof describe>>
 
-function format({ parameters, context, flops, dtype, memory, layers, ...report }: Report): string {
+function format({ parameters, context, flops, dtype, kv, memory, layers, ...report }: Report): string {
   const facts: [string, string][] = [
     ['parameters', `${count(parameters.total)} total`],
     ['', `${count(parameters.active)} active per token, ${percent(parameters.active / parameters.total)}`],
@@ -170,7 +176,8 @@ function format({ parameters, context, flops, dtype, memory, layers, ...report }
   if (memory.cachePerToken > 0 && context !== null) {
     const all = shortBytes(memory.cachePerToken * context)
     const each = shortBytes(memory.cachePerToken)
-    facts.push(['', `${all} keys and values of ${count(context)} tokens (${each} each)`])
+    const type = kv === dtype ? '' : ` in ${kv}`
+    facts.push(['', `${all} keys and values of ${count(context)} tokens${type} (${each} each)`])
   }
   const width = Math.max(...facts.map(([name]) => name.length))
   const lines = facts.map(([name, value]) => `${name.padEnd(width)}  ${value}`)

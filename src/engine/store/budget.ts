@@ -4,7 +4,7 @@
 import { ConfigError } from '../../errors.ts'
 import { type AnyModelConfig, type ExpertRows, memoryNeeds, prefillChunk } from '../../models/index.ts'
 import { MoeLayer } from '../../moe/index.ts'
-import type { Module } from '../../nn/index.ts'
+import type { KvType, Module } from '../../nn/index.ts'
 import { allBytes, type LayerRows, leastBytes } from './expert-store.ts'
 
 /** What a process is to stay within. */
@@ -13,6 +13,8 @@ export interface Budget {
   memory: number
   /** Tokens of all texts together, for whose keys and values there is to be room. */
   context: number
+  /** What these are kept in, as the generation is told. Default f32. */
+  kv?: KvType | undefined
 }
 
 /** Bytes, which add up to the budget, or to less where all experts fit. */
@@ -42,10 +44,10 @@ export function planBudget(
   model: Module,
   config: AnyModelConfig,
   layers: readonly LayerRows[],
-  { fixed, budget: { memory, context } }: { fixed: number; budget: Budget },
+  { fixed, budget: { memory, context, kv } }: { fixed: number; budget: Budget },
 ): BudgetPlan {
   const numExperts = expertsOf(model)
-  const cache = context * memoryNeeds(config, 'f32').cachePerToken
+  const cache = context * memoryNeeds(config, 'f32', kv).cachePerToken
   const working =
     growth + readerBytes(layers) + Math.min(prefillChunk, context) * bytesPerToken(model, layers)
   const [least, allExperts] = [leastBytes(layers), allBytes(layers, numExperts)]

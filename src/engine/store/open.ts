@@ -97,11 +97,11 @@ const keptForTensors = 16e6
  */
 export function loadTiered(
   source: ModelSource,
-  { memory, context, ...settings }: Budget & StoreSettings,
+  { memory, context, kv, ...settings }: Budget & StoreSettings,
 ): { tiered: TieredModel; plan: BudgetPlan } {
   const tiered = new TieredModel(source)
   try {
-    const plan = tiered.plan({ memory, context })
+    const plan = tiered.plan({ memory, context, kv })
     limitCache(keptForTensors)
     tiered.keepExperts(plan.experts, settings)
     return { tiered, plan }

@@ -10,6 +10,7 @@ import {
   type CausalLM,
   createModel,
   Generation,
+  memoryNeeds,
   noTokenizer,
   openModel,
   openSource,
@@ -19,10 +20,11 @@ import {
   writeGgufModel,
   writeModelFolder,
 } from '../../models/index.ts'
+import type { KvType } from '../../nn/index.ts'
 import { manualSeed } from '../../torch/index.ts'
 import { policyNames } from '../cache/table.ts'
 import { recordRouting } from '../trace/record.ts'
-import { loadTiered, type StoreSettings, TieredModel } from './open.ts'
+import { loadTiered, planTiered, type StoreSettings, TieredModel } from './open.ts'
 
 const fixture = (name: string): string =>
   fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
@@ -227,6 +229,18 @@ test('a plan adds up to its budget', () => {
   expect(fixed + cache + working + experts).toBeLessThanOrEqual(memory)
   expect(experts).toBe(allExperts) // so small a model fits
   expect(tiered.store.capacity).toBe(tiered.store.total)
+})
+
+test('a plan leaves room for keys and values as they will be kept', () => {
+  const source = openSource(quantized('olmoe', 'q8_0'))
+  const cacheOf = (kv?: KvType): number => planTiered(source, { memory: 1e9, context: 100, kv }).plan.cache
+  for (const kv of ['f32', 'f16', 'q8_0'] as const)
+    expect(cacheOf(kv)).toBe(100 * memoryNeeds(source.config, 'f32', kv).cachePerToken)
+  expect(cacheOf()).toBe(cacheOf('f32'))
+  expect(cacheOf('f16')).toBe(cacheOf('f32') / 2)
+  const { tiered, plan } = loadTiered(source, { memory: 1e9, context: 100, kv: 'q8_0' })
+  using _ = tiered
+  expect(plan.cache).toBe(cacheOf('q8_0'))
 })
 
 function openSourceStored(file: string): CausalLM {

@@ -14,10 +14,10 @@ export const prefillChunk = 1024
 /** Prompts of unequal length stand one after the other: nothing is padded. */
 export function decoderSession(
   model: CausalLM,
-  { prompts, newTokens, task, chunk = chunkFor(model, prompts.length) }: SessionOptions,
+  { prompts, newTokens, task, kv, chunk = chunkFor(model, prompts.length) }: SessionOptions,
 ): Session & { cache: ContiguousCache } {
   const capacity = longestOf(prompts) + newTokens
-  const cache = new ContiguousCache(model, { sequences: prompts.length, capacity })
+  const cache = new ContiguousCache(model, { sequences: prompts.length, capacity, kv })
   const next = (fresh: Rows): Float32Array[] => {
     const { before, last } = inChunks(fresh, chunk)
     // Rules for long texts go by where the prompts end, not by where a chunk does.

@@ -9,9 +9,10 @@ import { lastScores, type Rows, type Session, type SessionOptions } from './sess
 /** Every target begins with the start token. */
 export function encoderDecoderSession(
   model: EncoderDecoderLM,
-  { prompts, newTokens }: SessionOptions,
+  { prompts, newTokens, kv }: SessionOptions,
 ): Session {
   const { device } = model
+  const cache = new ContiguousCache(model, { sequences: prompts.length, capacity: newTokens + 1, kv })
   const source = inferenceMode(() =>
     tidy(() => {
       const encoded = model.encode(tokensOfSequences(prompts, { device }))
@@ -19,7 +20,6 @@ export function encoderDecoderSession(
       return { ...encoded, routings: [] }
     }),
   )
-  const cache = new ContiguousCache(model, { sequences: prompts.length, capacity: newTokens + 1 })
   const next = (fresh: Rows): Float32Array[] =>
     lastScores(() => {
       const tokens = tokensOfSequences(fresh, { past: cache.lengths, device })

@@ -1,6 +1,7 @@
 // Token by token: prefill once, then one position per step, for one text or several at a time.
 
 import { ConfigError } from '../../errors.ts'
+import type { KvType } from '../../nn/index.ts'
 import { type TokenProbabilities, tokenProbabilities } from './probabilities.ts'
 import { uniformSource } from './random.ts'
 import { checkSampling, type SamplingOptions, sampleToken } from './sampling.ts'
@@ -16,6 +17,8 @@ export interface GenerateOptions extends SamplingOptions {
   seed?: number
   /** Number of the text's task, for a decoder whose router goes by it. */
   task?: number
+  /** What keys and values are kept in: f16 and q8_0 for models in f32 on a CPU. Default: what the model computes in. */
+  kv?: KvType | undefined
   /** How many of the likeliest tokens to report beside each one; 0: its own probability alone. Default: nothing. */
   logprobs?: number
   /** Ends the generation between two tokens. */
@@ -109,7 +112,7 @@ export class Generation implements Disposable {
   /** @throws ConfigError for prompts and options that cannot be */
   constructor(model: TextModel, prompts: Rows, options: GenerateOptions = {}) {
     if (prompts.length === 0) throw new ConfigError('there is none', { path: 'prompts' })
-    const { seed = 0, maxNewTokens, task } = options
+    const { seed = 0, maxNewTokens, task, kv } = options
     this.#options = options
     this.#sampling = checkSampling(options, model.config.vocab_size)
     this.#stopIds = new Set(options.stopIds ?? [model.config.eos_token_id].flat())
@@ -121,7 +124,7 @@ export class Generation implements Disposable {
       reason: null,
     }))
     const newTokens = Math.max(...this.#texts.map(text => text.limit))
-    this.#session = startSession(model, { prompts, newTokens, task })
+    this.#session = startSession(model, { prompts, newTokens, task, kv })
     this.#fresh = this.#session.first
     const promptTokens = prompts.reduce((sum, { length }) => sum + length, 0)
     this.timings = { promptTokens, promptSeconds: 0, newTokens: 0, newSeconds: 0 }

@@ -1,6 +1,7 @@
 // Texts being continued together: a model, and what it keeps of the tokens so far.
 // Shapes: B texts, V vocabulary.
 
+import type { KvType } from '../../nn/index.ts'
 import { inferenceMode, type Tensor, tidy } from '../../torch/index.ts'
 import type { EncoderDecoderLM } from '../stack/encoder-decoder.ts'
 import type { CausalLM } from '../stack/language-model.ts'
@@ -26,6 +27,8 @@ export interface SessionOptions {
   newTokens: number
   /** Most tokens of each prompt that a decoder reads at once. Default: what makes `prefillChunk` of all. */
   chunk?: number | undefined
+  /** What keys and values are kept in: f16 and q8_0 for models in f32 on a CPU. Default: what the model computes in. */
+  kv?: KvType | undefined
   /** Number of the texts' task, for a decoder whose router goes by it. */
   task?: number | undefined
 }

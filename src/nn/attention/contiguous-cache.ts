@@ -13,6 +13,7 @@ import {
   tidy,
 } from '../../torch/index.ts'
 import { attend } from './attend.ts'
+import { type KvForm, type KvType, kvFormOf, kvTypeFor } from './kv-form.ts'
 import {
   type AttendOptions,
   type CacheShape,
@@ -33,26 +34,28 @@ export interface CacheOptions {
   sequences?: number
   /** Most tokens of a sequence, prompt included. */
   capacity: number
+  /** What keys and values are kept in. Default: what the model computes in, on whose device they are. */
+  kv?: KvType | undefined
 }
 
-/**
- * A cache for every layer of a model, of its dtype and on its device. Not for training: what is stored carries no
- * gradient.
- */
+/** A cache for every layer of a model. Not for training: what is stored carries no gradient. */
 export class ContiguousCache implements KvCache {
   readonly layers: readonly KvStore[]
   readonly capacity: number
+  readonly kv: KvType
   /** Earlier tokens of each sequence. */
   readonly lengths: number[]
   #slots: { starts: readonly number[]; places: Tensor } | null = null
 
-  constructor(model: CachingModel, { sequences = 1, capacity }: CacheOptions) {
+  /** @throws ConfigError for a capacity that cannot be, and a type that attention does not read beside the model's own */
+  constructor(model: CachingModel, { sequences = 1, capacity, kv }: CacheOptions) {
     if (!Number.isInteger(capacity) || capacity < 1) {
       throw new ConfigError(`must be a positive number of positions, got ${capacity}`, {
         path: 'cache.capacity',
       })
     }
     this.capacity = capacity
+    this.kv = kvTypeFor(model, kv)
     this.lengths = new Array<number>(sequences).fill(0)
     this.layers = model.cacheShapes.map(shape => new LayerStore(shape, this, model))
   }
@@ -105,19 +108,27 @@ export class ContiguousCache implements KvCache {
   }
 }
 
-/** One layer's rows. */
+/** One layer's rows, of E elements for a head's D (KvForm). */
 class LayerStore implements KvStore {
-  readonly keys: Tensor // [B * C, G * D]
+  readonly keys: Tensor // [B * C, G * E]
   readonly values: Tensor | null // [B * C, G * E]
+  readonly #shape: CacheShape
   readonly #cache: ContiguousCache
+  readonly #form: KvForm
+  /** Whether rows are kept as something else than what attention computes with. */
+  readonly #isEncoded: boolean
 
   constructor(shape: CacheShape, cache: ContiguousCache, { dtype, device }: CachingModel) {
     const rows = cache.lengths.length * cache.capacity
+    const form = kvFormOf(cache.kv)
     const take = ([heads, width]: readonly [number, number]): Tensor =>
-      empty([rows, heads * width], { dtype, device }).persist()
+      empty([rows, heads * form.elements(width)], { dtype: form.dtype, device }).persist()
     this.keys = take(shape.keys)
     this.values = shape.values && take(shape.values)
+    this.#shape = shape
     this.#cache = cache
+    this.#form = form
+    this.#isEncoded = cache.kv !== dtype
   }
 
   attend(queries: Tensor, keys: Tensor, values: Tensor | null, options: AttendOptions): Tensor {
@@ -128,7 +139,8 @@ class LayerStore implements KvStore {
     const isFirst = this.#cache.lengths.every(length => length === 0)
     const kernel = this.#kernel(queries, options)
     // Heads written out are cheapest where nothing is cached; so is the kernel of training where there is no other.
-    if (isFirst && (latent || !kernel)) return withinTokens.attend(queries, keys, values, options)
+    if (isFirst && latent) return withinTokens.attend(queries, this.#asKept(keys), null, options)
+    if (isFirst && !kernel && !this.#isEncoded) return withinTokens.attend(queries, keys, values, options)
     const asked = latent ? latent.absorb(queries) : turn(queries)
     const mixed = kernel ? this.#fused(kernel, asked, options) : this.#reference(asked, options)
     return latent ? latent.release(mixed) : mixed
@@ -136,55 +148,65 @@ class LayerStore implements KvStore {
 
   #append(keys: Tensor, values: Tensor | null, starts: readonly number[]): void {
     const slots = this.#cache.slotsOf(starts)
-    this.keys.indexCopy_(0, slots, keys.to(this.keys.dtype))
-    if (values) this.values?.indexCopy_(0, slots, values.to(this.keys.dtype))
+    const shape = this.#shape
+    this.keys.indexCopy_(0, slots, this.#form.encode(keys, shape.keys[1]))
+    if (values && shape.values) this.values?.indexCopy_(0, slots, this.#form.encode(values, shape.values[1]))
+  }
+
+  /** Latent rows [N, W] as later tokens will see them, so that it does not matter which are read together. */
+  #asKept(rows: Tensor): Tensor {
+    const [, width] = this.#shape.keys
+    return this.#isEncoded ? this.#form.decode(this.#form.encode(rows, width), width, rows.dtype) : rows
   }
 
   #kernel(queries: Tensor, { isCausal, bias }: AttendOptions): typeof attentionCached | null {
-    return isCausal && !bias ? kernelFor('attentionCached', queries, this.keys) : null
+    if (!isCausal || bias) return null
+    return kernelFor('attentionCached', queries, ...(this.#isEncoded ? [] : [this.keys]))
   }
 
-  /** Cached rows as heads, [B, C, G, width]: those of values follow from the keys where they are latent. */
-  #heads({ headDim, latent }: AttendOptions): [keys: Tensor, values: Tensor] {
+  /** Cached rows as heads, [B, C, G, E], and the width of values, which follow from the keys where they are latent. */
+  #heads(latent: AttendOptions['latent']): { keys: Tensor; values: Tensor; valueWidth: number } {
     const { capacity, lengths } = this.#cache
-    const shape = [lengths.length, capacity]
+    const of = (rows: Tensor, heads: number): Tensor => rows.view([lengths.length, capacity, heads, -1])
+    const keys = of(this.keys, this.#shape.keys[0])
     if (latent) {
-      const rows = this.keys.view([...shape, 1, -1])
-      return [rows, rows.narrow(-1, 0, latent.valueWidth)]
+      const { valueWidth } = latent
+      return { keys, values: keys.narrow(-1, 0, this.#form.elements(valueWidth)), valueWidth }
     }
-    const keys = this.keys.view([...shape, -1, headDim])
-    return [keys, (this.values as Tensor).view([...shape, keys.size(2), -1])]
+    const [groups, valueWidth] = this.#shape.values as readonly [number, number]
+    return { keys, values: of(this.values as Tensor, groups), valueWidth }
   }
 
   #fused(kernel: typeof attentionCached, queries: Tensor, options: AttendOptions): Tensor {
-    const { starts, scale, window, sinks } = options
-    const [keys, values] = this.#heads(options)
-    const heads = queries.view([queries.size(0), -1, keys.size(-1)]) // [N, H, D]
+    const { starts, scale, window, sinks, latent } = options
+    const { keys, values, valueWidth } = this.#heads(latent)
+    const heads = queries.view([queries.size(0), -1, this.#shape.keys[1]]) // [N, H, D]
     const lengths = eachSequence(starts).map(
       ({ sequence, length }) => (this.#cache.lengths[sequence] ?? 0) + length,
     )
-    const [k, v] = [keys.transpose(1, 2), values.transpose(1, 2)] // [B, G, C, width]
-    return kernel(heads, k, v, starts, lengths, scale, window ?? 0, sinks).flatten(1)
+    const [k, v] = [keys.transpose(1, 2), values.transpose(1, 2)] // [B, G, C, E]
+    const mixed = kernel(heads, k, v, starts, lengths, scale, window ?? 0, sinks) // as wide as blocks have room for
+    return mixed.narrow(-1, 0, valueWidth).flatten(1)
   }
 
   #reference(queries: Tensor, options: AttendOptions): Tensor {
-    const { starts, scale, isCausal, window, sinks, bias } = options
+    const { starts, scale, isCausal, window, sinks, bias, latent } = options
     const { lengths } = this.#cache
-    const [keys, values] = this.#heads(options)
+    const { keys, values, valueWidth } = this.#heads(latent)
+    const keyWidth = this.#shape.keys[1]
     const isEven = lengths.every(length => length === lengths[0])
     const groups = withTokens(isEven ? rowsOf(starts) : eachSequence(starts))
     const mixed = groups.map(rows => {
       const past = lengths[rows.sequence] ?? 0
-      const seen = (x: Tensor): Tensor =>
-        x
-          .narrow(0, rows.sequence, rows.sequences)
-          .narrow(1, 0, past + rows.length)
-          .transpose(1, 2) // [B, G, S, width]
+      const seen = (kept: Tensor, width: number): Tensor => {
+        const rowsSeen = kept.narrow(0, rows.sequence, rows.sequences).narrow(1, 0, past + rows.length)
+        return this.#form.decode(rowsSeen, width, queries.dtype).transpose(1, 2) // [B, G, S, width]
+      }
       const { device } = queries
       const blocked = isCausal ? causalMask(rows.length, { past, window, device }) : null
-      const heads = headsOf(queries, rows, keys.size(-1))
+      const heads = headsOf(queries, rows, keyWidth)
       const extra = { scale, blocked, sinks, bias: bias?.(past, rows.length) ?? null }
-      return rowsOfHeads(attend(heads, seen(keys), seen(values), extra))
+      return rowsOfHeads(attend(heads, seen(keys, keyWidth), seen(values, valueWidth), extra))
     })
     return mixed.length === 1 ? (mixed[0] as Tensor) : cat(mixed)
   }

@@ -1,0 +1,58 @@
+#include "cache_rows.h"
+
+#include <algorithm>
+#include <type_traits>
+
+namespace switchyard {
+namespace {
+
+const RowType* typeOf(const at::Tensor& cache) {
+  switch (cache.scalar_type()) {
+    case at::kHalf: return &rowTypeOf("F16");
+    case at::kByte: return &rowTypeOf("Q8_0");
+    default: return nullptr;
+  }
+}
+
+}  // namespace
+
+template <typename T>
+CacheRows<T>::CacheRows(const at::Tensor& cache) : cache_(cache), type_(typeOf(cache)) {
+  const int64_t size = cache.element_size();
+  rowBytes_ = cache.size(3) * size;
+  width_ = type_ == nullptr ? cache.size(3) : rowBytes_ / type_->bytes * type_->values;
+  const int64_t step = std::max(cache.stride(2), cache.size(3));  // a single row may have any stride
+  strides_[0] = cache.stride(0) * size, strides_[1] = cache.stride(1) * size, strides_[2] = step * size;
+}
+
+template <typename T>
+const uint8_t* CacheRows<T>::bytesAt(const CachePlace& place) const {
+  return static_cast<const uint8_t*>(cache_.data_ptr()) + place.sequence * strides_[0] + place.group * strides_[1] +
+         place.position * strides_[2];
+}
+
+template <typename T>
+Matrix<T> CacheRows<T>::read(const CachePlace& first, int64_t count, T* tile) const {
+  const uint8_t* from = bytesAt(first);
+  if constexpr (std::is_same_v<T, float>) {
+    if (type_ != nullptr) {
+      for (int64_t s = 0; s < count; s++) type_->decode(from + s * strides_[2], tile + s * width_, width_ / type_->values);
+      return {tile, width_};
+    }
+  }
+  return {reinterpret_cast<const T*>(from), strides_[2] / static_cast<int64_t>(sizeof(T))};
+}
+
+template <typename T>
+void CacheRows<T>::fetch(const CachePlace& first, int64_t count) const {
+  constexpr int64_t kLine = 64;
+  const uint8_t* from = bytesAt(first);
+  for (int64_t s = 0; s < count; s++) {
+    for (int64_t i = 0; i < rowBytes_; i += kLine) __builtin_prefetch(from + s * strides_[2] + i);
+  }
+}
+
+template class CacheRows<float>;
+template class CacheRows<double>;
+
+}  // namespace switchyard

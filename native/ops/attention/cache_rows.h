@@ -1,0 +1,54 @@
+// A cache's rows as numbers to compute with: where they lie or, from half precision and blocks, decoded a few at a time into
+// memory that stays near.
+// Shapes: B sequences, G key/value heads, C capacity, D width of a row.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "../common/gemm.h"
+#include "../encoded/row_type.h"
+
+namespace switchyard {
+
+/** A group's row in a sequence. */
+struct CachePlace {
+  int64_t sequence;
+  int64_t group;
+  int64_t position;
+};
+
+/**
+ * Rows of a cache [B, G, C, D] of T; where T is float also of f16, or u8 [B, G, C, bytes] in blocks of Q8_0, whose D is all
+ * that they have room for.
+ */
+template <typename T>
+class CacheRows {
+ public:
+  explicit CacheRows(const at::Tensor& cache);
+
+  /** D */
+  int64_t width() const { return width_; }
+
+  /** Elements of a tile for so many rows; none where they are read in place. */
+  int64_t tileSize(int64_t rows) const { return type_ == nullptr ? 0 : rows * width_; }
+
+  /** `count` rows from a place on, [count, D], in `tile` where they are encoded. */
+  Matrix<T> read(const CachePlace& first, int64_t count, T* tile) const;
+
+  /** Asks for rows before they are needed: where rows of one group lie apart, processors do not foresee them. */
+  void fetch(const CachePlace& first, int64_t count) const;
+
+ private:
+  const uint8_t* bytesAt(const CachePlace& place) const;
+
+  const at::Tensor& cache_;
+  const RowType* type_;  // null: rows are numbers of T
+  int64_t rowBytes_;
+  int64_t width_;
+  int64_t strides_[3];  // bytes from sequence to sequence, group to group, position to position
+};
+
+extern template class CacheRows<float>;
+extern template class CacheRows<double>;
+
+}  // namespace switchyard
