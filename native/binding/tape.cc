@@ -44,7 +44,7 @@ void setElement(c10::IValue& value, int64_t element, const at::Tensor& tensor) {
 
 }  // namespace
 
-void Tape::refuse(const char* why) {
+void Tape::refuse(const std::string& why) {
   if (refusal_.empty()) refusal_ = why;
 }
 
@@ -177,6 +177,12 @@ Napi::Value record(const Napi::CallbackInfo& info) {
   return Napi::External<Tape>::New(env, tape.release(), [](Napi::Env, Tape* held) { delete held; });
 }
 
+/** refuseTape(why): what is being recorded, if anything, cannot be played. */
+Napi::Value refuseTape(const Napi::CallbackInfo& info) {
+  if (Tape* tape = Instance::of(info.Env()).tape) tape->refuse(info[0].As<Napi::String>().Utf8Value());
+  return info.Env().Undefined();
+}
+
 /** play(tape) -> handles */
 Napi::Value play(const Napi::CallbackInfo& info) {
   const std::vector<at::Tensor> results = info[0].As<Napi::External<Tape>>().Data()->play();
@@ -189,6 +195,7 @@ Napi::Value play(const Napi::CallbackInfo& info) {
 
 void exportTape(Napi::Env env, Napi::Object exports) {
   exports.Set("record", Napi::Function::New(env, guarded<record>, "record"));
+  exports.Set("refuseTape", Napi::Function::New(env, guarded<refuseTape>, "refuseTape"));
   exports.Set("play", Napi::Function::New(env, guarded<play>, "play"));
 }
 

@@ -28,7 +28,7 @@ class Tape {
   void leave(const Operator& op, const torch::jit::Stack& results);
 
   /** Notes that numbers came from the host, or went there: they would not the next time. */
-  void refuse(const char* why);
+  void refuse(const std::string& why);
 
   /** Why it cannot be played; empty: it can. */
   const std::string& refusal() const { return refusal_; }

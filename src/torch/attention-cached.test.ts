@@ -12,6 +12,7 @@ import {
   quantizeBlocks,
   randn,
   type Tensor,
+  tensor,
   tidy,
   where,
   zeros,
@@ -80,13 +81,16 @@ const startsOf = (c: Case): number[] =>
     c.sequences.slice(0, b).reduce((sum, { rows }) => sum + rows, 0),
   )
 
+/** i64 [n] */
+const integers = (values: readonly number[]): Tensor => tensor(Int32Array.from(values)).long()
+
 const attended = (c: Case, { queries, keys, values, sinks }: Inputs): Tensor =>
   attentionCached(
     queries,
     keys,
     values,
     startsOf(c),
-    c.sequences.map(({ rows, past }) => rows + past),
+    integers(c.sequences.map(({ rows, past }) => rows + past)),
     c.width ** -0.5,
     c.window,
     sinks,
@@ -311,7 +315,7 @@ test('large scores do not overflow', () => {
 
 test('an empty batch gives nothing', () => {
   expect(
-    attentionCached(zeros([0, 4, 8]), zeros([0, 2, 5, 8]), zeros([0, 2, 5, 3]), [0], [], 1).shape,
+    attentionCached(zeros([0, 4, 8]), zeros([0, 2, 5, 8]), zeros([0, 2, 5, 3]), [0], integers([]), 1).shape,
   ).toEqual([0, 4, 3])
 })
 
@@ -325,7 +329,7 @@ test('what does not fit is refused, by name', () => {
     keys = kv,
     window = 0,
     sinks: Tensor | null = null,
-  ): Tensor => attentionCached(queries, keys, kv, starts, lengths, 1, window, sinks)
+  ): Tensor => attentionCached(queries, keys, kv, starts, integers(lengths), 1, window, sinks)
   expect(() => call([0, 2], [3])).toThrow('starts must go from 0 to 3')
   expect(() => call([0, 3], [3, 3])).toThrow('there must be 2 starts and 1 lengths')
   expect(() => call([0, 3], [6])).toThrow('sequence 0 has 3 new rows in a cache of 5: its length cannot be 6')
@@ -354,7 +358,7 @@ test('what does not fit is refused, by name', () => {
 test('it has no gradient, and says so', () => {
   const q = randn([3, 4, 8]).requiresGrad_()
   const kv = randn([1, 2, 5, 8])
-  const call = (): Tensor => attentionCached(q, kv, kv, [0, 3], [3], 1)
+  const call = (): Tensor => attentionCached(q, kv, kv, [0, 3], integers([3]), 1)
   expect(call).toThrow('has no gradient: use noGrad()')
   expect(noGrad(call).shape).toEqual([3, 4, 8])
 })

@@ -106,6 +106,6 @@ export {
   runtimeInfo,
   setThreads,
 } from './runtime.ts'
-export { type Recorded, record, Tape } from './tape.ts'
+export { type Recorded, record, refuseTape, Tape } from './tape.ts'
 export { type NestedNumbers, Tensor, unmade } from './tensor.ts'
 export { autocast, enableGrad, fullPrecision, inferenceMode, noGrad, tensorsIn, tidy } from './tidy.ts'

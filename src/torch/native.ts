@@ -76,6 +76,7 @@ export interface Native {
   profile(callback: () => void, onDevice: boolean): OperatorTime[]
 
   record(callback: () => readonly Handle[]): NativeTape | string
+  refuseTape(why: string): void
   play(tape: NativeTape): Handle[]
 
   info(): RuntimeInfo

@@ -9,6 +9,7 @@ import {
   noGrad,
   randn,
   record,
+  refuseTape,
   type Tensor,
   tensor,
   tidy,
@@ -90,6 +91,16 @@ test.each([
     expect(refusal).toBe(why)
     if (result.handle !== x.handle) result.dispose()
   })
+})
+
+test('what depends on more than tensors says so', () => {
+  using x = tensor([3, 4])
+  const { result, refusal } = recorded(() => {
+    refuseTape('it is Monday')
+    return x.add(1)
+  })
+  result.dispose()
+  expect(refusal).toBe('it is Monday')
 })
 
 test('outside of inferenceMode() there may be gradients', () => {

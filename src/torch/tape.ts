@@ -19,6 +19,11 @@ export class Tape {
   }
 }
 
+/** Says within a record() that what follows depends on more than tensors: `why` becomes the refusal. */
+export function refuseTape(why: string): void {
+  native().refuseTape(why)
+}
+
 /** What record() gives. */
 export interface Recorded {
   /** Of the body, which has run. */

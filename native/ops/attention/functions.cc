@@ -113,10 +113,13 @@ at::Tensor autocastAttention(const at::Tensor& queries, const at::Tensor& keys, 
 }
 
 at::Tensor attentionCached(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
-                           at::IntArrayRef starts, at::IntArrayRef lengths, double scale, int64_t window,
+                           at::IntArrayRef starts, const at::Tensor& lengths, double scale, int64_t window,
                            const c10::optional<at::Tensor>& sinks) {
   TORCH_CHECK(!anyRequiresGrad({queries, keys, values}), "attention over a cache has no gradient: use noGrad()");
-  return cachedAttention({queries, keys, values, starts, lengths, scale, window, sinks.value_or(at::Tensor())});
+  TORCH_CHECK(lengths.scalar_type() == at::kLong && lengths.dim() == 1 && lengths.is_cpu() && lengths.is_contiguous(),
+              "lengths must be contiguous i64 [B] on the cpu, got ", lengths.scalar_type(), " ", lengths.sizes());
+  const at::IntArrayRef filled(lengths.data_ptr<int64_t>(), lengths.numel());
+  return cachedAttention({queries, keys, values, starts, filled, scale, window, sinks.value_or(at::Tensor())});
 }
 
 }  // namespace
@@ -132,7 +135,7 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
       "int? window=None) -> Tensor",
       &sharedAttention);
   library.def(
-      "attention_cached(Tensor queries, Tensor keys, Tensor values, int[] starts, int[] lengths, float scale, "
+      "attention_cached(Tensor queries, Tensor keys, Tensor values, int[] starts, Tensor lengths, float scale, "
       "int window=0, Tensor? sinks=None) -> Tensor");
 }
 

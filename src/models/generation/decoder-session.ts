@@ -4,6 +4,7 @@ import { ContiguousCache } from '../../nn/index.ts'
 import { inferenceMode, kernelFor, tidy } from '../../torch/index.ts'
 import type { CausalLM } from '../stack/language-model.ts'
 import { type Tokens, tokensOfSequences } from '../stack/tokens.ts'
+import { DecodingStep } from './decoding-step.ts'
 import { lastScores, type Rows, type Session, type SessionOptions } from './session.ts'
 
 const longestOf = (rows: Rows): number => rows.reduce((most, { length }) => Math.max(most, length), 0)
@@ -18,7 +19,8 @@ export function decoderSession(
 ): Session & { cache: ContiguousCache } {
   const capacity = longestOf(prompts) + newTokens
   const cache = new ContiguousCache(model, { sequences: prompts.length, capacity, kv })
-  const next = (fresh: Rows): Float32Array[] => {
+  const step = new DecodingStep(model, cache, task)
+  const read = (fresh: Rows): Float32Array[] => {
     const { before, last } = inChunks(fresh, chunk)
     // Rules for long texts go by where the prompts end, not by where a chunk does.
     const extent = Math.max(...fresh.map(({ length }, b) => (cache.lengths[b] ?? 0) + length))
@@ -26,17 +28,25 @@ export function decoderSession(
       ...tokensOfSequences(rows, { past: cache.lengths, device: model.device, task }),
       extent,
     })
+    for (const rows of before)
+      inferenceMode(() => tidy(() => void model.model.forward(tokensOf(rows), cache)))
+    return lastScores(() => model.forward(tokensOf(last), { cache, logitsAt: 'last' }).logits)
+  }
+  const next = (fresh: Rows): Float32Array[] => {
     const lengths = [...cache.lengths]
+    const isStep = fresh.every(({ length }) => length === 1) && lengths.every(length => length > 0)
     try {
-      for (const rows of before)
-        inferenceMode(() => tidy(() => void model.model.forward(tokensOf(rows), cache)))
-      return lastScores(() => model.forward(tokensOf(last), { cache, logitsAt: 'last' }).logits)
+      return isStep ? lastScores(() => step.run(fresh.flat())) : read(fresh)
     } catch (error) {
       cache.lengths.splice(0, lengths.length, ...lengths) // as if nothing of it had been read
       throw error
     }
   }
-  return { first: prompts, next, cache, [Symbol.dispose]: () => cache.dispose() }
+  const dispose = (): void => {
+    step[Symbol.dispose]()
+    cache.dispose()
+  }
+  return { first: prompts, next, cache, [Symbol.dispose]: dispose }
 }
 
 /** Without the kernel for attention over a cache, that of what came before would be written out. */

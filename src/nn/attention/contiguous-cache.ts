@@ -5,9 +5,11 @@ import { ConfigError } from '../../errors.ts'
 import {
   type attentionCached,
   cat,
+  type Device,
   empty,
   kernelFor,
   noGrad,
+  refuseTape,
   type Tensor,
   tensor,
   tidy,
@@ -45,7 +47,9 @@ export class ContiguousCache implements KvCache {
   readonly kv: KvType
   /** Earlier tokens of each sequence. */
   readonly lengths: number[]
-  #slots: { starts: readonly number[]; places: Tensor } | null = null
+  #places: Places | null = null
+  /** What #places were made of, until the tokens are there. */
+  #placed: readonly number[] | null = null
 
   /** @throws ConfigError for a capacity that cannot be, and a type that attention does not read beside the model's own */
   constructor(model: CachingModel, { sequences = 1, capacity, kv }: CacheOptions) {
@@ -66,37 +70,42 @@ export class ContiguousCache implements KvCache {
     return { keys, values: values as Tensor }
   }
 
-  /** i64 [N]: the rows that new tokens take. The same for all layers. */
-  slotsOf(starts: readonly number[]): Tensor {
-    if (this.#slots?.starts === starts) return this.#slots.places
-    this.#forgetSlots()
-    const places = eachSequence(starts).flatMap(({ sequence, length }) => {
-      const past = this.lengths[sequence] ?? 0
-      if (past + length > this.capacity)
-        throw new ConfigError(`${past + length} tokens, but the cache has room for ${this.capacity}`, {
-          path: 'cache.capacity',
-        })
-      return Array.from({ length }, (_, i) => sequence * this.capacity + past + i)
-    })
-    const [first] = this.layers as LayerStore[]
-    const device = first?.keys.device ?? 'cpu'
-    this.#slots = { starts, places: tidy(() => tensor(Int32Array.from(places)).long().to(device)).persist() }
-    return this.#slots.places
+  /** Where new tokens go, the same for all layers. The tensors stay while there are as many tokens. */
+  place(starts: readonly number[]): Places {
+    if (this.#places === null || this.#placed !== starts) this.#places = this.#placesOf(starts)
+    this.#placed = starts
+    return this.#places
+  }
+
+  #placesOf(starts: readonly number[]): Places {
+    const sequences = eachSequence(starts)
+    const ends = sequences.map(({ sequence, length }) => (this.lengths[sequence] ?? 0) + length)
+    const tooLong = ends.find(end => end > this.capacity)
+    if (tooLong !== undefined) {
+      throw new ConfigError(`${tooLong} tokens, but the cache has room for ${this.capacity}`, {
+        path: 'cache.capacity',
+      })
+    }
+    const slots = sequences.flatMap(({ sequence, length }) =>
+      Array.from({ length }, (_, i) => sequence * this.capacity + (this.lengths[sequence] ?? 0) + i),
+    )
+    const [{ keys }] = this.layers as [LayerStore]
+    return {
+      slots: renewed(this.#places?.slots ?? null, slots, keys.device),
+      lengths: renewed(this.#places?.lengths ?? null, ends, 'cpu'),
+    }
   }
 
   advance(starts: readonly number[]): void {
     for (const { sequence, length } of eachSequence(starts))
       this.lengths[sequence] = (this.lengths[sequence] ?? 0) + length
-    this.#forgetSlots()
-  }
-
-  #forgetSlots(): void {
-    this.#slots?.places.dispose()
-    this.#slots = null
+    this.#placed = null
   }
 
   dispose(): void {
-    this.#forgetSlots()
+    this.#places?.slots.dispose()
+    this.#places?.lengths.dispose()
+    this.#places = null
     for (const { keys, values } of this.layers as LayerStore[]) {
       keys.dispose()
       values?.dispose()
@@ -106,6 +115,26 @@ export class ContiguousCache implements KvCache {
   [Symbol.dispose](): void {
     this.dispose()
   }
+}
+
+/** Where new tokens go. */
+export interface Places {
+  /** i64 [N]: their rows. */
+  slots: Tensor
+  /** i64 [B], on the host: tokens of each sequence, the new ones among them. */
+  lengths: Tensor
+}
+
+/** An i64 tensor of these values: the known one where it is as long. */
+function renewed(known: Tensor | null, values: readonly number[], device: Device): Tensor {
+  return noGrad(() =>
+    tidy(() => {
+      const fresh = tensor(Int32Array.from(values)).long().to(device)
+      if (known?.numel === values.length) return known.copy_(fresh)
+      known?.dispose()
+      return fresh.persist()
+    }),
+  )
 }
 
 /** One layer's rows, of E elements for a head's D (KvForm). */
@@ -147,7 +176,7 @@ class LayerStore implements KvStore {
   }
 
   #append(keys: Tensor, values: Tensor | null, starts: readonly number[]): void {
-    const slots = this.#cache.slotsOf(starts)
+    const { slots } = this.#cache.place(starts)
     const shape = this.#shape
     this.keys.indexCopy_(0, slots, this.#form.encode(keys, shape.keys[1]))
     if (values && shape.values) this.values?.indexCopy_(0, slots, this.#form.encode(values, shape.values[1]))
@@ -181,9 +210,7 @@ class LayerStore implements KvStore {
     const { starts, scale, window, sinks, latent } = options
     const { keys, values, valueWidth } = this.#heads(latent)
     const heads = queries.view([queries.size(0), -1, this.#shape.keys[1]]) // [N, H, D]
-    const lengths = eachSequence(starts).map(
-      ({ sequence, length }) => (this.#cache.lengths[sequence] ?? 0) + length,
-    )
+    const { lengths } = this.#cache.place(starts)
     const [k, v] = [keys.transpose(1, 2), values.transpose(1, 2)] // [B, G, C, E]
     const mixed = kernel(heads, k, v, starts, lengths, scale, window ?? 0, sinks) // as wide as blocks have room for
     return mixed.narrow(-1, 0, valueWidth).flatten(1)
@@ -191,6 +218,7 @@ class LayerStore implements KvStore {
 
   #reference(queries: Tensor, options: AttendOptions): Tensor {
     const { starts, scale, isCausal, window, sinks, bias, latent } = options
+    refuseTape('the host counts what is cached')
     const { lengths } = this.#cache
     const { keys, values, valueWidth } = this.#heads(latent)
     const keyWidth = this.#shape.keys[1]
