@@ -39,6 +39,7 @@ export function linearBy(x: Tensor, weight: Parameter, bias: Tensor | null = nul
   const { encoding } = weight
   if (encoding === null) return linear(x, weight, bias)
   const [outFeatures = 0, inFeatures = 0] = weight.shape
+  if (x.ndim === 2) return encodedLinear(x, weight, encoding, outFeatures, bias)
   const y = encodedLinear(x.reshape([-1, inFeatures]), weight, encoding, outFeatures, bias)
   return y.reshape([...x.shape.slice(0, -1), outFeatures])
 }

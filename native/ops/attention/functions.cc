@@ -49,6 +49,7 @@ struct RotateFunction : Function<RotateFunction> {
 };
 
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  if (!anyRequiresGrad({x})) return leaf::rotate(x, cos, sin, false);
   return RotateFunction::apply(x, cos, sin);
 }
 

@@ -25,6 +25,10 @@ struct RouteFunction : Function<RouteFunction> {
 };
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> route(const at::Tensor& logits, int64_t k, bool normalize) {
+  if (!anyRequiresGrad({logits})) {
+    const Routed routed = leaf::route(logits, k, normalize);
+    return {routed.weights, routed.indices, routed.probs};
+  }
   const variable_list routed = RouteFunction::apply(logits, k, normalize);
   return {routed[0], routed[1], routed[2]};
 }
