@@ -5,6 +5,8 @@ import { Command } from 'commander'
 import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { ChatMessage, GenerateTextOptions, GenerationEnd, TextModel } from '../../models/index.ts'
+import type { FewerExperts } from '../../moe/index.ts'
+import { serveFewerOf, withFewerExpertsOptions } from '../fewer-experts.ts'
 import { withKvOption } from '../kv-option.ts'
 import { loadTextModel, type TextModelFlags, textPlacementOf, withMemoryOption } from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
@@ -14,7 +16,7 @@ import { bold, dim } from '../terminal.ts'
 import { timed, timingsOf, timingsText } from '../timings.ts'
 import { wholeNumberOf } from '../values.ts'
 
-type Flags = GenerateTextOptions & TextModelFlags & { system?: string; json?: boolean }
+type Flags = GenerateTextOptions & TextModelFlags & FewerExperts & { system?: string; json?: boolean }
 
 /** Tokens of a conversation that a budget of memory leaves room for, where the model has as many positions. */
 const plannedContext = 4096
@@ -33,7 +35,9 @@ export function chatCommand(): Command {
     .argument('<model>', 'model folder, .gguf file or downloaded org/name')
     .option('--system <text>', 'what the model is told before the conversation')
     .option('--max-new-tokens <n>', 'most tokens of an answer', wholeNumberOf('--max-new-tokens', 1), 512)
-  return withKvOption(withMemoryOption(withPlacementOptions(withSamplingOptions(command))))
+  return withFewerExpertsOptions(
+    withKvOption(withMemoryOption(withPlacementOptions(withSamplingOptions(command)))),
+  )
     .option('--json', 'print each answer as a line of JSON')
     .option('--quiet', 'print nothing but the answers')
     .addHelpText('after', help)
@@ -58,6 +62,7 @@ async function chat(
   const context = async (): Promise<number> => Math.min(plannedContext, positions)
   const { result, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
   const { model, dispose } = result
+  await serveFewerOf(model, options, { quiet })
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY
   const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: isTerminal })
   const conversation = new Conversation({ model, tokenizer, template, folder, options }, system)

@@ -1,13 +1,15 @@
 // `switchyard eval`: loss of a model on held-out text, per domain.
 
 import { Command } from 'commander'
+import type { FewerExperts } from '../../moe/index.ts'
 import { splitFor, type WindowFlags, windowLength, withWindowOptions } from '../corpus-windows.ts'
 import { evaluationTable, expertTables } from '../evaluation-tables.ts'
+import { serveFewerOf, withFewerExpertsOptions } from '../fewer-experts.ts'
 import { openNamed } from '../open-model.ts'
 import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
 import { Progress } from '../progress.ts'
 
-interface Flags extends PlacementFlags, WindowFlags {
+interface Flags extends PlacementFlags, WindowFlags, FewerExperts {
   batches?: number
   batchSize: number
   json?: boolean
@@ -26,7 +28,7 @@ export function evalCommand(): Command {
     .description('loss, perplexity and bits per byte on a corpus, per domain')
     .argument('<model>', 'model folder or run folder')
     .requiredOption('--data <dir>', "corpus made by 'switchyard data prepare'")
-  return withPlacementOptions(withWindowOptions(command))
+  return withFewerExpertsOptions(withPlacementOptions(withWindowOptions(command)))
     .option('--json', 'print JSON')
     .option('--quiet', 'print nothing but the result')
     .addHelpText('after', help)
@@ -41,6 +43,7 @@ async function run(path: string, flags: Flags): Promise<void> {
   const corpus = openCorpus(flags.data)
   const split = splitFor(opened, corpus, flags)
   const model = opened.load({ kind: 'stack', ...placement })
+  await serveFewerOf(model, flags, { quiet: true })
   const tasks = tasksOfDomains(opened.config, corpus.domains)
   const windows = new TokenWindows(split, windowLength(flags, model.config, split), tasks)
   const progress = new Progress({ quiet: flags.quiet === true })

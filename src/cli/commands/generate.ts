@@ -3,6 +3,8 @@
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { AnyModelConfig, GenerateTextOptions, GenerationEnd } from '../../models/index.ts'
+import type { FewerExperts } from '../../moe/index.ts'
+import { serveFewerOf, withFewerExpertsOptions } from '../fewer-experts.ts'
 import { withKvOption } from '../kv-option.ts'
 import {
   expertUse,
@@ -20,7 +22,8 @@ import { timed, timingsOf, timingsText } from '../timings.ts'
 import { wholeNumberOf } from '../values.ts'
 
 type Flags = Omit<GenerateTextOptions, 'task'> &
-  TextModelFlags & {
+  TextModelFlags &
+  FewerExperts & {
     samples: number
     prompt: string
     task?: string
@@ -39,7 +42,9 @@ export function generateCommand(): Command {
     .argument('<model>', 'model folder, run folder, .gguf file or downloaded org/name')
     .requiredOption('--prompt <text>', 'text to continue; for an encoder-decoder to answer')
     .option('--max-new-tokens <n>', 'most tokens to add', wholeNumberOf('--max-new-tokens', 1), 128)
-  return withKvOption(withMemoryOption(withPlacementOptions(withSamplingOptions(command))))
+  return withFewerExpertsOptions(
+    withKvOption(withMemoryOption(withPlacementOptions(withSamplingOptions(command)))),
+  )
     .option('--samples <n>', 'so many texts, written together', wholeNumberOf('--samples', 1), 1)
     .option(
       '--logprobs <n>',
@@ -66,6 +71,7 @@ async function run(
     samples * ((await tokenizer.encode(prompt)).length + (options.maxNewTokens ?? 0))
   const { result, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
   const { model, store } = result
+  await serveFewerOf(model, options, { quiet })
   const number = await taskNumber(config, task)
   const pieces = generateTexts(model, tokenizer, new Array<string>(samples).fill(prompt), {
     ...options,

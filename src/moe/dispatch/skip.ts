@@ -1,4 +1,4 @@
-// Dynamic skipping at inference: a second expert that counts little is left out (arXiv:2402.14800 section 3.3).
+// Fewer experts than were chosen, at inference: the first ones, or all but those that count little (arXiv:2402.14800 section 3.3).
 // Shapes: T tokens, K slots per token.
 
 import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
@@ -13,10 +13,26 @@ export function skipWeak(routing: TokenRouting, beta: number): TokenRouting {
   return tidy(() => {
     const { weights } = routing
     const largest = weights.amax([-1], true) // [T, 1]
-    const kept = emptied(routing, firstOrStrong(weights, largest, beta).logicalNot())
-    const scale = weights.sum(-1, true).div(kept.weights.sum(-1, true).clamp(1e-20))
-    return { ...kept, weights: kept.weights.mul(scale) }
+    return withSumOf(routing, emptied(routing, firstOrStrong(weights, largest, beta).logicalNot()))
   })
+}
+
+/** The first `count` slots of each token; what stays is rescaled to the sum that the token's weights had. */
+export function keepFirst(routing: TokenRouting, count: number): TokenRouting {
+  const { indices, weights } = routing
+  if (count >= weights.size(-1)) return routing
+  return tidy(() =>
+    withSumOf(routing, {
+      ...routing,
+      indices: indices.narrow(-1, 0, count),
+      weights: weights.narrow(-1, 0, count),
+    }),
+  )
+}
+
+function withSumOf({ weights }: TokenRouting, kept: TokenRouting): TokenRouting {
+  const scale = weights.sum(-1, true).div(kept.weights.sum(-1, true).clamp(1e-20)) // [T, 1]
+  return { ...kept, weights: kept.weights.mul(scale) }
 }
 
 function firstOrStrong(weights: Tensor, largest: Tensor, beta: number): Tensor {

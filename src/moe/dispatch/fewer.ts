@@ -1,0 +1,42 @@
+// A model that runs fewer experts than it was trained with: quicker, and another text.
+
+import { ConfigError } from '../../errors.ts'
+import type { Module } from '../../nn/index.ts'
+import type { Dispatch } from '../contracts.ts'
+import { MoeLayer } from '../layer.ts'
+import { checkTopK } from '../routers/linear.ts'
+import type { TokenRouting } from '../routing/token.ts'
+import { keepFirst, skipWeak } from './skip.ts'
+
+export interface FewerExperts {
+  /** Experts of each token, those that count most. Default: as many as the router chooses. */
+  expertsPerToken?: number | undefined
+  /** Experts that count less than this share of the token's first are left out: see skipWeak(). Default: none. */
+  skipBelow?: number | undefined
+}
+
+/**
+ * From now on the layers of a model serve fewer of the experts that their routers choose. What the others would have counted is
+ * shared out among those that are served.
+ *
+ * @throws ConfigError for more experts than are chosen, and for models whose tokens choose none
+ */
+export function serveFewer(model: Module, { expertsPerToken, skipBelow }: FewerExperts): void {
+  const layers = [...model.namedModules()].flatMap(([, module]) =>
+    module instanceof MoeLayer && module.gate.active > 1 ? [module] : [],
+  )
+  if (layers.length === 0)
+    throw new ConfigError('is for models whose tokens choose several experts', { path: 'expertsPerToken' })
+  for (const { gate } of layers)
+    if (expertsPerToken !== undefined)
+      checkTopK(expertsPerToken, gate.active, 'expertsPerToken', 'the experts that a token chooses')
+  for (const layer of layers) layer.dispatch = serving(layer.dispatch, { expertsPerToken, skipBelow })
+}
+
+function serving(dispatch: Dispatch, { expertsPerToken, skipBelow }: FewerExperts): Dispatch {
+  const first = (chosen: TokenRouting): TokenRouting =>
+    expertsPerToken === undefined ? chosen : keepFirst(chosen, expertsPerToken)
+  const strong = (chosen: TokenRouting): TokenRouting =>
+    skipBelow === undefined ? chosen : skipWeak(chosen, skipBelow)
+  return { mix: (x, chosen, all, context) => dispatch.mix(x, strong(first(chosen)), all, context) }
+}
