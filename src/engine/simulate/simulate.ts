@@ -2,9 +2,9 @@
 
 import type { ExpertGrid } from '../cache/policy.ts'
 import { createPolicy, defaultPolicy, type PolicyConfig, policyNames } from '../cache/table.ts'
+import { HistoryPrefetcher } from '../prefetch/history.ts'
 import { countUses, mostNeeded, type RoutingChoices, type Step, stepsOf } from '../trace/choices.ts'
 import { expertsOfPool, type PoolKind, type PoolPlan, planPools } from './pools.ts'
-import { HistoryPrefetcher } from './prefetch.ts'
 import { beladyOf, type Replay, replay } from './replay.ts'
 
 /** Policies that a replay knows: those that run, and the one that knows the future. */
