@@ -13,8 +13,13 @@ export {
   rebalanceExperts,
   replicateExperts,
 } from './placement/eplb.ts'
+export { areHints, type HintTable, hintsOf, readHints, writeHints } from './prefetch/hint-table.ts'
+export { HintsPrefetcher } from './prefetch/hints.ts'
+export { HistoryPrefetcher } from './prefetch/history.ts'
+export type { ModelSight, Prefetcher, PrefetchSubject } from './prefetch/prefetcher.ts'
+export { RouterPrefetcher } from './prefetch/router.ts'
+export { createPrefetcher, type PrefetchConfig, prefetchKinds, prefetchSchema } from './prefetch/table.ts'
 export { type PoolKind, type PoolPlan, planPools } from './simulate/pools.ts'
-export { HistoryPrefetcher, type Prefetcher } from './simulate/prefetch.ts'
 export { beladyOf, type Replay, replay } from './simulate/replay.ts'
 export {
   type CapacityResult,
@@ -28,9 +33,13 @@ export {
 } from './simulate/simulate.ts'
 export type { Budget, BudgetPlan } from './store/budget.ts'
 export type { ReadMode } from './store/expert-files.ts'
-export { ExpertStore, type LayerRows } from './store/expert-store.ts'
+export { ExpertStore, type Pass } from './store/expert-store.ts'
+export { identityOf, readUses, writeUses } from './store/expert-uses.ts'
+export type { LayerRows } from './store/layer-rows.ts'
 export { loadTiered, planTiered, type StoreSettings, TieredModel, type TieredOutlook } from './store/open.ts'
+export { ReadAhead } from './store/read-ahead.ts'
 export { type Needed, StoreCounts } from './store/store-counts.ts'
+export { alwaysOn, TimedTrial, type Trial, type Verdict } from './store/trial.ts'
 export { countUses, emptySlot, type RoutingChoices, type Step, stepsOf } from './trace/choices.ts'
 export type { TraceHeader, TraceSource } from './trace/header.ts'
 export { isTrace, readChoices, type TraceBlock, TraceReader } from './trace/read.ts'

@@ -25,6 +25,7 @@ export { chooseGemm, gemmChoice, gemmLibraries, hasFastBf16 } from './gemm.ts'
 export {
   attentionCached,
   attentionDecode,
+  cancelRead,
   cat,
   crossEntropyLoss,
   dequantizeBlocks,
@@ -56,6 +57,8 @@ export {
   fusedRmsNorm,
   fusedRotate,
   fusedRoute,
+  hasRead,
+  hurryRead,
   layerNorm,
   mixedAdamw_,
   mseLoss,

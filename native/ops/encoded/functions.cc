@@ -41,11 +41,13 @@ void expertRowsOp(const at::Tensor& x, const at::Tensor& indices, const at::Tens
 }
 
 int64_t startReadOp(const at::Tensor& to, std::string type, std::string packing, bool alternating,
-                    std::vector<int64_t> files, std::vector<int64_t> offsets, std::vector<int64_t> bytes) {
+                    std::vector<int64_t> files, std::vector<int64_t> offsets, std::vector<int64_t> bytes,
+                    int64_t urgency) {
+  TORCH_CHECK(urgency >= 0 && urgency <= 2, "a read is needed (0), a guess (1) or spare (2), not ", urgency);
   TORCH_CHECK(files.size() == offsets.size() && files.size() == bytes.size(), "ranges need a file, offset and length each");
   std::vector<FileRange> ranges;
   for (size_t i = 0; i < files.size(); i++) ranges.push_back({static_cast<int>(files[i]), offsets[i], bytes[i]});
-  return startRead(to, type, {ranges, packing, alternating});
+  return startRead(to, type, {ranges, packing, alternating}, static_cast<Urgency>(urgency));
 }
 
 at::Tensor rowsOp(const at::Tensor& rows, std::string type, const at::Tensor& indices) {
@@ -73,10 +75,15 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
       "Tensor? down_bias=None) -> ()",
       &expertRowsOp);
   library.def("sum_choices(Tensor rows, Tensor indices, Tensor weights) -> Tensor", &sumChoices);
-  library.def("start_read(Tensor to, str type, str packing, bool alternating, int[] files, int[] offsets, int[] bytes) -> int",
-              &startReadOp);
+  library.def(
+      "start_read(Tensor to, str type, str packing, bool alternating, int[] files, int[] offsets, int[] bytes, "
+      "int urgency=0) -> int",
+      &startReadOp);
   library.def("packed_rows(Tensor values, Tensor scales, str packing) -> Tensor", &packedRowsOp);
   library.def("finish_read(int ticket) -> ()", &finishRead);
+  library.def("hurry_read(int ticket) -> ()", &hurryRead);
+  library.def("cancel_read(int ticket) -> bool", &cancelRead);
+  library.def("has_read(int ticket) -> bool", &hasRead);
   library.def("encoded_panels(Tensor rows, str type) -> Tensor", &panelsOp);
   library.def("panel_types() -> str[]", &panelTypesOp);
   library.def("simd_choice() -> str", &simdChoiceOp);

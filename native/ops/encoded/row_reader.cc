@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <condition_variable>
 #include <cstdlib>
@@ -76,6 +77,7 @@ struct Read {
   const PanelType* panels;
   const Packing* packing;
   FileRows from;
+  Urgency urgency;
   bool isDone = false;
   std::string error;
 };
@@ -105,40 +107,96 @@ int64_t rowsOf(const Read& read) {
   return bytes / perRow;
 }
 
+using ReadPointer = std::shared_ptr<Read>;
+using Lock = std::unique_lock<std::mutex>;
+
 class Readers {
  public:
-  int64_t start(std::shared_ptr<Read> read) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+  int64_t start(ReadPointer read) {
+    const Lock lock(mutex_);
     for (; threads_ < kReaders; threads_++) std::thread([this] { work(); }).detach();
-    queue_.push_back(read);
+    queueOf(read->urgency).push_back(read);
     reads_[++last_] = std::move(read);
     wake_.notify_one();
     return last_;
   }
 
   void finish(int64_t ticket) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    const auto found = reads_.find(ticket);
-    TORCH_CHECK(found != reads_.end(), "there is no read ", ticket);
-    const std::shared_ptr<Read> read = found->second;
-    reads_.erase(found);
+    Lock lock(mutex_);
+    const ReadPointer read = find(ticket);
+    makeNeeded(read);
+    reads_.erase(ticket);
     ended_.wait(lock, [&] { return read->isDone; });
     TORCH_CHECK(read->error.empty(), read->error);
   }
 
+  void hurry(int64_t ticket) {
+    const Lock lock(mutex_);
+    makeNeeded(find(ticket));
+  }
+
+  bool cancel(int64_t ticket) {
+    const Lock lock(mutex_);
+    const bool isCancelled = unqueue(find(ticket));
+    if (isCancelled) reads_.erase(ticket);
+    return isCancelled;
+  }
+
+  bool hasEnded(int64_t ticket) {
+    const Lock lock(mutex_);
+    return find(ticket)->isDone;
+  }
+
  private:
-  std::shared_ptr<Read> next() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    wake_.wait(lock, [&] { return !queue_.empty(); });
-    std::shared_ptr<Read> read = queue_.front();
-    queue_.pop_front();
+  std::deque<ReadPointer>& queueOf(Urgency urgency) { return queues_[static_cast<size_t>(urgency)]; }
+
+  ReadPointer find(int64_t ticket) const {
+    const auto found = reads_.find(ticket);
+    TORCH_CHECK(found != reads_.end(), "there is no read ", ticket);
+    return found->second;
+  }
+
+  /** Whether it waited still. */
+  bool unqueue(const ReadPointer& read) {
+    auto& queue = queueOf(read->urgency);
+    const auto place = std::find(queue.begin(), queue.end(), read);
+    if (place == queue.end()) return false;
+    queue.erase(place);
+    return true;
+  }
+
+  void makeNeeded(const ReadPointer& read) {
+    if (read->urgency == Urgency::kNeeded || !unqueue(read)) return;
+    read->urgency = Urgency::kNeeded;
+    queueOf(Urgency::kNeeded).push_back(read);
+    wake_.notify_one();
+  }
+
+  /** The most urgent read; null when there is none that may begin: one reader is always left for what is needed. */
+  ReadPointer take() {
+    for (auto& queue : queues_) {
+      if (queue.empty()) continue;
+      const bool isAhead = queue.front()->urgency != Urgency::kNeeded;
+      if (isAhead && ahead_ == kReaders - 1) return nullptr;
+      ReadPointer read = queue.front();
+      queue.pop_front();
+      ahead_ += isAhead;
+      return read;
+    }
+    return nullptr;
+  }
+
+  ReadPointer next() {
+    Lock lock(mutex_);
+    ReadPointer read;
+    wake_.wait(lock, [&] { return (read = take()) != nullptr; });
     return read;
   }
 
   void work() {
     Room room;
     for (;;) {
-      const std::shared_ptr<Read> read = next();
+      const ReadPointer read = next();
       std::string error;
       try {
         perform(*read, room);
@@ -147,11 +205,14 @@ class Readers {
       } catch (const std::exception& caught) {
         error = caught.what();
       }
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const Lock lock(mutex_);
       read->error = error;
       read->isDone = true;
       read->to.reset();
       ended_.notify_all();
+      if (read->urgency == Urgency::kNeeded) continue;
+      ahead_--;
+      wake_.notify_one();
     }
   }
 
@@ -201,9 +262,10 @@ class Readers {
 
   std::mutex mutex_;
   std::condition_variable wake_, ended_;
-  std::deque<std::shared_ptr<Read>> queue_;
-  std::map<int64_t, std::shared_ptr<Read>> reads_;
+  std::array<std::deque<ReadPointer>, 3> queues_;  // by urgency
+  std::map<int64_t, ReadPointer> reads_;
   int64_t last_ = 0;
+  int ahead_ = 0;  // of those that are being read, the ones that nobody needs yet
   int threads_ = 0;
 };
 
@@ -215,11 +277,12 @@ Readers& readers() {
 
 }  // namespace
 
-int64_t startRead(const at::Tensor& to, const std::string& type, const FileRows& from) {
+int64_t startRead(const at::Tensor& to, const std::string& type, const FileRows& from, Urgency urgency) {
   const RowType& kind = rowTypeOf(type);
   TORCH_CHECK(to.scalar_type() == at::kByte && to.dim() == 2 && to.size(1) > 0 && to.size(1) % kind.bytes == 0 && to.is_contiguous() && to.is_cpu(),
               "rows of ", type, " are read into u8 [O, bytes], contiguous on the cpu, not ", to.scalar_type(), " ", to.sizes());
   auto read = std::make_shared<Read>();
+  read->urgency = urgency;
   read->to = to;
   read->panels = kind.panels;
   read->packing = packingOf(from.packing);
@@ -231,5 +294,8 @@ int64_t startRead(const at::Tensor& to, const std::string& type, const FileRows&
 }
 
 void finishRead(int64_t ticket) { readers().finish(ticket); }
+void hurryRead(int64_t ticket) { readers().hurry(ticket); }
+bool cancelRead(int64_t ticket) { return readers().cancel(ticket); }
+bool hasRead(int64_t ticket) { return readers().hasEnded(ticket); }
 
 }  // namespace switchyard

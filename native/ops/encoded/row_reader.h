@@ -23,6 +23,9 @@ struct FileRows {
   bool alternating;               // whether the two halves of the rows come by turns
 };
 
+/** How soon a read is wanted: the more urgent goes first, and what is under way is not interrupted. */
+enum class Urgency { kNeeded, kGuess, kSpare };
+
 /**
  * Begins to read a matrix.
  *
@@ -30,9 +33,18 @@ struct FileRows {
  * @param type of rows as they are to be: panels are made of a file's rows
  * @returns a ticket for finishRead()
  */
-int64_t startRead(const at::Tensor& to, const std::string& type, const FileRows& rows);
+int64_t startRead(const at::Tensor& to, const std::string& type, const FileRows& rows, Urgency urgency);
 
-/** Waits for a read to end. Throws c10::Error when the file could not be read, or ended. */
+/** Waits for a read to end, which is needed now. Throws c10::Error when the file could not be read, or ended. */
 void finishRead(int64_t ticket);
+
+/** What was begun ahead of its time is needed now. */
+void hurryRead(int64_t ticket);
+
+/** Gives up a read that waits still, and its ticket; false when it is under way or has ended. */
+bool cancelRead(int64_t ticket);
+
+/** Whether a read has ended, so that finishRead() does not wait. */
+bool hasRead(int64_t ticket);
 
 }  // namespace switchyard

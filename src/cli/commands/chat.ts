@@ -5,18 +5,20 @@ import { Command } from 'commander'
 import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { ChatMessage, GenerateTextOptions, GenerationEnd, TextModel } from '../../models/index.ts'
-import type { FewerExperts } from '../../moe/index.ts'
-import { serveFewerOf, withFewerExpertsOptions } from '../fewer-experts.ts'
-import { withKvOption } from '../kv-option.ts'
-import { loadTextModel, type TextModelFlags, textPlacementOf, withMemoryOption } from '../load-text-model.ts'
+import {
+  aheadNote,
+  loadTextModel,
+  type TextModelFlags,
+  textPlacementOf,
+  withTextModelOptions,
+} from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
-import { withPlacementOptions } from '../placement-options.ts'
 import { withSamplingOptions } from '../sampling-options.ts'
-import { bold, dim } from '../terminal.ts'
+import { bold, dim, yellow } from '../terminal.ts'
 import { timed, timingsOf, timingsText } from '../timings.ts'
 import { wholeNumberOf } from '../values.ts'
 
-type Flags = GenerateTextOptions & TextModelFlags & FewerExperts & { system?: string; json?: boolean }
+type Flags = GenerateTextOptions & TextModelFlags & { system?: string; json?: boolean }
 
 /** Tokens of a conversation that a budget of memory leaves room for, where the model has as many positions. */
 const plannedContext = 4096
@@ -35,9 +37,7 @@ export function chatCommand(): Command {
     .argument('<model>', 'model folder, .gguf file or downloaded org/name')
     .option('--system <text>', 'what the model is told before the conversation')
     .option('--max-new-tokens <n>', 'most tokens of an answer', wholeNumberOf('--max-new-tokens', 1), 512)
-  return withFewerExpertsOptions(
-    withKvOption(withMemoryOption(withPlacementOptions(withSamplingOptions(command)))),
-  )
+  return withTextModelOptions(withSamplingOptions(command))
     .option('--json', 'print each answer as a line of JSON')
     .option('--quiet', 'print nothing but the answers')
     .addHelpText('after', help)
@@ -46,9 +46,9 @@ export function chatCommand(): Command {
 
 async function chat(
   path: string,
-  { system, json, quiet = false, memory, device, dtype, weights, ...options }: Flags,
+  { system, json, quiet = false, memory, prefetch, device, dtype, weights, ...options }: Flags,
 ): Promise<void> {
-  const placement = textPlacementOf({ memory, device, dtype, weights, kv: options.kv })
+  const placement = textPlacementOf({ memory, prefetch, device, dtype, weights, ...options })
   const opened = await openNamed(path, { quiet })
   const { template, tokenizer, path: folder } = opened
   if (template === null) {
@@ -61,8 +61,7 @@ async function chat(
     'max_position_embeddings' in opened.config ? opened.config.max_position_embeddings : plannedContext
   const context = async (): Promise<number> => Math.min(plannedContext, positions)
   const { result, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
-  const { model, dispose } = result
-  await serveFewerOf(model, options, { quiet })
+  const { model, store, remember, dispose } = result
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY
   const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: isTerminal })
   const conversation = new Conversation({ model, tokenizer, template, folder, options }, system)
@@ -70,11 +69,17 @@ async function chat(
   if (show) process.stdout.write(`${dim('/reset starts anew, /exit ends')}\n`)
   lines.setPrompt(show ? bold('> ') : '')
   lines.prompt()
+  let note: string | null = null
   for await (const line of lines) {
     if (line.trim() === '/exit') break
     if (line.trim() === '/reset') conversation.reset()
     else if (line.trim() !== '')
       await answer(conversation, line, lines, { json, quiet, loadSeconds: seconds })
+    await remember()
+    if (note === null && store && !json && !quiet) {
+      note = aheadNote(store)
+      if (note) process.stderr.write(`${yellow('note:')} ${note}\n`)
+    }
     lines.prompt()
   }
   lines.close()

@@ -3,27 +3,23 @@
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { AnyModelConfig, GenerateTextOptions, GenerationEnd } from '../../models/index.ts'
-import type { FewerExperts } from '../../moe/index.ts'
-import { serveFewerOf, withFewerExpertsOptions } from '../fewer-experts.ts'
-import { withKvOption } from '../kv-option.ts'
 import {
+  aheadNote,
   expertUse,
   expertUseText,
   loadTextModel,
   type TextModelFlags,
   textPlacementOf,
-  withMemoryOption,
+  withTextModelOptions,
 } from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
-import { withPlacementOptions } from '../placement-options.ts'
 import { withSamplingOptions } from '../sampling-options.ts'
 import { bold, dim, yellow } from '../terminal.ts'
 import { timed, timingsOf, timingsText } from '../timings.ts'
 import { wholeNumberOf } from '../values.ts'
 
 type Flags = Omit<GenerateTextOptions, 'task'> &
-  TextModelFlags &
-  FewerExperts & {
+  TextModelFlags & {
     samples: number
     prompt: string
     task?: string
@@ -42,9 +38,7 @@ export function generateCommand(): Command {
     .argument('<model>', 'model folder, run folder, .gguf file or downloaded org/name')
     .requiredOption('--prompt <text>', 'text to continue; for an encoder-decoder to answer')
     .option('--max-new-tokens <n>', 'most tokens to add', wholeNumberOf('--max-new-tokens', 1), 128)
-  return withFewerExpertsOptions(
-    withKvOption(withMemoryOption(withPlacementOptions(withSamplingOptions(command)))),
-  )
+  return withTextModelOptions(withSamplingOptions(command))
     .option('--samples <n>', 'so many texts, written together', wholeNumberOf('--samples', 1), 1)
     .option(
       '--logprobs <n>',
@@ -61,17 +55,16 @@ export function generateCommand(): Command {
 
 async function run(
   path: string,
-  { prompt, samples, task, json, quiet = false, memory, device, dtype, weights, ...options }: Flags,
+  { prompt, samples, task, json, quiet = false, memory, prefetch, device, dtype, weights, ...options }: Flags,
 ): Promise<void> {
-  const placement = textPlacementOf({ memory, device, dtype, weights, kv: options.kv })
+  const placement = textPlacementOf({ memory, prefetch, device, dtype, weights, ...options })
   const { generateTexts } = await import('../../models/index.ts')
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened
   const context = async (): Promise<number> =>
     samples * ((await tokenizer.encode(prompt)).length + (options.maxNewTokens ?? 0))
   const { result, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
-  const { model, store } = result
-  await serveFewerOf(model, options, { quiet })
+  const { model, store, remember } = result
   const number = await taskNumber(config, task)
   const pieces = generateTexts(model, tokenizer, new Array<string>(samples).fill(prompt), {
     ...options,
@@ -87,6 +80,7 @@ async function run(
     if (isStreamed) process.stdout.write(piece)
   }
   const ends = next.value
+  await remember()
   const results = ends.map(({ timings: _, ...end }, i) => ({ text: texts[i] ?? '', ...end }))
   const [end] = ends as [GenerationEnd]
   const timings = timingsOf(seconds, end.timings)
@@ -100,6 +94,8 @@ async function run(
   if (!json && !quiet) {
     process.stderr.write(`${dim(timingsText(timings))}\n`)
     if (store) process.stderr.write(`${dim(expertUseText(store))}\n`)
+    const note = store && aheadNote(store)
+    if (note) process.stderr.write(`${yellow('note:')} ${note}\n`)
   }
   if (end.reason === 'positions' && !quiet && 'max_position_embeddings' in config) {
     process.stderr.write(

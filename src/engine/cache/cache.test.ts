@@ -31,6 +31,7 @@ const recordings = fc
       .map(
         ({ chosen, textLength }): RoutingChoices => ({
           ...sizes,
+          ids: Uint32Array.from({ length: tokens }, (_, t) => t),
           positions: Uint32Array.from({ length: tokens }, (_, t) => t % textLength),
           chosen: Uint16Array.from(chosen),
         }),
@@ -127,6 +128,7 @@ function uniformChoices(
     layers,
     experts,
     topK,
+    ids: Uint32Array.from({ length: tokens }, (_, t) => t),
     positions: Uint32Array.from({ length: tokens }, (_, t) => t),
     chosen: Uint16Array.from(Array.from({ length: tokens * layers }, draw).flat()),
   }

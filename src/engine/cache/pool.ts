@@ -38,15 +38,22 @@ export class ExpertPool {
   }
 
   /**
-   * Gives a place to an expert that is not resident, and counts it as used.
+   * Gives a place to an expert that is not resident. It counts as used only when use() says so: what is read ahead may
+   * never be.
    *
    * @param pinned experts that must stay, for which hasRoom() must hold
    * @returns the expert that went for it; null where a place was free
    */
-  admit(expert: number, now: number, pinned: ReadonlySet<number>): number | null {
+  place(expert: number, now: number, pinned: ReadonlySet<number>): number | null {
     const gone = this.#residents.size < this.capacity ? null : this.#evict(now, pinned)
     this.#residents.add(expert)
-    this.#policy.use(expert, now)
+    return gone
+  }
+
+  /** As place(), for an expert that is used at once. */
+  admit(expert: number, now: number, pinned: ReadonlySet<number>): number | null {
+    const gone = this.place(expert, now, pinned)
+    this.use(expert, now)
     return gone
   }
 

@@ -3,9 +3,9 @@
 import { BeladyPolicy } from '../cache/belady.ts'
 import type { CachePolicy, ExpertGrid } from '../cache/policy.ts'
 import type { ExpertPool } from '../cache/pool.ts'
+import type { Prefetcher } from '../prefetch/prefetcher.ts'
 import type { Step } from '../trace/choices.ts'
 import { makePools, type PoolPlan } from './pools.ts'
-import type { Prefetcher } from './prefetch.ts'
 
 export interface Replay {
   /** Experts that were needed. */
@@ -21,30 +21,37 @@ export interface Replay {
 /**
  * Replays steps in order. What a step needs is pinned while it runs, so that nothing goes that is about to be used.
  *
- * @param prefetcher reads ahead for the layer after the one that ran. Default: nobody does
+ * @param prefetcher reads ahead for the layers after the one that ran. Default: nobody does
  */
 export function replay(
   steps: readonly Step[],
-  { layers }: ExpertGrid,
+  { layers, experts }: ExpertGrid,
   plan: PoolPlan,
   policy: CachePolicy,
   prefetcher: Prefetcher | null = null,
 ): Replay {
   const pools = makePools(plan, layers, policy)
   const result: Replay = { uses: 0, hits: 0, useful: 0, wasted: 0 }
-  let ahead = new Set<number>()
+  const guesses = new Set<number>()
   for (const step of steps) {
     if (step.begins) policy.begin?.()
-    const used = step.needed.filter(expert => ahead.has(expert)).length
-    result.useful += used
-    result.wasted += ahead.size - used
+    judge(step, guesses, experts, result)
     result.uses += step.needed.length
     result.hits += runStep(step, pools[step.layer] as ExpertPool)
     prefetcher?.observe(step)
-    ahead = prefetcher === null ? ahead : readAhead(step, prefetcher, pools)
+    if (prefetcher) readAhead(step, prefetcher.predict(step), { pools, experts, guesses })
   }
-  result.wasted += ahead.size
+  result.wasted += guesses.size
   return result
+}
+
+/** What was read ahead for this layer was used by it, or was not. */
+function judge({ layer, needed }: Step, guesses: Set<number>, experts: number, result: Replay): void {
+  for (const expert of guesses) {
+    if (Math.floor(expert / experts) !== layer) continue
+    guesses.delete(expert)
+    result[needed.includes(expert) ? 'useful' : 'wasted'] += 1
+  }
 }
 
 /** How many of the needed experts were resident; all are, in the end. */
@@ -60,19 +67,23 @@ function runStep({ needed, now }: Step, pool: ExpertPool): number {
   return hits
 }
 
-/** What is read now for the next layer. In a shared pool it takes no place of what this step needs. */
-function readAhead(step: Step, prefetcher: Prefetcher, pools: readonly ExpertPool[]): Set<number> {
-  const pool = pools[step.layer + 1]
-  if (pool === undefined) return new Set()
-  const predicted = prefetcher.predict(step)
-  const pinned = new Set([...predicted, ...step.needed])
-  const read = new Set<number>()
+interface Ahead {
+  pools: readonly ExpertPool[]
+  /** Of each layer. */
+  experts: number
+  /** Read ahead, for layers that have not run. */
+  guesses: Set<number>
+}
+
+/** What is read now for the next layers. It takes no place of what this step needs, nor of other guesses. */
+function readAhead(step: Step, predicted: readonly number[], { pools, experts, guesses }: Ahead): void {
+  const pinned = new Set([...predicted, ...guesses, ...step.needed])
   for (const expert of predicted) {
+    const pool = pools[Math.floor(expert / experts)] as ExpertPool
     if (pool.has(expert) || !pool.hasRoom(pinned)) continue
-    pool.admit(expert, step.now, pinned)
-    read.add(expert)
+    pool.place(expert, step.now, pinned)
+    guesses.add(expert)
   }
-  return read
 }
 
 /** The policy that knows these steps beforehand. */

@@ -1,9 +1,10 @@
 // Replays with reading ahead, and simulations of every policy at every capacity.
 import { describe, expect, test } from 'vitest'
 import { createPolicy } from '../cache/table.ts'
+import { HistoryPrefetcher } from '../prefetch/history.ts'
+import type { Prefetcher } from '../prefetch/prefetcher.ts'
 import { emptySlot, type RoutingChoices, stepsOf } from '../trace/choices.ts'
 import { planPools } from './pools.ts'
-import { HistoryPrefetcher, type Prefetcher } from './prefetch.ts'
 import { replay } from './replay.ts'
 import { simulateCache, simulatedPolicies } from './simulate.ts'
 
@@ -13,6 +14,7 @@ function choicesOf(tokens: readonly (readonly [number, number])[], experts = 4):
     layers: 2,
     experts,
     topK: 1,
+    ids: Uint32Array.from(tokens, (_, t) => t),
     positions: Uint32Array.from(tokens, (_, t) => t),
     chosen: Uint16Array.from(tokens.flat()),
   }
@@ -132,7 +134,7 @@ test('slots that are always empty take no place', async () => {
   ])
   const positions = Uint32Array.from(chosen, (_, t) => t)
   const { capacities } = await simulateCache(
-    { layers: 1, experts: 8, topK: 4, positions, chosen: Uint16Array.from(chosen.flat()) },
+    { layers: 1, experts: 8, topK: 4, ids: positions, positions, chosen: Uint16Array.from(chosen.flat()) },
     { capacities: [0.125], policies: ['lru'], pools: 'layer' },
   )
   expect(capacities[0]?.capacity).toBe(2)

@@ -5,7 +5,7 @@ import { ConfigError } from '../../errors.ts'
 import { type AnyModelConfig, type ExpertRows, memoryNeeds, prefillChunk } from '../../models/index.ts'
 import { MoeLayer } from '../../moe/index.ts'
 import type { KvType, Module } from '../../nn/index.ts'
-import { allBytes, type LayerRows, leastBytes } from './expert-store.ts'
+import { allBytes, type LayerRows, leastBytes } from './layer-rows.ts'
 
 /** What a process is to stay within. */
 export interface Budget {

@@ -3,12 +3,28 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
 import { FormatError } from '../../errors.ts'
 import type { ByteRange, ExpertRows } from '../../models/index.ts'
-import { finishRead, startRead, type Tensor } from '../../torch/index.ts'
+import { cancelRead, finishRead, hasRead, hurryRead, startRead, type Tensor } from '../../torch/index.ts'
+
+/** How soon a read is wanted, the most urgent first: needed now, guessed to be needed, of use at some time. */
+export const urgencies = ['needed', 'guess', 'spare'] as const
+export type Urgency = (typeof urgencies)[number]
 
 /** A read that was begun. */
 export interface PendingRead {
   /** Waits for it. Throws FormatError when the file could not be read. */
   finish(): void
+  /** It is needed from now on. */
+  hurry(): void
+  /** Gives it up, if it waits still for others; it is not to be finished then. */
+  cancel(): boolean
+  /** Whether finish() would not wait. */
+  hasEnded(): boolean
+}
+
+/** The matrix of one expert. */
+export interface ExpertPlace {
+  rows: ExpertRows
+  expert: number
 }
 
 /** How files are read: through the system's page cache, which may keep what was read; or past it. */
@@ -38,16 +54,25 @@ export class ExpertFiles implements Disposable {
    *
    * @param to u8 [rows, bytes of a row]
    * @param encoding of rows as they are to be in memory
+   * @param urgency the less urgent waits for all that is more so
    * @throws FormatError when a file has changed since it was first read
    */
-  start(to: Tensor, encoding: string, rows: ExpertRows, expert: number): PendingRead {
+  start(to: Tensor, encoding: string, { rows, expert }: ExpertPlace, urgency: Urgency): PendingRead {
     const ranges = rows.rangesOf(expert)
     const descriptors = ranges.map(({ file }) => this.#open(file).descriptor)
     const offsets = ranges.map(({ offset }) => offset)
     const lengths = ranges.map(({ length }) => length)
     const packing = rows.isApart ? rows.encoding : ''
-    const ticket = startRead(to, encoding, packing, rows.isAlternating, descriptors, offsets, lengths)
-    return { finish: () => naming(ranges, () => finishRead(ticket)) }
+    const ticket = startRead(
+      ...([to, encoding, packing, rows.isAlternating, descriptors, offsets, lengths] as const),
+      urgencies.indexOf(urgency),
+    )
+    return {
+      finish: () => naming(ranges, () => finishRead(ticket)),
+      hurry: () => hurryRead(ticket),
+      cancel: () => cancelRead(ticket),
+      hasEnded: () => hasRead(ticket),
+    }
   }
 
   #open(file: string): OpenFile {

@@ -12,9 +12,12 @@ import { MoeLayer, StackedExperts } from '../../moe/index.ts'
 import type { Module, Parameter } from '../../nn/index.ts'
 import { emptyCache, limitCache } from '../../torch/index.ts'
 import { createPolicy, defaultPolicy, type PolicyConfig } from '../cache/table.ts'
+import { createPrefetcher, type PrefetchConfig } from '../prefetch/table.ts'
 import { type Budget, type BudgetPlan, planBudget } from './budget.ts'
 import { ExpertFiles, type ReadMode } from './expert-files.ts'
-import { allBytes, ExpertStore, type LayerRows } from './expert-store.ts'
+import { ExpertStore } from './expert-store.ts'
+import { allBytes, type LayerRows } from './layer-rows.ts'
+import { RunningModel } from './running-model.ts'
 import { tieredWeights } from './tiered-weights.ts'
 
 export interface StoreSettings {
@@ -25,6 +28,8 @@ export interface StoreSettings {
    * up when others need it.
    */
   read?: ReadMode
+  /** What is read before it is needed, where not all experts fit. Default: nothing; see docs/caches.md. */
+  prefetch?: PrefetchConfig
 }
 
 /** A decoder whose experts are in its files. Disposing of it frees both. */
@@ -61,20 +66,25 @@ export class TieredModel implements Disposable {
   }
 
   /** Makes room for experts: from now on the model runs. */
-  keepExperts(bytes: number, { policy, read }: StoreSettings = {}): ExpertStore {
-    const [{ layer }] = this.#layers as [TieredLayer]
-    const { numExperts, active } = layer.gate
+  keepExperts(bytes: number, { policy, read, prefetch = { kind: 'off' } }: StoreSettings = {}): ExpertStore {
+    const layers = this.#layers.map(each => each.layer)
+    const [{ gate }] = layers as [MoeLayer]
+    const { numExperts: experts, active } = gate
     const rows = this.#layers.map(each => each.rows)
-    const perLayer = Math.floor((numExperts * bytes) / allBytes(rows, numExperts))
-    const chosen = policy ?? defaultPolicy(perLayer, numExperts, active)
-    const grid = { layers: rows.length, experts: numExperts }
+    const perLayer = Math.floor((experts * bytes) / allBytes(rows, experts))
+    const chosen = policy ?? defaultPolicy(perLayer, experts, active)
+    const grid = { layers: rows.length, experts }
+    const running = new RunningModel(this.model, layers)
+    const subject = { grid, topK: active, model: running }
+    const prefetcher = perLayer < experts ? createPrefetcher(prefetch, subject) : null
     this.#store?.[Symbol.dispose]() // first: there may be no room for both
     this.#store = null
     const store = new ExpertStore(rows, {
-      ...{ bytes, experts: numExperts, files: new ExpertFiles(read), policy: createPolicy(chosen, grid) },
+      ...{ bytes, experts, files: new ExpertFiles(read), policy: createPolicy(chosen, grid), prefetcher },
     })
-    for (const [i, { experts }] of this.#layers.entries())
-      experts.serveFrom(tieredWeights(store, i, experts.stacks))
+    for (const [i, layer] of this.#layers.entries())
+      layer.experts.serveFrom(running.watched(tieredWeights(store, i, layer.experts.stacks)))
+    running.onPass = pass => store.beginPass(pass)
     this.#store = store
     return store
   }

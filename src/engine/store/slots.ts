@@ -9,6 +9,12 @@ import type { ExpertKind } from './expert-kind.ts'
 /** An expert's number among all of the model: layer * experts + expert. */
 export type ExpertNumber = number
 
+/** A place, and who gave it up; null: it was free. */
+export interface Placed {
+  slot: number
+  gone: ExpertNumber | null
+}
+
 export class ExpertSlots implements Disposable {
   readonly kind: ExpertKind
   readonly pool: ExpertPool
@@ -32,13 +38,13 @@ export class ExpertSlots implements Disposable {
     return this.#slots.get(expert) as number
   }
 
-  /** Gives a place to an expert that has none, if need be that of one that is not pinned. */
-  admit(expert: ExpertNumber, now: number, pinned: ReadonlySet<ExpertNumber>): number {
-    const gone = this.pool.admit(expert, now, pinned)
+  /** See ExpertPool.place(). */
+  place(expert: ExpertNumber, now: number, pinned: ReadonlySet<ExpertNumber>): Placed {
+    const gone = this.pool.place(expert, now, pinned)
     const slot = gone === null ? (this.#free.pop() as number) : this.slotOf(gone)
     if (gone !== null) this.#slots.delete(gone)
     this.#slots.set(expert, slot)
-    return slot
+    return { slot, gone }
   }
 
   /** Takes the place of an expert that could not be read. */

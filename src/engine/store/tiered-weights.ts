@@ -5,7 +5,8 @@ import type { EncodedStacks, ExpertWeights, FusedForm, Projections, TokenRouting
 import { expertRowsInto, mixEncoded, mixGrouped, throughGroups } from '../../moe/index.ts'
 import { arange, empty, encodedRows, sumChoices, type Tensor, tensor, zerosLike } from '../../torch/index.ts'
 import type { MatrixKind } from './expert-kind.ts'
-import type { ExpertStore, Wave } from './expert-store.ts'
+import type { ExpertStore } from './expert-store.ts'
+import type { Wave } from './layer-waves.ts'
 
 /**
  * The experts of one MoE layer. What they give does not depend, to the bit, on which of them were in memory.

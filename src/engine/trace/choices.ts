@@ -9,14 +9,18 @@ export const emptySlot = 0xffff
 export interface RoutingChoices extends ExpertGrid {
   /** Slots of each token in each layer. */
   topK: number
+  /** `[T]` */
+  ids: Uint32Array
   /** `[T]`: where each token is in its text; 0 where one begins. */
   positions: Uint32Array
   /** `[T, L, K]`: experts within their layer; emptySlot where there is none. */
   chosen: Uint16Array
 }
 
-/** What has to be resident together: the experts of one token in one layer, each once. */
+/** What has to be resident together: the experts of one token in one layer, each once; of several where they go in step. */
 export interface Step {
+  /** The tokens. */
+  ids: readonly number[]
   /** See CachePolicy. */
   now: number
   layer: number
@@ -27,13 +31,20 @@ export interface Step {
 }
 
 /** The steps of decoding one token after the other, each through all layers. */
-export function stepsOf({ layers, experts, topK, positions, chosen }: RoutingChoices): Step[] {
+export function stepsOf({ layers, experts, topK, ids, positions, chosen }: RoutingChoices): Step[] {
   return Array.from({ length: positions.length * layers }, (_, now) => {
     const layer = now % layers
     const slots = chosen.subarray(now * topK, (now + 1) * topK)
     const needed = new Set<number>()
     for (const expert of slots) if (expert !== emptySlot) needed.add(layer * experts + expert)
-    return { now, layer, needed: [...needed], begins: layer === 0 && positions[now / layers] === 0 }
+    const token = Math.floor(now / layers)
+    return {
+      ids: [ids[token] as number],
+      now,
+      layer,
+      needed: [...needed],
+      begins: layer === 0 && positions[token] === 0,
+    }
   })
 }
 

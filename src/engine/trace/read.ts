@@ -83,15 +83,16 @@ export function readChoices(file: string): { header: TraceHeader; choices: Routi
       `${tokens} tokens of ${layers} layers are more than fit into memory; record fewer with --batches`,
       { file },
     )
-  const positions = new Uint32Array(tokens)
+  const [ids, positions] = [new Uint32Array(tokens), new Uint32Array(tokens)]
   const chosen = new Uint16Array(tokens * layers * topK)
   let done = 0
   for (const block of trace.blocks()) {
+    ids.set(block.ids, done)
     positions.set(block.positions, done)
     chosen.set(block.chosen, done * layers * topK)
     done += block.positions.length
   }
-  return { header, choices: { layers, experts, topK, positions, chosen } }
+  return { header, choices: { layers, experts, topK, ids, positions, chosen } }
 }
 
 /** Whether a file begins as a recording does. */

@@ -55,6 +55,8 @@ export class Decoder extends Module {
   readonly norm: Norm
   /** What training computes again in backward instead of keeping it. May be changed at any time. */
   recompute: Recompute = 'none'
+  /** Is told of new tokens before they are read. May be changed at any time. */
+  onTokens: ((tokens: Tokens) => void) | null = null
   /** f32 [R / 2]; null when they depend on the length of the text. */
   readonly inv_freq: Buffer | null
   readonly #config: DecoderConfig
@@ -85,6 +87,7 @@ export class Decoder extends Module {
   /** Hidden states [N, D] of new tokens, which follow those in the cache. */
   forward(tokens: Tokens, cache?: KvCache): { hidden: Tensor; routings: LayerRouting[] } {
     const { ids, starts, tasks = null } = tokens
+    this.onTokens?.(tokens)
     const rotation = this.#rotation(tokens)
     const { isCausal } = this
     const { hidden, routings } = runLayers(this.layers, this.#embed(ids), (layer, x, i) =>

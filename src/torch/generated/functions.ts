@@ -63,6 +63,9 @@ const switchyardSumChoicesOp = new Operator('switchyard::sum_choices')
 const switchyardStartReadOp = new Operator('switchyard::start_read')
 const switchyardFinishReadOp = new Operator('switchyard::finish_read')
 const switchyardPackedRowsOp = new Operator('switchyard::packed_rows')
+const switchyardHurryReadOp = new Operator('switchyard::hurry_read')
+const switchyardCancelReadOp = new Operator('switchyard::cancel_read')
+const switchyardHasReadOp = new Operator('switchyard::has_read')
 const switchyardDequantizeOp = new Operator('switchyard::dequantize')
 const switchyardQuantizeOp = new Operator('switchyard::quantize')
 const switchyardDequantizePairsOp = new Operator('switchyard::dequantize_pairs')
@@ -340,9 +343,9 @@ export function sumChoices(rows: Tensor, indices: Tensor, weights: Tensor): Tens
   return wrap(call(switchyardSumChoicesOp.id, (rows as Tensor).handle, (indices as Tensor).handle, (weights as Tensor).handle) as Handle)
 }
 
-/** `switchyard::start_read(Tensor to, str type, str packing, bool alternating, int[] files, int[] offsets, int[] bytes) -> int` */
-export function startRead(to_: Tensor, type: string, packing: string, alternating: boolean, files: readonly number[], offsets: readonly number[], bytes: readonly number[]): number {
-  return call(switchyardStartReadOp.id, (to_ as Tensor).handle, type, packing, alternating, files, offsets, bytes) as number
+/** `switchyard::start_read(Tensor to, str type, str packing, bool alternating, int[] files, int[] offsets, int[] bytes, int urgency=0) -> int` */
+export function startRead(to_: Tensor, type: string, packing: string, alternating: boolean, files: readonly number[], offsets: readonly number[], bytes: readonly number[], urgency?: number): number {
+  return call(switchyardStartReadOp.id, (to_ as Tensor).handle, type, packing, alternating, files, offsets, bytes, urgency) as number
 }
 
 /** `switchyard::finish_read(int ticket) -> ()` */
@@ -353,6 +356,21 @@ export function finishRead(ticket: number): void {
 /** `switchyard::packed_rows(Tensor values, Tensor scales, str packing) -> Tensor` */
 export function packedRows(values: Tensor, scales: Tensor, packing: string): Tensor {
   return wrap(call(switchyardPackedRowsOp.id, (values as Tensor).handle, (scales as Tensor).handle, packing) as Handle)
+}
+
+/** `switchyard::hurry_read(int ticket) -> ()` */
+export function hurryRead(ticket: number): void {
+  return void call(switchyardHurryReadOp.id, ticket)
+}
+
+/** `switchyard::cancel_read(int ticket) -> bool` */
+export function cancelRead(ticket: number): boolean {
+  return call(switchyardCancelReadOp.id, ticket) as boolean
+}
+
+/** `switchyard::has_read(int ticket) -> bool` */
+export function hasRead(ticket: number): boolean {
+  return call(switchyardHasReadOp.id, ticket) as boolean
 }
 
 /** `switchyard::dequantize(Tensor bytes, str type) -> Tensor` */

@@ -1,18 +1,12 @@
-// Guesses of what the next layer will need, made while it is not yet known.
+// By history: the experts that most often followed what the layer before chose, counted as the text goes along.
 
+import { z } from 'zod'
 import type { ExpertGrid } from '../cache/policy.ts'
 import type { Step } from '../trace/choices.ts'
-
-export interface Prefetcher {
-  /** Learns from a step, once it has run. */
-  observe(step: Step): void
-  /** Experts of the layer after the one that ran, the surest first. */
-  predict(step: Step): number[]
-}
+import type { Prefetcher, PrefetchRow } from './prefetcher.ts'
 
 /**
- * By history: the experts that most often followed what the layer before chose, counted as the text goes along. What the
- * layer chose and how the pairs were counted is all it knows; a prediction is as long as one token's choice.
+ * What the layer chose and how the pairs were counted is all it knows; a prediction is as long as one token's choice.
  */
 export class HistoryPrefetcher implements Prefetcher {
   readonly #grid: ExpertGrid
@@ -55,4 +49,10 @@ export class HistoryPrefetcher implements Prefetcher {
     this.#followers.set(expert, known)
     return known
   }
+}
+
+const schema = z.strictObject({ kind: z.literal('history') })
+export const history: PrefetchRow<typeof schema> = {
+  schema,
+  make: (_, { grid, topK }) => new HistoryPrefetcher(grid, topK),
 }
