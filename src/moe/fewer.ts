@@ -1,12 +1,12 @@
 // A model that runs fewer experts than it was trained with: quicker, and another text.
 
-import { ConfigError } from '../../errors.ts'
-import type { Module } from '../../nn/index.ts'
-import type { Dispatch } from '../contracts.ts'
-import { MoeLayer } from '../layer.ts'
-import { checkTopK } from '../routers/linear.ts'
-import type { TokenRouting } from '../routing/token.ts'
-import { keepFirst, skipWeak } from './skip.ts'
+import { ConfigError } from '../errors.ts'
+import type { Module } from '../nn/index.ts'
+import type { Dispatch } from './contracts.ts'
+import { keepFirst, skipWeak } from './dispatch/skip.ts'
+import { MoeLayer } from './layer.ts'
+import { checkTopK } from './routers/linear.ts'
+import type { TokenRouting } from './routing/token.ts'
 
 export interface FewerExperts {
   /** Experts of each token, those that count most. Default: as many as the router chooses. */

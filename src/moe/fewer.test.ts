@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { expectClose } from '../../../tests/support/tensors.ts'
-import { openModel, tokensOf } from '../../models/index.ts'
-import { inferenceMode, randint, type Tensor, tidy } from '../../torch/index.ts'
-import { MoeLayer, serveFewer } from '../index.ts'
+import { expectClose } from '../../tests/support/tensors.ts'
+import { openModel, tokensOf } from '../models/index.ts'
+import { inferenceMode, randint, type Tensor, tidy } from '../torch/index.ts'
+import { MoeLayer, serveFewer } from './index.ts'
 
 const fixture = (name: string): string =>
-  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
+  fileURLToPath(new URL(`../../tests/fixtures/${name}`, import.meta.url))
 
 const routingsOf = (model: ReturnType<typeof open>) =>
   inferenceMode(() => model.forward(tokensOf(randint(3, 90, [2, 9], { seed: 1 }))).routings)
