@@ -217,7 +217,7 @@ const forms: Record<string, { keep(rows: Tensor): Tensor; meant(kept: Tensor, wi
     },
     meant: (kept, width) =>
       dequantizeBlocks(kept.contiguous().flatten(), 'Q8_0')
-        .view([...kept.shape.slice(0, -1), -1])
+        .view([...kept.shape.slice(0, -1), (kept.shape.at(-1)! / 34) * 32])
         .narrow(-1, 0, width)
         .double(),
   },

@@ -6,10 +6,10 @@
 namespace switchyard {
 namespace {
 
-const RowType* typeOf(const at::Tensor& cache) {
+const RowDecoder* decoderOf(const at::Tensor& cache) {
   switch (cache.scalar_type()) {
-    case at::kHalf: return &rowTypeOf("F16");
-    case at::kByte: return &rowTypeOf("Q8_0");
+    case at::kHalf: return &kHalves;
+    case at::kByte: return &kBlocksOfQ8_0;
     default: return nullptr;
   }
 }
@@ -17,10 +17,10 @@ const RowType* typeOf(const at::Tensor& cache) {
 }  // namespace
 
 template <typename T>
-CacheRows<T>::CacheRows(const at::Tensor& cache) : cache_(cache), type_(typeOf(cache)) {
+CacheRows<T>::CacheRows(const at::Tensor& cache) : cache_(cache), decoder_(decoderOf(cache)) {
   const int64_t size = cache.element_size();
   rowBytes_ = cache.size(3) * size;
-  width_ = type_ == nullptr ? cache.size(3) : rowBytes_ / type_->bytes * type_->values;
+  width_ = decoder_ == nullptr ? cache.size(3) : rowBytes_ / decoder_->bytes * decoder_->values;
   const int64_t step = std::max(cache.stride(2), cache.size(3));  // a single row may have any stride
   strides_[0] = cache.stride(0) * size, strides_[1] = cache.stride(1) * size, strides_[2] = step * size;
 }
@@ -35,8 +35,9 @@ template <typename T>
 Matrix<T> CacheRows<T>::read(const CachePlace& first, int64_t count, T* tile) const {
   const uint8_t* from = bytesAt(first);
   if constexpr (std::is_same_v<T, float>) {
-    if (type_ != nullptr) {
-      for (int64_t s = 0; s < count; s++) type_->decode(from + s * strides_[2], tile + s * width_, width_ / type_->values);
+    if (decoder_ != nullptr) {
+      const int64_t blocks = width_ / decoder_->values;
+      for (int64_t s = 0; s < count; s++) decoder_->decode(from + s * strides_[2], tile + s * width_, blocks);
       return {tile, width_};
     }
   }

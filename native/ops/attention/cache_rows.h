@@ -6,7 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "../common/gemm.h"
-#include "../encoded/row_type.h"
+#include "row_decoders.h"
 
 namespace switchyard {
 
@@ -30,7 +30,7 @@ class CacheRows {
   int64_t width() const { return width_; }
 
   /** Elements of a tile for so many rows; none where they are read in place. */
-  int64_t tileSize(int64_t rows) const { return type_ == nullptr ? 0 : rows * width_; }
+  int64_t tileSize(int64_t rows) const { return decoder_ == nullptr ? 0 : rows * width_; }
 
   /** `count` rows from a place on, [count, D], in `tile` where they are encoded. */
   Matrix<T> read(const CachePlace& first, int64_t count, T* tile) const;
@@ -42,7 +42,7 @@ class CacheRows {
   const uint8_t* bytesAt(const CachePlace& place) const;
 
   const at::Tensor& cache_;
-  const RowType* type_;  // null: rows are numbers of T
+  const RowDecoder* decoder_;  // null: rows are numbers of T
   int64_t rowBytes_;
   int64_t width_;
   int64_t strides_[3];  // bytes from sequence to sequence, group to group, position to position

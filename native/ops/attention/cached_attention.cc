@@ -39,9 +39,6 @@ constexpr int64_t kStretch = 2048, kFewStretch = 128;
 /** Fewer multiplications than this are done before another thread is awake. */
 constexpr int64_t kWorthThreads = 1 << 17;
 
-/** Q8_0: so many numbers in so many bytes. */
-constexpr int64_t kBlockValues = 32, kBlockBytes = 34;
-
 /** What a block's rows have gathered so far. */
 template <typename T>
 struct Running {
@@ -304,13 +301,15 @@ void checkCache(const at::Tensor& cache, const at::Tensor& queries, const char* 
               dtypeName(cache.scalar_type()), " ", cache.sizes());
   TORCH_CHECK(cache.size(3) <= 1 || cache.stride(3) == 1, name, " must be contiguous in the last dimension");
   TORCH_CHECK(cache.size(2) <= 1 || cache.stride(2) >= cache.size(3), "rows of ", name, " overlap");
-  TORCH_CHECK(cache.scalar_type() != at::kByte || cache.size(3) % kBlockBytes == 0, "rows of ", name,
-              " must be whole blocks of ", kBlockBytes, " bytes, got ", cache.size(3));
+  const int64_t bytes = kBlocksOfQ8_0.bytes;
+  TORCH_CHECK(cache.scalar_type() != at::kByte || cache.size(3) % bytes == 0, "rows of ", name,
+              " must be whole blocks of ", bytes, " bytes, got ", cache.size(3));
 }
 
 /** What a cache's rows are, of queries of width D: numbers, or blocks of Q8_0 with room for them. */
 int64_t rowElements(const at::Tensor& cache, int64_t width) {
-  return cache.scalar_type() == at::kByte ? (width + kBlockValues - 1) / kBlockValues * kBlockBytes : width;
+  const auto [values, bytes, _] = kBlocksOfQ8_0;
+  return cache.scalar_type() == at::kByte ? (width + values - 1) / values * bytes : width;
 }
 
 void checkLengths(const CachedAttentionInputs& in) {
