@@ -102,6 +102,18 @@ export class ContiguousCache implements KvCache {
     this.#placed = null
   }
 
+  /** Gives one sequence the first `length` tokens of another in place of its own. */
+  share(from: number, to: number, length: number): void {
+    const rows = (kept: Tensor, sequence: number): Tensor => kept.narrow(0, sequence * this.capacity, length)
+    noGrad(() =>
+      tidy(() => {
+        for (const { keys, values } of this.layers as LayerStore[])
+          for (const kept of [keys, values]) if (kept) rows(kept, to).copy_(rows(kept, from))
+      }),
+    )
+    this.lengths[to] = length
+  }
+
   dispose(): void {
     this.#places?.slots.dispose()
     this.#places?.lengths.dispose()
