@@ -1,5 +1,18 @@
 // Running models whose experts do not fit: which of them are kept, what was recorded of their use, where copies of them go.
 
+export {
+  defaultContext,
+  defaultTexts,
+  defaultWaiting,
+  Engine,
+  type EngineFacts,
+  type EngineOptions,
+  type EngineStatus,
+  type TextEngine,
+} from './batching/engine.ts'
+export type { LayerLoad } from './batching/expert-load.ts'
+export { pageTokens } from './batching/places.ts'
+export type { PromptRead, TextEnd, TextPart, TextRequest, TextSeconds } from './batching/request.ts'
 export { BeladyPolicy } from './cache/belady.ts'
 export type { CachePolicy, ExpertGrid } from './cache/policy.ts'
 export { ExpertPool } from './cache/pool.ts'

@@ -1,7 +1,7 @@
 // A step of decoding: one more token of each text, or of some of them.
 // Shapes: B texts that get one, V vocabulary.
 
-import type { ContiguousCache } from '../../nn/index.ts'
+import { type ContiguousCache, Places } from '../../nn/index.ts'
 import { record, type Tape, type Tensor, tensor, zeros } from '../../torch/index.ts'
 import type { CausalLM } from '../stack/language-model.ts'
 import type { Tokens } from '../stack/tokens.ts'
@@ -12,6 +12,8 @@ export class DecodingStep implements Disposable {
   readonly #cache: ContiguousCache
   readonly #texts: readonly number[]
   readonly #input: Tokens
+  /** A tape knows these tensors, whatever else the cache is used for. */
+  readonly #places = new Places()
   #tape: Tape | null = null
   /** The first step makes what is made once, as tables; some routers, experts and rules for long texts need the host always. */
   #next: 'first' | 'record' | 'forward' = 'first'
@@ -51,7 +53,7 @@ export class DecodingStep implements Disposable {
     input.ids.copy_(tensor(Int32Array.from(ids)))
     input.positions.copy_(tensor(Int32Array.from(lengths)))
     input.extent = Math.max(...lengths) + 1
-    this.#cache.place(input.starts)
+    this.#cache.place(input.starts, this.#places)
     if (this.#tape === null) return this.#next === 'record' ? this.#recorded() : this.#forward()
     const logits = this.#tape.run()
     this.#cache.advance(input.starts)
@@ -73,5 +75,6 @@ export class DecodingStep implements Disposable {
   [Symbol.dispose](): void {
     const { ids, positions, tasks } = this.#input
     for (const part of [ids, positions, tasks]) part?.dispose()
+    this.#places.dispose()
   }
 }
