@@ -123,6 +123,11 @@ export class BusyError extends SwitchyardError {
   }
 }
 
+/** What was to answer has ended meanwhile. */
+export class StoppedError extends SwitchyardError {
+  override readonly name = 'StoppedError'
+}
+
 /** For us: a condition that only a bug in Switchyard can break. */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`internal error: ${message}; please report it`)

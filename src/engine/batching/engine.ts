@@ -1,7 +1,7 @@
 // A model that writes for many at once.
 
 import type { Tokenizer } from '../../data/index.ts'
-import { ConfigError, SwitchyardError } from '../../errors.ts'
+import { ConfigError, StoppedError } from '../../errors.ts'
 import {
   CausalLM,
   GrowingText,
@@ -54,11 +54,15 @@ export interface EngineStatus extends SchedulerCounts {
   /** Of experts that come from the file; null where all are in memory. */
   experts: { resident: number; total: number; uses: number; hits: number; bytes: number } | null
   load: readonly LayerLoad[]
+  /** How often the engine was started again after its thread had died. */
+  restarts: number
 }
 
 /** What answers requests: an engine in this thread, or one in another. */
 export interface TextEngine {
   readonly facts: EngineFacts
+  /** Whether it would begin with a request at once: not while it is started again. */
+  readonly isReady: boolean
   /** Writes a text. Whoever stops reading cancels it. @throws BusyError, ConfigError */
   generate(request: TextRequest & { signal?: AbortSignal | undefined }): AsyncGenerator<TextPart, void>
   status(): Promise<EngineStatus>
@@ -107,6 +111,10 @@ export class Engine implements TextEngine {
     )
   }
 
+  get isReady(): boolean {
+    return !this.#isClosed
+  }
+
   async *generate({
     signal,
     ...request
@@ -132,6 +140,7 @@ export class Engine implements TextEngine {
       memory: process.memoryUsage.rss(),
       experts: store && { resident: store.capacity, total: store.total, uses, hits, bytes },
       load: this.#load.layers,
+      restarts: 0,
     }
   }
 
@@ -139,7 +148,7 @@ export class Engine implements TextEngine {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#scheduler.failAll(new SwitchyardError('the engine was closed'))
+    this.#scheduler.failAll(new StoppedError('the engine was closed'))
     await this.#running
     this.#scheduler[Symbol.dispose]()
     this.#loaded[Symbol.dispose]()
@@ -147,7 +156,7 @@ export class Engine implements TextEngine {
 
   async #ask(request: TextRequest, listener: PartQueue): Promise<AskedText> {
     const ids = await this.#idsOf(request)
-    if (this.#isClosed) throw new SwitchyardError('the engine was closed')
+    if (this.#isClosed) throw new StoppedError('the engine was closed')
     const asked = askedText(request, {
       text: new GrowingText(this.#loaded.model.config, ids, request, this.facts.context),
       writer: new TextWriter(this.#tokenizer, request.stop ?? []),
