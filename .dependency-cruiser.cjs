@@ -1,5 +1,17 @@
 // The floors of the house: a folder imports only floors below it (docs/architecture.md).
-const floors = ['torch', 'formats', 'data', 'nn', 'moe', 'models', 'train', 'engine', 'lifecycle', 'server', 'cli']
+const floors = [
+  'torch',
+  'formats',
+  'data',
+  'nn',
+  'moe',
+  'models',
+  'train',
+  'engine',
+  'lifecycle',
+  'server',
+  'cli',
+]
 
 /** What each floor may import beside itself and the files of src/ itself, which are below everything. */
 const below = {

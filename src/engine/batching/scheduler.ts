@@ -70,6 +70,7 @@ export class Scheduler implements Disposable {
   /** Takes a text, whose parts go to its listener. @throws BusyError when too many wait */
   add(asked: AskedText): void {
     this.#line.add(asked)
+    this.#admit() // who finds a free place does not wait
   }
 
   /** Ends a text that waits or runs; one that has ended stays as it is. */

@@ -1,0 +1,70 @@
+// What one request came to, for the log.
+
+import type { TextEnd } from '../engine/index.ts'
+import type { AnswerPart } from './openai/answers.ts'
+
+export interface LogLine {
+  time: string
+  method: string
+  path: string
+  status: number
+  seconds: number
+  /** Short name of the API key; empty where none is demanded. */
+  key: string
+  promptTokens?: number
+  cachedTokens?: number
+  newTokens?: number
+  queuedSeconds?: number
+  firstTokenSeconds?: number
+  /** Why the texts ended. */
+  reasons?: string[]
+  /** What went wrong, in full. */
+  error?: string
+}
+
+export class RequestRecord {
+  readonly #start = performance.now()
+  readonly #ends: TextEnd[] = []
+  #firstTokenAt: number | null = null
+  #error: unknown = null
+  key = ''
+
+  /** The same parts, which are counted on their way. */
+  async *watch(parts: AsyncIterable<AnswerPart>): AsyncGenerator<AnswerPart, void> {
+    for await (const part of parts) {
+      if (part.tokens.length > 0) this.#firstTokenAt ??= performance.now()
+      if (part.end) this.#ends.push(part.end)
+      yield part
+    }
+  }
+
+  fail(error: unknown): void {
+    this.#error = error
+  }
+
+  line(method: string, path: string, status: number): LogLine {
+    const seconds = (at: number): number => (at - this.#start) / 1000
+    const error = this.#error
+    return {
+      ...{ time: new Date().toISOString(), method, path, status },
+      ...{ seconds: seconds(performance.now()), key: this.key },
+      ...this.#texts(),
+      ...(this.#firstTokenAt !== null && { firstTokenSeconds: seconds(this.#firstTokenAt) }),
+      ...(error !== null && {
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      }),
+    }
+  }
+
+  #texts(): Partial<LogLine> {
+    if (this.#ends.length === 0) return {}
+    const sum = (of: (end: TextEnd) => number): number => this.#ends.reduce((all, end) => all + of(end), 0)
+    return {
+      promptTokens: sum(end => end.promptTokens),
+      cachedTokens: sum(end => end.cachedTokens),
+      newTokens: sum(end => end.newTokens),
+      queuedSeconds: Math.max(...this.#ends.map(end => end.seconds.queued)),
+      reasons: [...new Set(this.#ends.map(end => end.reason))],
+    }
+  }
+}
