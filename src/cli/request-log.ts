@@ -13,11 +13,11 @@ export function logText(line: LogLine): string {
 
 function textFacts(line: LogLine): string[] {
   const { promptTokens, cachedTokens, newTokens, queuedSeconds, firstTokenSeconds, reasons, seconds } = line
-  if (promptTokens === undefined || newTokens === undefined) return []
+  if (newTokens === undefined) return []
   const milliseconds = (of: number): string => `${Math.round(of * 1000)} ms`
   const rate = firstTokenSeconds === undefined ? 0 : (newTokens - 1) / (seconds - firstTokenSeconds)
   return [
-    `prompt ${promptTokens} (${cachedTokens} cached)`,
+    promptTokens !== undefined && `prompt ${promptTokens} (${cachedTokens} cached)`,
     `${newTokens} new`,
     queuedSeconds !== undefined && queuedSeconds >= 0.01 && `queued ${milliseconds(queuedSeconds)}`,
     firstTokenSeconds !== undefined && `first after ${milliseconds(firstTokenSeconds)}`,

@@ -16,7 +16,7 @@ export interface LogLine {
   newTokens?: number
   queuedSeconds?: number
   firstTokenSeconds?: number
-  /** Why the texts ended. */
+  /** Why the texts ended; client-gone: nobody read on. */
   reasons?: string[]
   /** What went wrong, in full. */
   error?: string
@@ -27,15 +27,20 @@ export class RequestRecord {
   readonly #ends: TextEnd[] = []
   #firstTokenAt: number | null = null
   #error: unknown = null
+  #isReading = false
+  #newTokens = 0
   key = ''
 
   /** The same parts, which are counted on their way. */
   async *watch(parts: AsyncIterable<AnswerPart>): AsyncGenerator<AnswerPart, void> {
+    this.#isReading = true // stays so when nobody reads to the end
     for await (const part of parts) {
       if (part.tokens.length > 0) this.#firstTokenAt ??= performance.now()
+      this.#newTokens += part.tokens.length
       if (part.end) this.#ends.push(part.end)
       yield part
     }
+    this.#isReading = false
   }
 
   fail(error: unknown): void {
@@ -57,12 +62,13 @@ export class RequestRecord {
   }
 
   #texts(): Partial<LogLine> {
+    if (this.#isReading) return { newTokens: this.#newTokens, reasons: ['client-gone'] }
     if (this.#ends.length === 0) return {}
     const sum = (of: (end: TextEnd) => number): number => this.#ends.reduce((all, end) => all + of(end), 0)
     return {
       promptTokens: sum(end => end.promptTokens),
       cachedTokens: sum(end => end.cachedTokens),
-      newTokens: sum(end => end.newTokens),
+      newTokens: this.#newTokens,
       queuedSeconds: Math.max(...this.#ends.map(end => end.seconds.queued)),
       reasons: [...new Set(this.#ends.map(end => end.reason))],
     }

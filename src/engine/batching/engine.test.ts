@@ -72,6 +72,22 @@ describe('a text does not depend on the others', () => {
     expect(mixed.map(withoutEnd)).toEqual((await alone(requests)).map(withoutEnd))
   })
 
+  test('nor does the choice of experts, where routers are as wide as they are', async () => {
+    const fields = { hidden_size: 256, num_experts: 16, num_experts_per_tok: 4, num_attention_heads: 4 }
+    const wide = writeServedModel(temporaryFolder(), { fields }).gguf
+    const requests = [ids(5, 1), ids(30, 2), ids(140, 3), ids(9, 4)].map(prompt => ({
+      ...wanted,
+      maxNewTokens: 50,
+      prompt,
+    }))
+    const mixed = await withEngine(
+      {},
+      engine => Promise.all(requests.map(request => write(engine, request))),
+      wide,
+    )
+    expect(mixed.map(withoutEnd)).toEqual((await alone(requests, wide)).map(withoutEnd))
+  })
+
   test('drawn: each by its own seed', async () => {
     const requests = [1, 2, 3, 4].map(seed => ({
       prompt: ids(20, 1),

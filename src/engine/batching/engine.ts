@@ -12,7 +12,7 @@ import {
   TextWriter,
   textStart,
 } from '../../models/index.ts'
-import { type FewerExperts, serveFewer } from '../../moe/index.ts'
+import { type FewerExperts, scoreSteadily, serveFewer } from '../../moe/index.ts'
 import type { KvType } from '../../nn/index.ts'
 import type { PrefetchConfig } from '../prefetch/table.ts'
 import type { ExpertStore } from '../store/expert-store.ts'
@@ -80,7 +80,7 @@ interface Loaded extends Disposable {
 
 /**
  * Continuous batching of one model: texts begin and end between two of its steps, and share what it reads. What a text becomes
- * does not depend on the others; to the last bit that holds for weights as files have them, on a CPU.
+ * does not depend on the others; to the last bit that holds for weights in quantized blocks, on a CPU.
  *
  * @example
  * const engine = await Engine.open('runs/tiny')
@@ -105,6 +105,7 @@ export class Engine implements TextEngine {
     this.#tokenizer = opened.tokenizer
     refuseOtherTokenizer(opened, this.#tokenizer)
     this.#loaded = load(opened, options, this.facts)
+    scoreSteadily(this.#loaded.model)
     if (options.fewer) serveFewer(this.#loaded.model, options.fewer)
     this.#scheduler = new Scheduler(this.#loaded.model, { ...this.facts, kv: options.kv }, routings =>
       this.#load.note(routings),
