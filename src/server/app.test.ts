@@ -164,6 +164,7 @@ test('a client that has gone cancels what it asked', async () => {
   gone.abort()
   await answer
   expect(await engine.status()).toMatchObject({ running: 0 })
+  expect(lines.at(-1)).toMatchObject({ status: 499, reasons: ['aborted'] })
 })
 
 test('more requests than can wait are told when to come again', async () => {

@@ -27,20 +27,27 @@ export class RequestRecord {
   readonly #ends: TextEnd[] = []
   #firstTokenAt: number | null = null
   #error: unknown = null
-  #isReading = false
+  #isGone = false
   #newTokens = 0
   key = ''
 
   /** The same parts, which are counted on their way. */
   async *watch(parts: AsyncIterable<AnswerPart>): AsyncGenerator<AnswerPart, void> {
-    this.#isReading = true // stays so when nobody reads to the end
-    for await (const part of parts) {
-      if (part.tokens.length > 0) this.#firstTokenAt ??= performance.now()
-      this.#newTokens += part.tokens.length
-      if (part.end) this.#ends.push(part.end)
-      yield part
+    let isOver = false
+    try {
+      for await (const part of parts) {
+        if (part.tokens.length > 0) this.#firstTokenAt ??= performance.now()
+        this.#newTokens += part.tokens.length
+        if (part.end) this.#ends.push(part.end)
+        yield part
+      }
+      isOver = true
+    } catch (error) {
+      isOver = true
+      throw error
+    } finally {
+      this.#isGone = !isOver // nobody read on
     }
-    this.#isReading = false
   }
 
   fail(error: unknown): void {
@@ -62,7 +69,7 @@ export class RequestRecord {
   }
 
   #texts(): Partial<LogLine> {
-    if (this.#isReading) return { newTokens: this.#newTokens, reasons: ['client-gone'] }
+    if (this.#isGone) return { newTokens: this.#newTokens, reasons: ['client-gone'] }
     if (this.#ends.length === 0) return {}
     const sum = (of: (end: TextEnd) => number): number => this.#ends.reduce((all, end) => all + of(end), 0)
     return {

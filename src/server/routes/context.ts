@@ -45,11 +45,16 @@ export async function* writeFor(
   const signal = AbortSignal.any([c.req.raw.signal, stopping])
   const named = requests.map(request => ({ ...request, key: record.key }))
   for await (const part of record.watch(writeAll(engine, named, signal))) {
-    if (part.end?.reason === 'aborted')
-      throw new ApiError(503, 'the server stops: repeat the request', { code: 'stopping', retryAfter: 5 })
+    if (part.end?.reason === 'aborted') throw abortedBy(c.req.raw.signal)
     yield part
   }
 }
+
+/** 499 is what proxies log of clients that have gone; nobody gets it. */
+const abortedBy = (client: AbortSignal): ApiError =>
+  client.aborted
+    ? new ApiError(499, 'the client has gone', { code: 'client_gone' })
+    : new ApiError(503, 'the server stops: repeat the request', { code: 'stopping', retryAfter: 5 })
 
 /** An engine whose texts are counted. */
 const observed = (engine: TextEngine, metrics: Metrics): Pick<TextEngine, 'generate'> => ({
