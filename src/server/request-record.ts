@@ -39,6 +39,7 @@ export class RequestRecord {
         if (part.tokens.length > 0) this.#firstTokenAt ??= performance.now()
         this.#newTokens += part.tokens.length
         if (part.end) this.#ends.push(part.end)
+        isOver = part.end?.reason === 'aborted' // which ends the request
         yield part
       }
       isOver = true
