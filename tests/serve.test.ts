@@ -1,6 +1,6 @@
 // `switchyard serve` as users run it: a process, a port, clients that come and go.
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import OpenAI from 'openai'
 import { afterEach, expect, test } from 'vitest'
@@ -58,6 +58,23 @@ test('answers clients at once, and one that goes makes room', async () => {
     newTokens: 20,
     reasons: ['max-new-tokens'],
   })
+})
+
+test('clients that break off in the middle of an answer end nothing but that', async () => {
+  const { client, child, url } = await start('--texts', '8')
+  const { port, hostname } = new URL(url)
+  const body = JSON.stringify({ ...long, max_tokens: 1000, stream: true })
+  const head = `POST /v1/completions HTTP/1.1\r\nHost: ${hostname}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`
+  const breakOff = (): Promise<void> =>
+    new Promise(resolve => {
+      const socket = connect(Number(port), hostname, () => socket.write(head + body))
+      socket.once('data', () => resolve(void socket.resetAndDestroy()))
+    })
+  await Promise.all(Array.from({ length: 8 }, breakOff))
+  child.kill('SIGPIPE') // what the system sends when an answer is written to somebody who has gone
+  const { choices } = await client.completions.create({ ...long, max_tokens: 200 })
+  expect(choices[0]?.finish_reason).toBe('length')
+  expect((await client.models.list()).data.length).toBe(1)
 })
 
 test('SIGTERM lets a text end, and takes no other', async () => {

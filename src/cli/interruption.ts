@@ -12,11 +12,14 @@ const causes = Object.keys(exitCodes) as Cause[]
 export class Interruption {
   readonly #controller = new AbortController()
   readonly #onRequest: () => void
+  readonly #causes: readonly Cause[]
   #cause: Cause | undefined
 
-  constructor(onRequest: () => void) {
+  /** @param among what counts as a request. Default: all; to a server SIGPIPE is a client that has gone */
+  constructor(onRequest: () => void, among: readonly Cause[] = causes) {
     this.#onRequest = onRequest
-    for (const cause of causes) process.on(cause, this.#request)
+    this.#causes = among
+    for (const cause of among) process.on(cause, this.#request)
   }
 
   get signal(): AbortSignal {
@@ -38,7 +41,7 @@ export class Interruption {
   }
 
   release(): void {
-    for (const cause of causes) process.off(cause, this.#request)
+    for (const cause of this.#causes) process.off(cause, this.#request)
   }
 }
 

@@ -88,7 +88,7 @@ describe('what is no request', () => {
 
   test('is too large', async () => {
     const response = await post('/v1/completions', { prompt: 'x'.repeat(defaultLimits.body) })
-    expect(response.status).toBe(413)
+    expect([response.status, response.headers.get('connection')]).toEqual([413, 'close'])
     expect(await response.json()).toMatchObject({ error: { code: 'body_too_large' } })
   })
 

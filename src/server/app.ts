@@ -38,7 +38,7 @@ export function createApp(served: ServedModel, options: AppOptions): Routes {
   app.use(checkKeys(new ApiKeys(keys)))
   app.use(refuseWhile(isDraining))
   app.use(requireJson)
-  app.use(bodyLimit({ maxSize: limits.body, onError: () => tooLarge(limits.body).toResponse() }))
+  app.use(bodyLimit({ maxSize: limits.body, onError: () => tooLarge(limits.body) }))
 
   healthRoutes(app, context, isDraining)
   modelRoutes(app, context)
@@ -59,8 +59,13 @@ export function createApp(served: ServedModel, options: AppOptions): Routes {
 
 type Middleware = (c: Context<Env>, next: () => Promise<void>) => Promise<Response | undefined>
 
-const tooLarge = (most: number): ApiError =>
-  new ApiError(413, `the body is larger than ${most} bytes`, { code: 'body_too_large' })
+/** What is left of the body is not read: nothing else can come over this connection. */
+function tooLarge(most: number): Response {
+  const error = new ApiError(413, `the body is larger than ${most} bytes`, { code: 'body_too_large' })
+  const response = error.toResponse()
+  response.headers.set('connection', 'close')
+  return response
+}
 
 /** One line for each request, when the last byte of its answer has been given out. */
 function recordRequests(metrics: Metrics, onRequest: AppOptions['onRequest']): Middleware {

@@ -89,7 +89,8 @@ async function serve(path: string, flags: Flags): Promise<void> {
     `${bold(served.id)} at ${bold(`${server.url}/v1`)}: loaded in ${seconds.toFixed(2)} s, ${facts.texts} texts of ${facts.context} tokens at once`,
     quiet,
   )
-  const interruption = new Interruption(() => say('ending: no new requests', quiet))
+  const onEnding = (): void => say('ending: no new requests', quiet)
+  const interruption = new Interruption(onEnding, ['SIGHUP', 'SIGINT', 'SIGTERM'])
   await new Promise<void>(resolve => interruption.signal.addEventListener('abort', () => resolve()))
   await server.stop()
   await engine.close()
