@@ -79,21 +79,24 @@ export class ExpertStore implements Disposable {
   *bring(layer: number, needed: readonly number[]): Generator<Wave> {
     const step = this.#step(layer, needed)
     this.ahead?.judge(step)
-    const layerWaves = new LayerWaves(this.#residents, step, this.ahead?.guesses ?? new Set())
-    const { here, coming, missing } = layerWaves
+    const waves = new LayerWaves(this.#residents, step, this.ahead)
+    const { here, coming, missing } = waves
     this.counts.note(layer, { uses: needed.length, hits: here.length + coming.length })
-    const begin = (waves: number): void => {
-      if (layerWaves.begin(waves)) this.ahead?.guess(step, layerWaves.pinned)
+    let hasGuessed = false
+    const begin = (most: number): void => {
+      waves.begin(most)
+      if (waves.haveBegun && !hasGuessed) this.ahead?.guess(step, waves.pinned)
+      hasGuessed = waves.haveBegun
     }
     try {
       begin(1)
-      for (const wave of [here, coming]) if (wave.length > 0) yield* layerWaves.use(wave)
+      for (const wave of [here, coming]) if (wave.length > 0) yield* waves.use(wave)
       for (const [i, wave] of missing.entries()) {
         begin(i + 2)
-        yield* layerWaves.use(wave)
+        yield* waves.use(wave)
       }
     } finally {
-      layerWaves.settle()
+      waves.settle()
     }
     if (layer === this.#residents.layers - 1) this.ahead?.endPass()
   }

@@ -44,8 +44,8 @@ export function capacitiesOf(kinds: readonly KindOfLayers[], bytes: number, expe
   const sum = (of: (each: KindOfLayers) => number): number => kinds.reduce((all, each) => all + of(each), 0)
   const least = sum(({ kind }) => bytesOf(kind))
   const others = sum(({ kind, layers }) => (layers * experts - 1) * bytesOf(kind))
-  const share = others === 0 ? 1 : Math.min(1, Math.max(0, bytes - least) / others)
-  return kinds.map(({ layers }) => 1 + Math.floor(share * (layers * experts - 1)))
+  const left = Math.min(others, Math.max(0, bytes - least))
+  return kinds.map(({ layers }) => 1 + Math.floor((left * (layers * experts - 1)) / Math.max(1, others)))
 }
 
 /** Bytes of the least that a store can work with: a place for each kind. */

@@ -2,6 +2,7 @@
 // of which stays while it is used.
 
 import type { Step } from '../trace/choices.ts'
+import type { ReadAhead } from './read-ahead.ts'
 import type { Residents } from './residents.ts'
 import type { ExpertNumber, ExpertSlots } from './slots.ts'
 
@@ -23,15 +24,15 @@ export class LayerWaves {
   readonly #residents: Residents
   readonly #slots: ExpertSlots
   readonly #now: number
-  readonly #guesses: ReadonlySet<ExpertNumber>
+  readonly #ahead: ReadAhead | null
   #begun = 0
 
-  /** @param guesses that later layers may need, which go only where there is no other room */
-  constructor(residents: Residents, { layer, needed, now }: Step, guesses: ReadonlySet<ExpertNumber>) {
+  /** @param ahead what was read for later layers, which goes only where there is no other room */
+  constructor(residents: Residents, { layer, needed, now }: Step, ahead: ReadAhead | null) {
     this.#residents = residents
     this.#slots = residents.slotsFor(layer * residents.experts)
     this.#now = now
-    this.#guesses = guesses
+    this.#ahead = ahead
     this.here = needed.filter(number => residents.isHere(number))
     const others = needed.filter(number => !residents.isHere(number))
     this.coming = others.filter(number => residents.has(number))
@@ -44,14 +45,18 @@ export class LayerWaves {
     for (const number of this.coming) residents.hurry(number)
   }
 
-  /** Begins to read the first so many waves, as far as there is room. Whether all that is missing has begun. */
-  begin(waves: number): boolean {
+  /** Whether all that is missing has begun. */
+  get haveBegun(): boolean {
+    return this.#begun === this.missing.length
+  }
+
+  /** Begins to read the first so many waves, as far as there is room. */
+  begin(waves: number): void {
     for (; this.#begun < Math.min(waves, this.missing.length); this.#begun++) {
       const wave = this.missing[this.#begun] as readonly ExpertNumber[]
       if (this.pinned.size + wave.length > this.#slots.pool.capacity) break
       for (const number of wave) this.#begin(number)
     }
-    return this.#begun === this.missing.length
   }
 
   /** Waits until all of them are in memory, where they stay until the wave has been used. */
@@ -70,9 +75,9 @@ export class LayerWaves {
 
   #begin(number: ExpertNumber): void {
     const { pool } = this.#slots
-    const kept = new Set([...this.pinned, ...this.#guesses])
-    const pinned = pool.hasRoom(kept) ? kept : this.pinned
-    this.#residents.begin(number, { now: this.#now, pinned, urgency: 'needed' })
+    const kept = (): Set<ExpertNumber> => new Set([...this.pinned, ...(this.#ahead?.guesses ?? [])])
+    while (!pool.hasRoom(kept())) this.#ahead?.giveUpLast(pool)
+    this.#residents.begin(number, { now: this.#now, pinned: kept(), urgency: 'needed' })
     pool.use(number, this.#now)
     this.pinned.add(number)
   }

@@ -1,7 +1,8 @@
 // Experts are read before a layer needs them, where somebody guesses which these will be. A guess waits for all reads that
 // are needed, has a place that nothing known to be needed has, and is waited for only where it was right.
 
-import { FormatError } from '../../errors.ts'
+import { FormatError, invariant } from '../../errors.ts'
+import type { ExpertPool } from '../cache/pool.ts'
 import type { Prefetcher } from '../prefetch/prefetcher.ts'
 import type { Step } from '../trace/choices.ts'
 import { bytesOf } from './expert-kind.ts'
@@ -45,9 +46,8 @@ export class ReadAhead {
     for (const number of this.#guesses) {
       if (this.#residents.layerOf(number) !== step.layer) continue
       this.#guesses.delete(number)
-      const bytes = bytesOf(this.#residents.slotsFor(number).kind)
-      if (needed.has(number) && this.#residents.has(number)) counts.useful += bytes
-      else if (!this.#residents.cancel(number)) counts.wasted += bytes
+      if (needed.has(number) && this.#residents.has(number)) counts.useful += this.#bytesOf(number)
+      else if (!this.#residents.cancel(number)) counts.wasted += this.#bytesOf(number)
     }
     if (this.#isDecoding) this.#prefetcher.observe(step)
   }
@@ -66,6 +66,20 @@ export class ReadAhead {
       if (this.#residents.has(number) || !pool.hasRoom(kept)) continue
       if (!this.#begin(number, step.now, kept)) return
     }
+  }
+
+  /** Makes room for what is needed: of the guesses that share its places the last goes, which was the least sure. */
+  giveUpLast(pool: ExpertPool): void {
+    const number = [...this.#guesses].findLast(guess => pool.has(guess))
+    invariant(number !== undefined, 'what is pinned leaves room')
+    this.#guesses.delete(number)
+    if (this.#residents.cancel(number)) return
+    this.#residents.drop(number)
+    this.#residents.counts.wasted += this.#bytesOf(number)
+  }
+
+  #bytesOf(number: ExpertNumber): number {
+    return bytesOf(this.#residents.slotsFor(number).kind)
   }
 
   /** False when its file cannot be read: whoever needs the expert will say so. */

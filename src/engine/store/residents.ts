@@ -129,6 +129,12 @@ export class Residents implements Disposable {
     return true
   }
 
+  /** Gives up an expert, which is waited for if it is on its way. */
+  drop(number: ExpertNumber): void {
+    this.#stop(number)
+    this.#free(number)
+  }
+
   #free(number: ExpertNumber): void {
     const slots = this.slotsFor(number)
     if (slots.pool.has(number)) slots.drop(number)

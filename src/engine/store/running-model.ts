@@ -2,6 +2,7 @@
 
 import type { CausalLM, Tokens } from '../../models/index.ts'
 import type { ExpertWeights, MoeLayer, Router, Routing, TokenContext } from '../../moe/index.ts'
+import { type Tensor, tidy } from '../../torch/index.ts'
 import type { ModelSight } from '../prefetch/prefetcher.ts'
 import type { Pass } from './expert-store.ts'
 
@@ -34,12 +35,14 @@ export class RunningModel implements ModelSight {
   }
 
   #begin({ ids, starts, positions, tasks = null }: Tokens): void {
-    const [numbers, places] = [ids, positions].map(tensor => [...tensor.to('i32').toTypedArray<'i32'>()])
+    const [numbers, places] = [numbersOf(ids), numbersOf(positions)]
     this.#context = { ids, starts, tasks }
     this.onPass({
-      ids: numbers as number[],
-      begins: (places as number[]).includes(0),
+      ids: numbers,
+      begins: places.includes(0),
       isDecoding: ids.size(0) === starts.length - 1,
     })
   }
 }
+
+const numbersOf = (tensor: Tensor): number[] => tidy(() => [...tensor.to('i32').toTypedArray<'i32'>()])
