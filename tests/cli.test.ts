@@ -20,6 +20,7 @@ const commands = [
   'quantize',
   'verify',
   'routing trace',
+  'hints',
   'simulate-cache',
   'doctor',
 ]

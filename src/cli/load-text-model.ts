@@ -1,16 +1,17 @@
 // The model that a command writes text with: all of it in memory, or within a budget.
 
 import type { Command } from 'commander'
-import type { BudgetPlan, ExpertStore } from '../engine/index.ts'
+import type { BudgetPlan, ExpertStore, PrefetchConfig } from '../engine/index.ts'
 import { ConfigError } from '../errors.ts'
 import type { LoadOptions, OpenedModel, TextModel } from '../models/index.ts'
 import { type KvFlags, refuseOtherKv } from './kv-option.ts'
 import { type PlacementFlags, placementOf } from './placement-options.ts'
 import { dim, shortBytes } from './terminal.ts'
-import { sizeOf } from './values.ts'
+import { prefetchOf, sizeOf } from './values.ts'
 
 export interface TextModelFlags extends PlacementFlags, KvFlags {
   memory?: number | undefined
+  prefetch?: PrefetchConfig | undefined
   quiet?: boolean
 }
 
@@ -19,26 +20,36 @@ export interface TextPlacement {
   placement: Required<LoadOptions>
   memory: number | undefined
   kv: KvFlags['kv']
+  /** How experts are read ahead. */
+  prefetch: PrefetchConfig | undefined
 }
 
 /** @throws ConfigError for what cannot be, before anything is opened */
-export function textPlacementOf({ memory, kv, ...flags }: TextModelFlags): TextPlacement {
+export function textPlacementOf({ memory, prefetch, kv, ...flags }: TextModelFlags): TextPlacement {
   const placement = placementOf(flags)
   if (memory !== undefined && placement.weights !== 'stored')
     throw new ConfigError('is for weights as files have them: leave --device, --dtype and --weights out', {
       path: '--memory',
     })
   refuseOtherKv({ kv }, placement)
-  return { placement, memory, kv }
+  if (prefetch !== undefined && memory === undefined)
+    throw new ConfigError('is for experts that come from the file: give --memory too', { path: '--prefetch' })
+  return { placement, memory, prefetch, kv }
 }
 
-/** Adds --memory. */
-export function withMemoryOption(command: Command): Command {
-  return command.option(
-    '--memory <size>',
-    'stay within so much memory, as 2GiB: experts come from the file when they are chosen, and the text is the same',
-    sizeOf('--memory'),
-  )
+/** Adds --memory and --prefetch. */
+export function withMemoryOptions(command: Command): Command {
+  return command
+    .option(
+      '--memory <size>',
+      'stay within so much memory, as 2GiB: experts come from the file when they are chosen, and the text is the same',
+      sizeOf('--memory'),
+    )
+    .option(
+      '--prefetch <how>',
+      'with --memory, guess which experts are next and read them before: router, history, hints:FILE or off (default: router)',
+      prefetchOf('--prefetch'),
+    )
 }
 
 /** A model, and the store of its experts where there is a budget. */
@@ -55,7 +66,7 @@ export interface LoadedTextModel {
  */
 export async function loadTextModel(
   opened: OpenedModel,
-  { placement, memory, kv }: TextPlacement,
+  { placement, memory, prefetch, kv }: TextPlacement,
   { context, quiet }: { context: () => Promise<number>; quiet: boolean },
 ): Promise<LoadedTextModel> {
   if (memory === undefined) {
@@ -63,7 +74,8 @@ export async function loadTextModel(
     return { model, store: null, dispose: () => model.dispose() }
   }
   const { loadTiered } = await import('../engine/index.ts')
-  const { tiered, plan } = loadTiered(opened.source, { memory, context: await context(), kv })
+  const budget = { memory, context: await context(), kv }
+  const { tiered, plan } = loadTiered(opened.source, { ...budget, ...(prefetch && { prefetch }) })
   const { model, store } = tiered
   if (!quiet) process.stderr.write(`${dim(planText(memory, plan, store))}\n`)
   return { model, store, dispose: () => tiered[Symbol.dispose]() }
@@ -88,14 +100,31 @@ export interface ExpertUse {
   total: number
   hitRate: number
   bytesRead: number
+  /** What was read ahead; null where nothing is guessed. */
+  ahead: { usefulBytes: number; wastedBytes: number; isOn: boolean } | null
 }
 
-export function expertUse({ capacity, total, counts: { uses, hits, bytes } }: ExpertStore): ExpertUse {
-  return { resident: capacity, total, hitRate: uses === 0 ? 0 : hits / uses, bytesRead: bytes }
+export function expertUse({ capacity, total, counts, ahead }: ExpertStore): ExpertUse {
+  const { uses, hits, bytes, useful, wasted } = counts
+  const hitRate = uses === 0 ? 0 : hits / uses
+  return {
+    ...{ resident: capacity, total, hitRate, bytesRead: bytes },
+    ahead: ahead && { usefulBytes: useful, wastedBytes: wasted, isOn: ahead.trial.isOn },
+  }
 }
 
-/** `experts: 85.8% of uses from memory, 963 MB read` */
+/** `experts: 85.8% of uses from memory, 963 MB read (ahead: 120 MB used, 31 MB in vain)` */
 export function expertUseText(store: ExpertStore): string {
-  const { hitRate, bytesRead } = expertUse(store)
-  return `experts: ${(100 * hitRate).toFixed(1)}% of uses from memory, ${shortBytes(bytesRead)} read`
+  const { hitRate, bytesRead, ahead } = expertUse(store)
+  const guessed =
+    ahead && ` (ahead: ${shortBytes(ahead.usefulBytes)} used, ${shortBytes(ahead.wastedBytes)} in vain)`
+  return `experts: ${(100 * hitRate).toFixed(1)}% of uses from memory, ${shortBytes(bytesRead)} read${guessed ?? ''}`
+}
+
+/** Says that reading ahead does not pay here; null where it does, or nobody knows yet. */
+export function aheadNote({ ahead }: ExpertStore): string | null {
+  const verdict = ahead?.trial.verdict
+  if (!verdict || verdict.isOn) return null
+  const [slow, quick] = [verdict.with, verdict.without].map(seconds => (1000 * seconds).toFixed(1))
+  return `experts are read ahead no more, for now: a token took ${slow} ms with it and ${quick} ms without`
 }

@@ -10,6 +10,7 @@ import { dataCommand } from './commands/data.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { evalCommand } from './commands/eval.ts'
 import { generateCommand } from './commands/generate.ts'
+import { hintsCommand } from './commands/hints.ts'
 import { initCommand } from './commands/init.ts'
 import { inspectCommand } from './commands/inspect.ts'
 import { quantizeCommand } from './commands/quantize.ts'
@@ -47,6 +48,7 @@ function createProgram(): Command {
     quantizeCommand(),
     verifyCommand(),
     routingCommand(),
+    hintsCommand(),
     simulateCacheCommand(),
     doctorCommand(),
   ]

@@ -29,7 +29,8 @@ export function simulationReport(
   ]
   if (header.expertBytes !== null)
     parts.push(`${bold('read per token')}\n\n${readTable(simulation, header.expertBytes, width)}`)
-  parts.push(`${bold('reading ahead for the next layer, experts per token')}\n\n${prefetchTable(simulation)}`)
+  const ahead = prefetchTable(simulation)
+  if (ahead) parts.push(`${bold('reading ahead for the next layers, experts per token')}\n\n${ahead}`)
   parts.push(`${bold('hits (up) by share of the experts that fit (right)')}\n\n${curves(simulation, width)}`)
   return parts.join('\n\n')
 }
@@ -71,17 +72,19 @@ function readTable(simulation: Simulation, expertBytes: number, width: number): 
   )
 }
 
-function prefetchTable({ capacities, poolExperts }: Simulation): string {
-  const rows = capacities.map(({ capacity, suggested: { policy, hitRate, misses, prefetch } }) => [
-    `${capacity} of ${poolExperts}`,
-    policy,
-    percent(hitRate),
-    misses.toFixed(2),
-    percent(prefetch.hitRate),
-    prefetch.useful.toFixed(2),
-    prefetch.wasted.toFixed(2),
-    prefetch.misses.toFixed(2),
-  ])
+/** Null where nothing was read ahead. */
+function prefetchTable({ capacities, poolExperts }: Simulation): string | null {
+  const rows = capacities.flatMap(({ capacity, suggested: { policy, hitRate, misses, prefetch } }) => {
+    if (prefetch === null) return []
+    const { useful, wasted } = prefetch
+    const [alone, ahead] = [{ hitRate, misses }, prefetch].map(outcome => [
+      percent(outcome.hitRate),
+      outcome.misses.toFixed(2),
+    ]) as [[string, string], [string, string]]
+    const guesses = [useful.toFixed(2), wasted.toFixed(2)]
+    return [[`${capacity} of ${poolExperts}`, policy, ...alone, ahead[0], ...guesses, ahead[1]]]
+  })
+  if (rows.length === 0) return null
   return table([['fit', 'policy', 'hits %', 'missed', 'ahead %', 'useful', 'wasted', 'missed'], ...rows])
 }
 

@@ -1,5 +1,6 @@
 // Values on the command line: parsers for commander, whose errors name the option.
 
+import type { PrefetchConfig } from '../engine/index.ts'
 import { ConfigError } from '../errors.ts'
 
 export interface Range {
@@ -44,6 +45,16 @@ export function sizeOf(option: string): (text: string) => number {
     const bytes = Math.floor(Number(number) * units[unit.toLowerCase()]!)
     if (bytes >= 1) return bytes
     throw new ConfigError(`must be a size as 8MB, got '${text}'`, { path: option })
+  }
+}
+
+/** A way to read ahead: `router`, `history`, `off`, or `hints:FILE`. */
+export function prefetchOf(option: string): (text: string) => PrefetchConfig {
+  return text => {
+    const [, file] = /^hints:(.+)$/.exec(text) ?? []
+    if (file !== undefined) return { kind: 'hints', file }
+    if (text === 'router' || text === 'history' || text === 'off') return { kind: text }
+    throw new ConfigError(`must be router, history, hints:FILE or off, got '${text}'`, { path: option })
   }
 }
 

@@ -13,7 +13,7 @@ export {
   rebalanceExperts,
   replicateExperts,
 } from './placement/eplb.ts'
-export { type HintTable, hintsOf, readHints, writeHints } from './prefetch/hint-table.ts'
+export { areHints, type HintTable, hintsOf, readHints, writeHints } from './prefetch/hint-table.ts'
 export { HintsPrefetcher } from './prefetch/hints.ts'
 export { HistoryPrefetcher } from './prefetch/history.ts'
 export type { ModelSight, Prefetcher, PrefetchSubject } from './prefetch/prefetcher.ts'

@@ -6,11 +6,17 @@ import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { ChatMessage, GenerateTextOptions, GenerationEnd, TextModel } from '../../models/index.ts'
 import { withKvOption } from '../kv-option.ts'
-import { loadTextModel, type TextModelFlags, textPlacementOf, withMemoryOption } from '../load-text-model.ts'
+import {
+  aheadNote,
+  loadTextModel,
+  type TextModelFlags,
+  textPlacementOf,
+  withMemoryOptions,
+} from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
 import { withPlacementOptions } from '../placement-options.ts'
 import { withSamplingOptions } from '../sampling-options.ts'
-import { bold, dim } from '../terminal.ts'
+import { bold, dim, yellow } from '../terminal.ts'
 import { timed, timingsOf, timingsText } from '../timings.ts'
 import { wholeNumberOf } from '../values.ts'
 
@@ -33,7 +39,7 @@ export function chatCommand(): Command {
     .argument('<model>', 'model folder, .gguf file or downloaded org/name')
     .option('--system <text>', 'what the model is told before the conversation')
     .option('--max-new-tokens <n>', 'most tokens of an answer', wholeNumberOf('--max-new-tokens', 1), 512)
-  return withKvOption(withMemoryOption(withPlacementOptions(withSamplingOptions(command))))
+  return withKvOption(withMemoryOptions(withPlacementOptions(withSamplingOptions(command))))
     .option('--json', 'print each answer as a line of JSON')
     .option('--quiet', 'print nothing but the answers')
     .addHelpText('after', help)
@@ -42,9 +48,9 @@ export function chatCommand(): Command {
 
 async function chat(
   path: string,
-  { system, json, quiet = false, memory, device, dtype, weights, ...options }: Flags,
+  { system, json, quiet = false, memory, prefetch, device, dtype, weights, ...options }: Flags,
 ): Promise<void> {
-  const placement = textPlacementOf({ memory, device, dtype, weights, kv: options.kv })
+  const placement = textPlacementOf({ memory, prefetch, device, dtype, weights, kv: options.kv })
   const opened = await openNamed(path, { quiet })
   const { template, tokenizer, path: folder } = opened
   if (template === null) {
@@ -57,7 +63,7 @@ async function chat(
     'max_position_embeddings' in opened.config ? opened.config.max_position_embeddings : plannedContext
   const context = async (): Promise<number> => Math.min(plannedContext, positions)
   const { result, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
-  const { model, dispose } = result
+  const { model, store, dispose } = result
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY
   const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: isTerminal })
   const conversation = new Conversation({ model, tokenizer, template, folder, options }, system)
@@ -65,11 +71,16 @@ async function chat(
   if (show) process.stdout.write(`${dim('/reset starts anew, /exit ends')}\n`)
   lines.setPrompt(show ? bold('> ') : '')
   lines.prompt()
+  let note: string | null = null
   for await (const line of lines) {
     if (line.trim() === '/exit') break
     if (line.trim() === '/reset') conversation.reset()
     else if (line.trim() !== '')
       await answer(conversation, line, lines, { json, quiet, loadSeconds: seconds })
+    if (note === null && store && !json && !quiet) {
+      note = aheadNote(store)
+      if (note) process.stderr.write(`${yellow('note:')} ${note}\n`)
+    }
     lines.prompt()
   }
   lines.close()

@@ -5,12 +5,13 @@ import { ConfigError } from '../../errors.ts'
 import type { AnyModelConfig, GenerateTextOptions, GenerationEnd } from '../../models/index.ts'
 import { withKvOption } from '../kv-option.ts'
 import {
+  aheadNote,
   expertUse,
   expertUseText,
   loadTextModel,
   type TextModelFlags,
   textPlacementOf,
-  withMemoryOption,
+  withMemoryOptions,
 } from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
 import { withPlacementOptions } from '../placement-options.ts'
@@ -39,7 +40,7 @@ export function generateCommand(): Command {
     .argument('<model>', 'model folder, run folder, .gguf file or downloaded org/name')
     .requiredOption('--prompt <text>', 'text to continue; for an encoder-decoder to answer')
     .option('--max-new-tokens <n>', 'most tokens to add', wholeNumberOf('--max-new-tokens', 1), 128)
-  return withKvOption(withMemoryOption(withPlacementOptions(withSamplingOptions(command))))
+  return withKvOption(withMemoryOptions(withPlacementOptions(withSamplingOptions(command))))
     .option('--samples <n>', 'so many texts, written together', wholeNumberOf('--samples', 1), 1)
     .option(
       '--logprobs <n>',
@@ -56,9 +57,9 @@ export function generateCommand(): Command {
 
 async function run(
   path: string,
-  { prompt, samples, task, json, quiet = false, memory, device, dtype, weights, ...options }: Flags,
+  { prompt, samples, task, json, quiet = false, memory, prefetch, device, dtype, weights, ...options }: Flags,
 ): Promise<void> {
-  const placement = textPlacementOf({ memory, device, dtype, weights, kv: options.kv })
+  const placement = textPlacementOf({ memory, prefetch, device, dtype, weights, kv: options.kv })
   const { generateTexts } = await import('../../models/index.ts')
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened
@@ -94,6 +95,8 @@ async function run(
   if (!json && !quiet) {
     process.stderr.write(`${dim(timingsText(timings))}\n`)
     if (store) process.stderr.write(`${dim(expertUseText(store))}\n`)
+    const note = store && aheadNote(store)
+    if (note) process.stderr.write(`${yellow('note:')} ${note}\n`)
   }
   if (end.reason === 'positions' && !quiet && 'max_position_embeddings' in config) {
     process.stderr.write(

@@ -1,16 +1,17 @@
 // `switchyard simulate-cache`: what caches of experts would have done with a recording.
 
 import { Command, Option } from 'commander'
-import type { PoolKind, SimulatedPolicy } from '../../engine/index.ts'
+import type { PoolKind, PrefetchConfig, SimulatedPolicy } from '../../engine/index.ts'
 import { ConfigError } from '../../errors.ts'
 import { Progress } from '../progress.ts'
 import { simulationReport } from '../simulation-report.ts'
-import { sharesOf } from '../values.ts'
+import { prefetchOf, sharesOf } from '../values.ts'
 
 interface Flags {
   capacity: number[]
   policy?: string
   pools: PoolKind
+  prefetch?: PrefetchConfig
   json?: boolean
   quiet?: boolean
 }
@@ -22,8 +23,8 @@ Tokens are replayed one after the other, each through all layers, as they are
 decoded. 'uniform' is what chance gives, 'belady' the most that any policy
 could reach, as it knows the future; 'static' knows the recording's own counts.
 Reading ahead fetches the experts that most often followed the choice of the
-layer before: 'useful' ones were used, 'wasted' ones were not. It is tried with
-the policy that is the default for the capacity.
+layer before, or those that hints name: 'useful' ones were used, 'wasted' ones
+were not. It is tried with the policy that is the default for the capacity.
 
 Policies: lru, lfu, lfru, least-stale, activation-aware, static, random, belady
 
@@ -46,13 +47,14 @@ export function simulateCacheCommand(): Command {
         .choices(['layer', 'global'])
         .default('layer'),
     )
+    .option('--prefetch <how>', 'history, hints:FILE or off (default: history)', prefetchOf('--prefetch'))
     .option('--json', 'print JSON')
     .option('--quiet', 'print nothing but the result')
     .addHelpText('after', help)
     .action(simulate)
 }
 
-async function simulate(file: string, { capacity, policy, pools, ...flags }: Flags): Promise<void> {
+async function simulate(file: string, { capacity, policy, pools, prefetch, ...flags }: Flags): Promise<void> {
   const { readChoices, simulateCache, simulatedPolicies } = await import('../../engine/index.ts')
   const policies = policy === undefined ? simulatedPolicies : policiesNamed(policy, simulatedPolicies)
   const { header, choices } = readChoices(file)
@@ -62,6 +64,7 @@ async function simulate(file: string, { capacity, policy, pools, ...flags }: Fla
     capacities: capacity,
     policies,
     pools,
+    ...(prefetch && { prefetch }),
     onProgress: fraction => progress.update(fraction, 'replaying'),
   })
   progress.clear()

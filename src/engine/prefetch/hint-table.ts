@@ -105,6 +105,16 @@ export function readHints(file: string, grid: ExpertGrid): HintTable {
   return { ...about, hints: new Map(entries.map(([id, perLayer]) => [Number(id), perLayer])) }
 }
 
+/** Whether a file holds hints, for whatever model. */
+export function areHints(file: string): boolean {
+  try {
+    parse(file)
+    return true
+  } catch {
+    return false
+  }
+}
+
 function parse(file: string): z.infer<typeof schema> {
   const foreign = `holds no hints; make them with 'switchyard hints'`
   let json: unknown

@@ -2,7 +2,7 @@
 
 import type { ExpertGrid } from '../cache/policy.ts'
 import { createPolicy, defaultPolicy, type PolicyConfig, policyNames } from '../cache/table.ts'
-import { HistoryPrefetcher } from '../prefetch/history.ts'
+import { createPrefetcher, type PrefetchConfig } from '../prefetch/table.ts'
 import { countUses, mostNeeded, type RoutingChoices, type Step, stepsOf } from '../trace/choices.ts'
 import { expertsOfPool, type PoolKind, type PoolPlan, planPools } from './pools.ts'
 import { beladyOf, type Replay, replay } from './replay.ts'
@@ -16,6 +16,8 @@ export interface SimulationOptions {
   capacities: readonly number[]
   policies: readonly SimulatedPolicy[]
   pools: PoolKind
+  /** How experts are read ahead of the suggested policy; not by routers, which a recording has not. Default: history. */
+  prefetch?: PrefetchConfig
   /** Called with the share of the replays that is done. */
   onProgress?: (fraction: number) => void
 }
@@ -27,8 +29,8 @@ export interface CapacityResult {
   uniform: number
   /** Share of the needed experts that were resident. */
   hitRates: Partial<Record<SimulatedPolicy, number>>
-  /** What is taken where no policy is asked for; and that with reading ahead. */
-  suggested: Outcome & { policy: PolicyConfig['kind']; prefetch: PrefetchResult }
+  /** What is taken where no policy is asked for; and that with reading ahead, null where it is off. */
+  suggested: Outcome & { policy: PolicyConfig['kind']; prefetch: PrefetchResult | null }
 }
 
 export interface Outcome {
@@ -55,7 +57,11 @@ export interface Simulation {
   capacities: CapacityResult[]
 }
 
-/** Replays a recording against policies, one at a time, between turns of the event loop. */
+/**
+ * Replays a recording against policies, one at a time, between turns of the event loop.
+ *
+ * @throws ConfigError for prefetch that goes by a running model; FormatError for a file that holds no hints
+ */
 export async function simulateCache(
   choices: RoutingChoices,
   options: SimulationOptions,
@@ -80,7 +86,8 @@ export async function simulateCache(
       hitRates[name] = hits / Math.max(1, uses)
       await nextRound()
     }
-    const suggested = suggest(grid, steps, plan, poolExperts)
+    const prefetch = options.prefetch ?? { kind: 'history' }
+    const suggested = suggest(grid, steps, { plan, poolExperts, prefetch })
     capacities.push({ capacity: plan.capacity, uniform: plan.capacity / poolExperts, hitRates, suggested })
     await nextRound()
   }
@@ -93,22 +100,23 @@ export async function simulateCache(
 function suggest(
   choices: RoutingChoices,
   steps: readonly Step[],
-  plan: PoolPlan,
-  poolExperts: number,
+  { plan, poolExperts, prefetch }: { plan: PoolPlan; poolExperts: number; prefetch: PrefetchConfig },
 ): CapacityResult['suggested'] {
   const { experts, topK } = choices
   const perLayer = (plan.capacity / poolExperts) * experts
   const policy = defaultPolicy(perLayer, experts, topK)
   const alone = replay(steps, choices, plan, createPolicy(policy, choices))
-  const prefetcher = new HistoryPrefetcher(choices, topK)
-  const ahead = replay(steps, choices, plan, createPolicy(policy, choices), prefetcher)
+  const prefetcher = createPrefetcher(prefetch, { grid: choices, topK, model: null })
+  const ahead = prefetcher && replay(steps, choices, plan, createPolicy(policy, choices), prefetcher)
   const perToken = (count: number): number => count / Math.max(1, choices.positions.length)
   const outcome = ({ hits, uses }: Replay): Outcome => ({
     hitRate: hits / Math.max(1, uses),
     misses: perToken(uses - hits),
   })
-  const prefetch = { ...outcome(ahead), useful: perToken(ahead.useful), wasted: perToken(ahead.wasted) }
-  return { policy: policy.kind, ...outcome(alone), prefetch }
+  return {
+    ...{ policy: policy.kind, ...outcome(alone) },
+    prefetch: ahead && { ...outcome(ahead), useful: perToken(ahead.useful), wasted: perToken(ahead.wasted) },
+  }
 }
 
 function policyOf(name: SimulatedPolicy, steps: readonly Step[], grid: ExpertGrid) {

@@ -4,16 +4,25 @@
 // Time is what counts in the end. Bytes read in vain say less: they cost nothing where the disk was idle, and even a right
 // guess costs more than it gives where reads keep the processor from computing.
 
+/** What a trial has found, in seconds of a token. */
+export interface Verdict {
+  isOn: boolean
+  with: number
+  without: number
+}
+
 /** What decides whether guesses are made now. */
 export interface Trial {
   readonly isOn: boolean
+  /** What was found; null: nothing yet. */
+  readonly verdict: Verdict | null
   /** A token begins to pass the layers; where it does not end, it does not count. */
   begin(): void
   end(): void
 }
 
 /** Guesses are always made. */
-export const alwaysOn: Trial = { isOn: true, begin() {}, end() {} }
+export const alwaysOn: Trial = { isOn: true, verdict: null, begin() {}, end() {} }
 
 /** With, without, without, with: what grows quicker or slower all the time favours neither. */
 const stretches = [true, false, false, true]
@@ -25,15 +34,7 @@ const trialLength = stretches.length * stretchLength
 const shortestRest = 256
 const longestRest = 4096
 
-/** What a trial has found, in seconds of a token. */
-export interface Verdict {
-  isOn: boolean
-  with: number
-  without: number
-}
-
 export class TimedTrial implements Trial {
-  /** Of the last trial; null before the first has ended. */
   verdict: Verdict | null = null
   readonly #clock: () => number
   #seconds: Record<'with' | 'without', number[]> = { with: [], without: [] }
