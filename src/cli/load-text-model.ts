@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import type { BudgetPlan, ExpertStore, PrefetchConfig } from '../engine/index.ts'
 import { ConfigError } from '../errors.ts'
 import type { LoadOptions, OpenedModel, TextModel } from '../models/index.ts'
+import { keepUses, recallUses } from './kept-uses.ts'
 import { type KvFlags, refuseOtherKv } from './kv-option.ts'
 import { type PlacementFlags, placementOf } from './placement-options.ts'
 import { dim, shortBytes } from './terminal.ts'
@@ -56,6 +57,8 @@ export function withMemoryOptions(command: Command): Command {
 export interface LoadedTextModel {
   model: TextModel
   store: ExpertStore | null
+  /** Keeps for the next run which experts this one has used. */
+  remember(): Promise<void>
   /** Frees both. */
   dispose(): void
 }
@@ -71,14 +74,17 @@ export async function loadTextModel(
 ): Promise<LoadedTextModel> {
   if (memory === undefined) {
     const model = opened.load({ kind: 'text', ...placement })
-    return { model, store: null, dispose: () => model.dispose() }
+    return { model, store: null, remember: async () => undefined, dispose: () => model.dispose() }
   }
   const { loadTiered } = await import('../engine/index.ts')
   const budget = { memory, context: await context(), kv }
-  const { tiered, plan } = loadTiered(opened.source, { ...budget, ...(prefetch && { prefetch }) })
+  const { source } = opened
+  const { tiered, plan } = loadTiered(source, { ...budget, ...(prefetch && { prefetch }) })
   const { model, store } = tiered
+  await recallUses(source, store, quiet)
   if (!quiet) process.stderr.write(`${dim(planText(memory, plan, store))}\n`)
-  return { model, store, dispose: () => tiered[Symbol.dispose]() }
+  const remember = (): Promise<void> => keepUses(source, store)
+  return { model, store, remember, dispose: () => tiered[Symbol.dispose]() }
 }
 
 /** `memory: 2.0 GB, of which 370 MB without experts, 11 MB cache, 118 MB working; experts: 42 of 96 fit (43%)` */

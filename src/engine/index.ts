@@ -34,6 +34,7 @@ export {
 export type { Budget, BudgetPlan } from './store/budget.ts'
 export type { ReadMode } from './store/expert-files.ts'
 export { ExpertStore, type Pass } from './store/expert-store.ts'
+export { identityOf, readUses, writeUses } from './store/expert-uses.ts'
 export type { LayerRows } from './store/layer-rows.ts'
 export { loadTiered, planTiered, type StoreSettings, TieredModel, type TieredOutlook } from './store/open.ts'
 export { ReadAhead } from './store/read-ahead.ts'

@@ -19,7 +19,14 @@ export function startCli(
   args: readonly string[],
   cwd?: string,
 ): { child: ChildProcess; ended: Promise<CliResult> } {
-  const env = { ...process.env, SWITCHYARD_THREADS: '1', SWITCHYARD_GEMM: 'libtorch', NO_COLOR: '1' }
+  const cache = { XDG_CACHE_HOME: join(tmpdir(), 'switchyard-test-cache') }
+  const env = {
+    ...process.env,
+    ...cache,
+    SWITCHYARD_THREADS: '1',
+    SWITCHYARD_GEMM: 'libtorch',
+    NO_COLOR: '1',
+  }
   const child = spawn(process.execPath, [main, ...args], { env, ...(cwd && { cwd }) })
   const ended = new Promise<CliResult>((resolve, reject) => {
     let [stdout, stderr] = ['', '']

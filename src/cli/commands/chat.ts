@@ -63,7 +63,7 @@ async function chat(
     'max_position_embeddings' in opened.config ? opened.config.max_position_embeddings : plannedContext
   const context = async (): Promise<number> => Math.min(plannedContext, positions)
   const { result, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
-  const { model, store, dispose } = result
+  const { model, store, remember, dispose } = result
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY
   const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: isTerminal })
   const conversation = new Conversation({ model, tokenizer, template, folder, options }, system)
@@ -77,6 +77,7 @@ async function chat(
     if (line.trim() === '/reset') conversation.reset()
     else if (line.trim() !== '')
       await answer(conversation, line, lines, { json, quiet, loadSeconds: seconds })
+    await remember()
     if (note === null && store && !json && !quiet) {
       note = aheadNote(store)
       if (note) process.stderr.write(`${yellow('note:')} ${note}\n`)

@@ -66,7 +66,7 @@ async function run(
   const context = async (): Promise<number> =>
     samples * ((await tokenizer.encode(prompt)).length + (options.maxNewTokens ?? 0))
   const { result, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
-  const { model, store } = result
+  const { model, store, remember } = result
   const number = await taskNumber(config, task)
   const pieces = generateTexts(model, tokenizer, new Array<string>(samples).fill(prompt), {
     ...options,
@@ -82,6 +82,7 @@ async function run(
     if (isStreamed) process.stdout.write(piece)
   }
   const ends = next.value
+  await remember()
   const results = ends.map(({ timings: _, ...end }, i) => ({ text: texts[i] ?? '', ...end }))
   const [end] = ends as [GenerationEnd]
   const timings = timingsOf(seconds, end.timings)

@@ -27,6 +27,11 @@ export class LfruPolicy implements CachePolicy {
     this.#nextHalving = halving
   }
 
+  start(uses: readonly number[]): void {
+    for (const [expert, count] of uses.entries())
+      if (count >= 1) this.#seen.set(expert, { uses: Math.floor(count), lastPass: 0 })
+  }
+
   use(expert: number, now: number): void {
     const pass = this.#passOf(now)
     if (pass >= this.#nextHalving) this.#halve(pass)

@@ -8,6 +8,10 @@ import type { CachePolicy, PolicyRow } from './policy.ts'
 export class LfuPolicy implements CachePolicy {
   readonly #uses = new Map<number, number>()
 
+  start(uses: readonly number[]): void {
+    for (const [expert, count] of uses.entries()) if (count > 0) this.#uses.set(expert, count)
+  }
+
   use(expert: number): void {
     this.#uses.set(expert, (this.#uses.get(expert) ?? 0) + 1)
   }

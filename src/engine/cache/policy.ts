@@ -21,6 +21,12 @@ export interface CachePolicy {
   use(expert: number, now: number): void
   /** Of the resident experts that may go, at least one, the one to go. */
   victim(candidates: Iterable<number>, now: number): number
+  /**
+   * What an earlier cache has seen, before anything is used: policies that count go on from there.
+   *
+   * @param uses `[layers * experts]`, which fade as LFRU's do
+   */
+  start?(uses: readonly number[]): void
   /** A new text begins. Policies that learn what one text is about forget the one before. */
   begin?(): void
 }

@@ -1,15 +1,18 @@
 // The experts of a model that are in memory, of those that are in its files: what is needed is brought, in waves where not
 // all of it fits at once, while what came before is computed.
 
+import { ConfigError } from '../../errors.ts'
 import type { CachePolicy } from '../cache/policy.ts'
 import type { Prefetcher } from '../prefetch/prefetcher.ts'
 import type { Step } from '../trace/choices.ts'
 import { bytesOf } from './expert-kind.ts'
+import { ExpertUses } from './expert-uses.ts'
 import type { LayerRows } from './layer-rows.ts'
 import { LayerWaves, type Wave } from './layer-waves.ts'
 import { ReadAhead } from './read-ahead.ts'
 import { Residents, type ResidentsOptions } from './residents.ts'
 import type { StoreCounts } from './store-counts.ts'
+import { warmUp } from './warm-start.ts'
 
 export interface StoreOptions extends ResidentsOptions {
   /** What guesses which experts are needed next. Default null: nobody does. */
@@ -30,6 +33,7 @@ export class ExpertStore implements Disposable {
   readonly ahead: ReadAhead | null
   readonly #residents: Residents
   readonly #policy: CachePolicy
+  readonly #uses: ExpertUses
   #ids: readonly number[] = []
   #begins = false
   #now = 0
@@ -39,6 +43,7 @@ export class ExpertStore implements Disposable {
   constructor(layers: readonly LayerRows[], { prefetcher = null, ...options }: StoreOptions) {
     this.#residents = new Residents(layers, options)
     this.#policy = options.policy
+    this.#uses = new ExpertUses({ layers: layers.length, experts: options.experts })
     this.ahead = prefetcher && new ReadAhead(this.#residents, prefetcher)
   }
 
@@ -49,6 +54,26 @@ export class ExpertStore implements Disposable {
   /** Experts of all layers. */
   get total(): number {
     return this.#residents.layers * this.#residents.experts
+  }
+
+  /**
+   * Goes on from what an earlier store of the model has counted: the most used experts are read while nothing else is
+   * needed, and policies that count begin with these counts. Before anything is brought.
+   *
+   * @param uses as `uses` of that store
+   * @throws ConfigError for counts of another number of experts
+   */
+  recall(uses: readonly number[]): void {
+    if (uses.length !== this.total)
+      throw new ConfigError(`${uses.length} counts for ${this.total} experts`, { path: 'uses' })
+    this.#uses.add(uses)
+    this.#policy.start?.(uses)
+    warmUp(this.#residents, uses)
+  }
+
+  /** `[layers * experts]`: how often each was used, of which the past counts less and less. */
+  get uses(): number[] {
+    return this.#uses.counts
   }
 
   /** Of the places for experts. */
@@ -78,6 +103,7 @@ export class ExpertStore implements Disposable {
    */
   *bring(layer: number, needed: readonly number[]): Generator<Wave> {
     const step = this.#step(layer, needed)
+    this.#uses.note(step)
     this.ahead?.judge(step)
     const waves = new LayerWaves(this.#residents, step, this.ahead)
     const { here, coming, missing } = waves
