@@ -48,7 +48,7 @@ export function withMemoryOptions(command: Command): Command {
     )
     .option(
       '--prefetch <how>',
-      'with --memory, guess which experts are next and read them before: router, history, hints:FILE or off (default: router)',
+      'with --memory, guess which experts are next and read them before: router, history, hints:FILE or off (default: off)',
       prefetchOf('--prefetch'),
     )
 }

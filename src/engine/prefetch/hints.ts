@@ -5,24 +5,25 @@ import { z } from 'zod'
 import type { ExpertGrid } from '../cache/policy.ts'
 import type { Step } from '../trace/choices.ts'
 import { type HintTable, readHints } from './hint-table.ts'
-import { layersAfter, type Prefetcher, type PrefetchRow } from './prefetcher.ts'
-
-/** Layers ahead: what is read earlier takes places for longer. */
-const lookahead = 2
+import { layersAfter, layersAhead, type Prefetcher, type PrefetchRow } from './prefetcher.ts'
 
 export class HintsPrefetcher implements Prefetcher {
   readonly #grid: ExpertGrid
   readonly #hints: HintTable['hints']
 
-  constructor({ hints, ...grid }: Pick<HintTable, 'hints'> & ExpertGrid) {
+  readonly #ahead: number
+
+  /** @param ahead layers that are read. Default 1 */
+  constructor({ hints, ...grid }: Pick<HintTable, 'hints'> & ExpertGrid, ahead = 1) {
     this.#grid = grid
     this.#hints = hints
+    this.#ahead = ahead
   }
 
   observe(): void {}
 
   predict({ layer, ids }: Step): number[] {
-    const numbers = layersAfter(layer, lookahead, this.#grid).flatMap(next =>
+    const numbers = layersAfter(layer, this.#ahead, this.#grid).flatMap(next =>
       ids.flatMap(id =>
         (this.#hints.get(id)?.[next] ?? []).map(expert => next * this.#grid.experts + expert),
       ),
@@ -31,8 +32,8 @@ export class HintsPrefetcher implements Prefetcher {
   }
 }
 
-const schema = z.strictObject({ kind: z.literal('hints'), file: z.string().min(1) })
+const schema = z.strictObject({ kind: z.literal('hints'), file: z.string().min(1), layers: layersAhead })
 export const hints: PrefetchRow<typeof schema> = {
   schema,
-  make: ({ file }, { grid }) => new HintsPrefetcher(readHints(file, grid)),
+  make: ({ file, layers }, { grid }) => new HintsPrefetcher(readHints(file, grid), layers),
 }

@@ -1,7 +1,7 @@
 // Guesses of what the next layers will need, made while it is not yet known: what a store and a replay ask for them.
 // Shapes: T tokens, D model.
 
-import type { z } from 'zod'
+import { z } from 'zod'
 import type { Router, Routing, TokenContext } from '../../moe/index.ts'
 import type { Tensor } from '../../torch/index.ts'
 import type { ExpertGrid } from '../cache/policy.ts'
@@ -13,6 +13,12 @@ export interface Prefetcher {
   /** Experts of the layers after the one that runs, those first that are needed first, and of these the surest. */
   predict(step: Step): number[]
 }
+
+/**
+ * Setting of guesses that can be made for several layers. Default 1: experts of the second have twice the time to come, but
+ * are less sure, and take places for longer, so that more were missed (docs/caches.md).
+ */
+export const layersAhead = z.int().min(1).max(8).optional()
 
 /** The next layers after one, at most so many. */
 export function layersAfter(layer: number, most: number, { layers }: ExpertGrid): number[] {

@@ -7,24 +7,25 @@ import { ConfigError } from '../../errors.ts'
 import { tidy } from '../../torch/index.ts'
 import type { ExpertGrid } from '../cache/policy.ts'
 import type { Step } from '../trace/choices.ts'
-import { layersAfter, type ModelSight, type Prefetcher, type PrefetchRow } from './prefetcher.ts'
-
-/** Layers that are asked. The second is less sure, and has twice the time to come. */
-const lookahead = 2
+import { layersAfter, layersAhead, type ModelSight, type Prefetcher, type PrefetchRow } from './prefetcher.ts'
 
 export class RouterPrefetcher implements Prefetcher {
   readonly #grid: ExpertGrid
   readonly #model: ModelSight
 
-  constructor(grid: ExpertGrid, model: ModelSight) {
+  readonly #ahead: number
+
+  /** @param ahead layers that are asked. Default 1 */
+  constructor(grid: ExpertGrid, model: ModelSight, ahead = 1) {
     this.#grid = grid
     this.#model = model
+    this.#ahead = ahead
   }
 
   observe(): void {}
 
   predict({ layer }: Step): number[] {
-    return layersAfter(layer, lookahead, this.#grid).flatMap(next => this.#ask(next))
+    return layersAfter(layer, this.#ahead, this.#grid).flatMap(next => this.#ask(next))
   }
 
   /** What a layer's router would choose now: first choices first. */
@@ -43,11 +44,11 @@ export class RouterPrefetcher implements Prefetcher {
   }
 }
 
-const schema = z.strictObject({ kind: z.literal('router') })
+const schema = z.strictObject({ kind: z.literal('router'), layers: layersAhead })
 export const router: PrefetchRow<typeof schema> = {
   schema,
-  make(_, { grid, model }) {
-    if (model) return new RouterPrefetcher(grid, model)
+  make({ layers }, { grid, model }) {
+    if (model) return new RouterPrefetcher(grid, model, layers)
     throw new ConfigError("'router' asks a running model, and a recording has none; take history or hints", {
       path: 'prefetch',
     })

@@ -28,11 +28,9 @@ export interface StoreSettings {
    * up when others need it.
    */
   read?: ReadMode
-  /** What is read before it is needed. Default: router, where not all experts fit. */
+  /** What is read before it is needed, where not all experts fit. Default: nothing; see docs/caches.md. */
   prefetch?: PrefetchConfig
 }
-
-const usualPrefetch: PrefetchConfig = { kind: 'router' }
 
 /** A decoder whose experts are in its files. Disposing of it frees both. */
 export class TieredModel implements Disposable {
@@ -68,7 +66,7 @@ export class TieredModel implements Disposable {
   }
 
   /** Makes room for experts: from now on the model runs. */
-  keepExperts(bytes: number, { policy, read, prefetch = usualPrefetch }: StoreSettings = {}): ExpertStore {
+  keepExperts(bytes: number, { policy, read, prefetch = { kind: 'off' } }: StoreSettings = {}): ExpertStore {
     const layers = this.#layers.map(each => each.layer)
     const [{ gate }] = layers as [MoeLayer]
     const { numExperts: experts, active } = gate
