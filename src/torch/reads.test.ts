@@ -1,4 +1,5 @@
 // Reads by threads of their own: whatever their urgency, what is finished is there, and what was given up is not.
+import { spawnSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,6 +7,7 @@ import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
 import { cancelRead, finishRead, hasRead, hurryRead, startRead, type Tensor, tidy, zeros } from './index.ts'
 
+const tsx = import.meta.resolve('tsx')
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-reads-'))
 const file = join(scratch, 'file')
 const [rows, rowBytes, count] = [4, 8, 24]
@@ -58,3 +60,25 @@ test('that have ended say so, and are given up no more', () =>
     expect(() => hasRead(first)).toThrow('there is no read')
     expect(() => begin(to, 0, 3)).toThrow('a read is needed (0), a guess (1) or spare (2), not 3')
   }))
+
+test('under way when a process ends do not outlive what they write to', () => {
+  const code = `
+    import { closeSync, openSync, writeFileSync } from 'node:fs'
+    import { empty, panelsOf, startRead } from ${JSON.stringify(join(import.meta.dirname, 'index.ts'))}
+    const [rows, rowBytes] = [1 << 16, 32 * 34]
+    writeFileSync('large', Buffer.alloc(rows * rowBytes))
+    const descriptor = openSync('large')
+    const to = empty([rows, rowBytes], { dtype: 'u8' })
+    for (let i = 0; i < 20; i++) startRead(to, panelsOf('Q8_0'), '', false, [descriptor], [0], [rows * rowBytes], i % 3)
+    console.log('begun')`
+  writeFileSync(join(scratch, 'end.ts'), code)
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ['--import', tsx, 'end.ts'], {
+    ...{ cwd: scratch, encoding: 'utf8' },
+  })
+  expect({ status, signal, stdout, stderr }).toEqual({
+    status: 0,
+    signal: null,
+    stdout: 'begun\n',
+    stderr: '',
+  })
+})
