@@ -19,8 +19,14 @@ import { createPrefetcher } from './table.ts'
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-prefetch-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
 
-const stepIn = (layer: number, ids: readonly number[] = [1]): Step => ({
-  ...{ ids, layer, now: layer, needed: [], begins: false },
+const stepIn = (layer: number, ids: readonly number[] = [1], needs = 4): Step => ({
+  ...{
+    ids,
+    layer,
+    now: layer,
+    needed: Array.from({ length: needs }, (_, expert) => 8 * layer + expert),
+    begins: false,
+  },
 })
 
 describe('by routers', () => {
@@ -54,6 +60,7 @@ describe('by routers', () => {
       expect(two.predict(stepIn(0))).toEqual([8 + 3, 8 + 5, 8 + 6, 16 + 7, 16 + 0, 16 + 1])
       expect(two.predict(stepIn(1))).toEqual([16 + 7, 16 + 0, 16 + 1])
       expect(two.predict(stepIn(2))).toEqual([])
+      expect(two.predict(stepIn(0, [1], 2))).toEqual([8 + 3, 8 + 5, 16 + 7, 16 + 0]) // a layer that serves fewer
     })
   })
 
