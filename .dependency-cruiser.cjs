@@ -1,5 +1,17 @@
 // The floors of the house: a folder imports only floors below it (docs/architecture.md).
-const floors = ['torch', 'formats', 'data', 'nn', 'moe', 'models', 'train', 'engine', 'lifecycle', 'cli']
+const floors = [
+  'torch',
+  'formats',
+  'data',
+  'nn',
+  'moe',
+  'models',
+  'train',
+  'engine',
+  'lifecycle',
+  'server',
+  'cli',
+]
 
 /** What each floor may import beside itself and the files of src/ itself, which are below everything. */
 const below = {
@@ -12,7 +24,8 @@ const below = {
   train: ['models', 'moe', 'nn', 'torch', 'data', 'formats'],
   engine: ['models', 'moe', 'nn', 'torch', 'data', 'formats'],
   lifecycle: ['models', 'moe', 'nn', 'torch', 'data', 'formats'],
-  cli: ['lifecycle', 'engine', 'train', 'models', 'moe', 'nn', 'torch', 'data', 'formats'],
+  server: ['engine', 'models', 'data', 'formats'],
+  cli: ['server', 'lifecycle', 'engine', 'train', 'models', 'moe', 'nn', 'torch', 'data', 'formats'],
 }
 
 /** What each wing of a floor may import of its floor's other wings; its loose files are between them all. */
@@ -36,6 +49,8 @@ const wings = {
     placement: [],
     trace: ['cache'],
     simulate: ['cache', 'trace'],
+    batching: [],
+    worker: ['batching'],
   },
 }
 

@@ -111,6 +111,23 @@ export class DisposedTensorError extends TorchError {
   }
 }
 
+/** As much is asked for at once as can wait. */
+export class BusyError extends SwitchyardError {
+  override readonly name = 'BusyError'
+  /** Requests that wait. */
+  readonly waiting: number
+
+  constructor(waiting: number) {
+    super(`${waiting} requests wait already, which is all that may: try again later`)
+    this.waiting = waiting
+  }
+}
+
+/** What was to answer has ended meanwhile. */
+export class StoppedError extends SwitchyardError {
+  override readonly name = 'StoppedError'
+}
+
 /** For us: a condition that only a bug in Switchyard can break. */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`internal error: ${message}; please report it`)

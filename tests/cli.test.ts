@@ -14,6 +14,7 @@ const commands = [
   'train',
   'eval',
   'generate',
+  'serve',
   'init',
   'inspect',
   'convert',

@@ -15,6 +15,7 @@ import { initCommand } from './commands/init.ts'
 import { inspectCommand } from './commands/inspect.ts'
 import { quantizeCommand } from './commands/quantize.ts'
 import { routingCommand } from './commands/routing.ts'
+import { serveCommand } from './commands/serve.ts'
 import { simulateCacheCommand } from './commands/simulate-cache.ts'
 import { trainCommand } from './commands/train.ts'
 import { verifyCommand } from './commands/verify.ts'
@@ -42,6 +43,7 @@ function createProgram(): Command {
     evalCommand(),
     generateCommand(),
     chatCommand(),
+    serveCommand(),
     initCommand(),
     inspectCommand(),
     convertCommand(),

@@ -1,5 +1,18 @@
 // Running models whose experts do not fit: which of them are kept, what was recorded of their use, where copies of them go.
 
+export {
+  defaultContext,
+  defaultTexts,
+  defaultWaiting,
+  Engine,
+  type EngineFacts,
+  type EngineOptions,
+  type EngineStatus,
+  type TextEngine,
+} from './batching/engine.ts'
+export type { LayerLoad } from './batching/expert-load.ts'
+export { pageTokens } from './batching/places.ts'
+export type { PromptRead, TextEnd, TextPart, TextRequest, TextSeconds } from './batching/request.ts'
 export { BeladyPolicy } from './cache/belady.ts'
 export type { CachePolicy, ExpertGrid } from './cache/policy.ts'
 export { ExpertPool } from './cache/pool.ts'
@@ -45,3 +58,4 @@ export type { TraceHeader, TraceSource } from './trace/header.ts'
 export { isTrace, readChoices, type TraceBlock, TraceReader } from './trace/read.ts'
 export { type RecordOptions, recordRouting, type TextBatch } from './trace/record.ts'
 export { type TokenRecord, TraceWriter } from './trace/write.ts'
+export { WorkerEngine } from './worker/worker-engine.ts'

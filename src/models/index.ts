@@ -86,6 +86,7 @@ export {
   writeModelFolder,
 } from './files/write-folder.ts'
 export { prefillChunk } from './generation/decoder-session.ts'
+export { DecodingStep } from './generation/decoding-step.ts'
 export {
   type GeneratedToken,
   type GenerateOptions,
@@ -93,12 +94,24 @@ export {
   type GenerationTimings,
   generate,
   generateBatch,
-  type StopReason,
+  seedOf,
 } from './generation/generate.ts'
-export type { TokenProbabilities } from './generation/probabilities.ts'
+export {
+  GrowingText,
+  type GrowthOptions,
+  type StopReason,
+  type WrittenToken,
+} from './generation/growing-text.ts'
+export { type TokenProbabilities, tokenProbabilities } from './generation/probabilities.ts'
 export { uniformSource } from './generation/random.ts'
 export { checkSampling, type SamplingOptions, sampleToken } from './generation/sampling.ts'
-export type { Rows, Session, SessionOptions, TextModel } from './generation/session.ts'
+export {
+  lastScores,
+  type Rows,
+  type Session,
+  type SessionOptions,
+  type TextModel,
+} from './generation/session.ts'
 export { startSession } from './generation/start-session.ts'
 export { StopTexts } from './generation/stop-texts.ts'
 export {
@@ -108,6 +121,7 @@ export {
   generateTexts,
   type TextPiece,
 } from './generation/text.ts'
+export { refuseOtherTokenizer, TextWriter, textStart } from './generation/text-writer.ts'
 export { presetConfig } from './preset-configs.ts'
 export { type Preset, type PresetCounts, presetCounts, presetNames, presetOf, presets } from './presets.ts'
 export type { DecoderConfig, EncoderConfig, EncoderDecoderConfig } from './stack/config.ts'

@@ -93,6 +93,7 @@ export { SinkhornRouter, type SinkhornRouterOptions, sinkhorn } from './routers/
 export { canBeSkewed, skewedLoads, skewedScales } from './routers/skew.ts'
 export { SoftRouter, type SoftRouterOptions } from './routers/soft.ts'
 export { SparseMixerRouter, type SparseMixerRouterOptions } from './routers/sparse-mixer.ts'
+export { scoreSteadily, steadyProduct } from './routers/steady-scores.ts'
 export {
   activeExperts,
   createRouter,

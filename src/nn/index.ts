@@ -2,7 +2,7 @@
 
 export { type Activation, activate } from './activation.ts'
 export { attend, type ScoreOptions } from './attention/attend.ts'
-export { type CacheOptions, ContiguousCache } from './attention/contiguous-cache.ts'
+export { type CacheOptions, ContiguousCache, Places } from './attention/contiguous-cache.ts'
 export { Attention, type AttentionOptions } from './attention/grouped.ts'
 export { type KvForm, type KvType, kvBytes, kvFormOf, kvTypeFor } from './attention/kv-form.ts'
 export {

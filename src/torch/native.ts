@@ -6,6 +6,7 @@ import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { ConfigError, DisposedTensorError, OutOfMemoryError, SwitchyardError, TorchError } from '../errors.ts'
+import { prepareEnvironment } from './environment.ts'
 
 /** A tensor as native code knows it. */
 export type Handle = number
@@ -164,12 +165,7 @@ export function native(): Native {
 export let call: Native['call'] = (operator, ...args) => native().call(operator, ...args)
 
 function load(): Native {
-  // libgomp reads this once, when libtorch pulls it in. Spinning OpenMP threads would fight with BLAS's own. A worker
-  // has only a copy of the environment: it must be set outside when a worker is the first to load the addon.
-  process.env.OMP_WAIT_POLICY ??= 'passive'
-  // OpenBLAS's threads look for work for 2^n cycles before they sleep. Its 2^26 last 20 ms, which are taken from the
-  // OpenMP threads that run meanwhile: a quarter of a training step on two cores.
-  process.env.OPENBLAS_THREAD_TIMEOUT ??= '16'
+  prepareEnvironment()
   const addon = openAddon()
   addon.setErrorFactory(toError)
   const { blas } = addon.info()

@@ -84,3 +84,22 @@ test('where angles follow from the length of the text every step is computed', (
   using model = createModel(parseModelConfig(config, 'test')) as CausalLM
   expect(bothWays(model.eval(), tokens)).toEqual([false, false, false, false, false])
 })
+
+test('plays on after the cache was used for other tokens, and for some of the texts alone', () => {
+  using model = openModel(fixture('mixtral')).load({ kind: 'decoder' })
+  const read = (rows: readonly (readonly number[])[], cache: ContiguousCache): Tensor =>
+    model.forward(tokensOfSequences(rows, { past: cache.lengths }), { cache, logitsAt: 'all' }).logits
+  using played = new ContiguousCache(model, { sequences: 3, capacity: 30 })
+  using computed = new ContiguousCache(model, { sequences: 3, capacity: 30 })
+  using step = new DecodingStep(model, played, undefined, [0, 2])
+  inferenceMode(() =>
+    tidy(() => {
+      for (const cache of [played, computed]) read([[5, 6, 7], [8], [9, 10]], cache)
+      for (let i = 0; i < 5; i++) {
+        expectClose(step.run([i, i + 1]), read([[i], [], [i + 1]], computed), 0)
+        for (const cache of [played, computed]) read([[], [20 + i, 30], []], cache)
+      }
+    }),
+  )
+  expect(step.isPlayed).toBe(true)
+})

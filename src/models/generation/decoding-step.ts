@@ -1,7 +1,7 @@
-// A step of decoding: one more token of each text.
-// Shapes: B texts, V vocabulary.
+// A step of decoding: one more token of each text, or of some of them.
+// Shapes: B texts that get one, V vocabulary.
 
-import type { ContiguousCache } from '../../nn/index.ts'
+import { type ContiguousCache, Places } from '../../nn/index.ts'
 import { record, type Tape, type Tensor, tensor, zeros } from '../../torch/index.ts'
 import type { CausalLM } from '../stack/language-model.ts'
 import type { Tokens } from '../stack/tokens.ts'
@@ -10,20 +10,31 @@ import type { Tokens } from '../stack/tokens.ts'
 export class DecodingStep implements Disposable {
   readonly #model: CausalLM
   readonly #cache: ContiguousCache
+  readonly #texts: readonly number[]
   readonly #input: Tokens
+  /** A tape knows these tensors, whatever else the cache is used for. */
+  readonly #places = new Places()
   #tape: Tape | null = null
   /** The first step makes what is made once, as tables; some routers, experts and rules for long texts need the host always. */
   #next: 'first' | 'record' | 'forward' = 'first'
 
-  /** @param task of the texts, for a router that goes by it */
-  constructor(model: CausalLM, cache: ContiguousCache, task: number | undefined) {
-    const count = cache.lengths.length
-    const integers = (): Tensor => zeros([count], { dtype: 'i64', device: model.device }).persist()
+  /**
+   * @param task of the texts, for a router that goes by it
+   * @param texts the cache's sequences that get a token, in order. Default: all
+   */
+  constructor(
+    model: CausalLM,
+    cache: ContiguousCache,
+    task?: number | undefined,
+    texts: readonly number[] = [...cache.lengths.keys()],
+  ) {
+    const integers = (): Tensor => zeros([texts.length], { dtype: 'i64', device: model.device }).persist()
     this.#model = model
     this.#cache = cache
+    this.#texts = texts
     this.#input = {
       ids: integers(),
-      starts: Array.from({ length: count + 1 }, (_, b) => b),
+      starts: [0, ...Array.from(cache.lengths, (_, b) => texts.filter(text => text <= b).length)],
       positions: integers(),
       extent: 0,
       tasks: task === undefined ? null : integers().fill_(task),
@@ -35,14 +46,14 @@ export class DecodingStep implements Disposable {
     return this.#tape !== null
   }
 
-  /** Logits [B, V] after a new token of each text. Within inferenceMode(). */
+  /** Logits [B, V] after a new token of each of the texts. Within inferenceMode(). */
   run(ids: readonly number[]): Tensor {
     const input = this.#input
-    const { lengths } = this.#cache
+    const lengths = this.#texts.map(text => this.#cache.lengths[text] ?? 0)
     input.ids.copy_(tensor(Int32Array.from(ids)))
     input.positions.copy_(tensor(Int32Array.from(lengths)))
     input.extent = Math.max(...lengths) + 1
-    this.#cache.place(input.starts)
+    this.#cache.place(input.starts, this.#places)
     if (this.#tape === null) return this.#next === 'record' ? this.#recorded() : this.#forward()
     const logits = this.#tape.run()
     this.#cache.advance(input.starts)
@@ -64,5 +75,6 @@ export class DecodingStep implements Disposable {
   [Symbol.dispose](): void {
     const { ids, positions, tasks } = this.#input
     for (const part of [ids, positions, tasks]) part?.dispose()
+    this.#places.dispose()
   }
 }

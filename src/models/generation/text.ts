@@ -1,17 +1,11 @@
 // Generation as text: tokens in and out through a tokenizer, ending before any of the stop texts.
 
-import { StreamDecoder, type Tokenizer } from '../../data/index.ts'
-import { ConfigError } from '../../errors.ts'
-import {
-  drive,
-  type GenerateOptions,
-  Generation,
-  type GenerationTimings,
-  type StopReason,
-} from './generate.ts'
+import type { Tokenizer } from '../../data/index.ts'
+import { drive, type GenerateOptions, Generation, type GenerationTimings } from './generate.ts'
+import type { StopReason, WrittenToken } from './growing-text.ts'
 import type { TokenProbabilities } from './probabilities.ts'
 import type { TextModel } from './session.ts'
-import { StopTexts } from './stop-texts.ts'
+import { refuseOtherTokenizer, TextWriter, textStart } from './text-writer.ts'
 
 /** What generateText() may be told: how tokens are drawn, and what ends the text. */
 export interface GenerateTextOptions extends GenerateOptions {
@@ -64,14 +58,16 @@ export async function* generateTexts(
   prompts: readonly string[],
   { stop = [], isTemplated = false, ...options }: GenerateTextOptions = {},
 ): AsyncGenerator<TextPiece, GenerationEnd[]> {
-  refuseOther(model, tokenizer)
+  refuseOtherTokenizer(model, tokenizer)
   const encoded = await tokenizer.encodeBatch(prompts, { addSpecialTokens: !isTemplated })
   const rows = encoded.map(ids => (ids.length > 0 ? ids : [textStart(tokenizer)]))
   using generation = new Generation(model, rows, options)
-  const writers = prompts.map(() => new Writer(tokenizer, stop))
-  for await (const { text, id, probabilities } of drive(generation, options.signal)) {
-    const writer = writers[text] as Writer
-    const piece = writer.push(id, probabilities)
+  const writers = prompts.map(() => new TextWriter(tokenizer, stop))
+  const written = prompts.map((): WrittenToken[] => [])
+  for await (const { text, ...token } of drive(generation, options.signal)) {
+    const writer = writers[text] as TextWriter
+    written[text]?.push(token)
+    const piece = writer.push(token.id)
     if (piece !== '') yield { text, piece }
     if (writer.stopped) generation.end(text, 'stop-text')
   }
@@ -81,51 +77,13 @@ export async function* generateTexts(
   }
   const { reasons, timings } = generation
   return writers.map((writer, text) => ({
-    tokens: writer.tokens,
+    tokens: written[text]?.length ?? 0,
     timings,
     // A stop text within the last token counts for more than the limit that the token reached.
     reason: writer.stopped ? 'stop-text' : (reasons[text] ?? 'aborted'),
-    ...(options.logprobs !== undefined && { probabilities: writer.probabilities }),
+    ...(options.logprobs !== undefined && { probabilities: (written[text] ?? []).flatMap(reported) }),
   }))
 }
 
-/** Tokens of one text to characters. */
-class Writer {
-  tokens = 0
-  readonly probabilities: (TokenProbabilities & { id: number })[] = []
-  readonly #decoder: StreamDecoder
-  readonly #stops: StopTexts
-
-  constructor(tokenizer: Tokenizer, stop: readonly string[]) {
-    this.#decoder = new StreamDecoder(tokenizer)
-    this.#stops = new StopTexts(stop)
-  }
-
-  get stopped(): boolean {
-    return this.#stops.reached
-  }
-
-  push(id: number, probabilities?: TokenProbabilities): string {
-    this.tokens++
-    if (probabilities) this.probabilities.push({ id, ...probabilities })
-    return this.#stops.push(this.#decoder.push(id))
-  }
-
-  flush(): string {
-    return this.stopped ? '' : this.#stops.push(this.#decoder.flush()) + this.#stops.flush()
-  }
-}
-
-/** What stood before each text in training, where texts are packed one after the other: the end of another. */
-function textStart({ specialIds: { eos, bos } }: Tokenizer): number {
-  return eos ?? bos ?? 0
-}
-
-function refuseOther(model: TextModel, tokenizer: Tokenizer): void {
-  const { vocab_size } = model.config
-  if (tokenizer.vocabSize <= vocab_size) return
-  throw new ConfigError(
-    `the tokenizer has ${tokenizer.vocabSize} tokens, the model only ${vocab_size}: they do not belong together`,
-    { path: 'tokenizer.json' },
-  )
-}
+const reported = ({ id, probabilities }: WrittenToken): (TokenProbabilities & { id: number })[] =>
+  probabilities ? [{ id, ...probabilities }] : []

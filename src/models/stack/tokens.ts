@@ -64,14 +64,14 @@ export function everyPosition({ ids, positions }: Tokens): Tensor {
   return repeats === 1 ? positions : positions.repeat([repeats])
 }
 
-/** Of which tokens logits are wanted: of all, or of the last one of each sequence. */
-export type LogitsAt = 'all' | 'last'
+/** Of which tokens logits are wanted: of all, of the last one of each sequence, which then has one, or of those with these numbers. */
+export type LogitsAt = 'all' | 'last' | readonly number[]
 
-/** The rows of x [N, D] that logits are wanted of: [N, D] or [B, D]. */
+/** The rows of x [N, D] that logits are wanted of: [N, D], [B, D] or as many as were named. */
 export function rowsAt(x: Tensor, { starts }: Pick<Tokens, 'starts'>, at: LogitsAt): Tensor {
-  const sequences = starts.length - 1
-  if (at === 'all' || x.size(0) === sequences) return x
-  if (sequences === 1) return x.narrow(0, x.size(0) - 1, 1)
-  const last = tensor(Int32Array.from(starts.slice(1), end => end - 1))
-  return x.indexSelect(0, last.long().to(x.device))
+  const count = x.size(0)
+  const numbers = at === 'last' ? starts.slice(1).map(end => end - 1) : at
+  if (numbers === 'all' || (numbers.length === count && numbers.every((row, i) => row === i))) return x
+  if (numbers.length === 1) return x.narrow(0, numbers[0] as number, 1)
+  return x.indexSelect(0, tensor(Int32Array.from(numbers)).long().to(x.device))
 }

@@ -30,6 +30,8 @@ export abstract class LinearRouter extends Module implements Router {
   readonly bias: Parameter | null // [E]
   readonly numExperts: number
   readonly jitter: number
+  /** `x W^T` of x [T, D] and W [E, D]. May be changed at any time: see scoreSteadily(). */
+  product: (xTD: Tensor, weightED: Tensor) => Tensor = (xTD, weightED) => xTD.matmul(weightED.t())
 
   /** @param outputs rows of the map, when there are more than experts */
   constructor(
@@ -66,7 +68,7 @@ export abstract class LinearRouter extends Module implements Router {
   }
 
   protected score(xTD: Tensor): Tensor {
-    const logits = xTD.matmul(atLeastF32(this.weight).t())
+    const logits = this.product(xTD, atLeastF32(this.weight))
     return this.bias ? logits.add(atLeastF32(this.bias)) : logits
   }
 

@@ -47,9 +47,9 @@ export class ContiguousCache implements KvCache {
   readonly kv: KvType
   /** Earlier tokens of each sequence. */
   readonly lengths: number[]
-  #places: Places | null = null
-  /** What #places were made of, until the tokens are there. */
-  #placed: readonly number[] | null = null
+  readonly #ownPlaces = new Places()
+  /** Where the new tokens of these sequences go, until they are there. */
+  #placed: { starts: readonly number[]; places: Places } | null = null
 
   /** @throws ConfigError for a capacity that cannot be, and a type that attention does not read beside the model's own */
   constructor(model: CachingModel, { sequences = 1, capacity, kv }: CacheOptions) {
@@ -70,14 +70,20 @@ export class ContiguousCache implements KvCache {
     return { keys, values: values as Tensor }
   }
 
-  /** Where new tokens go, the same for all layers. The tensors stay while there are as many tokens. */
-  place(starts: readonly number[]): Places {
-    if (this.#places === null || this.#placed !== starts) this.#places = this.#placesOf(starts)
-    this.#placed = starts
-    return this.#places
+  /**
+   * Where new tokens go, the same for all layers.
+   *
+   * @param into tensors for it, which stay while there are as many tokens. Default: the cache's own
+   */
+  place(starts: readonly number[], into: Places = this.#ownPlaces): Places {
+    if (this.#placed?.starts !== starts) {
+      this.#fill(into, starts)
+      this.#placed = { starts, places: into }
+    }
+    return this.#placed.places
   }
 
-  #placesOf(starts: readonly number[]): Places {
+  #fill(places: Places, starts: readonly number[]): void {
     const sequences = eachSequence(starts)
     const ends = sequences.map(({ sequence, length }) => (this.lengths[sequence] ?? 0) + length)
     const tooLong = ends.find(end => end > this.capacity)
@@ -90,10 +96,7 @@ export class ContiguousCache implements KvCache {
       Array.from({ length }, (_, i) => sequence * this.capacity + (this.lengths[sequence] ?? 0) + i),
     )
     const [{ keys }] = this.layers as [LayerStore]
-    return {
-      slots: renewed(this.#places?.slots ?? null, slots, keys.device),
-      lengths: renewed(this.#places?.lengths ?? null, ends, 'cpu'),
-    }
+    places.fill(slots, ends, keys.device)
   }
 
   advance(starts: readonly number[]): void {
@@ -102,10 +105,20 @@ export class ContiguousCache implements KvCache {
     this.#placed = null
   }
 
+  /** Gives one sequence the first `length` tokens of another in place of its own. */
+  share(from: number, to: number, length: number): void {
+    const rows = (kept: Tensor, sequence: number): Tensor => kept.narrow(0, sequence * this.capacity, length)
+    noGrad(() =>
+      tidy(() => {
+        for (const { keys, values } of this.layers as LayerStore[])
+          for (const kept of [keys, values]) if (kept) rows(kept, to).copy_(rows(kept, from))
+      }),
+    )
+    this.lengths[to] = length
+  }
+
   dispose(): void {
-    this.#places?.slots.dispose()
-    this.#places?.lengths.dispose()
-    this.#places = null
+    this.#ownPlaces.dispose()
     for (const { keys, values } of this.layers as LayerStore[]) {
       keys.dispose()
       values?.dispose()
@@ -118,11 +131,32 @@ export class ContiguousCache implements KvCache {
 }
 
 /** Where new tokens go. */
-export interface Places {
+export class Places {
+  #slots: Tensor | null = null
+  #lengths: Tensor | null = null
+
   /** i64 [N]: their rows. */
-  slots: Tensor
+  get slots(): Tensor {
+    return this.#slots as Tensor
+  }
+
   /** i64 [B], on the host: tokens of each sequence, the new ones among them. */
-  lengths: Tensor
+  get lengths(): Tensor {
+    return this.#lengths as Tensor
+  }
+
+  /** Writes numbers of rows and lengths into the tensors that there are, if there are as many. */
+  fill(slots: readonly number[], lengths: readonly number[], device: Device): void {
+    this.#slots = renewed(this.#slots, slots, device)
+    this.#lengths = renewed(this.#lengths, lengths, 'cpu')
+  }
+
+  dispose(): void {
+    this.#slots?.dispose()
+    this.#lengths?.dispose()
+    this.#slots = null
+    this.#lengths = null
+  }
 }
 
 /** An i64 tensor of these values: the known one where it is as long. */

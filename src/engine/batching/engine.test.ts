@@ -1,0 +1,292 @@
+// Texts of many at once, against the same texts alone.
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test, vi } from 'vitest'
+import { temporaryFolder } from '../../../tests/support/cli.ts'
+import { writeServedModel } from '../../../tests/support/served-model.ts'
+import { byteTokenizer } from '../../data/index.ts'
+import { CausalLM, generateText, openModel } from '../../models/index.ts'
+import { memoryUse } from '../../torch/index.ts'
+import { Engine, type EngineOptions, pageTokens, type TextPart, type TextRequest } from '../index.ts'
+
+const { folder, gguf } = writeServedModel(temporaryFolder())
+
+interface Written {
+  text: string
+  ids: number[]
+  logprobs: number[]
+  end: NonNullable<TextPart['end']>
+}
+
+async function write(engine: Engine, request: TextRequest & { signal?: AbortSignal }): Promise<Written> {
+  const parts: TextPart[] = []
+  for await (const part of engine.generate(request)) parts.push(part)
+  const tokens = parts.flatMap(part => part.tokens)
+  return {
+    text: parts.map(part => part.text).join(''),
+    ids: tokens.map(({ id }) => id),
+    logprobs: tokens.map(({ probabilities }) => probabilities?.logprob ?? Number.NaN),
+    end: parts.at(-1)?.end as Written['end'],
+  }
+}
+
+async function withEngine<T>(
+  options: EngineOptions,
+  use: (engine: Engine) => Promise<T>,
+  path = gguf,
+): Promise<T> {
+  const engine = await Engine.open(path, options)
+  try {
+    return await use(engine)
+  } finally {
+    await engine.close()
+  }
+}
+
+/** Ids of any text. */
+const ids = (length: number, seed: number): number[] =>
+  Array.from({ length }, (_, i) => 3 + ((i * (7 + seed) + seed * seed + ((i * i) % 11)) % 250))
+
+const wanted = { temperature: 0, maxNewTokens: 200, stopIds: [], logprobs: 0 }
+
+/** One after the other, with nobody beside them and nothing kept of earlier ones. */
+async function alone(requests: readonly TextRequest[], path?: string): Promise<Written[]> {
+  const texts: Written[] = []
+  for (const request of requests)
+    texts.push(await withEngine({ texts: 1 }, engine => write(engine, request), path))
+  return texts
+}
+
+const withoutEnd = ({ text, ids, logprobs }: Written) => ({ text, ids, logprobs })
+
+describe('a text does not depend on the others', () => {
+  test('greedy: the same tokens, to the last bit of their probabilities', async () => {
+    const prompts = [ids(5, 1), ids(130, 2), ids(300, 3), ids(1, 4), ids(256, 5), ids(40, 6)]
+    const requests = prompts.map(prompt => ({ ...wanted, prompt }))
+    const mixed = await withEngine({ texts: 3 }, engine =>
+      Promise.all(requests.map(request => write(engine, request))),
+    )
+    for (const { ids } of mixed) {
+      expect(ids.length).toBe(200)
+      expect(new Set(ids).size).toBeGreaterThan(5) // it says something
+    }
+    expect(mixed.map(withoutEnd)).toEqual((await alone(requests)).map(withoutEnd))
+  })
+
+  test('nor does the choice of experts, where routers are as wide as they are', async () => {
+    const fields = { hidden_size: 256, num_experts: 16, num_experts_per_tok: 4, num_attention_heads: 4 }
+    const wide = writeServedModel(temporaryFolder(), { fields }).gguf
+    const requests = [ids(5, 1), ids(30, 2), ids(140, 3), ids(9, 4)].map(prompt => ({
+      ...wanted,
+      maxNewTokens: 50,
+      prompt,
+    }))
+    const mixed = await withEngine(
+      {},
+      engine => Promise.all(requests.map(request => write(engine, request))),
+      wide,
+    )
+    expect(mixed.map(withoutEnd)).toEqual((await alone(requests, wide)).map(withoutEnd))
+  })
+
+  test('drawn: each by its own seed', async () => {
+    const requests = [1, 2, 3, 4].map(seed => ({
+      prompt: ids(20, 1),
+      temperature: 3,
+      maxNewTokens: 20,
+      stopIds: [],
+      seed,
+    }))
+    const mixed = await withEngine({}, engine => Promise.all(requests.map(request => write(engine, request))))
+    expect(new Set(mixed.map(({ ids }) => ids.join())).size).toBe(4)
+    expect(mixed.map(withoutEnd)).toEqual((await alone(requests)).map(withoutEnd))
+  })
+
+  test('nor on what is kept of earlier ones', async () => {
+    const start = ids(3 * pageTokens + 5, 1)
+    const requests = [start, [...start, ...ids(200, 2)], [...start.slice(0, 300), ...ids(90, 3)], start].map(
+      prompt => ({ ...wanted, maxNewTokens: 40, prompt }),
+    )
+    const cached = await withEngine({ texts: 2 }, async engine => {
+      const texts: Written[] = []
+      for (const request of requests) texts.push(await write(engine, request))
+      return texts
+    })
+    expect(cached.map(({ end }) => end.cachedTokens)).toEqual([0, 3, 2, 3].map(pages => pages * pageTokens))
+    expect(cached.map(withoutEnd)).toEqual((await alone(requests)).map(withoutEnd))
+  })
+
+  test('several that share a prompt read it once', async () => {
+    const prompt = ids(2 * pageTokens + 10, 1)
+    const requests = [1, 2, 3].map(seed => ({
+      prompt,
+      temperature: 3,
+      maxNewTokens: 10,
+      stopIds: [],
+      seed,
+      logprobs: 0,
+    }))
+    const shared = await withEngine({}, engine =>
+      Promise.all(requests.map(request => write(engine, request))),
+    )
+    expect(shared.map(({ end }) => end.cachedTokens)).toEqual([0, 2 * pageTokens, 2 * pageTokens])
+    expect(shared.map(withoutEnd)).toEqual((await alone(requests)).map(withoutEnd))
+  })
+
+  test('nor on a budget of memory', async () => {
+    const requests = [ids(5, 1), ids(140, 2)].map(prompt => ({ ...wanted, maxNewTokens: 60, prompt }))
+    const write2 = (engine: Engine) => Promise.all(requests.map(request => write(engine, request)))
+    const memory = process.memoryUsage.rss() + 300e6
+    const tiered = await withEngine({ texts: 2, memory }, async engine => {
+      const texts = await write2(engine)
+      expect((await engine.status()).experts?.uses).toBeGreaterThan(0)
+      return texts
+    })
+    expect(tiered.map(withoutEnd)).toEqual((await withEngine({ texts: 2 }, write2)).map(withoutEnd))
+  })
+
+  // Angles that follow from a text's length: no two are read together.
+  test('of whatever length, where angles go by it', async () => {
+    const rope_scaling = { rope_type: 'dynamic', factor: 2 }
+    const fields = { max_position_embeddings: 64, rope_scaling }
+    const other = writeServedModel(temporaryFolder(), { fields }).folder
+    const requests = [ids(5, 1), ids(50, 2)].map(prompt => ({ ...wanted, maxNewTokens: 12, prompt }))
+    const mixed = await withEngine(
+      { texts: 2 },
+      engine => Promise.all(requests.map(request => write(engine, request))),
+      other,
+    )
+    expect(mixed.map(withoutEnd)).toEqual((await alone(requests, other)).map(withoutEnd))
+  })
+})
+
+test('writes what generateText() writes', async () => {
+  const options = { temperature: 0.9, maxNewTokens: 40, seed: 3, stop: ['e'] }
+  using model = openModel(gguf).load({ kind: 'text', weights: 'stored' })
+  let text = ''
+  for await (const piece of generateText(model, byteTokenizer(), 'Once upon', options)) text += piece
+  const written = await withEngine({}, engine => write(engine, { prompt: 'Once upon', ...options }))
+  expect(written.text).toBe(text)
+})
+
+test('probabilities of the prompt are those that the model writes by', async () => {
+  await withEngine({}, async engine => {
+    const first = await write(engine, { ...wanted, prompt: ids(140, 1), maxNewTokens: 30 })
+    const prompt = [...ids(140, 1), ...first.ids]
+    const parts: TextPart[] = []
+    for await (const part of engine.generate({ prompt, maxNewTokens: 0, promptLogprobs: 2 })) parts.push(part)
+    const [{ prompt: read } = {}, { tokens, end } = {}] = parts
+    expect(parts.length).toBe(2)
+    expect([tokens, end?.reason, end?.cachedTokens]).toEqual([[], 'max-new-tokens', 0])
+    expect(read?.ids).toEqual(prompt)
+    expect(read?.probabilities[0]).toBeNull()
+    expect(read?.probabilities.length).toBe(prompt.length)
+    for (const [i, logprob] of first.logprobs.entries()) {
+      // Attention sums in another order where tokens are read together: roundings of f32 in two layers, on logits of order ten.
+      expect(read?.probabilities[140 + i]?.logprob).toBeCloseTo(logprob, 3)
+      expect(read?.probabilities[140 + i]?.top[0]?.id).toBe(first.ids[i])
+    }
+  })
+})
+
+describe('requests', () => {
+  test('beyond what may wait are refused at once', async () => {
+    await withEngine({ texts: 1, waiting: 1 }, async engine => {
+      const request = { ...wanted, maxNewTokens: 30, prompt: [5] }
+      const [a, b, c] = await Promise.allSettled([1, 2, 3].map(() => write(engine, request)))
+      expect([a?.status, b?.status]).toEqual(['fulfilled', 'fulfilled'])
+      expect(c).toMatchObject({ status: 'rejected', reason: { name: 'BusyError', waiting: 1 } })
+    })
+  })
+
+  test('are cancelled between two tokens, and while they wait', async () => {
+    await withEngine({ texts: 1 }, async engine => {
+      const [running, waiting] = [new AbortController(), new AbortController()]
+      const request = { ...wanted, prompt: [5] }
+      const first = (async () => {
+        let seen = 0
+        let end: TextPart['end']
+        for await (const part of engine.generate({ ...request, signal: running.signal })) {
+          if (++seen === 3) running.abort()
+          end = part.end ?? end
+        }
+        return end
+      })()
+      const second = write(engine, { ...request, signal: waiting.signal })
+      waiting.abort()
+      expect((await second).end).toMatchObject({ reason: 'aborted', newTokens: 0 })
+      expect(await first).toMatchObject({ reason: 'aborted', newTokens: 3 })
+      for await (const _ of engine.generate(request)) break // who stops reading is gone, too
+      expect(await engine.status()).toMatchObject({ running: 0, waiting: 0 })
+    })
+  })
+
+  test('that cannot be say why', async () => {
+    await withEngine({ context: 32 }, async engine => {
+      await expect(write(engine, { prompt: ids(32, 1) })).rejects.toThrow(
+        'prompt: has 32 tokens; the 32 positions leave no room to continue',
+      )
+      await expect(write(engine, { prompt: [] })).rejects.toThrow('prompt: is empty')
+      await expect(write(engine, { prompt: [5], topP: 2 })).rejects.toThrow('topP: must be above 0')
+      expect((await write(engine, { ...wanted, prompt: ids(20, 1) })).end).toMatchObject({
+        reason: 'positions',
+        newTokens: 12,
+      })
+      expect(engine.facts).toEqual({ texts: 4, context: 32, waiting: 64 })
+    })
+  })
+
+  test('fail with what a step of the model fails with, and the next one succeeds', async () => {
+    await withEngine({ texts: 2 }, async engine => {
+      const request = { ...wanted, maxNewTokens: 20, prompt: ids(140, 1) }
+      const before = await write(engine, request)
+      const forward = vi.spyOn(CausalLM.prototype, 'forward')
+      forward.mockImplementationOnce(() => {
+        throw new Error('no memory is left')
+      })
+      const both = await Promise.allSettled([write(engine, request), write(engine, request)])
+      forward.mockRestore()
+      for (const one of both)
+        expect(one).toMatchObject({ status: 'rejected', reason: { message: 'no memory is left' } })
+      expect(withoutEnd(await write(engine, request))).toEqual(withoutEnd(before))
+    })
+  })
+})
+
+test('counts what it does', async () => {
+  await withEngine({ texts: 2 }, async engine => {
+    await write(engine, { ...wanted, prompt: ids(200, 1), maxNewTokens: 5 })
+    await write(engine, { ...wanted, prompt: ids(200, 1), maxNewTokens: 5 })
+    const { load, ...status } = await engine.status()
+    expect(status).toMatchObject({
+      promptTokens: 400,
+      cachedTokens: pageTokens,
+      newTokens: 10,
+      experts: null,
+    })
+    expect(status.cacheUse).toBe(pageTokens / 2048)
+    expect(load.map(({ layer }) => layer)).toEqual([0, 1])
+    for (const { maxOverMean } of load) expect(maxOverMean).toBeGreaterThanOrEqual(1)
+  })
+})
+
+test.each([
+  [{ context: 2000 }, "context: 2000 exceeds the model's 1024 positions"],
+  [{ texts: 0 }, 'texts: must be a whole number of at least 1, got 0'],
+  [{ memory: 1e6 }, 'memory: 1 MB are too little'],
+])('%j is refused', async (options, message) => {
+  await expect(Engine.open(gguf, options)).rejects.toThrow(message)
+})
+
+test('a model that is no decoder is refused', async () => {
+  const path = fileURLToPath(new URL('../../../tests/fixtures/switch_transformers', import.meta.url))
+  await expect(Engine.open(path)).rejects.toThrow('is no decoder, and only decoders are served')
+})
+
+test('nothing is left behind', async () => {
+  const run = () =>
+    withEngine({}, engine => write(engine, { ...wanted, prompt: ids(140, 1), maxNewTokens: 6 }), folder)
+  await run()
+  const before = memoryUse().tensors
+  for (let i = 0; i < 3; i++) await run()
+  expect(memoryUse().tensors - before).toBe(0)
+})

@@ -1,0 +1,219 @@
+// A model that writes for many at once.
+
+import type { Tokenizer } from '../../data/index.ts'
+import { ConfigError, StoppedError } from '../../errors.ts'
+import {
+  CausalLM,
+  GrowingText,
+  type LoadOptions,
+  type OpenedModel,
+  openModel,
+  refuseOtherTokenizer,
+  TextWriter,
+  textStart,
+} from '../../models/index.ts'
+import { type FewerExperts, scoreSteadily, serveFewer } from '../../moe/index.ts'
+import type { KvType } from '../../nn/index.ts'
+import type { PrefetchConfig } from '../prefetch/table.ts'
+import type { ExpertStore } from '../store/expert-store.ts'
+import { loadTiered } from '../store/open.ts'
+import { ExpertLoad, type LayerLoad } from './expert-load.ts'
+import { PartQueue } from './part-queue.ts'
+import type { TextPart, TextRequest } from './request.ts'
+import { type AskedText, askedText } from './running-text.ts'
+import { Scheduler, type SchedulerCounts } from './scheduler.ts'
+
+export interface EngineOptions extends LoadOptions {
+  /** Bytes to stay within: experts come from the file when they are chosen. Default: all of the model in memory. */
+  memory?: number | undefined
+  /** With `memory`, how experts are read ahead. Default: not. */
+  prefetch?: PrefetchConfig | undefined
+  /** What keys and values are kept in. Default: what the model computes in. */
+  kv?: KvType | undefined
+  /** Fewer experts than the model was trained with, for all texts. */
+  fewer?: FewerExperts | undefined
+  /** Texts that are written at once. Default 4. */
+  texts?: number | undefined
+  /** Most tokens of each text, its prompt's included. Default 4096, or as many as the model has positions. */
+  context?: number | undefined
+  /** Texts that may wait for a place; more are refused. Default 64. */
+  waiting?: number | undefined
+}
+
+/** What an engine is. */
+export interface EngineFacts {
+  texts: number
+  context: number
+  waiting: number
+}
+
+/** What an engine does, and has done. */
+export interface EngineStatus extends SchedulerCounts {
+  /** Of the process, in bytes. */
+  memory: number
+  /** Of experts that come from the file; null where all are in memory. */
+  experts: { resident: number; total: number; uses: number; hits: number; bytes: number } | null
+  load: readonly LayerLoad[]
+  /** How often the engine was started again after its thread had died. */
+  restarts: number
+}
+
+/** What answers requests: an engine in this thread, or one in another. */
+export interface TextEngine {
+  readonly facts: EngineFacts
+  /** Whether it would begin with a request at once: not while it is started again. */
+  readonly isReady: boolean
+  /** Writes a text. Whoever stops reading cancels it. @throws BusyError, ConfigError */
+  generate(request: TextRequest & { signal?: AbortSignal | undefined }): AsyncGenerator<TextPart, void>
+  status(): Promise<EngineStatus>
+  close(): Promise<void>
+}
+
+export const defaultTexts = 4
+export const defaultContext = 4096
+export const defaultWaiting = 64
+
+interface Loaded extends Disposable {
+  model: CausalLM
+  store: ExpertStore | null
+}
+
+/**
+ * Continuous batching of one model: texts begin and end between two of its steps, and share what it reads. What a text becomes
+ * does not depend on the others; to the last bit that holds for weights in quantized blocks, on a CPU.
+ *
+ * @example
+ * const engine = await Engine.open('runs/tiny')
+ * for await (const { text } of engine.generate({ prompt: 'Once', temperature: 0.8 })) process.stdout.write(text)
+ */
+export class Engine implements TextEngine {
+  readonly facts: EngineFacts
+  readonly #loaded: Loaded
+  readonly #tokenizer: Tokenizer
+  readonly #scheduler: Scheduler
+  readonly #load = new ExpertLoad()
+  #running: Promise<void> | null = null
+  #isClosed = false
+
+  /** @throws ConfigError for a model that is no decoder, and for a budget below what works */
+  static async open(path: string, options: EngineOptions = {}): Promise<Engine> {
+    return new Engine(openModel(path), options)
+  }
+
+  private constructor(opened: OpenedModel, options: EngineOptions) {
+    this.facts = factsOf(opened, options)
+    this.#tokenizer = opened.tokenizer
+    refuseOtherTokenizer(opened, this.#tokenizer)
+    this.#loaded = load(opened, options, this.facts)
+    scoreSteadily(this.#loaded.model)
+    if (options.fewer) serveFewer(this.#loaded.model, options.fewer)
+    this.#scheduler = new Scheduler(this.#loaded.model, { ...this.facts, kv: options.kv }, routings =>
+      this.#load.note(routings),
+    )
+  }
+
+  get isReady(): boolean {
+    return !this.#isClosed
+  }
+
+  async *generate({
+    signal,
+    ...request
+  }: TextRequest & { signal?: AbortSignal | undefined }): AsyncGenerator<TextPart, void> {
+    const parts = new PartQueue()
+    const asked = await this.#ask(request, parts)
+    const cancel = (): void => this.#scheduler.cancel(asked)
+    if (signal?.aborted) cancel()
+    signal?.addEventListener('abort', cancel)
+    try {
+      yield* parts.read()
+    } finally {
+      signal?.removeEventListener('abort', cancel)
+      cancel() // of a text that has ended it does nothing
+    }
+  }
+
+  async status(): Promise<EngineStatus> {
+    const { store } = this.#loaded
+    const { uses, hits, bytes } = store?.counts ?? { uses: 0, hits: 0, bytes: 0 }
+    return {
+      ...this.#scheduler.counts,
+      memory: process.memoryUsage.rss(),
+      experts: store && { resident: store.capacity, total: store.total, uses, hits, bytes },
+      load: this.#load.layers,
+      restarts: 0,
+    }
+  }
+
+  /** Ends all texts and frees the model. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#scheduler.failAll(new StoppedError('the engine was closed'))
+    await this.#running
+    this.#scheduler[Symbol.dispose]()
+    this.#loaded[Symbol.dispose]()
+  }
+
+  async #ask(request: TextRequest, listener: PartQueue): Promise<AskedText> {
+    const ids = await this.#idsOf(request)
+    if (this.#isClosed) throw new StoppedError('the engine was closed')
+    const asked = askedText(request, {
+      text: new GrowingText(this.#loaded.model.config, ids, request, this.facts.context),
+      writer: new TextWriter(this.#tokenizer, request.stop ?? []),
+      listener,
+    })
+    this.#scheduler.add(asked)
+    this.#running ??= this.#run()
+    return asked
+  }
+
+  async #idsOf({ prompt, isTemplated = false }: TextRequest): Promise<readonly number[]> {
+    if (typeof prompt !== 'string') return prompt
+    const ids = await this.#tokenizer.encode(prompt, { addSpecialTokens: !isTemplated })
+    return ids.length > 0 ? ids : [textStart(this.#tokenizer)]
+  }
+
+  /** Steps until there is nothing to do. The event loop turns between them: who has gone is noticed. */
+  async #run(): Promise<void> {
+    while (this.#scheduler.isBusy) {
+      await new Promise(setImmediate)
+      try {
+        this.#scheduler.step()
+      } catch (error) {
+        this.#scheduler.failAll(error)
+      }
+    }
+    this.#running = null
+  }
+}
+
+function factsOf({ config, path }: OpenedModel, options: EngineOptions): EngineFacts {
+  const { texts = defaultTexts, waiting = defaultWaiting } = options
+  const positions = 'max_position_embeddings' in config ? config.max_position_embeddings : null
+  if (positions === null) throw new ConfigError('is no decoder, and only decoders are served', { path })
+  const { context = Math.min(defaultContext, positions) } = options
+  for (const [name, value] of Object.entries({ texts, waiting, context }))
+    if (!(Number.isSafeInteger(value) && value >= 1))
+      throw new ConfigError(`must be a whole number of at least 1, got ${value}`, { path: name })
+  if (context > positions)
+    throw new ConfigError(`${context} exceeds the model's ${positions} positions`, { path: 'context' })
+  return { texts, context, waiting }
+}
+
+function load(
+  opened: OpenedModel,
+  { memory, prefetch, kv, device = 'cpu', ...place }: EngineOptions,
+  { texts, context }: EngineFacts,
+): Loaded {
+  if (memory !== undefined) {
+    const budget = { memory, context: texts * context, kv }
+    const { tiered } = loadTiered(opened.source, { ...budget, ...(prefetch && { prefetch }) })
+    return { model: tiered.model, store: tiered.store, [Symbol.dispose]: () => tiered[Symbol.dispose]() }
+  }
+  const isPlain = device === 'cpu' && place.dtype === undefined
+  const { weights = isPlain ? 'stored' : 'decoded', dtype = 'f32' } = place
+  const model = opened.load({ kind: 'decoder', device, weights, dtype })
+  if (!(model instanceof CausalLM)) throw new ConfigError('is no decoder', { path: opened.path })
+  return { model, store: null, [Symbol.dispose]: () => model.dispose() }
+}

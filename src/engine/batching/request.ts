@@ -1,0 +1,55 @@
+// What is asked of an engine, and what it answers.
+
+import type { GrowthOptions, StopReason, TokenProbabilities, WrittenToken } from '../../models/index.ts'
+
+/** A text that is wanted. All of it is plain data. */
+export interface TextRequest extends GrowthOptions {
+  /** Text, or at least one token id. */
+  prompt: string | readonly number[]
+  /** Whether a text has its special tokens written out, as chat templates do. Default false: they are added. */
+  isTemplated?: boolean
+  /** The text ends before the first of these that appears. */
+  stop?: readonly string[]
+  /** How many of the likeliest tokens to report at each place of the prompt; 0: its own probability alone. Default: nothing. */
+  promptLogprobs?: number
+  /** Whose request it is: those who ask get their turns one after the other. Default: nobody's. */
+  key?: string
+  /** Requests of a higher one go first. Default 0. */
+  priority?: number
+}
+
+/** A piece of an answer: what became certain with one token, and with the last one how it ended. */
+export interface TextPart {
+  /** Whole characters, and nothing that may turn out to be the beginning of a stop text. */
+  text: string
+  tokens: readonly WrittenToken[]
+  /** The prompt as it was read, before any token, where `promptLogprobs` asks for it. */
+  prompt?: PromptRead
+  end?: TextEnd
+}
+
+export interface PromptRead {
+  ids: readonly number[]
+  /** Of each id; null for the first, which nothing precedes. */
+  probabilities: readonly (TokenProbabilities | null)[]
+}
+
+export interface TextEnd {
+  reason: StopReason
+  promptTokens: number
+  /** Of them, those whose keys and values were there already. */
+  cachedTokens: number
+  /** New tokens, of which a stop text may have cut some off the text. */
+  newTokens: number
+  seconds: TextSeconds
+}
+
+/** How long a text took. */
+export interface TextSeconds {
+  /** Until it had a place. */
+  queued: number
+  /** From then to the first scores after the prompt. */
+  prompt: number
+  /** And to its end. */
+  writing: number
+}

@@ -1,0 +1,167 @@
+// A text that has its place: a prompt that is read page by page, then a token at a time.
+
+import {
+  type GrowingText,
+  type StopReason,
+  type TextWriter,
+  type TokenProbabilities,
+  tokenProbabilities,
+} from '../../models/index.ts'
+import { type Place, type Places, pageTokens } from './places.ts'
+import type { TextEnd, TextPart, TextRequest } from './request.ts'
+import type { Waiting } from './waiting-line.ts'
+
+/** Takes the parts of a text. */
+export interface TextListener {
+  onPart(part: TextPart): void
+  onError(error: unknown): void
+}
+
+/** A text that was asked for. */
+export interface AskedText extends Waiting {
+  readonly text: GrowingText
+  readonly writer: TextWriter
+  readonly listener: TextListener
+  /** See TextRequest. */
+  readonly promptLogprobs: number | undefined
+  readonly askedAt: number
+}
+
+export function askedText(
+  { key = '', priority = 0, promptLogprobs }: TextRequest,
+  parts: Pick<AskedText, 'text' | 'writer' | 'listener'>,
+): AskedText {
+  return { key, priority, promptLogprobs, askedAt: performance.now(), ...parts }
+}
+
+export class RunningText {
+  readonly asked: AskedText
+  readonly place: Place
+  /** Tokens of the prompt that are in the cache. */
+  read: number
+  #cached: number
+  readonly #startedAt = performance.now()
+  #readAt: number | null = null
+  readonly #probabilities: (TokenProbabilities | null)[] = [null]
+
+  /** @param place with what is kept there of the prompt */
+  constructor(asked: AskedText, place: Place) {
+    this.asked = asked
+    this.place = place
+    this.read = place.kept.length
+    this.#cached = this.read
+  }
+
+  get prompt(): readonly number[] {
+    return this.asked.text.prompt
+  }
+
+  /** Tokens of the prompt that were in the cache already. */
+  get cached(): number {
+    return this.#cached
+  }
+
+  get hasEnded(): boolean {
+    return !this.isReading && this.asked.text.reason !== null
+  }
+
+  get isReading(): boolean {
+    return this.read < this.prompt.length
+  }
+
+  /** What the model reads next: a page of the prompt, or what was written last. */
+  get next(): readonly number[] {
+    const { written } = this.asked.text
+    return this.isReading ? this.prompt.slice(this.read, this.read + pageTokens) : written.slice(-1)
+  }
+
+  /** Of which of its next tokens scores are wanted. */
+  get scored(): 'none' | 'last' | 'all' {
+    if (this.isReading && this.asked.promptLogprobs !== undefined) return 'all'
+    return this.read + pageTokens < this.prompt.length ? 'none' : 'last'
+  }
+
+  /** Takes what other places have of its prompt beyond what it has read. */
+  adopt(places: Places): void {
+    const more = places.adopt(this.place, this.prompt)
+    this.read += more
+    this.#cached += more
+  }
+
+  /** Counts its next tokens as read, whose scores are these. */
+  advance(scores: readonly Float32Array[]): void {
+    if (this.isReading) this.#advanceReading(scores)
+    const last = scores.at(-1)
+    if (!this.isReading && last) this.#write(last)
+  }
+
+  #advanceReading(scores: readonly Float32Array[]): void {
+    const { promptLogprobs, listener } = this.asked
+    if (promptLogprobs !== undefined) {
+      const following = this.prompt.slice(this.read + 1, this.read + 1 + scores.length)
+      for (const [i, id] of following.entries())
+        this.#probabilities.push(tokenProbabilities(scores[i] as Float32Array, id, promptLogprobs))
+    }
+    this.read = Math.min(this.read + pageTokens, this.prompt.length)
+    if (this.isReading) return
+    this.#readAt = performance.now()
+    if (promptLogprobs !== undefined)
+      listener.onPart({
+        text: '',
+        tokens: [],
+        prompt: { ids: this.prompt, probabilities: this.#probabilities },
+      })
+  }
+
+  #write(logits: Float32Array): void {
+    const { text, writer, listener } = this.asked
+    const token = text.reason === null ? text.extend(logits) : null
+    const piece = token ? writer.push(token.id) : ''
+    // A stop text within the last token counts for more than the limit that the token reached.
+    if (writer.stopped) text.reason = 'stop-text'
+    const tokens = token ? [token] : []
+    if (text.reason === null) listener.onPart({ text: piece, tokens })
+    else listener.onPart({ text: piece + writer.flush(), tokens, end: this.#end(text.reason) })
+  }
+
+  /** Ends it from outside. */
+  abort(): void {
+    const { text, writer, listener } = this.asked
+    text.reason = 'aborted'
+    listener.onPart({ text: writer.flush(), tokens: [], end: this.#end('aborted') })
+  }
+
+  #end(reason: StopReason): TextEnd {
+    return endOf(this.asked, reason, {
+      cached: this.cached,
+      startedAt: this.#startedAt,
+      readAt: this.#readAt,
+    })
+  }
+}
+
+/** Ends a text that has no place yet. */
+export function abortWaiting(asked: AskedText): void {
+  asked.text.reason = 'aborted'
+  asked.listener.onPart({ text: '', tokens: [], end: endOf(asked, 'aborted', { cached: 0 }) })
+}
+
+function endOf(
+  { text, askedAt }: AskedText,
+  reason: StopReason,
+  { cached, startedAt, readAt }: { cached: number; startedAt?: number; readAt?: number | null },
+): TextEnd {
+  const now = performance.now()
+  const [started, read] = [startedAt ?? now, readAt ?? now]
+  return {
+    reason,
+    promptTokens: text.prompt.length,
+    cachedTokens: cached,
+    newTokens: text.written.length,
+    seconds: {
+      queued: (started - askedAt) / 1000,
+      prompt: (read - started) / 1000,
+      writing: (now - read) / 1000,
+    },
+  }
+}

@@ -1,0 +1,48 @@
+// Tokens of one text to characters, ending before any of its stop texts.
+
+import { StreamDecoder, type Tokenizer } from '../../data/index.ts'
+import { ConfigError } from '../../errors.ts'
+import type { TextModel } from './session.ts'
+import { StopTexts } from './stop-texts.ts'
+
+export class TextWriter {
+  readonly #decoder: StreamDecoder
+  readonly #stops: StopTexts
+
+  constructor(tokenizer: Tokenizer, stop: readonly string[]) {
+    this.#decoder = new StreamDecoder(tokenizer)
+    this.#stops = new StopTexts(stop)
+  }
+
+  /** Whether a stop text appeared. */
+  get stopped(): boolean {
+    return this.#stops.reached
+  }
+
+  /** Takes a token and returns the text that is now certain, often nothing or several characters. */
+  push(id: number): string {
+    return this.#stops.push(this.#decoder.push(id))
+  }
+
+  /** What waited for more, once the text has ended. */
+  flush(): string {
+    return this.stopped ? '' : this.#stops.push(this.#decoder.flush()) + this.#stops.flush()
+  }
+}
+
+/** What stood before each text in training, where texts are packed one after the other: the end of another. */
+export function textStart({ specialIds: { eos, bos } }: Tokenizer): number {
+  return eos ?? bos ?? 0
+}
+
+/** @throws ConfigError for a tokenizer whose tokens a model does not know */
+export function refuseOtherTokenizer(
+  { config: { vocab_size } }: Pick<TextModel, 'config'>,
+  tokenizer: Tokenizer,
+): void {
+  if (tokenizer.vocabSize <= vocab_size) return
+  throw new ConfigError(
+    `the tokenizer has ${tokenizer.vocabSize} tokens, the model only ${vocab_size}: they do not belong together`,
+    { path: 'tokenizer.json' },
+  )
+}

@@ -1,0 +1,47 @@
+// docs/server.md is true: its fields are those of the schemas, its series those of the metrics.
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { messages, servedApp } from '../../tests/support/served-app.ts'
+import { defaultLimits } from './index.ts'
+import { chatSchema } from './openai/chat-request.ts'
+import { completionSchema } from './openai/completion-request.ts'
+
+const { appOf, post } = await servedApp()
+
+describe('docs/server.md', () => {
+  const docs = readFileSync(fileURLToPath(new URL('../../docs/server.md', import.meta.url)), 'utf8')
+  const rows = [...docs.matchAll(/^\| `(\w+)` \| (yes|refused) \| (yes|refused) \|/gm)]
+  const known = { chat: chatSchema(defaultLimits).shape, completions: completionSchema(defaultLimits).shape }
+
+  test('lists every field', () => {
+    for (const [i, shape] of [known.chat, known.completions].entries()) {
+      const told = rows.filter(row => row[i + 2] === 'yes').map(row => row[1])
+      expect(told.toSorted()).toEqual(Object.keys(shape).toSorted())
+    }
+  })
+
+  test.each(rows.map(([, field = '', chat, completions]) => [field, chat, completions]))(
+    '%s',
+    async (field, ...told) => {
+      for (const [i, path] of ['/v1/chat/completions', '/v1/completions'].entries()) {
+        const response = await post(path, { ...(i === 0 ? { messages } : { prompt: 'x' }), [field]: {} })
+        const { error } = (await response.json()) as { error: { code: string; param: string } }
+        if (told[i] === 'refused')
+          expect(error).toMatchObject({ code: 'unsupported_parameter', param: field })
+        else expect(error?.code).not.toBe('unsupported_parameter')
+      }
+    },
+  )
+
+  test('lists every series of metrics', async () => {
+    const text = await (await appOf().request('/metrics')).text()
+    const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name = '']) => name)
+    const isTold = (name: string): boolean =>
+      docs.includes(name) ||
+      docs.includes(`\`${name.replace(/^.*?(_[a-z]+(_total)?)$/, '$1')}`) ||
+      /_(prefill|decode)_/.test(name)
+    expect(names.filter(name => !isTold(name))).toEqual([])
+    expect(names.length).toBeGreaterThan(20)
+  })
+})

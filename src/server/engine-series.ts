@@ -1,0 +1,146 @@
+// Series of metrics that follow from what an engine says of itself.
+
+import { Counter, Gauge, type Registry } from 'prom-client'
+import type { EngineStatus, LayerLoad } from '../engine/index.ts'
+
+interface Series {
+  /** A counter where it ends in _total. */
+  name: string
+  help: string
+  /** Null: there is none here. */
+  value: (status: EngineStatus) => number | null
+}
+
+const ofExperts =
+  (value: (experts: NonNullable<EngineStatus['experts']>) => number): Series['value'] =>
+  ({ experts }) =>
+    experts && value(experts)
+
+const series: readonly Series[] = [
+  { name: 'vllm:num_requests_running', help: 'Texts that have a place.', value: status => status.running },
+  { name: 'vllm:num_requests_waiting', help: 'Texts that wait for one.', value: status => status.waiting },
+  {
+    name: 'vllm:kv_cache_usage_perc',
+    help: 'Share of the cache in use, 1 is all.',
+    value: status => status.cacheUse,
+  },
+  { name: 'vllm:prompt_tokens_total', help: 'Tokens of prompts.', value: status => status.promptTokens },
+  { name: 'vllm:generation_tokens_total', help: 'Tokens written.', value: status => status.newTokens },
+  {
+    name: 'vllm:prefix_cache_queries_total',
+    help: 'Tokens looked up in the cache.',
+    value: status => status.promptTokens,
+  },
+  {
+    name: 'vllm:prefix_cache_hits_total',
+    help: 'Of them, those that were there.',
+    value: status => status.cachedTokens,
+  },
+  { name: 'switchyard_steps_total', help: 'Passes of the model.', value: status => status.steps },
+  {
+    name: 'switchyard_engine_restarts_total',
+    help: 'Engines that died and were replaced.',
+    value: status => status.restarts,
+  },
+  {
+    name: 'switchyard_memory_bytes',
+    help: 'Resident memory of the process.',
+    value: status => status.memory,
+  },
+  {
+    name: 'switchyard_experts_resident',
+    help: 'Experts that fit in memory.',
+    value: ofExperts(experts => experts.resident),
+  },
+  {
+    name: 'switchyard_expert_uses_total',
+    help: 'Experts that layers needed.',
+    value: ofExperts(experts => experts.uses),
+  },
+  {
+    name: 'switchyard_expert_hits_total',
+    help: 'Of them, those in memory.',
+    value: ofExperts(experts => experts.hits),
+  },
+  {
+    name: 'switchyard_expert_misses_total',
+    help: 'Those that were read.',
+    value: ofExperts(experts => experts.uses - experts.hits),
+  },
+  {
+    name: 'switchyard_expert_read_bytes_total',
+    help: 'Bytes of experts read.',
+    value: ofExperts(experts => experts.bytes),
+  },
+]
+
+interface LayerSeries {
+  name: string
+  help: string
+  value: (layer: LayerLoad) => number
+}
+
+/** One series per layer, not per expert: their number is bounded by the model's depth. */
+const layerSeries: readonly LayerSeries[] = [
+  {
+    name: 'switchyard_expert_load_max_over_mean',
+    help: 'Heaviest load of a layer over its mean, over prompts.',
+    value: layer => layer.maxOverMean,
+  },
+  {
+    name: 'switchyard_experts_unused',
+    help: 'Experts of a layer that no prompt has used.',
+    value: layer => layer.dead,
+  },
+  {
+    name: 'switchyard_experts_effective',
+    help: 'Equally loaded experts that would spread as wide.',
+    value: layer => layer.effectiveExperts,
+  },
+]
+
+/** @param status null as long as nothing is known */
+export function registerEngineSeries(
+  registry: Registry,
+  model_name: string,
+  status: () => EngineStatus | null,
+): void {
+  for (const { name, help, value } of series)
+    register(registry, { name, help, labels: ['model_name'] }, () => {
+      const known = status()
+      const one = known && value(known)
+      return one === null ? [] : [{ labels: { model_name }, value: one }]
+    })
+  for (const { name, help, value } of layerSeries)
+    register(registry, { name, help, labels: ['model_name', 'layer'] }, () =>
+      (status()?.load ?? []).map(layer => ({
+        labels: { model_name, layer: `${layer.layer}` },
+        value: value(layer),
+      })),
+    )
+}
+
+/** Reads its values when it is asked for them. */
+function register(
+  registry: Registry,
+  { name, help, labels }: { name: string; help: string; labels: string[] },
+  read: () => { labels: Record<string, string>; value: number }[],
+): void {
+  const shared = { name, help, labelNames: labels, registers: [registry] }
+  if (!name.endsWith('_total')) {
+    new Gauge({
+      ...shared,
+      collect() {
+        for (const { labels, value } of read()) this.set(labels, value)
+      },
+    })
+    return
+  }
+  new Counter({
+    ...shared,
+    collect() {
+      this.reset()
+      for (const { labels, value } of read()) this.inc(labels, value)
+    },
+  })
+}

@@ -1,0 +1,45 @@
+// What /v1/completions takes.
+
+import { z } from 'zod'
+import type { TextRequest } from '../../engine/index.ts'
+import { wrongField } from '../api-error.ts'
+import type { Limits } from '../settings.ts'
+import { samplingFields, samplingOf } from './fields.ts'
+
+const ids = z.array(z.int().nonnegative()).min(1)
+
+export const completionSchema = (limits: Limits) =>
+  z.strictObject({
+    ...samplingFields(limits),
+    prompt: z.union([
+      z.string(),
+      ids,
+      z.array(z.string()).min(1).max(limits.prompts),
+      z.array(ids).min(1).max(limits.prompts),
+    ]),
+    echo: z.boolean().optional(),
+    logprobs: z.int().min(0).max(limits.logprobs).optional(),
+  })
+
+export type CompletionRequest = z.infer<ReturnType<typeof completionSchema>>
+
+/** The prompts, each text or token ids. */
+export function promptsOf({ prompt }: Pick<CompletionRequest, 'prompt'>): (string | number[])[] {
+  if (typeof prompt === 'string') return [prompt]
+  return prompt.every(part => typeof part === 'number')
+    ? [prompt as number[]]
+    : (prompt as (string | number[])[])
+}
+
+/** What the engine is asked for. */
+export function completionSampling(request: CompletionRequest): Omit<TextRequest, 'prompt'> {
+  const { logprobs, echo = false, stream = false } = request
+  if (echo && stream) throw wrongField('echo', 'does not go with stream')
+  return {
+    ...samplingOf(request),
+    maxNewTokens: request.max_tokens ?? 16, // OpenAI's default
+    ...(logprobs !== undefined && { logprobs }),
+    // An echo needs the prompt as the model read it, and its probabilities where they are asked for.
+    ...(echo && { promptLogprobs: logprobs ?? 0 }),
+  }
+}

@@ -1,0 +1,62 @@
+// Server-sent events: `data: {...}` and an empty line for each, `data: [DONE]` at the end.
+
+import { internalError, knownError } from '../api-error.ts'
+
+/** Is told what happens after the status was sent. */
+export interface StreamListener {
+  onError(error: unknown): void
+  /** All was given out, or nobody reads any more. */
+  onEnd(): void
+}
+
+/**
+ * A response that gives events as its reader takes them. An error after the first event is an event, as the status has been
+ * sent by then; one before it is thrown.
+ */
+export async function eventStream(
+  events: AsyncGenerator<unknown, void>,
+  listener: StreamListener,
+): Promise<Response> {
+  const first = await events.next()
+  const all = (async function* () {
+    if (!first.done) yield first.value
+    yield* events
+  })()
+  return new Response(streamOf(linesOf(all, listener)), {
+    headers: {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      'x-accel-buffering': 'no', // proxies would hold events back
+    },
+  })
+}
+
+async function* linesOf(
+  events: AsyncGenerator<unknown, void>,
+  { onError, onEnd }: StreamListener,
+): AsyncGenerator<string, void> {
+  try {
+    for await (const event of events) yield `data: ${JSON.stringify(event)}\n\n`
+    yield 'data: [DONE]\n\n'
+  } catch (error) {
+    onError(error)
+    yield `data: ${JSON.stringify((knownError(error) ?? internalError()).body)}\n\n`
+  } finally {
+    onEnd()
+  }
+}
+
+/** Reads on only when its reader is ready for more; when that has gone, the lines end. */
+function streamOf(lines: AsyncGenerator<string, void>): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder()
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await lines.next()
+      if (done) controller.close()
+      else controller.enqueue(encoder.encode(value))
+    },
+    async cancel() {
+      await lines.return()
+    },
+  })
+}

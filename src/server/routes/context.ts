@@ -1,0 +1,62 @@
+// What every route knows.
+
+import type { Context, Hono } from 'hono'
+import type { TextEngine, TextPart, TextRequest } from '../../engine/index.ts'
+import { ApiError } from '../api-error.ts'
+import type { Metrics } from '../metrics.ts'
+import { type AnswerPart, writeAll } from '../openai/answers.ts'
+import type { StreamListener } from '../openai/event-stream.ts'
+import type { RequestRecord } from '../request-record.ts'
+import type { ServedModel } from '../served-model.ts'
+import type { Limits } from '../settings.ts'
+
+/** What middleware leaves for a route. */
+export interface Env {
+  Variables: { record: RequestRecord; late: StreamListener }
+}
+
+export type Routes = Hono<Env>
+
+export interface ServerContext {
+  served: ServedModel
+  metrics: Metrics
+  limits: Limits
+  /** Aborted when requests that are still answered are to end. */
+  stopping: AbortSignal
+}
+
+/** The body as JSON. */
+export async function jsonOf(c: Context<Env>): Promise<unknown> {
+  try {
+    return await c.req.json()
+  } catch {
+    throw new ApiError(400, 'the body is no valid JSON', { code: 'invalid_json' })
+  }
+}
+
+/** Writes texts for a request, until its client has gone or the server stops. */
+export async function* writeFor(
+  c: Context<Env>,
+  { served, metrics, stopping }: ServerContext,
+  requests: readonly TextRequest[],
+): AsyncGenerator<AnswerPart, void> {
+  const record = c.get('record')
+  const engine = observed(served.engine, metrics)
+  const signal = AbortSignal.any([c.req.raw.signal, stopping])
+  const named = requests.map(request => ({ ...request, key: record.key }))
+  for await (const part of record.watch(writeAll(engine, named, signal))) {
+    if (part.end?.reason === 'aborted') throw abortedBy(c.req.raw.signal)
+    yield part
+  }
+}
+
+/** 499 is what proxies log of clients that have gone; nobody gets it. */
+const abortedBy = (client: AbortSignal): ApiError =>
+  client.aborted
+    ? new ApiError(499, 'the client has gone', { code: 'client_gone' })
+    : new ApiError(503, 'the server stops: repeat the request', { code: 'stopping', retryAfter: 5 })
+
+/** An engine whose texts are counted. */
+const observed = (engine: TextEngine, metrics: Metrics): Pick<TextEngine, 'generate'> => ({
+  generate: (request): AsyncGenerator<TextPart, void> => metrics.watch(engine.generate(request)),
+})

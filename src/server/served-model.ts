@@ -1,0 +1,36 @@
+// The model that a server has: who writes, and how text becomes tokens.
+
+import { basename } from 'node:path'
+import type { Tokenizer } from '../data/index.ts'
+import type { TextEngine } from '../engine/index.ts'
+import type { OpenedModel } from '../models/index.ts'
+import { ApiError } from './api-error.ts'
+
+export interface ServedModel {
+  /** What clients call it. */
+  id: string
+  /** Seconds since 1970 at which it was opened. */
+  created: number
+  engine: TextEngine
+  tokenizer: Tokenizer
+  /** How it writes conversations; null where it says nothing of it. */
+  template: string | null
+}
+
+/** @param id default: the name of its file or folder */
+export function servedModel(
+  { path, tokenizer, template }: Pick<OpenedModel, 'path' | 'tokenizer' | 'template'>,
+  engine: TextEngine,
+  id = basename(path).replace(/\.gguf$/, ''),
+): ServedModel {
+  return { id, created: Math.floor(Date.now() / 1000), engine, tokenizer, template }
+}
+
+/** Refuses a request for another model; one that names none means this one. */
+export function requireModel({ id }: ServedModel, asked: string | undefined): void {
+  if (asked === undefined || asked === id) return
+  throw new ApiError(404, `the model '${asked}' does not exist here; there is '${id}'`, {
+    param: 'model',
+    code: 'model_not_found',
+  })
+}
