@@ -1,7 +1,7 @@
 // Decoding on the CPU from a GGUF file's blocks, beside llama.cpp on the same file: tokens written after a short text and
 // after a long one, a prompt read, and the time to open the file and write the first token. The limit of writing is how
 // fast the weights that a token passes are read.
-//   usage: decode.ts [ROUNDS]
+//   usage: decode.ts [ROUNDS] [WORDS...]: of the measurements those whose names have all of the words, as q8_0 prompt
 
 import { Contestant, race } from './support/contestant.ts'
 import type { DecodingTask } from './support/decoding.ts'
@@ -9,7 +9,8 @@ import { hasLlama } from './support/llama.ts'
 import { report } from './support/report.ts'
 import { bytesPerToken, decodingModel, storedModel } from './support/stored-model.ts'
 
-const rounds = Number(process.argv[2] ?? 7)
+const [roundsText = '7', ...words] = process.argv.slice(2)
+const rounds = Number(roundsText)
 const room = 64 * (rounds + 2) // of all rounds, with the one for warming up
 
 interface Task extends DecodingTask {
@@ -40,7 +41,8 @@ if (!hasLlama) notes.push('llama.cpp is not there: scripts/bench.sh decode fetch
 
 for (const type of ['q8_0', 'q4_0']) {
   const file = storedModel(type)
-  for (const task of tasks) await measure(type, file, task)
+  for (const task of tasks)
+    if (words.every(word => `${type} ${task.name}`.includes(word))) await measure(type, file, task)
 }
 
 report({
@@ -65,8 +67,10 @@ async function measure(type: string, file: string, task: Task): Promise<void> {
   await race(all, { rounds, count: task.count, warmup: task.count })
   data[`${type}, ${task.name}`] = Object.fromEntries(all.map(who => [who.name, who.rounds]))
   const limit = (mebibytes * 2 ** 20) / reading.median / bytesPerToken(file)
+  const before = notes.length
   for (const who of [ours, ...peers]) addRow(type, task, who, limit)
   addNotes(type, task, ours, peers, limit)
+  for (const note of notes.slice(before)) console.log(`  ${note}`) // all of it takes minutes
   for (const who of all) who.close()
 }
 

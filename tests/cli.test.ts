@@ -223,6 +223,22 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
       2,
       "--top-k: must be a whole number of at least 0, got '1.5'",
     ],
+    [
+      ['generate', model, '--prompt', 'x', '--prefetch', 'history'],
+      2,
+      '--prefetch: is for experts that come from the file: give --memory too',
+    ],
+    [
+      ['chat', model, '--memory', '2GiB', '--prefetch', 'hints:'],
+      2,
+      "--prefetch: must be router, history, hints:FILE or off, got 'hints:'",
+    ],
+    [['hints', 'none', '--out', 'o'], 1, 'none: cannot be opened (ENOENT)'],
+    [
+      ['hints', 'none', '--out', join(model, 'config.json')],
+      2,
+      'config.json is there, and holds no hints: remove it, or name another file',
+    ],
     [['train'], 2, 'recipe: is missing; see recipes/ for examples'],
     [['train', '--resume'], 2, '--resume: needs --out, the folder of the run'],
     [['train', 'none.yaml'], 2, 'none.yaml: no such recipe; see recipes/ for examples'],

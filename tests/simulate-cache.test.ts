@@ -1,11 +1,11 @@
 // From a model and text to a recording, and from that to what caches would have done: the two commands as users run them.
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { simulatedPolicies } from '../src/engine/index.ts'
 import { createModel, parseModelConfig, saveModel } from '../src/models/index.ts'
 import { manualSeed } from '../src/torch/index.ts'
-import { runCli, temporaryFolder } from './support/cli.ts'
+import { cacheFolder, runCli, temporaryFolder } from './support/cli.ts'
 
 const folder = temporaryFolder()
 const path = (name: string): string => join(folder, name)
@@ -90,5 +90,60 @@ describe('simulate-cache', () => {
     expect(stderr).toMatch(
       /^error: .*short\.trace: .* follow the header: it is truncated; record it again\n$/,
     )
+  })
+})
+
+describe('hints', () => {
+  const hints = path('model.hints')
+
+  test('are made of a recording, and replayed', async () => {
+    const { code, stdout } = await runCli(['hints', recording, '--out', hints])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^ok .*model\.hints: hints of \d+ tokens for 2 layers, \d\.\d experts each\n$/)
+    const ahead = async (how: string) => {
+      const args = ['--policy', 'lru', '--capacity', '50%', '--json', '--prefetch', how]
+      const result = await runCli(['simulate-cache', recording, ...args])
+      return JSON.parse(result.stdout).capacities[0].suggested.prefetch
+    }
+    expect((await ahead(`hints:${hints}`)).useful).toBeGreaterThan(0)
+    expect(await ahead('off')).toBeNull()
+  })
+
+  test('are what a recording can be replayed with, and routers are not', async () => {
+    const { code, stderr } = await runCli(['simulate-cache', recording, '--prefetch', 'router'])
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/^error: --prefetch: 'router' asks a running model/)
+  })
+})
+
+describe('generate within a budget', () => {
+  const write = async () => {
+    const args = [
+      '--prompt',
+      'In',
+      '--max-new-tokens',
+      '8',
+      '--temperature',
+      '0',
+      '--memory',
+      '2GiB',
+      '--json',
+    ]
+    const { code, stdout, stderr } = await runCli(['generate', model, ...args])
+    expect(code).toBe(0)
+    return { stderr, ...JSON.parse(stdout) }
+  }
+
+  test('reads at once what was used before, and goes without when what it kept is damaged', async () => {
+    const first = await write()
+    expect(first.experts.hitRate).toBeLessThan(1)
+    const second = await write()
+    expect(second.experts.hitRate).toBe(1)
+    const folder = join(cacheFolder, 'switchyard/experts')
+    for (const name of readdirSync(folder)) writeFileSync(join(folder, name), '{')
+    const third = await write()
+    expect(third.stderr).toMatch(/note: .*\.json holds no counts of experts: ignored\n/)
+    expect(third.experts.hitRate).toBe(first.experts.hitRate)
+    expect([second.text, third.text]).toEqual([first.text, first.text])
   })
 })

@@ -18,7 +18,7 @@ export class Contestant {
   readonly rounds: Round[] = []
   /** Resident bytes when it was ready, before its first round. */
   baseline = 0
-  readonly #command: readonly [string, readonly string[], NodeJS.ProcessEnv]
+  #command: readonly [string, readonly string[], NodeJS.ProcessEnv]
   #process: {
     child: ChildProcessByStdio<Writable, Readable, null>
     reader: Interface
@@ -51,6 +51,13 @@ export class Contestant {
   constructor(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
     this.name = name
     this.#command = [command, args, env]
+  }
+
+  /** Runs in a control group, whose limits hold from the first instruction on. */
+  within({ procs }: { procs: string }): this {
+    const [command, args, env] = this.#command
+    this.#command = ['/bin/sh', ['-c', `echo $$ > ${procs} && exec "$0" "$@"`, command, ...args], env]
+    return this
   }
 
   /** Starts the process and waits until it can run rounds. */

@@ -24,6 +24,23 @@ export function promptOf({ vocab, task }: DecodingSetting): number[] {
   return Array.from({ length: task.prompt }, (_, i) => 3 + ((7919 * i) % (vocab - 3)))
 }
 
+/** A text that does not repeat itself, the same on both sides. */
+export function givenText({
+  vocab,
+  prompt,
+  room,
+}: {
+  vocab: number
+  prompt: number
+  room: number
+}): number[] {
+  let state = 1
+  return Array.from({ length: prompt + room }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return 3 + (state % (vocab - 3))
+  })
+}
+
 /** Seconds of what runs. */
 export async function secondsOf(run: () => unknown): Promise<number> {
   const start = performance.now()

@@ -44,13 +44,24 @@ export function tinyStoredModel(type: string): string {
   return written({ ...decodingModel, ...sizes, head_dim: 32 }, 'decode-tiny', type)
 }
 
-function written(config: MixtralConfig, name: string, type: string): string {
+/** A model of 3 GiB in Q8_0, nearly all of it experts: 160 in each layer, four of which a token passes. */
+export const largeModel: MixtralConfig = {
+  ...decodingModel,
+  ...{ hidden_size: 512, intermediate_size: 1024, num_attention_heads: 8, num_key_value_heads: 4 },
+  ...{ num_local_experts: 160, num_experts_per_tok: 4 },
+  initializer_range: 0.1, // by the usual 0.02 all tokens of a text come to look alike, and choose the same experts
+}
+
+/** The path of that model, written when it is not there yet: some minutes. */
+export const largeStoredModel = (): string => written(largeModel, 'large', 'q8_0', 0)
+
+function written(config: MixtralConfig, name: string, type: string, skew = 0.5): string {
   const file = join(folder, `${name}-${type}.gguf`)
   if (existsSync(file)) return file
   console.log(`writing ${file}`)
   mkdirSync(folder, { recursive: true })
   const tokenizer = paddedTokenizer(config.vocab_size)
-  writeGgufModel(drawnSource(config, { seed: 1 }), file, {
+  writeGgufModel(drawnSource(config, { seed: 1, skew }), file, {
     ...{ rules: parseTypeRules(type, 'types'), name: 'benchmark', tokenizer },
   })
   return file

@@ -183,7 +183,13 @@ void resetPeakBytes() { peakBytes = liveBytes.load(); }
 
 void emptyCache() { cache().clear(); }
 
+// Otherwise glibc comes to take ever larger blocks from its heap, where those that were given back leave holes: in a prompt
+// of 4,096 tokens twice what was in use.
 void limitCache(int64_t bytes) {
+  constexpr int kMostFromHeap = 32 << 20;
+  constexpr int64_t kNoLimit = (int64_t{1} << 53) - 1;  // JavaScript's largest whole number
+  const bool isLimited = bytes < kNoLimit;
+  mallopt(M_MMAP_THRESHOLD, isLimited ? static_cast<int>(kSmallestCached) : kMostFromHeap);
   mostCached = bytes;
   cache().clear();
 }

@@ -131,8 +131,8 @@ export interface ExpertUse {
   total: number
   hitRate: number
   bytesRead: number
-  /** What was read ahead; null where nothing is guessed. */
-  ahead: { usefulBytes: number; wastedBytes: number; isOn: boolean } | null
+  /** What was read ahead, and whether it was found to pay, null: not yet; null where nothing is guessed. */
+  ahead: { usefulBytes: number; wastedBytes: number; pays: boolean | null } | null
 }
 
 export function expertUse({ capacity, total, counts, ahead }: ExpertStore): ExpertUse {
@@ -140,7 +140,7 @@ export function expertUse({ capacity, total, counts, ahead }: ExpertStore): Expe
   const hitRate = uses === 0 ? 0 : hits / uses
   return {
     ...{ resident: capacity, total, hitRate, bytesRead: bytes },
-    ahead: ahead && { usefulBytes: useful, wastedBytes: wasted, isOn: ahead.trial.isOn },
+    ahead: ahead && { usefulBytes: useful, wastedBytes: wasted, pays: ahead.trial.verdict?.isOn ?? null },
   }
 }
 

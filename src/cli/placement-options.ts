@@ -9,13 +9,10 @@ import { oneOf } from './values.ts'
 const dtypes = ['f32', 'bf16', 'f16'] as const
 type PlacedDType = (typeof dtypes)[number]
 
-const kept = ['stored', 'decoded'] as const
-type Weights = (typeof kept)[number]
-
 export interface PlacementFlags {
   device: Device
   dtype?: PlacedDType | undefined
-  weights?: Weights | undefined
+  weights?: string | undefined
 }
 
 /** Adds --device, --dtype and --weights. */
@@ -29,17 +26,16 @@ export function withPlacementOptions(command: Command): Command {
     )
     .option(
       '--weights <how>',
-      'stored: compute from them as the file has them; decoded: in --dtype (default: stored on a CPU, unless --dtype says otherwise)',
-      oneOf('--weights', kept),
+      'stored: compute from them as the file has them; decoded: in --dtype; or round them first, as q8_0,experts=q4_0 (default: stored on a CPU, unless --dtype says otherwise)',
     )
 }
 
 /** @throws ConfigError for f16 on a CPU, which has no products in it, and for stored weights elsewhere or in another type */
 export function placementOf({ device, dtype, weights }: PlacementFlags): Required<LoadOptions> {
   const canStay = device === 'cpu' && dtype === undefined
-  if (weights === 'stored' && !canStay)
+  if (weights !== undefined && weights !== 'decoded' && !canStay)
     throw new ConfigError(
-      'stored weights are computed on the CPU as they are: leave --device and --dtype out',
+      `${weights} weights are computed on the CPU as they are: leave --device and --dtype out`,
       {
         path: '--weights',
       },

@@ -3,6 +3,7 @@
 import { FormatError } from '../errors.ts'
 import { inferenceMode, type Tensor, tidy } from '../torch/index.ts'
 import type { AnyModel } from './architectures/create.ts'
+import type { LoadOptions } from './files/load.ts'
 import { openModel } from './files/open.ts'
 import { openTensors } from './files/tensor-file.ts'
 import { generate } from './generation/generate.ts'
@@ -29,10 +30,16 @@ export interface Check {
  * @param folder a model folder
  * @param reference a safetensors file with these tensors
  * @param tolerance allowed absolute difference of logits
+ * @param options how the model is loaded
  */
-export async function verifyModel(folder: string, reference: string, tolerance: number): Promise<Check[]> {
+export async function verifyModel(
+  folder: string,
+  reference: string,
+  tolerance: number,
+  options: LoadOptions = {},
+): Promise<Check[]> {
   const recorded = openTensors(reference)
-  const model = openModel(folder).load()
+  const model = openModel(folder).load(options)
   try {
     const ids = recordedTensor(recorded, 'input_ids', reference)
     const wanted = recordedTensor(recorded, 'logits', reference)

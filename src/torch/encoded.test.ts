@@ -208,24 +208,48 @@ describe.each(panelTypes)('panels of %s', type => {
   test('give the same bits by all instructions, alone and among others', () => {
     noGrad(() =>
       fc.assert(
-        fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 20 }), (outputs, count) =>
-          tidy(() => {
-            const { rows, encoding } = stored(randn([outputs, 512], { seed: 1 }), type)
-            const x = randn([count, 512], { seed: 2 })
-            const results = levels.map(level => {
-              chooseSimd(level)
-              return encodedLinear(x, rows, encoding, outputs)
-            })
-            const [first, ...others] = results as [Tensor, ...Tensor[]]
-            for (const other of others) expect(other.equal(first)).toBe(true)
-            const last = x.narrow(0, count - 1, 1)
-            expect(encodedLinear(last, rows, encoding, outputs).equal(first.narrow(0, count - 1, 1))).toBe(
-              true,
-            )
-          }),
+        fc.property(
+          fc.integer({ min: 1, max: 40 }),
+          fc.integer({ min: 1, max: 40 }),
+          fc.constantFrom(256, 1280),
+          (outputs, count, columns) =>
+            tidy(() => {
+              const { rows, encoding } = stored(randn([outputs, columns], { seed: 1 }), type)
+              const x = randn([count, columns], { seed: 2 })
+              const results = levels.map(level => {
+                chooseSimd(level)
+                return encodedLinear(x, rows, encoding, outputs)
+              })
+              const [first, ...others] = results as [Tensor, ...Tensor[]]
+              for (const other of others) expect(other.equal(first)).toBe(true)
+              const last = x.narrow(0, count - 1, 1)
+              expect(encodedLinear(last, rows, encoding, outputs).equal(first.narrow(0, count - 1, 1))).toBe(
+                true,
+              )
+            }),
         ),
         { numRuns: 30 },
       ),
+    )
+  })
+
+  test('give the same bits by all instructions for experts of many tokens', () => {
+    noGrad(() =>
+      tidy(() => {
+        const up = stored(randn([3, 512, 256], { seed: 1 }), type)
+        const down = stored(randn([3, 256, 256], { seed: 2 }), type)
+        const x = randn([70, 256], { seed: 3 })
+        const indices = randint(-1, 3, [70, 2], { seed: 4 })
+        const weights = randn([70, 2], { seed: 5 })
+        const results = levels.map(level => {
+          chooseSimd(level)
+          return encodedExperts(
+            ...([x, indices, indices, weights, up.rows, up.encoding, down.rows, down.encoding] as const),
+            ...(['silu', true, 0] as const),
+          )
+        })
+        for (const other of results) expect(other.equal(results[0] as Tensor)).toBe(true)
+      }),
     )
   })
 

@@ -49,7 +49,7 @@ export function simdChoice(): string {
   return callOperator('switchyard::simd_choice') as string
 }
 
-/** The sets of instructions that this processor has, of `portable`, `avx2`, `avxvnni`, `avx512vnni`; the best last. */
+/** The sets of instructions that this processor has, of `portable`, `avx2`, `avxvnni`, `avx512vnni`, `amx`; the best last. */
 export function simdLevels(): string[] {
   return callOperator('switchyard::simd_levels') as string[]
 }

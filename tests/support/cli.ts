@@ -8,6 +8,9 @@ import { afterAll } from 'vitest'
 
 export const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
+/** What the command line keeps for its user, of each file of tests. */
+export const cacheFolder = temporaryFolder()
+
 export interface CliResult {
   code: number | null
   stdout: string
@@ -19,10 +22,9 @@ export function startCli(
   args: readonly string[],
   cwd?: string,
 ): { child: ChildProcess; ended: Promise<CliResult> } {
-  const cache = { XDG_CACHE_HOME: join(tmpdir(), 'switchyard-test-cache') }
   const env = {
     ...process.env,
-    ...cache,
+    XDG_CACHE_HOME: cacheFolder,
     SWITCHYARD_THREADS: '1',
     SWITCHYARD_GEMM: 'libtorch',
     NO_COLOR: '1',

@@ -74,14 +74,15 @@ at::Tensor throughExperts(const at::Tensor& x, const std::vector<int64_t>& sourc
   const int64_t outputs = stack.size(1), columns = x.size(1);
   at::Tensor out = at::empty({slots.rows(), outputs}, x.options());
   if (slots.rows() == 0) return out;
-  const Activations activations(x, type);
+  Activations activations(x, type);
+  const std::vector<int64_t> order = activations.inOrder(sources);
   const std::vector<Part> parts = partsOf(slots, outputs, EncodedMatrix(stack, type, columns).rowsPerTask());
   const bool alone = EncodedMatrix(stack, type, columns).isAlone(slots.rows());
   runTasks(parts.size(), slots.rows() * outputs * columns, alone, [&](int64_t i) {
     const Part& part = parts[i];
     const int64_t first = slots.offsets[part.expert];
     const EncodedMatrix matrix(stack, type, columns, part.expert);
-    matrix.multiply(activations, &sources[first], slots.offsets[part.expert + 1] - first, part.begin, part.end,
+    matrix.multiply(activations, &order[first], slots.offsets[part.expert + 1] - first, part.begin, part.end,
                     out.data_ptr<float>() + first * outputs, outputs);
   });
   return out;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "../common/gemm.h"
 #include "../common/parallel.h"
@@ -64,23 +65,49 @@ Activations::Activations(const at::Tensor& rows, const RowType& type)
   if (type.panels != nullptr) quantize(type.panels->sumFactor, rows.size(0));
 }
 
-void Activations::quantize(int32_t sumFactor, int64_t count) {
+/** Makes room for so many rows. */
+void Activations::take(int64_t count) {
   const int64_t blocks = columns_ / kQuantizedBlock;
   values_.resize(count * columns_);
   scales_.resize(count * blocks);
   sums_.resize(2 * count * blocks);
   quantized_.resize(count);
+  for (int64_t i = 0; i < count; i++) {
+    quantized_[i] = {values_.data() + i * columns_, scales_.data() + i * blocks, sums_.data() + 2 * i * blocks};
+  }
+}
+
+void Activations::quantize(int32_t sumFactor, int64_t count) {
+  const int64_t blocks = columns_ / kQuantizedBlock;
+  take(count);
   const auto quantizeRows = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
-      int8_t* values = &values_[i * columns_];
-      float* scales = &scales_[i * blocks];
-      int32_t* sums = &sums_[2 * i * blocks];
-      quantizeRow(row(i), blocks, sumFactor, values, scales, sums);
-      quantized_[i] = {values, scales, sums};
+      quantizeRow(row(i), blocks, sumFactor, &values_[i * columns_], &scales_[i * blocks], &sums_[2 * i * blocks]);
     }
   };
   if (count <= kQuantizedRows) quantizeRows(0, count);
   else parallelRange(count, kQuantizedRows, quantizeRows);
+}
+
+std::vector<int64_t> Activations::inOrder(const std::vector<int64_t>& rows) {
+  std::vector<int64_t> itself(rows.size());
+  std::iota(itself.begin(), itself.end(), 0);
+  if (quantized_.empty() || static_cast<int64_t>(rows.size()) <= kQuantizedRows || rows == itself) return rows;
+  const std::vector<int8_t> values = std::move(values_);
+  const std::vector<float> scales = std::move(scales_);
+  const std::vector<int32_t> sums = std::move(sums_);
+  const std::vector<QuantizedRow> from = std::move(quantized_);
+  const int64_t blocks = columns_ / kQuantizedBlock;
+  take(rows.size());
+  parallelRange(rows.size(), 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      const QuantizedRow& row = from[rows[i]];
+      std::copy_n(row.values, columns_, &values_[i * columns_]);
+      std::copy_n(row.scales, blocks, &scales_[i * blocks]);
+      std::copy_n(row.sums, 2 * blocks, &sums_[2 * i * blocks]);
+    }
+  });
+  return itself;
 }
 
 EncodedMatrix::EncodedMatrix(const at::Tensor& rows, const RowType& type, int64_t columns, int64_t index)

@@ -16,12 +16,21 @@ class Activations {
   /** @param rows f32 [N, I], contiguous; kept by reference */
   Activations(const at::Tensor& rows, const RowType& type);
 
+  /**
+   * Puts rows that are in 8 bits into the order in which they are used, where they are many: those that lie one after the other
+   * are quicker to go through again and again.
+   *
+   * @returns which rows to ask for from now on
+   */
+  std::vector<int64_t> inOrder(const std::vector<int64_t>& rows);
+
   int64_t columns() const { return columns_; }
   const float* row(int64_t i) const { return rows_ + i * columns_; }
   const QuantizedRow& quantized(int64_t i) const { return quantized_[i]; }
 
  private:
   void quantize(int32_t sumFactor, int64_t count);
+  void take(int64_t count);
 
   const float* rows_;
   int64_t columns_;

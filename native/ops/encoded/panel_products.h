@@ -25,5 +25,9 @@ const PanelProducts& portableProducts();
 const PanelProducts& avx2Products();
 const PanelProducts& avxVnniProducts();
 const PanelProducts& avx512VnniProducts();
+const PanelProducts& amxProducts();
+
+/** Whether the processor has AMX for bytes, and the kernel lets this process use it. */
+bool hasAmx();
 
 }  // namespace switchyard

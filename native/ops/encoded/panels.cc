@@ -38,9 +38,10 @@ const std::vector<Level>& levels() {
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     found.push_back({"avx2", &avx2Products, avx2});
     found.push_back({"avxvnni", &avxVnniProducts, avx2 && __builtin_cpu_supports("avxvnni")});
-    found.push_back({"avx512vnni", &avx512VnniProducts,
-                     avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni")});
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+    found.push_back({"avx512vnni", &avx512VnniProducts, avx512});
+    found.push_back({"amx", &amxProducts, avx512 && hasAmx()});
 #endif
     return found;
   }();

@@ -58,7 +58,7 @@ void interleave(const PanelType& type, const uint8_t* rows, int64_t count, int64
 /** Row `index` of panels, as it was. */
 void extractRow(const PanelType& type, const uint8_t* panels, int64_t index, int64_t rowBytes, uint8_t* row);
 
-/** The forms of inner loops that this processor has, the best last: portable, avx2, avxvnni, avx512vnni. */
+/** The forms of inner loops that this processor has, the best last: portable, avx2, avxvnni, avx512vnni, amx. */
 std::vector<std::string> simdLevels();
 
 /** The one in use: the best, or what SWITCHYARD_SIMD says. All give the same results to the bit. */

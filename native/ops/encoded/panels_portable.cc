@@ -11,6 +11,7 @@ namespace portable {
 namespace {
 
 constexpr int kTile = 1;
+constexpr bool kHasWideTiles = false;
 
 struct Floats { float of[kPanel]; };
 struct Ints { int32_t of[kPanel]; };

@@ -114,6 +114,7 @@ class Readers {
  public:
   int64_t start(ReadPointer read) {
     const Lock lock(mutex_);
+    TORCH_CHECK(!isStopped_, "the process ends");
     for (; threads_ < kReaders; threads_++) std::thread([this] { work(); }).detach();
     queueOf(read->urgency).push_back(read);
     reads_[++last_] = std::move(read);
@@ -140,6 +141,17 @@ class Readers {
     const bool isCancelled = unqueue(find(ticket));
     if (isCancelled) reads_.erase(ticket);
     return isCancelled;
+  }
+
+  /** Gives up what waits, and waits for what is under way: reads must not outlive what they write to. */
+  void stop() {
+    Lock lock(mutex_);
+    isStopped_ = true;
+    for (auto& queue : queues_) {
+      for (const ReadPointer& read : queue) end(read, "the process ends");
+      queue.clear();
+    }
+    ended_.wait(lock, [&] { return active_ == 0; });
   }
 
   bool hasEnded(int64_t ticket) {
@@ -181,6 +193,7 @@ class Readers {
       ReadPointer read = queue.front();
       queue.pop_front();
       ahead_ += isAhead;
+      active_++;
       return read;
     }
     return nullptr;
@@ -206,14 +219,20 @@ class Readers {
         error = caught.what();
       }
       const Lock lock(mutex_);
-      read->error = error;
-      read->isDone = true;
-      read->to.reset();
-      ended_.notify_all();
+      end(read, error);
+      active_--;
       if (read->urgency == Urgency::kNeeded) continue;
       ahead_--;
       wake_.notify_one();
     }
+  }
+
+  /** Whoever waits for it goes on. */
+  void end(const ReadPointer& read, const std::string& error) {
+    read->error = error;
+    read->isDone = true;
+    read->to.reset();
+    ended_.notify_all();
   }
 
   /** A reader's own, which grows to what its largest matrix takes. */
@@ -265,13 +284,18 @@ class Readers {
   std::array<std::deque<ReadPointer>, 3> queues_;  // by urgency
   std::map<int64_t, ReadPointer> reads_;
   int64_t last_ = 0;
-  int ahead_ = 0;  // of those that are being read, the ones that nobody needs yet
+  bool isStopped_ = false;
+  int active_ = 0;  // reads under way
+  int ahead_ = 0;   // of those that are being read, the ones that nobody needs yet
   int threads_ = 0;
 };
 
-/** Never destroyed: its threads may outlive everything else of the process. */
+/** Never destroyed, as its threads may outlive everything else of the process; but they rest from its exit on. */
 Readers& readers() {
-  static Readers* all = new Readers;
+  static Readers* all = [] {
+    std::atexit([] { readers().stop(); });
+    return new Readers;
+  }();
   return *all;
 }
 

@@ -6,10 +6,11 @@ import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { Check, OpenedModel } from '../../models/index.ts'
 import { openNamed } from '../open-model.ts'
+import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
 import { green, red, table } from '../terminal.ts'
 import { numberOf } from '../values.ts'
 
-interface Flags {
+interface Flags extends Partial<PlacementFlags> {
   reference?: string
   train?: boolean
   tolerance?: number
@@ -33,7 +34,7 @@ Examples:
   switchyard verify runs/tiny-moe`
 
 export function verifyCommand(): Command {
-  return new Command('verify')
+  const command = new Command('verify')
     .description('check a model folder, or compare it with recorded logits, tokens or training')
     .argument('<model>', 'model folder or run folder')
     .option('--reference <file>', 'recorded tensors')
@@ -43,6 +44,7 @@ export function verifyCommand(): Command {
       'allowed difference: absolute for logits (default: 1e-4), relative for --train (1e-5)',
       numberOf('--tolerance', { above: 0 }),
     )
+  return withPlacementOptions(command)
     .option('--json', 'print JSON')
     .option('--quiet', 'print nothing but what differs')
     .addHelpText('after', help)
@@ -69,11 +71,16 @@ function refuse(path: string, problem: string): never {
   throw new ConfigError(problem, { path })
 }
 
-async function compareWith(folder: string, reference: string, { train, tolerance }: Flags): Promise<Check[]> {
+async function compareWith(
+  folder: string,
+  reference: string,
+  { train, tolerance, ...placement }: Flags,
+): Promise<Check[]> {
   const { verifyModel } = await import('../../models/index.ts')
-  const { replayTraining } = await import('../../train/index.ts')
   const allowed = tolerance ?? (train ? 1e-5 : 1e-4)
-  return train ? replayTraining(folder, reference, allowed) : verifyModel(folder, reference, allowed)
+  if (!train) return verifyModel(folder, reference, allowed, placementOf({ device: 'cpu', ...placement }))
+  const { replayTraining } = await import('../../train/index.ts')
+  return replayTraining(folder, reference, allowed)
 }
 
 async function checkIntegrity({ path: folder, source }: OpenedModel, flags: Flags): Promise<void> {

@@ -24,8 +24,11 @@ export class RouterPrefetcher implements Prefetcher {
 
   observe(): void {}
 
-  predict({ layer }: Step): number[] {
-    return layersAfter(layer, this.#ahead, this.#grid).flatMap(next => this.#ask(next))
+  /** Of each layer as many as this one needs, which may be fewer than routers choose: see serveFewer(). */
+  predict({ layer, needed }: Step): number[] {
+    return layersAfter(layer, this.#ahead, this.#grid).flatMap(next =>
+      this.#ask(next).slice(0, needed.length),
+    )
   }
 
   /** What a layer's router would choose now: first choices first. */

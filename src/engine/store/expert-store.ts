@@ -123,8 +123,9 @@ export class ExpertStore implements Disposable {
       }
     } finally {
       waves.settle()
+      // Whoever has the last wave need not come back.
+      if (waves.areServed && layer === this.#residents.layers - 1) this.ahead?.endPass()
     }
-    if (layer === this.#residents.layers - 1) this.ahead?.endPass()
   }
 
   #step(layer: number, needed: readonly number[]): Step {

@@ -26,6 +26,7 @@ export class LayerWaves {
   readonly #now: number
   readonly #ahead: ReadAhead | null
   #begun = 0
+  #unserved: number
 
   /** @param ahead what was read for later layers, which goes only where there is no other room */
   constructor(residents: Residents, { layer, needed, now }: Step, ahead: ReadAhead | null) {
@@ -33,6 +34,7 @@ export class LayerWaves {
     this.#slots = residents.slotsFor(layer * residents.experts)
     this.#now = now
     this.#ahead = ahead
+    this.#unserved = needed.length
     this.here = needed.filter(number => residents.isHere(number))
     const others = needed.filter(number => !residents.isHere(number))
     this.coming = others.filter(number => residents.has(number))
@@ -50,6 +52,11 @@ export class LayerWaves {
     return this.#begun === this.missing.length
   }
 
+  /** Whether every expert has been in a wave. */
+  get areServed(): boolean {
+    return this.#unserved === 0
+  }
+
   /** Begins to read the first so many waves, as far as there is room. */
   begin(waves: number): void {
     for (; this.#begun < Math.min(waves, this.missing.length); this.#begun++) {
@@ -64,6 +71,7 @@ export class LayerWaves {
     const { experts } = this.#residents
     for (const number of numbers) this.#residents.finish(number)
     const places = numbers.map(number => [number % experts, this.#slots.slotOf(number)] as const)
+    this.#unserved -= numbers.length
     yield { slots: this.#slots, places: new Map(places) }
     for (const number of numbers) this.pinned.delete(number)
   }

@@ -84,7 +84,7 @@ export class TieredModel implements Disposable {
     })
     for (const [i, layer] of this.#layers.entries())
       layer.experts.serveFrom(running.watched(tieredWeights(store, i, layer.experts.stacks)))
-    running.onPass = pass => store.beginPass(pass)
+    running.follow(pass => store.beginPass(pass))
     this.#store = store
     return store
   }

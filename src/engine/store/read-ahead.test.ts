@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { expectNoLeak } from '../../../tests/support/tensors.ts'
 import {
   type CausalLM,
@@ -30,6 +30,7 @@ import { ExpertFiles } from './expert-files.ts'
 import { ExpertStore, type Pass } from './expert-store.ts'
 import type { LayerRows } from './layer-rows.ts'
 import { type StoreSettings, TieredModel } from './open.ts'
+import type { ReadAhead } from './read-ahead.ts'
 import { RunningModel } from './running-model.ts'
 import { alwaysOn, TimedTrial } from './trial.ts'
 
@@ -78,34 +79,34 @@ function withExperts<T>(
   return use(tiered)
 }
 
-const architectures = ['mixtral', 'qwen3_moe', 'deepseek_v3']
+/** A model, and every way to guess what it needs. */
+async function prepared(name: string): Promise<{ folder: string; kinds: PrefetchConfig[] }> {
+  const folder = modelLike(name)
+  const [trace, file] = [join(scratch, `${name}.trace`), join(scratch, `${name}.hints`)]
+  using model = openModel(folder).load({ kind: 'decoder' })
+  const ids = Array.from({ length: 300 }, (_, i) => (7 * i * i + i) % 96)
+  await recordRouting(model, [[ids]], { file: trace, name })
+  writeHints(file, hintsOf(readChoices(trace).choices, name))
+  return { folder, kinds: [{ kind: 'router', layers: 2 }, { kind: 'history' }, { kind: 'hints', file }] }
+}
 
-describe.each(architectures)('%s', name => {
-  let folder = ''
-  let kinds: PrefetchConfig[] = []
+test.each(['mixtral', 'qwen3_moe', 'deepseek_v3'])('%s writes 500 tokens as without guesses', async name => {
+  const { folder, kinds } = await prepared(name)
   const longText = (model: CausalLM): unknown[] => write(model, 500, 0, [[5, 6, 7]])
-  beforeAll(async () => {
-    folder = modelLike(name)
-    const [trace, file] = [join(scratch, `${name}.trace`), join(scratch, `${name}.hints`)]
-    using model = openModel(folder).load({ kind: 'decoder' })
-    const ids = Array.from({ length: 300 }, (_, i) => (7 * i * i + i) % 96)
-    await recordRouting(model, [[ids]], { file: trace, name })
-    writeHints(file, hintsOf(readChoices(trace).choices, name))
-    kinds = [{ kind: 'router' }, { kind: 'history' }, { kind: 'hints', file }]
-  })
+  const wanted = withExperts(folder, 1, {}, ({ model }) => longText(model))
+  for (const [i, prefetch] of kinds.entries())
+    withExperts(folder, [0.2, 0.4, 0.7][i] as number, { prefetch }, ({ model, store }) => {
+      expect(longText(model)).toEqual(wanted)
+      expect(store.counts.useful).toBeGreaterThan(0)
+    })
+})
 
-  test('writes 500 tokens as without guesses', () => {
-    const wanted = withExperts(folder, 1, {}, ({ model }) => longText(model))
-    for (const [i, prefetch] of kinds.entries())
-      withExperts(folder, [0.2, 0.4, 0.7][i] as number, { prefetch }, ({ model, store }) => {
-        expect(longText(model)).toEqual(wanted)
-        expect(store.counts.useful).toBeGreaterThan(0)
-      })
-  })
+describe('texts are the same at every budget', async () => {
+  const { folder, kinds } = await prepared('olmoe')
+  const wanted = withExperts(folder, 1, {}, ({ model }) => write(model, 12, 1))
 
-  test.each(policyNames.filter(kind => kind !== 'static'))('at every budget, with %s', kind => {
+  test.each(policyNames.filter(kind => kind !== 'static'))('with %s', kind => {
     const policy = { kind, ...(kind === 'random' && { seed: 1 }) } as PolicyConfig
-    const wanted = withExperts(folder, 1, {}, ({ model }) => write(model, 12, 1))
     for (const share of [0, 0.3, 0.6, 0.9])
       for (const prefetch of kinds)
         expectNoLeak(() =>
@@ -145,8 +146,8 @@ class MadeExperts {
   #rows(layer: number): LayerRows {
     const half = expertBytes / 2
     const rows = (part: number): ExpertRows => ({
-      ...{ encoding: 'F32', isApart: false, isAlternating: false },
-      ...{ shape: [rowsOfHalf, half / rowsOfHalf / 4], bytes: half },
+      ...{ encoding: 'F32', shape: [rowsOfHalf, half / rowsOfHalf / 4], bytes: half },
+      ...{ isApart: false, isAlternating: false },
       rangesOf: expert => {
         const number = layer * this.grid.experts + expert
         const apart = this.#apart.get(number)
@@ -343,6 +344,23 @@ describe('whether guesses pay', () => {
     expect(Array.from({ length: 32 }, token)).toContain(false)
   })
 
+  test('is asked of each token that ends, even if nobody comes back after the last wave', () => {
+    const seen: string[] = []
+    const trial = { isOn: true, verdict: null, begin: () => seen.push('begin'), end: () => seen.push('end') }
+    using store = new MadeExperts('ends', { layers: 2, experts: 4 }).store(4, guessing())
+    ;(store.ahead as ReadAhead).trial = trial
+    store.beginPass(decoding)
+    for (const layer of [0, 1]) for (const _ of store.bring(layer, [1])) break
+    expect(seen).toEqual(['begin', 'end'])
+    store.beginPass({ ...decoding, isDecoding: false })
+    for (const layer of [0, 1]) for (const _ of store.bring(layer, [1])) break
+    expect(seen).toEqual(['begin', 'end'])
+    store.beginPass(decoding)
+    run(store, 0, [1], 4)
+    for (const _ of store.bring(1, [1, 2, 3])) break // an error, perhaps: others were to come
+    expect(seen).toEqual(['begin', 'end', 'begin'])
+  })
+
   test('a token that does not end does not count', () => {
     const { trial, token } = timed({ with: 1, without: 2 })
     for (let i = 0; i < 31; i++) token()
@@ -358,8 +376,7 @@ describe('a text that begins', () => {
     using tiered = new TieredModel(openSource(fixture('olmoe')))
     const passes: Pass[] = []
     tiered.keepExperts(0)
-    const running = new RunningModel(tiered.model, [])
-    running.onPass = pass => passes.push(pass)
+    new RunningModel(tiered.model, []).follow(pass => passes.push(pass))
     write(tiered.model, 2)
     write(tiered.model, 1, 0, [[9]])
     const [fresh, next, last] = [prompts.flat(), expect.any(Array), [9]]

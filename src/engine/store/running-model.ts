@@ -1,6 +1,6 @@
 // A model while it runs, as its store and guesses see it: which tokens pass, and what the layer reads whose turn it is.
 
-import type { CausalLM, Tokens } from '../../models/index.ts'
+import type { CausalLM } from '../../models/index.ts'
 import type { ExpertWeights, MoeLayer, Router, Routing, TokenContext } from '../../moe/index.ts'
 import { type Tensor, tidy } from '../../torch/index.ts'
 import type { ModelSight } from '../prefetch/prefetcher.ts'
@@ -9,14 +9,25 @@ import type { Pass } from './expert-store.ts'
 export class RunningModel implements ModelSight {
   readonly gates: readonly Router<Routing>[]
   input: ModelSight['input'] = null
-  /** Is told when new tokens come. */
-  onPass: (pass: Pass) => void = () => undefined
+  readonly #model: CausalLM
   #context: TokenContext = {}
 
   /** @param layers those with experts, in order */
   constructor(model: CausalLM, layers: readonly MoeLayer[]) {
     this.gates = layers.map(({ gate }) => gate)
-    model.model.onTokens = tokens => this.#begin(tokens)
+    this.#model = model
+  }
+
+  /** Says from now on when new tokens come. */
+  follow(onPass: (pass: Pass) => void): void {
+    this.#model.model.onTokens = ({ ids, starts, positions, tasks = null }) => {
+      this.#context = { ids, starts, tasks }
+      onPass({
+        ids: numbersOf(ids),
+        begins: numbersOf(positions).includes(0),
+        isDecoding: ids.size(0) === starts.length - 1,
+      })
+    }
   }
 
   /** The same weights, which show what they are given while it is mixed. */
@@ -32,16 +43,6 @@ export class RunningModel implements ModelSight {
         }
       },
     }
-  }
-
-  #begin({ ids, starts, positions, tasks = null }: Tokens): void {
-    const [numbers, places] = [numbersOf(ids), numbersOf(positions)]
-    this.#context = { ids, starts, tasks }
-    this.onPass({
-      ids: numbers,
-      begins: places.includes(0),
-      isDecoding: ids.size(0) === starts.length - 1,
-    })
   }
 }
 

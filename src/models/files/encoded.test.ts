@@ -145,6 +145,31 @@ describe.each([
   })
 })
 
+describe.each(['mixtral', 'qwen3_moe', 'olmoe', 'gpt_oss'])('%s', name => {
+  test.each(['q8_0', 'q8_0,experts=q4_k', 'bf16,experts=mxfp4'])(
+    'rounded to %s while loading is as from such a file',
+    types => {
+      const folder = widened(name)
+      const file = join(scratch, `${name}-rounded.gguf`)
+      writeGgufModel(openSource(folder), file, {
+        ...{ rules: parseTypeRules(types, 'types'), name: 'test', tokenizer: noTokenizer },
+      })
+      const wanted = withModel(file, { weights: 'stored' }, model => logitsOf(model).tolist())
+      withModel(folder, { weights: types }, model => {
+        expect(logitsOf(model).tolist()).toEqual(wanted)
+        expect(encodedOf(model).some(path => path.includes('.experts.'))).toBe(true)
+      })
+    },
+  )
+})
+
+test('rounding says what it cannot do', () => {
+  expect(() => openModel(fixture('mixtral')).load({ weights: 'q9' })).toThrow("weights: 'q9' is not a type")
+  expect(() => openModel(fixture('mixtral')).load({ weights: 'q8_0', dtype: 'bf16' })).toThrow(
+    'weights: q8_0 weights are computed on the CPU in f32',
+  )
+})
+
 test('a loaded model takes the memory of its file', () => {
   const file = quantized('mixtral', 'q8_0')
   const before = memoryUse().bytes

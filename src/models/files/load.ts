@@ -2,22 +2,17 @@
 
 import { ConfigError } from '../../errors.ts'
 import { Buffer, type Module, type Parameter } from '../../nn/index.ts'
-import {
-  type Device,
-  type DType,
-  empty,
-  noGrad,
-  requireDevice,
-  type Tensor,
-  tidy,
-} from '../../torch/index.ts'
+import { type Device, type DType, empty, noGrad, requireDevice, tidy } from '../../torch/index.ts'
 import { type AnyModel, declareModel } from '../architectures/create.ts'
+import { parseTypeRules } from './conversion/type-rules.ts'
+import { copyPiece } from './copy-piece.ts'
 import { keepEncoded } from './encoded.ts'
 import { type ExpertRows, expertRows } from './expert-rows.ts'
 import { type MatchedPiece, matchTensors } from './matching.ts'
+import { requantize } from './requantize.ts'
 import { type ModelSource, openSource } from './source.ts'
 import { MappedFiles } from './tensor-file.ts'
-import { isWhole, partOf } from './tensor-part.ts'
+import { isWhole } from './tensor-part.ts'
 
 export interface LoadOptions {
   /** Default cpu. */
@@ -26,9 +21,10 @@ export interface LoadOptions {
   dtype?: 'f32' | 'f64' | 'bf16' | 'f16'
   /**
    * `stored`: matrices stay as the file encodes them, quantized or in half precision, and are computed from that, without
-   * gradients and on the CPU alone. What products alone do not read is widened all the same. Default decoded.
+   * gradients and on the CPU alone. What products alone do not read is widened all the same. Types as `q8_0,experts=q4_0`
+   * (parseTypeRules) round them to blocks while they are loaded, and compute from these. Default decoded.
    */
-  weights?: 'stored' | 'decoded'
+  weights?: 'stored' | 'decoded' | (string & {})
 }
 
 /**
@@ -40,8 +36,8 @@ export interface LoadOptions {
  */
 export function loadSource(source: ModelSource, options: LoadOptions = {}): AnyModel {
   const { dtype = 'f32', device = 'cpu', weights = 'decoded' } = options
-  if (weights === 'stored' && (device !== 'cpu' || dtype !== 'f32')) {
-    throw new ConfigError('stored weights are computed on the CPU in f32: leave device and dtype out', {
+  if (weights !== 'decoded' && (device !== 'cpu' || dtype !== 'f32')) {
+    throw new ConfigError(`${weights} weights are computed on the CPU in f32: leave device and dtype out`, {
       path: 'weights',
     })
   }
@@ -103,13 +99,25 @@ function fill(
   const tensors = model.stateDict()
   using files = new MappedFiles()
   noGrad(() => {
-    const encoded = weights === 'stored' ? keepEncoded(tensors, pieces, files, place) : new Set()
+    const encoded = encode(tensors, pieces, files, { weights, mapped: place.mapped })
     for (const piece of pieces) {
       if (!encoded.has(piece.parameter)) tidy(() => fillDeclaration(tensors, piece, files, place))
     }
     for (const buffer of model.namedBuffers().values()) if (!buffer.isMade) buffer.makeFirst()
   })
   files.forgetPages() // what was copied is not needed twice
+}
+
+/** The paths of the parameters that are not to be decoded, which have their memory now. */
+function encode(
+  tensors: ReadonlyMap<string, Parameter | Buffer>,
+  pieces: readonly MatchedPiece[],
+  files: MappedFiles,
+  { weights, mapped }: { weights: string; mapped: boolean },
+): ReadonlySet<string> {
+  if (weights === 'decoded') return new Set()
+  if (weights === 'stored') return keepEncoded(tensors, pieces, files, { mapped })
+  return requantize(tensors, pieces, files, parseTypeRules(weights, 'weights'))
 }
 
 /** Copies a model folder's weights into a model of the same config, whose parameters stay memory of their own. */
@@ -139,23 +147,4 @@ function fillDeclaration(
     tensor.make(empty(tensor.shape, { dtype: wanted, device }))
   }
   copyPiece(tensors, piece, files)
-}
-
-/** What has to be decoded is decoded a slice of a stack at a time: the whole may not fit beside the parameter. */
-export function copyPiece(
-  tensors: ReadonlyMap<string, Tensor>,
-  piece: MatchedPiece,
-  files: MappedFiles,
-): void {
-  const { stored } = piece
-  const part = partOf(tensors, piece)
-  if (stored.dtype !== null || stored.shape.length < 3) {
-    part.copy_(stored.read(files).view(part.shape))
-    return
-  }
-  for (let index = 0; index < part.size(0); index++)
-    tidy(() => {
-      const slice = part.select(0, index)
-      slice.copy_(stored.readSlice(files, index).view(slice.shape))
-    })
 }
