@@ -61,6 +61,7 @@ describe('a field that is wrong, or not there, is named', () => {
     ['/v1/completions', {}, 'prompt', 'invalid_value'],
     ['/v1/completions', { prompt: [9999] }, 'prompt', 'invalid_value'],
     ['/v1/completions', { prompt: 'x', echo: true, stream: true }, 'echo', 'invalid_value'],
+    ['/v1/completions', { prompt: new Array(5).fill('x'), n: 4 }, 'n', 'invalid_value'],
     ['/v1/completions', { prompt: 'x', suffix: 'y' }, 'suffix', 'unsupported_parameter'],
     ['/v1/completions', { prompt: 'x', best_of: 2 }, 'best_of', 'unsupported_parameter'],
     ['/tokenize', { prompt: 'x', messages }, 'prompt', 'invalid_value'],

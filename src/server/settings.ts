@@ -24,8 +24,8 @@ export interface Limits {
   stopLength: number
   /** Likeliest tokens that are reported at each place. */
   logprobs: number
-  /** Texts that /v1/completions takes at once. */
-  prompts: number
+  /** Texts that one request may ask for: its prompts, `n` times each. */
+  texts: number
 }
 
 export const defaultLimits: Limits = {
@@ -34,7 +34,7 @@ export const defaultLimits: Limits = {
   stops: 16,
   stopLength: 256,
   logprobs: 20,
-  prompts: 16,
+  texts: 16,
 }
 
 /** Whether only this machine reaches an address. */

@@ -14,8 +14,8 @@ export const completionSchema = (limits: Limits) =>
     prompt: z.union([
       z.string(),
       ids,
-      z.array(z.string()).min(1).max(limits.prompts),
-      z.array(ids).min(1).max(limits.prompts),
+      z.array(z.string()).min(1).max(limits.texts),
+      z.array(ids).min(1).max(limits.texts),
     ]),
     echo: z.boolean().optional(),
     logprobs: z.int().min(0).max(limits.logprobs).optional(),
@@ -23,8 +23,19 @@ export const completionSchema = (limits: Limits) =>
 
 export type CompletionRequest = z.infer<ReturnType<typeof completionSchema>>
 
-/** The prompts, each text or token ids. */
-export function promptsOf({ prompt }: Pick<CompletionRequest, 'prompt'>): (string | number[])[] {
+/** The prompts, each text or token ids. @throws ApiError for more answers than may be asked for at once */
+export function promptsOf(request: CompletionRequest, limits: Limits): (string | number[])[] {
+  const prompts = promptList(request)
+  const { n = 1 } = request
+  if (prompts.length * n > limits.texts)
+    throw wrongField(
+      'n',
+      `${n} answers to ${prompts.length} prompts are more than ${limits.texts}, which is all that a request may ask for`,
+    )
+  return prompts
+}
+
+function promptList({ prompt }: Pick<CompletionRequest, 'prompt'>): (string | number[])[] {
   if (typeof prompt === 'string') return [prompt]
   return prompt.every(part => typeof part === 'number')
     ? [prompt as number[]]

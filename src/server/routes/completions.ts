@@ -23,7 +23,7 @@ export function completionRoutes(app: Routes, context: ServerContext): void {
     requireModel(served, request.model)
     const { n = 1, stream = false } = request
     const { seed = 0, ...sampling } = completionSampling(request)
-    const requests = promptsOf(request).flatMap(prompt =>
+    const requests = promptsOf(request, limits).flatMap(prompt =>
       Array.from({ length: n }, (_, i) => ({ ...sampling, prompt, seed: seedOf(seed, i) })),
     )
     const parts = writeFor(c, context, requests)
