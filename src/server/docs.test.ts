@@ -45,3 +45,18 @@ describe('docs/server.md', () => {
     expect(names.length).toBeGreaterThan(20)
   })
 })
+
+test('deploy/grafana.json asks for series that there are, each by labels that it has', async () => {
+  const file = fileURLToPath(new URL('../../deploy/grafana.json', import.meta.url))
+  const { panels } = JSON.parse(readFileSync(file, 'utf8')) as { panels: { targets: { expr: string }[] }[] }
+  const metrics = await (await appOf().request('/metrics')).text()
+  const types = new Map(
+    [...metrics.matchAll(/^# TYPE (\S+) (\S+)/gm)].map(([, name = '', type]) => [name, type]),
+  )
+  const known = new Set([...types].map(([name, type]) => (type === 'histogram' ? `${name}_bucket` : name)))
+  const asked = panels.flatMap(({ targets }) =>
+    targets.flatMap(({ expr }) => [...expr.matchAll(/(?:vllm:|switchyard_)\w+/g)].map(([name]) => name)),
+  )
+  expect(asked.filter(name => !known.has(name))).toEqual([])
+  expect(new Set(asked).size).toBeGreaterThan(15)
+})

@@ -85,10 +85,13 @@ async function serve(path: string, flags: Flags): Promise<void> {
     throw error
   })
   const { facts } = engine
-  say(
-    `${bold(served.id)} at ${bold(`${server.url}/v1`)}: loaded in ${seconds.toFixed(2)} s, ${facts.texts} texts of ${facts.context} tokens at once`,
-    quiet,
-  )
+  const { experts } = await engine.status()
+  const what = [
+    `loaded in ${seconds.toFixed(2)} s`,
+    `${facts.texts} texts of ${facts.context} tokens at once`,
+    ...(experts ? [`experts: ${experts.resident} of ${experts.total} fit`] : []),
+  ]
+  say(`${bold(served.id)} at ${bold(`${server.url}/v1`)}: ${what.join(', ')}`, quiet)
   const onEnding = (): void => say('ending: no new requests', quiet)
   const interruption = new Interruption(onEnding, ['SIGHUP', 'SIGINT', 'SIGTERM'])
   await new Promise<void>(resolve => interruption.signal.addEventListener('abort', () => resolve()))
