@@ -5,7 +5,8 @@ import type { LogLine } from '../server/index.ts'
 /** `12:30:01 POST /v1/chat/completions 200 1.24 s, prompt 25 (0 cached), 64 new, first after 80 ms, 55 tok/s, end-of-text` */
 export function logText(line: LogLine): string {
   const { time, method, path, status, seconds, key } = line
-  const facts = [`${seconds.toFixed(2)} s`, ...textFacts(line)]
+  const problem = line.problem === undefined ? [] : [line.problem]
+  const facts = [`${seconds.toFixed(2)} s`, ...textFacts(line), ...problem]
   const who = key === '' ? '' : ` key ${key}`
   const error = line.error === undefined ? '' : `\n${line.error}`
   return `${time.slice(11, 19)} ${method} ${path} ${status}${who} ${facts.join(', ')}${error}`

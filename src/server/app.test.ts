@@ -71,6 +71,8 @@ describe('a field that is wrong, or not there, is named', () => {
     const { error } = (await response.json()) as { error: { message: string } }
     expect(response.status).toBe(400)
     expect(error).toMatchObject({ type: 'invalid_request_error', param, code })
+    expect(lines.at(-1)).toMatchObject({ path, status: 400, problem: error.message })
+    expect(error.message).not.toBe(`${param}: Invalid input`)
     expect(error.message).toMatch(new RegExp(`^${param.replace(/[[\]]/g, '\\$&')}: \\S`))
   })
 

@@ -50,9 +50,8 @@ export function createApp(served: ServedModel, options: AppOptions): Routes {
     new ApiError(404, `there is no ${c.req.method} ${c.req.path}`, { code: 'not_found' }).toResponse(),
   )
   app.onError((error, c) => {
-    const known = knownError(error)
-    if (!known) c.get('record').fail(error)
-    return (known ?? internalError()).toResponse()
+    c.get('record').fail(error)
+    return (knownError(error) ?? internalError()).toResponse()
   })
   return app
 }
@@ -76,11 +75,8 @@ function recordRequests(metrics: Metrics, onRequest: AppOptions['onRequest']): M
       metrics.countRequest(method, knownPaths.includes(path) ? path : 'other', c.res.status)
       onRequest?.(record.line(method, path, c.res.status))
     }
-    const onError = (error: unknown): void => {
-      if (!knownError(error)) record.fail(error)
-    }
     c.set('record', record)
-    c.set('late', { onError, onEnd })
+    c.set('late', { onError: error => record.fail(error), onEnd })
     await next()
     if (!isEventStream(c.res)) onEnd()
     return undefined

@@ -1,6 +1,7 @@
 // What one request came to, for the log.
 
 import type { TextEnd } from '../engine/index.ts'
+import { knownError } from './api-error.ts'
 import type { AnswerPart } from './openai/answers.ts'
 
 export interface LogLine {
@@ -18,7 +19,9 @@ export interface LogLine {
   firstTokenSeconds?: number
   /** Why the texts ended; client-gone: nobody read on. */
   reasons?: string[]
-  /** What went wrong, in full. */
+  /** What the client was told of a mistake. */
+  problem?: string
+  /** What went wrong inside, in full. */
   error?: string
 }
 
@@ -27,6 +30,7 @@ export class RequestRecord {
   readonly #ends: TextEnd[] = []
   #firstTokenAt: number | null = null
   #error: unknown = null
+  #problem: string | null = null
   #isGone = false
   #newTokens = 0
   key = ''
@@ -51,8 +55,11 @@ export class RequestRecord {
     }
   }
 
+  /** What the answer is instead: an error that the client is told, or one that is for the log alone. */
   fail(error: unknown): void {
-    this.#error = error
+    const known = knownError(error)
+    if (known) this.#problem = known.message
+    else this.#error = error
   }
 
   line(method: string, path: string, status: number): LogLine {
@@ -63,6 +70,7 @@ export class RequestRecord {
       ...{ seconds: seconds(performance.now()), key: this.key },
       ...this.#texts(),
       ...(this.#firstTokenAt !== null && { firstTokenSeconds: seconds(this.#firstTokenAt) }),
+      ...(this.#problem !== null && { problem: this.#problem }),
       ...(error !== null && {
         error: error instanceof Error ? (error.stack ?? error.message) : String(error),
       }),

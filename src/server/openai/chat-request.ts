@@ -8,7 +8,9 @@ import type { Limits } from '../settings.ts'
 import { samplingFields, samplingOf } from './fields.ts'
 
 const textPart = z.strictObject({ type: z.literal('text'), text: z.string() })
-const content = z.union([z.string(), z.array(textPart).min(1)])
+const content = z.union([z.string(), z.array(textPart).min(1)], {
+  error: 'must be text, or parts of type text',
+})
 const message = z.strictObject({
   role: z.enum(['system', 'developer', 'user', 'assistant']),
   content,

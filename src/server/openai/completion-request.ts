@@ -11,12 +11,10 @@ const ids = z.array(z.int().nonnegative()).min(1)
 export const completionSchema = (limits: Limits) =>
   z.strictObject({
     ...samplingFields(limits),
-    prompt: z.union([
-      z.string(),
-      ids,
-      z.array(z.string()).min(1).max(limits.texts),
-      z.array(ids).min(1).max(limits.texts),
-    ]),
+    prompt: z.union(
+      [z.string(), ids, z.array(z.string()).min(1).max(limits.texts), z.array(ids).min(1).max(limits.texts)],
+      { error: `must be text, token ids, or a list of at most ${limits.texts} of either` },
+    ),
     echo: z.boolean().optional(),
     logprobs: z.int().min(0).max(limits.logprobs).optional(),
   })

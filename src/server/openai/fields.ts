@@ -23,7 +23,11 @@ export const samplingFields = ({ n, stops, stopLength }: Limits) => {
     logit_bias: z.record(z.string().regex(/^\d+$/), finite.min(-100).max(100)).optional(),
     seed: z.int().optional(),
     n: z.int().min(1).max(n).optional(),
-    stop: z.union([stop, z.array(stop).max(stops)]).optional(),
+    stop: z
+      .union([stop, z.array(stop).max(stops)], {
+        error: `must be a text, or at most ${stops}, each of 1 to ${stopLength} characters`,
+      })
+      .optional(),
     stream: z.boolean().optional(),
     stream_options: z.strictObject({ include_usage: z.boolean().optional() }).optional(),
     user: z.string().max(1000).optional(),
@@ -82,10 +86,7 @@ function unknownField({ path, keys }: z.core.$ZodIssueUnrecognizedKeys): ApiErro
   return wrongField(name, 'is not supported here; docs/server.md lists what is', 'unsupported_parameter')
 }
 
-/** The most telling of a union's problems is that of the alternative that got furthest. */
-function problemOf(issue: z.core.$ZodIssue): string {
-  return issue.message.replace(/^Invalid input: /, '')
-}
+const problemOf = (issue: z.core.$ZodIssue): string => issue.message.replace(/^Invalid input: /, '')
 
 /** `messages[0].content` */
 function pathOf(path: readonly PropertyKey[]): string {
