@@ -117,12 +117,20 @@ describe('texts are the same at every budget', async () => {
   })
 })
 
-/** Files whose reads end as soon as somebody has asked whether they have. */
+/** Files of whose experts each is there as soon as somebody has asked for it once. */
 class AskedFiles extends ExpertFiles {
+  readonly #asked = new Set<string>()
+
   override start(...read: Parameters<ExpertFiles['start']>): PendingRead {
-    const pending = super.start(...read)
-    let asked = 0
-    return { ...pending, hasEnded: () => asked++ > 0 }
+    const [, , { rows, expert }] = read
+    const { file, offset } = rows.rangesOf(expert)[0] as { file: string; offset: number }
+    const name = `${file} ${Math.floor(offset / expertBytes)}`
+    const hasEnded = (): boolean => {
+      const isAnswer = this.#asked.has(name)
+      this.#asked.add(name)
+      return isAnswer
+    }
+    return { ...super.start(...read), hasEnded }
   }
 }
 
