@@ -2,6 +2,7 @@
 
 #include <ATen/autocast_mode.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <algorithm>
 
@@ -46,6 +47,10 @@ void setElement(c10::IValue& value, int64_t element, const at::Tensor& tensor) {
 
 void Tape::refuse(const std::string& why) {
   if (refusal_.empty()) refusal_ = why;
+  arguments_.clear();
+  steps_.clear();
+  tensors_.clear();
+  numbers_.clear();
 }
 
 int64_t Tape::numberOf(const at::Tensor& tensor) const {
@@ -67,13 +72,18 @@ void Tape::note(const at::Tensor& tensor, const std::vector<const c10::TensorImp
 }
 
 void Tape::leave(const Operator& op, const torch::jit::Stack& results) {
-  if (op.handle.hasTag(at::Tag::dynamic_output_shape) || op.handle.hasTag(at::Tag::data_dependent_output)) {
-    refuse("shapes or numbers follow from data");
+  if (!refusal_.empty()) return;
+  const auto isTensors = [](const c10::IValue& result) { return result.isTensor() || result.isTensorList(); };
+  if (op.handle.hasTag(at::Tag::dynamic_output_shape) || op.handle.hasTag(at::Tag::data_dependent_output) ||
+      !std::all_of(results.begin(), results.end(), isTensors)) {
+    return refuse("shapes or numbers follow from data");
   }
+  const bool isDrawn = std::any_of(arguments_.begin(), arguments_.end(), [](const auto& value) { return value.isGenerator(); });
+  if (isDrawn || op.handle.hasTag(at::Tag::nondeterministic_seeded)) return refuse("random numbers are drawn");
+  if (at::autocast::is_cpu_enabled() || at::autocast::is_enabled()) return refuse("precision is mixed");
   Step step{&op, std::move(arguments_), {}, {}, {}};
   std::vector<const c10::TensorImpl*> given;
   for (size_t i = 0; i < step.arguments.size(); i++) {
-    if (step.arguments[i].isGenerator()) refuse("random numbers are drawn");
     eachTensor(step.arguments[i], [&](const at::Tensor& tensor, int64_t element) {
       given.push_back(tensor.unsafeGetTensorImpl());
       const int64_t number = numberOf(tensor);
@@ -87,9 +97,10 @@ void Tape::leave(const Operator& op, const torch::jit::Stack& results) {
 }
 
 void Tape::end(const std::vector<at::Tensor>& results) {
+  if (!refusal_.empty()) return;
   for (const at::Tensor& result : results) {
     resultNumbers_.push_back(numberOf(result));
-    if (resultNumbers_.back() < 0) refuse("a result is not computed");
+    if (resultNumbers_.back() < 0) return refuse("a result is not computed");
   }
   std::vector<bool> isRead(tensors_.size());
   for (const int64_t number : resultNumbers_) {
@@ -134,6 +145,8 @@ void Tape::play(Step& step) {
 }
 
 std::vector<at::Tensor> Tape::play() {
+  TORCH_CHECK(!steps_.empty(), "the tape was given back");
+  const c10::impl::ExcludeDispatchKeyGuard asRecorded(c10::autocast_dispatch_keyset);
   try {
     for (Step& step : steps_) play(step);
   } catch (...) {
@@ -157,7 +170,6 @@ Napi::Value record(const Napi::CallbackInfo& info) {
   if (instance.tape != nullptr) throw ArgumentError("a recording is under way already");
   auto tape = std::make_unique<Tape>();
   if (!c10::InferenceMode::is_enabled()) tape->refuse("gradients may be asked for");
-  if (at::autocast::is_cpu_enabled() || at::autocast::is_enabled()) tape->refuse("precision is mixed");
   instance.tape = tape.get();
   Napi::Value returned;
   try {
@@ -183,6 +195,12 @@ Napi::Value refuseTape(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+/** releaseTape(tape): gives back all tensors that it knows. */
+Napi::Value releaseTape(const Napi::CallbackInfo& info) {
+  *info[0].As<Napi::External<Tape>>().Data() = Tape();
+  return info.Env().Undefined();
+}
+
 /** play(tape) -> handles */
 Napi::Value play(const Napi::CallbackInfo& info) {
   const std::vector<at::Tensor> results = info[0].As<Napi::External<Tape>>().Data()->play();
@@ -196,6 +214,7 @@ Napi::Value play(const Napi::CallbackInfo& info) {
 void exportTape(Napi::Env env, Napi::Object exports) {
   exports.Set("record", Napi::Function::New(env, guarded<record>, "record"));
   exports.Set("refuseTape", Napi::Function::New(env, guarded<refuseTape>, "refuseTape"));
+  exports.Set("releaseTape", Napi::Function::New(env, guarded<releaseTape>, "releaseTape"));
   exports.Set("play", Napi::Function::New(env, guarded<play>, "play"));
 }
 

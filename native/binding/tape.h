@@ -12,7 +12,7 @@
 
 namespace switchyard {
 
-/** record(), replay() as JavaScript sees them. */
+/** record(), refuseTape(), play() and releaseTape() as JavaScript sees them. */
 void exportTape(Napi::Env env, Napi::Object exports);
 
 /**
@@ -22,12 +22,14 @@ void exportTape(Napi::Env env, Napi::Object exports);
 class Tape {
  public:
   /** Before a call: its arguments. */
-  void enter(const torch::jit::Stack& arguments) { arguments_ = arguments; }
+  void enter(const torch::jit::Stack& arguments) {
+    if (refusal_.empty()) arguments_ = arguments;
+  }
 
   /** After it: what it gave. */
   void leave(const Operator& op, const torch::jit::Stack& results);
 
-  /** Notes that numbers came from the host, or went there: they would not the next time. */
+  /** Notes that numbers came from the host, or went there: they would not the next time. What was recorded is forgotten. */
   void refuse(const std::string& why);
 
   /** Why it cannot be played; empty: it can. */

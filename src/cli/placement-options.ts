@@ -9,14 +9,22 @@ import { oneOf } from './values.ts'
 const dtypes = ['f32', 'bf16', 'f16'] as const
 type PlacedDType = (typeof dtypes)[number]
 
+/** How weights are taken by default. */
+type Weights = 'stored' | 'decoded'
+
 export interface PlacementFlags {
   device: Device
   dtype?: PlacedDType | undefined
   weights?: string | undefined
 }
 
-/** Adds --device, --dtype and --weights. */
-export function withPlacementOptions(command: Command): Command {
+/**
+ * Adds --device, --dtype and --weights.
+ *
+ * @param usual how weights are taken where neither --weights nor --dtype says. Default stored
+ */
+export function withPlacementOptions(command: Command, usual: Weights = 'stored'): Command {
+  const unless = usual === 'stored' ? 'stored on a CPU, unless --dtype says otherwise' : usual
   return command
     .option('--device <name>', 'cpu, cuda or cuda:N', deviceOf, 'cpu')
     .option(
@@ -26,12 +34,15 @@ export function withPlacementOptions(command: Command): Command {
     )
     .option(
       '--weights <how>',
-      'stored: compute from them as the file has them; decoded: in --dtype; or round them first, as q8_0,experts=q4_0 (default: stored on a CPU, unless --dtype says otherwise)',
+      `stored: compute from them as the file has them; decoded: in --dtype; or round them first, as q8_0,experts=q4_0 (default: ${unless})`,
     )
 }
 
 /** @throws ConfigError for f16 on a CPU, which has no products in it, and for stored weights elsewhere or in another type */
-export function placementOf({ device, dtype, weights }: PlacementFlags): Required<LoadOptions> {
+export function placementOf(
+  { device, dtype, weights }: PlacementFlags,
+  usual: Weights = 'stored',
+): Required<LoadOptions> {
   const canStay = device === 'cpu' && dtype === undefined
   if (weights !== undefined && weights !== 'decoded' && !canStay)
     throw new ConfigError(
@@ -43,7 +54,7 @@ export function placementOf({ device, dtype, weights }: PlacementFlags): Require
   const type = dtype ?? (device === 'cpu' ? 'f32' : 'bf16')
   if (type === 'f16' && device === 'cpu')
     throw new ConfigError('f16 needs CUDA: a CPU has no products in it; use f32', { path: '--dtype' })
-  return { device, dtype: type, weights: weights ?? (canStay ? 'stored' : 'decoded') }
+  return { device, dtype: type, weights: weights ?? (canStay ? usual : 'decoded') }
 }
 
 function deviceOf(text: string): Device {

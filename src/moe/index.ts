@@ -6,7 +6,7 @@ export { type DropOptions, type DropPolicy, dropBeyondCapacity } from './dispatc
 export { dropless } from './dispatch/dropless.ts'
 export { type FixedCapacityOptions, fixedCapacityDispatch } from './dispatch/fixed-capacity.ts'
 export { referenceDispatch, referenceMoe } from './dispatch/reference.ts'
-export { keepFirst, medianRatio, skipWeak } from './dispatch/skip.ts'
+export { keepHeaviest, medianRatio, skipWeak } from './dispatch/skip.ts'
 export { createDispatch, type DispatchConfig, dispatchSchema } from './dispatch/table.ts'
 export { ClampedExperts, type ClampedExpertsOptions } from './experts/clamped.ts'
 export { type EncodedStacks, expertRowsInto, mixEncoded } from './experts/encoded-weights.ts'

@@ -33,7 +33,10 @@ export class MoeLayer<
 > extends Module {
   readonly gate: G
   readonly experts: X
-  /** May be changed at any time, as for evaluation with another capacity. Only token routing has a use for it. */
+  /**
+   * May be changed at any time, as for evaluation with another capacity; texts that are being written may go on as they began. Only
+   * token routing has a use for it.
+   */
   dispatch: Dispatch
 
   constructor(gate: G, experts: X, dispatch: Dispatch = dropless) {

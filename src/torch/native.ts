@@ -78,6 +78,7 @@ export interface Native {
 
   record(callback: () => readonly Handle[]): NativeTape | string
   refuseTape(why: string): void
+  releaseTape(tape: NativeTape): void
   play(tape: NativeTape): Handle[]
 
   info(): RuntimeInfo

@@ -3,16 +3,19 @@ import { expect, test } from 'vitest'
 import { expectClose, expectNoLeak } from '../../tests/support/tensors.ts'
 import {
   arange,
+  autocast,
   cat,
   inferenceMode,
   memoryUse,
   noGrad,
+  rand,
   randn,
   record,
   refuseTape,
   type Tensor,
   tensor,
   tidy,
+  vectorNorm,
   zeros,
 } from './index.ts'
 
@@ -101,6 +104,31 @@ test('what depends on more than tensors says so', () => {
   })
   result.dispose()
   expect(refusal).toBe('it is Monday')
+})
+
+test('gives back what it knows', () => {
+  const before = memoryUse().bytes
+  {
+    using x = zeros([100_000]).persist()
+    const { tape, result } = recorded(() => x.add(1))
+    result.dispose()
+    tape![Symbol.dispose]()
+    expect(() => inferenceMode(() => tape!.run())).toThrow('the tape was given back')
+  }
+  expect(memoryUse().bytes - before).toBeLessThan(400_000) // x's, which no tape keeps
+})
+
+test.each([
+  ['random numbers', () => rand([3]), 'random numbers are drawn'],
+  ['a number for the host', (x: Tensor) => x.add(vectorNorm([x])), 'shapes or numbers follow from data'],
+  [
+    'mixed precision',
+    (x: Tensor) => autocast('cpu', 'bf16', () => x.view([1, 2]).matmul(x.view([2, 1]))),
+    'precision is mixed',
+  ],
+] as const)('%s cannot be played', (_, body, why) => {
+  using x = tensor([3, 4])
+  tidy(() => expect(recorded(() => body(x)).refusal).toBe(why))
 })
 
 test('outside of inferenceMode() there may be gradients', () => {

@@ -4,8 +4,11 @@
 import { type NativeTape, native } from './native.ts'
 import { Tensor } from './tensor.ts'
 
-/** A computation that was recorded; run() gives what its body would give on what its input tensors hold then. */
-export class Tape {
+/**
+ * A computation that was recorded; run() gives what its body would give on what its input tensors hold then. It keeps all tensors
+ * that it reads until it is disposed of.
+ */
+export class Tape implements Disposable {
   readonly #tape: NativeTape
 
   constructor(tape: NativeTape) {
@@ -16,6 +19,10 @@ export class Tape {
   run(): Tensor {
     const [handle] = native().play(this.#tape) as [number]
     return new Tensor(handle)
+  }
+
+  [Symbol.dispose](): void {
+    native().releaseTape(this.#tape)
   }
 }
 

@@ -88,14 +88,14 @@ at::Tensor throughExperts(const at::Tensor& x, const std::vector<int64_t>& sourc
   return out;
 }
 
-/** Adds to each row its expert's bias: [N, W], or more in panels. */
-void addBiases(at::Tensor& rows, const c10::optional<at::Tensor>& biases, const at::Tensor& indices,
+/** Adds to each row its expert's bias of `width` numbers: [N, width], or more in panels. */
+void addBiases(at::Tensor& rows, const c10::optional<at::Tensor>& biases, int64_t width, const at::Tensor& indices,
                const SortedSlots& slots) {
   if (!biases.has_value()) return;
   const at::Tensor all = biases->contiguous(), chosen = indices.contiguous();
-  const int64_t width = all.size(1), count = all.size(0);
-  TORCH_CHECK(all.scalar_type() == at::kFloat && all.dim() == 2 && width <= rows.size(1), "biases ", all.sizes(),
-              " do not fit rows ", rows.sizes());
+  TORCH_CHECK(all.scalar_type() == at::kFloat && all.dim() == 2 && all.size(1) == width, "biases must be f32 [E, ", width,
+              "], got ", all.scalar_type(), " ", all.sizes());
+  const int64_t count = all.size(0);
   for (int64_t row = 0; row < slots.rows(); row++) {
     const int64_t expert = chosen.data_ptr<int64_t>()[slots.slotOfRow[row]];
     TORCH_CHECK(expert >= 0 && expert < count, "expert ", expert, " has no bias among ", count);
@@ -168,10 +168,10 @@ SortedRows throughChosen(const at::Tensor& x, const ChosenExperts& chosen, const
     itself[row] = row;
   }
   at::Tensor hidden = throughExperts(tokens, tokenOfRow, up, upType, slots);  // [N, W]
-  addBiases(hidden, experts.upBias, indices, slots);
+  addBiases(hidden, experts.upBias, experts.gated ? 2 * width : width, indices, slots);
   const at::Tensor a = activated(hidden, experts, width);              // [N, F]
   at::Tensor rows = throughExperts(a, itself, down, downType, slots);  // [N, D]
-  addBiases(rows, experts.downBias, indices, slots);
+  addBiases(rows, experts.downBias, x.size(1), indices, slots);
   return {std::move(slots), rows};
 }
 

@@ -44,7 +44,7 @@ export function verifyCommand(): Command {
       'allowed difference: absolute for logits (default: 1e-4), relative for --train (1e-5)',
       numberOf('--tolerance', { above: 0 }),
     )
-  return withPlacementOptions(command)
+  return withPlacementOptions(command, 'decoded')
     .option('--json', 'print JSON')
     .option('--quiet', 'print nothing but what differs')
     .addHelpText('after', help)
@@ -55,11 +55,14 @@ async function verify(path: string, flags: Flags): Promise<void> {
   const opened = await openNamed(path, flags)
   const { reference } = flags
   if (reference === undefined) {
-    for (const flag of ['train', 'tolerance'] as const)
+    for (const flag of ['train', 'tolerance', 'dtype', 'weights'] as const)
       if (flags[flag] !== undefined)
         refuse(`--${flag}`, 'needs --reference FILE, the recording to compare with')
     return checkIntegrity(opened, flags)
   }
+  for (const flag of ['dtype', 'weights'] as const)
+    if (flags.train && flags[flag] !== undefined)
+      refuse(`--${flag}`, 'is for --reference alone: a training run is replayed in f32')
   if (!existsSync(reference)) refuse('--reference', `${reference}: no such file`)
   const checks = await compareWith(opened.path, reference, flags)
   if (flags.json) process.stdout.write(`${JSON.stringify(checks, null, 2)}\n`)
@@ -78,7 +81,8 @@ async function compareWith(
 ): Promise<Check[]> {
   const { verifyModel } = await import('../../models/index.ts')
   const allowed = tolerance ?? (train ? 1e-5 : 1e-4)
-  if (!train) return verifyModel(folder, reference, allowed, placementOf({ device: 'cpu', ...placement }))
+  if (!train)
+    return verifyModel(folder, reference, allowed, placementOf({ device: 'cpu', ...placement }, 'decoded'))
   const { replayTraining } = await import('../../train/index.ts')
   return replayTraining(folder, reference, allowed)
 }

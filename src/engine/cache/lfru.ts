@@ -9,6 +9,9 @@ import type { CachePolicy, ExpertGrid, PolicyRow } from './policy.ts'
 const useWeight = 256
 const mostRecency = useWeight - 1
 
+/** Passes after which counts are halved. */
+export const usualHalving = 64
+
 export interface LfruOptions {
   /** Passes after which all counts of uses are halved, rounded down. Default: 64, after which colibri re-places experts. */
   halving?: number | undefined
@@ -21,7 +24,7 @@ export class LfruPolicy implements CachePolicy {
   readonly #seen = new Map<number, { uses: number; lastPass: number }>()
   #nextHalving: number
 
-  constructor({ layers }: Pick<ExpertGrid, 'layers'>, { halving = 64 }: LfruOptions = {}) {
+  constructor({ layers }: Pick<ExpertGrid, 'layers'>, { halving = usualHalving }: LfruOptions = {}) {
     this.#layers = layers
     this.#halving = halving
     this.#nextHalving = halving

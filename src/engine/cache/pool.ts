@@ -57,7 +57,7 @@ export class ExpertPool {
     return gone
   }
 
-  /** Takes the place of an expert that could not be read. */
+  /** Takes the place of an expert that could not be read, or was a wrong guess. */
   drop(expert: number): void {
     this.#residents.delete(expert)
   }

@@ -7,11 +7,9 @@ import { z } from 'zod'
 import { writeDurably } from '../../files.ts'
 import type { ModelSource } from '../../models/index.ts'
 import { issueText } from '../../schema-issue.ts'
+import { usualHalving as halving } from '../cache/lfru.ts'
 import type { ExpertGrid } from '../cache/policy.ts'
 import type { Step } from '../trace/choices.ts'
-
-/** Passes after which counts are halved, as LFRU does. */
-const halving = 64
 
 /** Uses of experts, of which those of long ago count less and less. */
 export class ExpertUses {
@@ -24,9 +22,13 @@ export class ExpertUses {
     this.#counts = new Float64Array(layers * experts)
   }
 
-  /** @param counts `[layers * experts]`, of an earlier one */
+  /**
+   * Halved once, so that they fade also where every run is short.
+   *
+   * @param counts `[layers * experts]`, of an earlier one
+   */
   add(counts: readonly number[]): void {
-    for (const [number, count] of counts.entries()) this.#counts[number]! += count
+    for (const [number, count] of counts.entries()) this.#counts[number]! += count / 2
   }
 
   note({ now, needed }: Pick<Step, 'now' | 'needed'>): void {

@@ -35,8 +35,10 @@ export class LayerWaves {
     this.#now = now
     this.#ahead = ahead
     this.#unserved = needed.length
-    this.here = needed.filter(number => residents.isHere(number))
-    const others = needed.filter(number => !residents.isHere(number))
+    // Asked once: a read may end at any time.
+    const here = new Set(needed.filter(number => residents.isHere(number)))
+    this.here = [...here]
+    const others = needed.filter(number => !here.has(number))
     this.coming = others.filter(number => residents.has(number))
     this.missing = wavesOf(
       others.filter(number => !residents.has(number)),

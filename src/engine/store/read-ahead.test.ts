@@ -26,7 +26,7 @@ import type { PrefetchConfig } from '../prefetch/table.ts'
 import type { Step } from '../trace/choices.ts'
 import { readChoices } from '../trace/read.ts'
 import { recordRouting } from '../trace/record.ts'
-import { ExpertFiles } from './expert-files.ts'
+import { ExpertFiles, type PendingRead } from './expert-files.ts'
 import { ExpertStore, type Pass } from './expert-store.ts'
 import type { LayerRows } from './layer-rows.ts'
 import { type StoreSettings, TieredModel } from './open.ts'
@@ -117,6 +117,35 @@ describe('texts are the same at every budget', async () => {
   })
 })
 
+/** Files of whose experts each is there as soon as somebody has asked for it once. */
+class AskedFiles extends ExpertFiles {
+  readonly #asked = new Set<string>()
+
+  override start(...read: Parameters<ExpertFiles['start']>): PendingRead {
+    const [, , { rows, expert }] = read
+    const { file, offset } = rows.rangesOf(expert)[0] as { file: string; offset: number }
+    const name = `${file} ${Math.floor(offset / expertBytes)}`
+    const hasEnded = (): boolean => {
+      const isAnswer = this.#asked.has(name)
+      this.#asked.add(name)
+      return isAnswer
+    }
+    return { ...super.start(...read), hasEnded }
+  }
+}
+
+test('a read that ends while a layer asks what is there leaves no expert out', () => {
+  const made = new MadeExperts('asked', { layers: 2, experts: 8 })
+  using store = made.store(16, guessing(), { files: new AskedFiles() })
+  store.recall(Array.from({ length: 16 }, () => 1)) // all are on their way
+  store.beginPass(decoding)
+  for (const layer of [0, 1]) {
+    const needed = [0, 1, 2, 3, 4, 5, 6, 7]
+    const served = [...store.bring(layer, needed)].flatMap(({ places }) => [...places.keys()])
+    expect(served.toSorted()).toEqual(needed)
+  }
+})
+
 /** Experts of made-up files: every byte of one is its number. */
 class MadeExperts {
   readonly file: string
@@ -133,10 +162,17 @@ class MadeExperts {
     for (const [number, file] of this.#apart) writeFileSync(file, Buffer.alloc(expertBytes, number))
   }
 
-  store(capacity: number, prefetcher: Prefetcher, policy: CachePolicy = new LruPolicy()): ExpertStore {
+  store(
+    capacity: number,
+    prefetcher: Prefetcher,
+    {
+      policy = new LruPolicy(),
+      files = new ExpertFiles(),
+    }: { policy?: CachePolicy; files?: ExpertFiles } = {},
+  ): ExpertStore {
     const layers = Array.from({ length: this.grid.layers }, (_, layer) => this.#rows(layer))
     const store = new ExpertStore(layers, {
-      ...{ bytes: capacity * expertBytes, experts: this.grid.experts, files: new ExpertFiles() },
+      ...{ bytes: capacity * expertBytes, experts: this.grid.experts, files },
       ...{ policy, prefetcher },
     })
     if (store.ahead) store.ahead.trial = alwaysOn
@@ -394,7 +430,7 @@ describe('a text that begins', () => {
       victim: ([first]: Iterable<number>) => first as number,
       begin: () => void texts++,
     }
-    using store = new MadeExperts('texts', { layers: 2, experts: 4 }).store(2, guessing(), policy)
+    using store = new MadeExperts('texts', { layers: 2, experts: 4 }).store(2, guessing(), { policy })
     for (const begins of [true, false, false, true]) {
       store.beginPass({ ...decoding, begins })
       run(store, 0, [0, 1], 4)

@@ -47,7 +47,7 @@ export class ExpertSlots implements Disposable {
     return { slot, gone }
   }
 
-  /** Takes the place of an expert that could not be read. */
+  /** Takes the place of an expert that could not be read, or was a wrong guess. */
   drop(expert: ExpertNumber): void {
     this.pool.drop(expert)
     this.#free.push(this.slotOf(expert))

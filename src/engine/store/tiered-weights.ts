@@ -1,6 +1,7 @@
 // Experts whose matrices are brought when they are chosen, as the weights of a layer.
 // Shapes: T tokens, K choices, D model, N rows grouped by expert.
 
+import { invariant } from '../../errors.ts'
 import type { EncodedStacks, ExpertWeights, FusedForm, Projections, TokenRouting } from '../../moe/index.ts'
 import { expertRowsInto, mixEncoded, mixGrouped, throughGroups } from '../../moe/index.ts'
 import { arange, empty, encodedRows, sumChoices, type Tensor, tensor, zerosLike } from '../../torch/index.ts'
@@ -68,6 +69,7 @@ function mixWaves(
   const choices = indices.to('i32').toTypedArray<'i32'>() // [T * K]
   const needed = [...new Set(choices)].filter(expert => expert >= 0)
   let rows: Tensor | null = null // [T, K, D]
+  let served = 0
   for (const wave of store.bring(layer, needed)) {
     const { slots, places: placeOf } = wave
     const { up, down, kind } = slots
@@ -81,7 +83,9 @@ function mixWaves(
     if (placeOf.size === needed.length) return mixEncoded(xTD, { indices, weights }, stacks, form, places)
     rows ??= empty([...indices.shape, xTD.size(1)])
     expertRowsInto(rows, xTD, { indices, places }, stacks, form)
+    served += placeOf.size
   }
+  invariant(served === needed.length, `${needed.length} experts are needed, ${served} came`)
   return rows === null ? zerosLike(xTD) : sumChoices(rows, indices, weights)
 }
 

@@ -165,6 +165,9 @@ describe.each(['mixtral', 'qwen3_moe', 'olmoe', 'gpt_oss'])('%s', name => {
 
 test('rounding says what it cannot do', () => {
   expect(() => openModel(fixture('mixtral')).load({ weights: 'q9' })).toThrow("weights: 'q9' is not a type")
+  expect(() => openModel(fixture('mixtral')).load({ weights: 'q8_0,router=q8_0' })).toThrow(
+    'weights: routers stay in f32: leave router=q8_0 out',
+  )
   expect(() => openModel(fixture('mixtral')).load({ weights: 'q8_0', dtype: 'bf16' })).toThrow(
     'weights: q8_0 weights are computed on the CPU in f32',
   )

@@ -32,7 +32,7 @@ export function keepEncoded(
       const parameter = tensors.get(path) as Parameter
       const rows = rowsOf(parameter.shape, groups.get(path) ?? [], files)
       const kept = inPanels({ rows, encoding })
-      const isView = !mapped && kept.rows === rows
+      const isView = !mapped && kept.rows === rows && !groups.get(path)?.some(({ stored }) => stored.isApart)
       parameter.makeEncoded(isView ? { ...kept, rows: rows.clone() } : kept)
       if (!mapped) files.forgetPages()
     })

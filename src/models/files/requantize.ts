@@ -1,6 +1,6 @@
 // Matrices that are rounded to blocks while a model is loaded, whatever its file has.
 
-import { FormatError } from '../../errors.ts'
+import { ConfigError, FormatError } from '../../errors.ts'
 import type { GgmlTypeName } from '../../formats/index.ts'
 import { type Buffer, Parameter } from '../../nn/index.ts'
 import { empty, inPanels, type Tensor, tidy } from '../../torch/index.ts'
@@ -24,6 +24,10 @@ export function requantize(
   files: MappedFiles,
   rules: TypeRules,
 ): Set<string> {
+  if (rules.router !== 'F32')
+    throw new ConfigError(`routers stay in f32: leave router=${rules.router.toLowerCase()} out`, {
+      path: 'weights',
+    })
   const types = new Map(
     [...tensors].flatMap(([path, tensor]) => {
       if (!(tensor instanceof Parameter) || tensor.declaration.encodable !== true) return []

@@ -172,9 +172,15 @@ const fitsBlocks = (shape: readonly number[], scales: readonly number[]): boolea
 function mxfp4Stack(blocks: TensorLocation, scales: TensorLocation): StoredTensor {
   const { file } = blocks
   const [experts = 0, rows = 0, perRow = 0, bytes] = blocks.shape
-  if (blocks.shape.length !== 4 || bytes !== 16 || scales.shape.join() !== [experts, rows, perRow].join()) {
+  const areBytes = blocks.dtype === 'U8' && scales.dtype === 'U8'
+  if (
+    !areBytes ||
+    blocks.shape.length !== 4 ||
+    bytes !== 16 ||
+    scales.shape.join() !== [experts, rows, perRow].join()
+  ) {
     throw new FormatError(
-      `tensor '${blocks.name}' [${blocks.shape}] and '${scales.name}' [${scales.shape}] are no MXFP4 blocks and scales`,
+      `tensor '${blocks.name}' [${blocks.shape}] and '${scales.name}' [${scales.shape}] are no MXFP4 blocks and scales, which are bytes`,
       { file },
     )
   }

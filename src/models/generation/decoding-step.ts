@@ -76,5 +76,7 @@ export class DecodingStep implements Disposable {
     const { ids, positions, tasks } = this.#input
     for (const part of [ids, positions, tasks]) part?.dispose()
     this.#places.dispose()
+    this.#tape?.[Symbol.dispose]()
+    this.#tape = null
   }
 }

@@ -55,7 +55,7 @@ export class Decoder extends Module {
   readonly norm: Norm
   /** What training computes again in backward instead of keeping it. May be changed at any time. */
   recompute: Recompute = 'none'
-  /** Is told of new tokens before they are read. May be changed at any time. */
+  /** Is told of new tokens before they are read. To be set before a text begins: steps of decoding may be played from a tape. */
   onTokens: ((tokens: Tokens) => void) | null = null
   /** f32 [R / 2]; null when they depend on the length of the text. */
   readonly inv_freq: Buffer | null

@@ -1,4 +1,4 @@
-// Fewer experts than were chosen, at inference: the first ones, or all but those that count little (arXiv:2402.14800 section 3.3).
+// Fewer experts than were chosen, at inference: the heaviest, or all but those that count little (arXiv:2402.14800 section 3.3).
 // Shapes: T tokens, K slots per token.
 
 import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
@@ -17,17 +17,21 @@ export function skipWeak(routing: TokenRouting, beta: number): TokenRouting {
   })
 }
 
-/** The first `count` slots of each token; what stays is rescaled to the sum that the token's weights had. */
-export function keepFirst(routing: TokenRouting, count: number): TokenRouting {
+/**
+ * The `count` slots of each token that count most, which a bias that balances need not have put first; what stays is rescaled to
+ * the sum that the token's weights had.
+ */
+export function keepHeaviest(routing: TokenRouting, count: number): TokenRouting {
   const { indices, weights } = routing
   if (count >= weights.size(-1)) return routing
-  return tidy(() =>
-    withSumOf(routing, {
+  return tidy(() => {
+    const [, slots] = weights.detach().topk(count, -1) // [T, count]
+    return withSumOf(routing, {
       ...routing,
-      indices: indices.narrow(-1, 0, count),
-      weights: weights.narrow(-1, 0, count),
-    }),
-  )
+      indices: indices.gather(-1, slots),
+      weights: weights.gather(-1, slots),
+    })
+  })
 }
 
 function withSumOf({ weights }: TokenRouting, kept: TokenRouting): TokenRouting {

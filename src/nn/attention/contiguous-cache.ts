@@ -77,6 +77,7 @@ export class ContiguousCache implements KvCache {
    */
   place(starts: readonly number[], into: Places = this.#ownPlaces): Places {
     if (this.#placed?.starts !== starts) {
+      if (into === this.#ownPlaces) into.dispose() // others may be inference's own, or not
       this.#fill(into, starts)
       this.#placed = { starts, places: into }
     }
