@@ -76,6 +76,21 @@ describe('a field that is wrong, or not there, is named', () => {
     expect(error.message).toMatch(new RegExp(`^${param.replace(/[[\]]/g, '\\$&')}: \\S`))
   })
 
+  test.each([
+    [{ messages, temperature: -1 }, 'temperature: must be at least 0, got -1'],
+    [{ messages, stream: 'yes' }, 'stream: must be true or false, got "yes"'],
+    [{}, 'messages: is missing'],
+    [
+      { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] },
+      'messages[0].content: must be text, or parts of type text',
+    ],
+    [{ messages, stop: 5 }, 'stop: must be a text, or at most 16, each of 1 to 256 characters'],
+    [{ messages: 'x'.repeat(500_000) }, `messages: must be a list, got "${'x'.repeat(179)}...`],
+  ])('%#: and told what it must be', async (body, message) => {
+    const { error } = (await (await post('/v1/chat/completions', body)).json()) as { error: object }
+    expect(error).toMatchObject({ message })
+  })
+
   test('one that is null is one that was left out', async () => {
     const nothing = { stop: null, tools: null, seed: null, max_completion_tokens: null }
     expect((await post('/v1/chat/completions', { ...greedy, messages, ...nothing })).status).toBe(200)

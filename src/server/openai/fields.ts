@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import type { TextRequest } from '../../engine/index.ts'
+import { issueText } from '../../schema-issue.ts'
 import { ApiError, wrongField } from '../api-error.ts'
 import type { Limits } from '../settings.ts'
 
@@ -78,7 +79,7 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
   if (!issue) throw new ApiError(400, 'the body is wrong')
   throw issue.code === 'unrecognized_keys'
     ? unknownField(issue)
-    : wrongField(pathOf(issue.path), problemOf(issue))
+    : wrongField(pathOf(issue.path), problemOf(issue, present))
 }
 
 function unknownField({ path, keys }: z.core.$ZodIssueUnrecognizedKeys): ApiError {
@@ -86,7 +87,13 @@ function unknownField({ path, keys }: z.core.$ZodIssueUnrecognizedKeys): ApiErro
   return wrongField(name, 'is not supported here; docs/server.md lists what is', 'unsupported_parameter')
 }
 
-const problemOf = (issue: z.core.$ZodIssue): string => issue.message.replace(/^Invalid input: /, '')
+/** What is wrong, in one line that does not give back all that was sent. Unions say themselves what they take. */
+function problemOf(issue: z.core.$ZodIssue, body: unknown): string {
+  const text = issue.code === 'invalid_union' ? issue.message : issueText(issue, body)
+  return text.length <= longestProblem ? text : `${text.slice(0, longestProblem)}...`
+}
+
+const longestProblem = 200
 
 /** `messages[0].content` */
 function pathOf(path: readonly PropertyKey[]): string {
