@@ -122,15 +122,7 @@ export class Engine implements TextEngine {
   }: TextRequest & { signal?: AbortSignal | undefined }): AsyncGenerator<TextPart, void> {
     const parts = new PartQueue()
     const asked = await this.#ask(request, parts)
-    const cancel = (): void => this.#scheduler.cancel(asked)
-    if (signal?.aborted) cancel()
-    signal?.addEventListener('abort', cancel)
-    try {
-      yield* parts.read()
-    } finally {
-      signal?.removeEventListener('abort', cancel)
-      cancel() // of a text that has ended it does nothing
-    }
+    yield* parts.read(signal, () => this.#scheduler.cancel(asked))
   }
 
   async status(): Promise<EngineStatus> {

@@ -19,8 +19,23 @@ export class PartQueue implements TextListener {
     this.#wake()
   }
 
-  /** All parts up to the last; throws what the engine ended with. */
-  async *read(): AsyncGenerator<TextPart, void> {
+  /**
+   * All parts up to the last; throws what the engine ended with.
+   *
+   * @param cancel ends the text: asked for by the signal, and when nobody reads on. Of a text that has ended it does nothing
+   */
+  async *read(signal: AbortSignal | undefined, cancel: () => void): AsyncGenerator<TextPart, void> {
+    if (signal?.aborted) cancel()
+    signal?.addEventListener('abort', cancel)
+    try {
+      yield* this.#untilTheLast()
+    } finally {
+      signal?.removeEventListener('abort', cancel)
+      cancel()
+    }
+  }
+
+  async *#untilTheLast(): AsyncGenerator<TextPart, void> {
     for (;;) {
       const part = this.#parts.shift()
       if (part) {

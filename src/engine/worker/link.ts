@@ -49,17 +49,12 @@ export class Link {
   /** See TextEngine. */
   async *generate(request: TextRequest, signal: AbortSignal | undefined): AsyncGenerator<TextPart, void> {
     const [id, parts] = [++this.#number, new PartQueue()]
-    const cancel = (): void => this.#send({ kind: 'cancel', id })
     this.#texts.set(id, parts)
     this.#send({ kind: 'generate', id, request })
-    if (signal?.aborted) cancel()
-    signal?.addEventListener('abort', cancel)
     try {
-      yield* parts.read()
+      yield* parts.read(signal, () => this.#send({ kind: 'cancel', id }))
     } finally {
-      signal?.removeEventListener('abort', cancel)
       this.#texts.delete(id)
-      cancel() // of a text that has ended it does nothing
     }
   }
 

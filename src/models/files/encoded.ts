@@ -30,10 +30,11 @@ export function keepEncoded(
   for (const [path, encoding] of encodings) {
     tidy(() => {
       const parameter = tensors.get(path) as Parameter
-      const rows = rowsOf(parameter.shape, groups.get(path) ?? [], files)
+      const group = groups.get(path) ?? []
+      const rows = rowsOf(parameter.shape, group, files)
       const kept = inPanels({ rows, encoding })
-      const isView = !mapped && kept.rows === rows && !groups.get(path)?.some(({ stored }) => stored.isApart)
-      parameter.makeEncoded(isView ? { ...kept, rows: rows.clone() } : kept)
+      const isCopy = kept.rows !== rows || group.some(({ stored }) => stored.isApart)
+      parameter.makeEncoded(mapped || isCopy ? kept : { ...kept, rows: rows.clone() })
       if (!mapped) files.forgetPages()
     })
   }
