@@ -50,6 +50,11 @@ void narrowRow(const float* from, c10::BFloat16* to, int64_t count) {
   narrowBits(from, reinterpret_cast<uint16_t*>(to), count);
 }
 
+SWITCHYARD_VECTORIZED
+void narrowRow(const float* from, c10::Half* to, int64_t count) {
+  for (int64_t i = 0; i < count; i++) to[i].x = c10::detail::fp16_ieee_from_fp32_value(from[i]);
+}
+
 void widenRow(const c10::BFloat16* from, float* to, int64_t count) {
   widenBits(reinterpret_cast<const uint16_t*>(from), to, count);
 }

@@ -20,6 +20,7 @@ void addScaled(const double* from, double factor, double* to, int64_t count);
 
 /** Rounds to nearest, ties to even; NaN stays NaN. */
 void narrowRow(const float* from, c10::BFloat16* to, int64_t count);
+void narrowRow(const float* from, c10::Half* to, int64_t count);
 
 void widenRow(const c10::BFloat16* from, float* to, int64_t count);
 void widenRow(const c10::Half* from, float* to, int64_t count);

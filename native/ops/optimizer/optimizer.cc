@@ -6,71 +6,18 @@
 #include <vector>
 
 #include "../common/parallel.h"
-#include "../common/simd.h"
+#include "../common/scratch.h"
+#include "adamw_rows.h"
+#include "pieces.h"
 
 namespace switchyard {
 namespace {
 
-/** A stretch of one tensor. */
-struct Piece {
-  size_t tensor;
-  int64_t begin;
-  int64_t count;
-};
-
-/** Pieces do not depend on the number of threads, so that sums over them do not either. */
-std::vector<Piece> cut(at::TensorList tensors) {
-  constexpr int64_t kPiece = 32768;
-  std::vector<Piece> pieces;
-  for (size_t i = 0; i < tensors.size(); i++) {
-    const int64_t count = tensors[i].numel();
-    for (int64_t begin = 0; begin < count; begin += kPiece) pieces.push_back({i, begin, std::min(kPiece, count - begin)});
-  }
-  return pieces;
+double squaresOf(const at::Tensor& tensor, const Piece& piece) {
+  if (tensor.scalar_type() == at::kDouble) return sumOfSquares(tensor.data_ptr<double>() + piece.begin, piece.count);
+  Scratch scratch;
+  return sumOfSquares(wide(tensor, piece, scratch.take<float>(kPiece)), piece.count);
 }
-
-template <typename T>
-struct Factors {
-  T decay;      // 1 - lr wd
-  T gradient;
-  T beta1, beta2;
-  T rate;       // lr / (1 - b1^t)
-  T inverse;    // 1 / sqrt(1 - b2^t)
-  T epsilon;
-};
-
-template <typename T>
-SWITCHYARD_INLINE void updateLoop(T* __restrict p, const T* __restrict g, T* __restrict m, T* __restrict v,
-                                  const Factors<T>& f, int64_t count) {
-  for (int64_t i = 0; i < count; i++) {
-    const T gradient = g[i] * f.gradient;
-    m[i] = f.beta1 * m[i] + (T(1) - f.beta1) * gradient;
-    v[i] = f.beta2 * v[i] + (T(1) - f.beta2) * gradient * gradient;
-    p[i] = f.decay * p[i] - f.rate * m[i] / (std::sqrt(v[i]) * f.inverse + f.epsilon);
-  }
-}
-
-SWITCHYARD_VECTORIZED
-void update(float* p, const float* g, float* m, float* v, const Factors<float>& f, int64_t count) {
-  updateLoop(p, g, m, v, f, count);
-}
-
-void update(double* p, const double* g, double* m, double* v, const Factors<double>& f, int64_t count) {
-  updateLoop(p, g, m, v, f, count);
-}
-
-template <typename T>
-SWITCHYARD_INLINE double squareLoop(const T* __restrict x, int64_t count) {
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < count; i++) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  return sum;
-}
-
-SWITCHYARD_VECTORIZED
-double sumOfSquares(const float* x, int64_t count) { return squareLoop(x, count); }
-
-double sumOfSquares(const double* x, int64_t count) { return squareLoop(x, count); }
 
 }  // namespace
 
@@ -99,7 +46,7 @@ void adamW(at::TensorList parameters, at::TensorList gradients, at::TensorList m
   const double step = static_cast<double>(settings.step);
   const std::vector<Piece> pieces = cut(parameters);
   AT_DISPATCH_FLOATING_TYPES(parameters[0].scalar_type(), "switchyard::adamw_", [&] {
-    const Factors<scalar_t> factors{
+    const AdamWFactors<scalar_t> factors{
         static_cast<scalar_t>(1 - settings.learningRate * settings.weightDecay),
         static_cast<scalar_t>(settings.gradientFactor),
         static_cast<scalar_t>(settings.beta1),
@@ -111,8 +58,8 @@ void adamW(at::TensorList parameters, at::TensorList gradients, at::TensorList m
     parallelRange(pieces.size(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) {
         const auto [tensor, from, count] = pieces[i];
-        update(parameters[tensor].data_ptr<scalar_t>() + from, packed[tensor].data_ptr<scalar_t>() + from,
-               means[tensor].data_ptr<scalar_t>() + from, squares[tensor].data_ptr<scalar_t>() + from, factors, count);
+        adamWRow(parameters[tensor].data_ptr<scalar_t>() + from, packed[tensor].data_ptr<scalar_t>() + from,
+                 means[tensor].data_ptr<scalar_t>() + from, squares[tensor].data_ptr<scalar_t>() + from, factors, count);
       }
     });
   });
@@ -127,12 +74,7 @@ double vectorNorm(at::TensorList tensors) {
   const std::vector<Piece> pieces = cut(packed);
   std::vector<double> sums(pieces.size());
   parallelRange(pieces.size(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) {
-      const auto [tensor, from, count] = pieces[i];
-      AT_DISPATCH_FLOATING_TYPES(packed[tensor].scalar_type(), "switchyard::vector_norm", [&, from = from, count = count, tensor = tensor] {
-        sums[i] = sumOfSquares(packed[tensor].data_ptr<scalar_t>() + from, count);
-      });
-    }
+    for (int64_t i = begin; i < end; i++) sums[i] = squaresOf(packed[pieces[i].tensor], pieces[i]);
   });
   double total = 0;
   for (const double sum : sums) total += sum;
