@@ -19,8 +19,8 @@ struct AttentionInputs {
 };
 
 /**
- * `softmax(rotate(q) rotate(k)^T / sqrt(D)) v`, each key/value head serving H / G query heads; f32, f64, or bf16, which is
- * computed in f32; on the CPU. Returns the output [B, T, H*D] and the scores' logsumexp [B, H, T], which backward needs.
+ * `softmax(rotate(q) rotate(k)^T / sqrt(D)) v`, each key/value head serving H / G query heads; f32, f64, or bf16 with
+ * sums in f32; on the CPU. Returns the output [B, T, H*D] and the scores' logsumexp [B, H, T], which backward needs.
  */
 std::tuple<at::Tensor, at::Tensor> attentionForward(const AttentionInputs& inputs);
 

@@ -12,7 +12,7 @@ class Scratch {
  public:
   Scratch() { arena().used = 0; }
 
-  /** `count` elements, as they come. At most eight buffers. */
+  /** `count` elements, as they come. At most twelve buffers. */
   template <typename T>
   T* take(int64_t count) {
     std::vector<std::max_align_t>& buffer = arena().buffers[arena().used++];
@@ -26,7 +26,7 @@ class Scratch {
 
  private:
   struct Arena {
-    std::vector<std::max_align_t> buffers[8];
+    std::vector<std::max_align_t> buffers[12];
     int used = 0;
   };
 
