@@ -11,7 +11,7 @@ export {
   type TextEngine,
 } from './batching/engine.ts'
 export type { LayerLoad } from './batching/expert-load.ts'
-export { pageTokens } from './batching/places.ts'
+export { pageTokens } from './batching/pages.ts'
 export type { PromptRead, TextEnd, TextPart, TextRequest, TextSeconds } from './batching/request.ts'
 export { BeladyPolicy } from './cache/belady.ts'
 export type { CachePolicy, ExpertGrid } from './cache/policy.ts'

@@ -21,8 +21,13 @@ const series: readonly Series[] = [
   { name: 'vllm:num_requests_waiting', help: 'Texts that wait for one.', value: status => status.waiting },
   {
     name: 'vllm:kv_cache_usage_perc',
-    help: 'Share of the cache in use, 1 is all.',
+    help: 'Share of the cache that texts have, 1 is all.',
     value: status => status.cacheUse,
+  },
+  {
+    name: 'vllm:num_preemptions_total',
+    help: 'Texts that were put aside, so that others had room.',
+    value: status => status.preemptions,
   },
   { name: 'vllm:prompt_tokens_total', help: 'Tokens of prompts.', value: status => status.promptTokens },
   { name: 'vllm:generation_tokens_total', help: 'Tokens written.', value: status => status.newTokens },

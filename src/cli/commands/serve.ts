@@ -17,6 +17,7 @@ interface Flags extends TextModelFlags {
   name?: string
   texts?: number
   context?: number
+  cacheTokens?: number
   waiting?: number
   apiKeyFile?: string
   allowOrigin?: string[]
@@ -49,6 +50,11 @@ export function serveCommand(): Command {
       wholeNumberOf('--context', 1),
     )
     .option(
+      '--cache-tokens <n>',
+      'tokens that all texts have room for (default: --texts times --context)',
+      wholeNumberOf('--cache-tokens', 1),
+    )
+    .option(
       '--waiting <n>',
       'texts that may wait, before clients are told to come again (default: 64)',
       wholeNumberOf('--waiting', 1),
@@ -65,7 +71,7 @@ export function serveCommand(): Command {
 }
 
 async function serve(path: string, flags: Flags): Promise<void> {
-  const { name, texts, context, waiting, json, quiet = false } = flags
+  const { name, texts, context, cacheTokens, waiting, json, quiet = false } = flags
   const { placement, memory, prefetch, kv, fewer } = textPlacementOf(flags)
   const { defaultLimits, servedModel, startServer } = await import('../../server/index.ts')
   const settings: ServerSettings = {
@@ -75,7 +81,7 @@ async function serve(path: string, flags: Flags): Promise<void> {
   }
   const { WorkerEngine } = await import('../../engine/index.ts')
   const opened = await openNamed(path, { quiet })
-  const sizes = { texts, context, waiting }
+  const sizes = { texts, context, cacheTokens, waiting }
   const options = { ...placement, memory, prefetch, kv, ...sizes, ...(isSet(fewer) && { fewer }) }
   const { result: engine, seconds } = await timed(() => WorkerEngine.open(opened.path, options))
   const served = servedModel(opened, engine, name)

@@ -10,7 +10,7 @@ import {
   type Tokens,
   tokensOfSequences,
 } from '../../models/index.ts'
-import type { ContiguousCache } from '../../nn/index.ts'
+import type { PagedCache } from '../../nn/index.ts'
 import { inferenceMode, type Tensor, tidy } from '../../torch/index.ts'
 import type { RunningText } from './running-text.ts'
 
@@ -19,12 +19,12 @@ export type RoutingListener = (routings: readonly LayerRouting[]) => void
 
 export class Batch implements Disposable {
   readonly #model: CausalLM
-  readonly #cache: ContiguousCache
+  readonly #cache: PagedCache
   readonly #onRouting: RoutingListener
   /** Steps of one set of texts are played from a tape, until another set has a turn. */
   #step: { step: DecodingStep; sequences: string } | null = null
 
-  constructor(model: CausalLM, cache: ContiguousCache, onRouting: RoutingListener) {
+  constructor(model: CausalLM, cache: PagedCache, onRouting: RoutingListener) {
     this.#model = model
     this.#cache = cache
     this.#onRouting = onRouting

@@ -132,6 +132,41 @@ describe('a text does not depend on the others', () => {
     expect(shared.map(withoutEnd)).toEqual((await alone(requests)).map(withoutEnd))
   })
 
+  test('nor on whether it is put aside, so that others have room', async () => {
+    const prompts = [ids(5, 1), ids(130, 2), ids(300, 3), ids(126, 4)]
+    const requests = prompts.map(prompt => ({ ...wanted, prompt, promptLogprobs: 0 }))
+    const { texts, status } = await withEngine(
+      { texts: 4, context: 512, cacheTokens: 6 * pageTokens },
+      async engine => ({
+        texts: await Promise.all(requests.map(request => write(engine, request))),
+        status: await engine.status(),
+      }),
+    )
+    expect(status).toMatchObject({ running: 0, waiting: 0, cacheUse: 0, promptTokens: 561, newTokens: 800 })
+    expect(status.preemptions).toBeGreaterThan(0)
+    expect(texts.map(withoutEnd)).toEqual((await alone(requests)).map(withoutEnd))
+    for (const [i, { end }] of texts.entries())
+      expect(end).toMatchObject({ promptTokens: prompts[i]?.length, newTokens: 200 })
+  })
+
+  test('nor does one that is put aside while others end, or is cancelled then', async () => {
+    const room = { texts: 2, context: 384, cacheTokens: 3 * pageTokens }
+    await withEngine(room, async engine => {
+      const [first, second] = [new AbortController(), new AbortController()]
+      const request = { ...wanted, maxNewTokens: 300, prompt: ids(60, 1) }
+      const both = [first, second].map(({ signal }, i) =>
+        write(engine, { ...request, prompt: ids(60, i), signal }),
+      )
+      while ((await engine.status()).preemptions === 0) await new Promise(setImmediate)
+      expect(await engine.status()).toMatchObject({ running: 1, waiting: 1 })
+      second.abort()
+      expect((await both[1])?.end).toMatchObject({ reason: 'aborted' })
+      expect(await engine.status()).toMatchObject({ running: 1, waiting: 0 })
+      expect((await both[0])?.ids.length).toBe(300)
+      expect((await write(engine, request)).ids.length).toBe(300)
+    })
+  })
+
   test('nor on a budget of memory', async () => {
     const requests = [ids(5, 1), ids(140, 2)].map(prompt => ({ ...wanted, maxNewTokens: 60, prompt }))
     const write2 = (engine: Engine) => Promise.all(requests.map(request => write(engine, request)))
@@ -231,7 +266,7 @@ describe('requests', () => {
         reason: 'positions',
         newTokens: 12,
       })
-      expect(engine.facts).toEqual({ texts: 4, context: 32, waiting: 64 })
+      expect(engine.facts).toEqual({ texts: 4, context: 32, cacheTokens: 4 * pageTokens, waiting: 64 })
     })
   })
 
@@ -263,7 +298,7 @@ test('counts what it does', async () => {
       newTokens: 10,
       experts: null,
     })
-    expect(status.cacheUse).toBe(pageTokens / 2048)
+    expect(status.cacheUse).toBe(0) // what is kept of prompts counts as free
     expect(load.map(({ layer }) => layer)).toEqual([0, 1])
     for (const { maxOverMean } of load) expect(maxOverMean).toBeGreaterThanOrEqual(1)
   })
@@ -271,6 +306,7 @@ test('counts what it does', async () => {
 
 test.each([
   [{ context: 2000 }, "context: 2000 exceeds the model's 1024 positions"],
+  [{ cacheTokens: 100 }, 'cacheTokens: 100 hold no text of 1024 tokens: raise it, or lower context'],
   [{ texts: 0 }, 'texts: must be a whole number of at least 1, got 0'],
   [{ memory: 1e6 }, 'memory: 1 MB are too little'],
 ])('%j is refused', async (options, message) => {

@@ -18,7 +18,9 @@ import type { PrefetchConfig } from '../prefetch/table.ts'
 import type { ExpertStore } from '../store/expert-store.ts'
 import { loadTiered } from '../store/open.ts'
 import { ExpertLoad, type LayerLoad } from './expert-load.ts'
+import { pageTokens } from './pages.ts'
 import { PartQueue } from './part-queue.ts'
+import { pagesOf } from './places.ts'
 import type { TextPart, TextRequest } from './request.ts'
 import { type AskedText, askedText } from './running-text.ts'
 import { Scheduler, type SchedulerCounts } from './scheduler.ts'
@@ -36,6 +38,11 @@ export interface EngineOptions extends LoadOptions {
   texts?: number | undefined
   /** Most tokens of each text, its prompt's included. Default 4096, or as many as the model has positions. */
   context?: number | undefined
+  /**
+   * Tokens that there is memory for, of all texts together: with fewer than `texts` times `context`, a text may be put aside
+   * until others have ended. Default: `texts` times `context`, in whole pages.
+   */
+  cacheTokens?: number | undefined
   /** Texts that may wait for a place; more are refused. Default 64. */
   waiting?: number | undefined
 }
@@ -44,6 +51,7 @@ export interface EngineOptions extends LoadOptions {
 export interface EngineFacts {
   texts: number
   context: number
+  cacheTokens: number
   waiting: number
 }
 
@@ -185,21 +193,26 @@ function factsOf({ config, path }: OpenedModel, options: EngineOptions): EngineF
   const positions = 'max_position_embeddings' in config ? config.max_position_embeddings : null
   if (positions === null) throw new ConfigError('is no decoder, and only decoders are served', { path })
   const { context = Math.min(defaultContext, positions) } = options
-  for (const [name, value] of Object.entries({ texts, waiting, context }))
+  const { cacheTokens = texts * pagesOf(context) * pageTokens } = options
+  for (const [name, value] of Object.entries({ texts, waiting, context, cacheTokens }))
     if (!(Number.isSafeInteger(value) && value >= 1))
       throw new ConfigError(`must be a whole number of at least 1, got ${value}`, { path: name })
   if (context > positions)
     throw new ConfigError(`${context} exceeds the model's ${positions} positions`, { path: 'context' })
-  return { texts, context, waiting }
+  if (cacheTokens < context) {
+    const problem = `${cacheTokens} hold no text of ${context} tokens: raise it, or lower context`
+    throw new ConfigError(problem, { path: 'cacheTokens' })
+  }
+  return { texts, context, cacheTokens, waiting }
 }
 
 function load(
   opened: OpenedModel,
   { memory, prefetch, kv, device = 'cpu', ...place }: EngineOptions,
-  { texts, context }: EngineFacts,
+  { cacheTokens }: EngineFacts,
 ): Loaded {
   if (memory !== undefined) {
-    const budget = { memory, context: texts * context, kv }
+    const budget = { memory, context: pagesOf(cacheTokens) * pageTokens, kv }
     const { tiered } = loadTiered(opened.source, { ...budget, ...(prefetch && { prefetch }) })
     return { model: tiered.model, store: tiered.store, [Symbol.dispose]: () => tiered[Symbol.dispose]() }
   }

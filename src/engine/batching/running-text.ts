@@ -7,7 +7,8 @@ import {
   type TokenProbabilities,
   tokenProbabilities,
 } from '../../models/index.ts'
-import { type Place, type Places, pageTokens } from './places.ts'
+import { pageTokens } from './pages.ts'
+import type { Place, Places } from './places.ts'
 import type { TextEnd, TextPart, TextRequest } from './request.ts'
 import type { Waiting } from './waiting-line.ts'
 
@@ -36,20 +37,28 @@ export function askedText(
 
 export class RunningText {
   readonly asked: AskedText
-  readonly place: Place
+  #place: Place
   /** Tokens of the prompt that are in the cache. */
   read: number
+  /** Tokens that were written and are in the cache. */
+  #fed = 0
   #cached: number
+  /** Whether it has given up its place before, and reads again what it had read. */
+  #isAgain = false
   readonly #startedAt = performance.now()
   #readAt: number | null = null
-  readonly #probabilities: (TokenProbabilities | null)[] = [null]
+  #probabilities: (TokenProbabilities | null)[] = [null]
 
   /** @param place with what is kept there of the prompt */
   constructor(asked: AskedText, place: Place) {
     this.asked = asked
-    this.place = place
-    this.read = place.kept.length
+    this.#place = place
+    this.read = place.kept.length * pageTokens
     this.#cached = this.read
+  }
+
+  get place(): Place {
+    return this.#place
   }
 
   get prompt(): readonly number[] {
@@ -61,6 +70,11 @@ export class RunningText {
     return this.#cached
   }
 
+  /** Tokens that it has, the prompt's included. */
+  get length(): number {
+    return this.prompt.length + this.asked.text.written.length
+  }
+
   get hasEnded(): boolean {
     return !this.isReading && this.asked.text.reason !== null
   }
@@ -69,10 +83,12 @@ export class RunningText {
     return this.read < this.prompt.length
   }
 
-  /** What the model reads next: a page of the prompt, or what was written last. */
+  /** What the model reads next: a page of the prompt, or what was written after what is in the cache. */
   get next(): readonly number[] {
     const { written } = this.asked.text
-    return this.isReading ? this.prompt.slice(this.read, this.read + pageTokens) : written.slice(-1)
+    return this.isReading
+      ? this.prompt.slice(this.read, this.read + pageTokens)
+      : written.slice(this.#fed, this.#fed + 1)
   }
 
   /** Of which of its next tokens scores are wanted. */
@@ -81,29 +97,43 @@ export class RunningText {
     return this.read + pageTokens < this.prompt.length ? 'none' : 'last'
   }
 
-  /** Takes what other places have of its prompt beyond what it has read. */
+  /** Takes what is kept of its prompt beyond what it has read. */
   adopt(places: Places): void {
-    const more = places.adopt(this.place, this.prompt)
+    const more = places.adopt(this.#place, this.prompt)
     this.read += more
-    this.#cached += more
+    if (!this.#isAgain) this.#cached += more
   }
 
-  /** Counts its next tokens as read, whose scores are these. */
+  /**
+   * Goes on in another place, after its own was given up: what it has written is put there a token at a time, as it was
+   * before, so that to the last bit it goes on as if it had never stopped.
+   */
+  resume(place: Place): void {
+    this.#place = place
+    this.read = place.kept.length * pageTokens
+    this.#fed = 0
+    this.#isAgain = true
+    this.#probabilities = [null]
+  }
+
+  /** Counts its next tokens as read, whose scores these are. */
   advance(scores: readonly Float32Array[]): void {
     if (this.isReading) this.#advanceReading(scores)
+    else this.#fed++
     const last = scores.at(-1)
-    if (!this.isReading && last) this.#write(last)
+    const { written } = this.asked.text
+    if (!this.isReading && this.#fed === written.length && last) this.#write(last)
   }
 
   #advanceReading(scores: readonly Float32Array[]): void {
     const { promptLogprobs, listener } = this.asked
-    if (promptLogprobs !== undefined) {
+    if (promptLogprobs !== undefined && this.#readAt === null) {
       const following = this.prompt.slice(this.read + 1, this.read + 1 + scores.length)
       for (const [i, id] of following.entries())
         this.#probabilities.push(tokenProbabilities(scores[i] as Float32Array, id, promptLogprobs))
     }
     this.read = Math.min(this.read + pageTokens, this.prompt.length)
-    if (this.isReading) return
+    if (this.isReading || this.#readAt !== null) return
     this.#readAt = performance.now()
     if (promptLogprobs !== undefined)
       listener.onPart({

@@ -1,7 +1,7 @@
 // A step of decoding: one more token of each text, or of some of them.
 // Shapes: B texts that get one, V vocabulary.
 
-import { type ContiguousCache, Places } from '../../nn/index.ts'
+import { Places, type RowCache } from '../../nn/index.ts'
 import { record, type Tape, type Tensor, tensor, zeros } from '../../torch/index.ts'
 import type { CausalLM } from '../stack/language-model.ts'
 import type { Tokens } from '../stack/tokens.ts'
@@ -9,7 +9,7 @@ import type { Tokens } from '../stack/tokens.ts'
 /** What the host does for each operator is done twice: from then on a tape is played, where the model allows one. */
 export class DecodingStep implements Disposable {
   readonly #model: CausalLM
-  readonly #cache: ContiguousCache
+  readonly #cache: RowCache
   readonly #texts: readonly number[]
   readonly #input: Tokens
   /** A tape knows these tensors, whatever else the cache is used for. */
@@ -24,7 +24,7 @@ export class DecodingStep implements Disposable {
    */
   constructor(
     model: CausalLM,
-    cache: ContiguousCache,
+    cache: RowCache,
     task?: number | undefined,
     texts: readonly number[] = [...cache.lengths.keys()],
   ) {
