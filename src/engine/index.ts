@@ -12,7 +12,15 @@ export {
 } from './batching/engine.ts'
 export type { LayerLoad } from './batching/expert-load.ts'
 export { pageTokens } from './batching/pages.ts'
-export type { PromptRead, TextEnd, TextPart, TextRequest, TextSeconds } from './batching/request.ts'
+export type {
+  PromptRead,
+  RoutedToken,
+  RoutedTokens,
+  TextEnd,
+  TextPart,
+  TextRequest,
+  TextSeconds,
+} from './batching/request.ts'
 export { BeladyPolicy } from './cache/belady.ts'
 export type { CachePolicy, ExpertGrid } from './cache/policy.ts'
 export { ExpertPool } from './cache/pool.ts'

@@ -86,7 +86,7 @@ export {
   writeModelFolder,
 } from './files/write-folder.ts'
 export { prefillChunk } from './generation/decoder-session.ts'
-export { DecodingStep } from './generation/decoding-step.ts'
+export { DecodingStep, type StepChoices, type StepOptions } from './generation/decoding-step.ts'
 export {
   type GeneratedToken,
   type GenerateOptions,

@@ -23,7 +23,16 @@ export interface FewerExperts {
  *
  * @throws ConfigError for more experts than are chosen, and for models whose tokens choose none
  */
-export function serveFewer(model: Module, { expertsPerToken, skipBelow }: FewerExperts): void {
+export function serveFewer(model: Module, fewer: FewerExperts): void {
+  for (const layer of checkedLayers(model, fewer)) layer.dispatch = serving(layer.dispatch, fewer)
+}
+
+/** Whether a model could, for tokens that say so themselves: see Tokens.mostExperts. @throws ConfigError as serveFewer() */
+export function checkFewer(model: Module, fewer: FewerExperts): void {
+  checkedLayers(model, fewer)
+}
+
+function checkedLayers(model: Module, { expertsPerToken, skipBelow }: FewerExperts): MoeLayer[] {
   const layers = [...model.namedModules()].flatMap(([, module]) =>
     module instanceof MoeLayer && choosesSeveral(module.gate) ? [module] : [],
   )
@@ -37,7 +46,7 @@ export function serveFewer(model: Module, { expertsPerToken, skipBelow }: FewerE
   for (const { gate } of layers)
     if (expertsPerToken !== undefined)
       checkTopK(expertsPerToken, gate.active, 'expertsPerToken', 'the experts that a token chooses')
-  for (const layer of layers) layer.dispatch = serving(layer.dispatch, { expertsPerToken, skipBelow })
+  return layers
 }
 
 const choosesSeveral = (gate: MoeLayer['gate']): boolean =>

@@ -4,8 +4,9 @@ import { describe, expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
 import { writeServedModel } from '../../../tests/support/served-model.ts'
 import { byteTokenizer } from '../../data/index.ts'
-import { CausalLM, generateText, openModel } from '../../models/index.ts'
-import { memoryUse } from '../../torch/index.ts'
+import { CausalLM, generateText, openModel, tokensOfSequences } from '../../models/index.ts'
+import { scoreSteadily } from '../../moe/index.ts'
+import { inferenceMode, memoryUse } from '../../torch/index.ts'
 import { Engine, type EngineOptions, pageTokens, type TextPart, type TextRequest } from '../index.ts'
 
 const { folder, gguf } = writeServedModel(temporaryFolder())
@@ -167,6 +168,20 @@ describe('a text does not depend on the others', () => {
     })
   })
 
+  test('nor on whether others have fewer experts, or report theirs', async () => {
+    const plain = { ...wanted, maxNewTokens: 40 }
+    const requests: TextRequest[] = [
+      { ...plain, prompt: ids(140, 1) },
+      { ...plain, prompt: ids(140, 1), expertsPerToken: 1 },
+      { ...plain, prompt: ids(9, 2), routing: true },
+      { ...plain, prompt: ids(140, 1), expertsPerToken: 1, routing: true },
+    ]
+    const mixed = await withEngine({}, engine => Promise.all(requests.map(request => write(engine, request))))
+    expect(mixed.map(withoutEnd)).toEqual((await alone(requests)).map(withoutEnd))
+    expect(mixed[0]?.logprobs).not.toEqual(mixed[1]?.logprobs)
+    expect(mixed[1]?.logprobs).toEqual(mixed[3]?.logprobs)
+  })
+
   test('nor on a budget of memory', async () => {
     const requests = [ids(5, 1), ids(140, 2)].map(prompt => ({ ...wanted, maxNewTokens: 60, prompt }))
     const write2 = (engine: Engine) => Promise.all(requests.map(request => write(engine, request)))
@@ -285,6 +300,66 @@ describe('requests', () => {
       expect(withoutEnd(await write(engine, request))).toEqual(withoutEnd(before))
     })
   })
+})
+
+describe('routing', () => {
+  const read = async (engine: Engine, request: TextRequest) => {
+    const parts: TextPart[] = []
+    for await (const part of engine.generate({ ...wanted, routing: true, ...request })) parts.push(part)
+    const written = parts.flatMap(part => part.tokens.map(({ id }) => id))
+    return { written, routed: parts.flatMap(({ routing }) => routing ?? []) }
+  }
+
+  test('is told of each token that is read, as the model alone decides it', async () => {
+    const prompt = ids(150, 3)
+    await withEngine({}, async engine => {
+      const [{ written, routed }] = await Promise.all([
+        read(engine, { prompt, maxNewTokens: 5 }),
+        write(engine, { ...wanted, prompt: ids(90, 1), maxNewTokens: 30 }), // somebody beside it
+      ])
+      const all = [...prompt, ...written.slice(0, -1)]
+      const tokens = routed.flatMap(part => part.tokens)
+      expect(tokens.map(({ id }) => id)).toEqual(all)
+      expect(routed[0]?.layers).toEqual([0, 1])
+      using model = openModel(gguf).load({ kind: 'decoder', weights: 'stored' })
+      scoreSteadily(model)
+      const { routings } = inferenceMode(() => model.forward(tokensOfSequences([all])))
+      for (const [layer, { served }] of routings.entries()) {
+        if (served.kind !== 'token') throw new Error('tokens choose')
+        expect(tokens.map(token => token.experts[layer])).toEqual(served.indices.tolist())
+        const weights = served.weights.tolist() as number[][]
+        for (const [i, token] of tokens.entries())
+          // Attention sums page by page, and an activation next to the middle of two of 254 steps goes to the other.
+          for (const [k, weight] of (token.weights[layer] ?? []).entries())
+            expect(weight).toBeCloseTo(weights[i]?.[k] ?? Number.NaN, 2)
+      }
+    })
+  })
+
+  test('of fewer experts is of as many, and after a pause is not told again', async () => {
+    const room = { texts: 2, context: 384, cacheTokens: 3 * pageTokens }
+    await withEngine(room, async engine => {
+      const request = { maxNewTokens: 250, expertsPerToken: 1 }
+      const both = await Promise.all([1, 2].map(seed => read(engine, { ...request, prompt: ids(60, seed) })))
+      expect((await engine.status()).preemptions).toBeGreaterThan(0)
+      for (const [i, { written, routed }] of both.entries()) {
+        const tokens = routed.flatMap(part => part.tokens)
+        expect(tokens.map(({ id }) => id)).toEqual([...ids(60, i + 1), ...written.slice(0, -1)])
+        for (const { experts, weights } of tokens)
+          expect([experts, weights].map(each => each.map(({ length }) => length))).toEqual([
+            [1, 1],
+            [1, 1],
+          ])
+      }
+    })
+  })
+
+  test('of more experts than are chosen is refused', () =>
+    withEngine({}, engine =>
+      expect(write(engine, { prompt: [5], expertsPerToken: 5 })).rejects.toThrow(
+        'expertsPerToken: must be in 1..',
+      ),
+    ))
 })
 
 test('counts what it does', async () => {

@@ -12,7 +12,7 @@ import {
   TextWriter,
   textStart,
 } from '../../models/index.ts'
-import { type FewerExperts, scoreSteadily, serveFewer } from '../../moe/index.ts'
+import { checkFewer, type FewerExperts, scoreSteadily, serveFewer } from '../../moe/index.ts'
 import type { KvType } from '../../nn/index.ts'
 import type { PrefetchConfig } from '../prefetch/table.ts'
 import type { ExpertStore } from '../store/expert-store.ts'
@@ -156,6 +156,8 @@ export class Engine implements TextEngine {
   }
 
   async #ask(request: TextRequest, listener: PartQueue): Promise<AskedText> {
+    const { expertsPerToken } = request
+    if (expertsPerToken !== undefined) checkFewer(this.#loaded.model, { expertsPerToken })
     const ids = await this.#idsOf(request)
     if (this.#isClosed) throw new StoppedError('the engine was closed')
     const asked = askedText(request, {

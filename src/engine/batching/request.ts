@@ -12,6 +12,10 @@ export interface TextRequest extends GrowthOptions {
   stop?: readonly string[]
   /** How many of the likeliest tokens to report at each place of the prompt; 0: its own probability alone. Default: nothing. */
   promptLogprobs?: number
+  /** Experts of each of its tokens, those that count most: see serveFewer(). Default: as many as the router chooses. */
+  expertsPerToken?: number
+  /** Whether to report which experts its tokens pass. What is kept of earlier prompts is not used then. Default false. */
+  routing?: boolean
   /** Whose request it is: those who ask get their turns one after the other. Default: nobody's. */
   key?: string
   /** Requests of a higher one go first. Default 0. */
@@ -25,7 +29,23 @@ export interface TextPart {
   tokens: readonly WrittenToken[]
   /** The prompt as it was read, before any token, where `promptLogprobs` asks for it. */
   prompt?: PromptRead
+  /** What the model has read since the part before, where `routing` asks for it. The last token of a text is never read. */
+  routing?: RoutedTokens
   end?: TextEnd
+}
+
+/** Which experts tokens passed. */
+export interface RoutedTokens {
+  /** Layers whose tokens choose experts. */
+  layers: readonly number[]
+  tokens: readonly RoutedToken[]
+}
+
+export interface RoutedToken {
+  id: number
+  /** Of each layer, and how much the output of each of them counted. */
+  experts: readonly (readonly number[])[]
+  weights: readonly (readonly number[])[]
 }
 
 export interface PromptRead {

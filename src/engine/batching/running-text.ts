@@ -7,9 +7,10 @@ import {
   type TokenProbabilities,
   tokenProbabilities,
 } from '../../models/index.ts'
+import type { Outcome } from './batch.ts'
 import { pageTokens } from './pages.ts'
 import type { Place, Places } from './places.ts'
-import type { TextEnd, TextPart, TextRequest } from './request.ts'
+import type { RoutedTokens, TextEnd, TextPart, TextRequest } from './request.ts'
 import type { Waiting } from './waiting-line.ts'
 
 /** Takes the parts of a text. */
@@ -25,14 +26,17 @@ export interface AskedText extends Waiting {
   readonly listener: TextListener
   /** See TextRequest. */
   readonly promptLogprobs: number | undefined
+  readonly expertsPerToken: number | undefined
+  readonly isRouted: boolean
   readonly askedAt: number
 }
 
 export function askedText(
-  { key = '', priority = 0, promptLogprobs }: TextRequest,
+  { key = '', priority = 0, promptLogprobs, expertsPerToken, routing = false }: TextRequest,
   parts: Pick<AskedText, 'text' | 'writer' | 'listener'>,
 ): AskedText {
-  return { key, priority, promptLogprobs, askedAt: performance.now(), ...parts }
+  const own = { key, priority, promptLogprobs, expertsPerToken, isRouted: routing }
+  return { ...own, askedAt: performance.now(), ...parts }
 }
 
 export class RunningText {
@@ -43,6 +47,8 @@ export class RunningText {
   /** Tokens that were written and are in the cache. */
   #fed = 0
   #cached: number
+  /** Tokens whose routing was told. */
+  #reported = 0
   /** Whether it has given up its place before, and reads again what it had read. */
   #isAgain = false
   readonly #startedAt = performance.now()
@@ -116,13 +122,22 @@ export class RunningText {
     this.#probabilities = [null]
   }
 
-  /** Counts its next tokens as read, whose scores these are. */
-  advance(scores: readonly Float32Array[]): void {
+  /** Counts its next tokens as read. */
+  advance({ scores, routing }: Outcome): void {
+    if (routing) this.#report(routing)
     if (this.isReading) this.#advanceReading(scores)
     else this.#fed++
     const last = scores.at(-1)
     const { written } = this.asked.text
     if (!this.isReading && this.#fed === written.length && last) this.#write(last)
+  }
+
+  /** What was read before is not told again. */
+  #report({ layers, tokens }: RoutedTokens): void {
+    const fresh = tokens.slice(Math.max(0, this.#reported - (this.read + this.#fed)))
+    this.#reported += fresh.length
+    if (fresh.length > 0)
+      this.asked.listener.onPart({ text: '', tokens: [], routing: { layers, tokens: fresh } })
   }
 
   #advanceReading(scores: readonly Float32Array[]): void {

@@ -3,7 +3,7 @@
 
 import type { CausalLM } from '../../models/index.ts'
 import { type KvType, PagedCache } from '../../nn/index.ts'
-import { Batch, type RoutingListener } from './batch.ts'
+import { Batch, type Outcome, type RoutingListener } from './batch.ts'
 import { pageTokens } from './pages.ts'
 import { Places, pagesOf, sharedPages } from './places.ts'
 import { type AskedText, abortWaiting, RunningText } from './running-text.ts'
@@ -106,7 +106,7 @@ export class Scheduler implements Disposable {
     this.#admit()
     const texts = this.#withRoom()
     if (texts.length === 0) return
-    for (const [text, scores] of this.#batch.run(texts)) this.#advance(text, scores)
+    for (const [text, outcome] of this.#batch.run(texts)) this.#advance(text, outcome)
     this.#done.steps++
   }
 
@@ -184,16 +184,20 @@ export class Scheduler implements Disposable {
     return sharedPages(text.prompt.slice(0, text.read + pageTokens), other.prompt) > other.read
   }
 
-  /** Scores of the prompt are of tokens that are read, and where angles follow from a text's length no two are alike. */
-  #isShareable({ promptLogprobs }: AskedText): boolean {
-    return promptLogprobs === undefined && this.#batch.isShared
+  /**
+   * Scores of the prompt and routing are of tokens that are read; fewer experts leave other keys and values; and where angles
+   * follow from a text's length no two are alike.
+   */
+  #isShareable({ promptLogprobs, isRouted, expertsPerToken }: AskedText): boolean {
+    return promptLogprobs === undefined && !isRouted && expertsPerToken === undefined && this.#batch.isShared
   }
 
-  #advance(text: RunningText, scores: readonly Float32Array[]): void {
+  #advance(text: RunningText, outcome: Outcome): void {
     const { written } = text.asked.text
     const [before, wasReading] = [written.length, text.isReading]
-    text.advance(scores)
-    if (wasReading && this.#batch.isShared) this.#places.keep(text.place, text.prompt.slice(0, text.read))
+    text.advance(outcome)
+    const isKept = this.#batch.isShared && text.asked.expertsPerToken === undefined
+    if (wasReading && isKept) this.#places.keep(text.place, text.prompt.slice(0, text.read))
     if (wasReading && !text.isReading && before === 0) {
       this.#done.promptTokens += text.prompt.length
       this.#done.cachedTokens += text.cached
