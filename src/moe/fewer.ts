@@ -2,12 +2,9 @@
 
 import { ConfigError } from '../errors.ts'
 import type { Module } from '../nn/index.ts'
-import type { Dispatch } from './contracts.ts'
 import { keepHeaviest, skipWeak } from './dispatch/skip.ts'
-import { MoeLayer } from './layer.ts'
-import { ExpertChoiceRouter } from './routers/expert-choice.ts'
+import { layersOfChoice, type Reroute, reroute } from './reroute.ts'
 import { checkTopK } from './routers/linear.ts'
-import { SoftRouter } from './routers/soft.ts'
 import type { TokenRouting } from './routing/token.ts'
 
 export interface FewerExperts {
@@ -24,9 +21,7 @@ export interface FewerExperts {
  * @throws ConfigError for more experts than are chosen, and for models whose tokens choose none
  */
 export function serveFewer(model: Module, { expertsPerToken, skipBelow }: FewerExperts): void {
-  const layers = [...model.namedModules()].flatMap(([, module]) =>
-    module instanceof MoeLayer && choosesSeveral(module.gate) ? [module] : [],
-  )
+  const layers = layersOfChoice(model).filter(({ gate }) => gate.active > 1)
   if (layers.length === 0) {
     throw new ConfigError('is for models whose tokens choose several experts', {
       path: expertsPerToken === undefined ? 'skipBelow' : 'expertsPerToken',
@@ -37,16 +32,13 @@ export function serveFewer(model: Module, { expertsPerToken, skipBelow }: FewerE
   for (const { gate } of layers)
     if (expertsPerToken !== undefined)
       checkTopK(expertsPerToken, gate.active, 'expertsPerToken', 'the experts that a token chooses')
-  for (const layer of layers) layer.dispatch = serving(layer.dispatch, { expertsPerToken, skipBelow })
+  for (const layer of layers) reroute(layer, serving({ expertsPerToken, skipBelow }))
 }
 
-const choosesSeveral = (gate: MoeLayer['gate']): boolean =>
-  gate.active > 1 && !(gate instanceof ExpertChoiceRouter || gate instanceof SoftRouter)
-
-function serving(dispatch: Dispatch, { expertsPerToken, skipBelow }: FewerExperts): Dispatch {
+function serving({ expertsPerToken, skipBelow }: FewerExperts): Reroute {
   const first = (chosen: TokenRouting): TokenRouting =>
     expertsPerToken === undefined ? chosen : keepHeaviest(chosen, expertsPerToken)
   const strong = (chosen: TokenRouting): TokenRouting =>
     skipBelow === undefined ? chosen : skipWeak(chosen, skipBelow)
-  return { mix: (x, chosen, all, context) => dispatch.mix(x, strong(first(chosen)), all, context) }
+  return chosen => strong(first(chosen))
 }

@@ -60,13 +60,20 @@ export class MoeLayer<
   forward(x: Tensor, { mask, ids, tasks, starts = startsOf(x) }: LayerContext = {}): MoeOutput<RoutingOf<G>> {
     const { dispatch, experts, training } = this
     const xTD = x.reshape([-1, x.size(-1)])
+    const idsT = ids?.reshape([-1]) ?? null
     const routing = this.gate.forward(xTD, {
       mask: mask?.reshape([-1]) ?? null,
-      ids: ids?.reshape([-1]) ?? null,
+      ids: idsT,
       tasks: tasks?.reshape([-1]) ?? null,
       starts,
     }) as RoutingOf<G> & Routing
-    const { y, served } = kindOf(routing).mix(xTD, routing, { dispatch, experts, training, starts })
+    const { y, served } = kindOf(routing).mix(xTD, routing, {
+      dispatch,
+      experts,
+      training,
+      starts,
+      ids: idsT,
+    })
     return { y: y.view(x.shape), routing, served }
   }
 
