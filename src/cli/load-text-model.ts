@@ -1,19 +1,23 @@
 // The model that a command writes text with: all of it in memory, or within a budget.
 
 import type { Command } from 'commander'
-import type { BudgetPlan, ExpertStore, PrefetchConfig } from '../engine/index.ts'
+import type { BudgetPlan, ExpertStore, OnMiss, PrefetchConfig, ServedHints } from '../engine/index.ts'
 import { ConfigError } from '../errors.ts'
 import type { LoadOptions, OpenedModel, TextModel } from '../models/index.ts'
-import type { FewerExperts } from '../moe/index.ts'
-import { serveFewerOf, withFewerExpertsOptions } from './fewer-experts.ts'
+import { type ServingFlags, serveOtherwise, withFewerExpertsOptions } from './fewer-experts.ts'
 import { keepUses, recallUses } from './kept-uses.ts'
 import { type KvFlags, refuseOtherKv, withKvOption } from './kv-option.ts'
 import { type PlacementFlags, placementOf, withPlacementOptions } from './placement-options.ts'
-import { dim, shortBytes } from './terminal.ts'
-import { prefetchOf, sizeOf } from './values.ts'
+import { dim, shortBytes, yellow } from './terminal.ts'
+import { onMissOf, prefetchOf, sizeOf } from './values.ts'
 
-export interface TextModelFlags extends PlacementFlags, KvFlags, FewerExperts {
+/** Within what, and what becomes of experts that do not fit. */
+export interface BudgetFlags {
   memory?: number | undefined
+  onMiss?: OnMiss | undefined
+}
+
+export interface TextModelFlags extends PlacementFlags, KvFlags, ServingFlags, BudgetFlags {
   prefetch?: PrefetchConfig | undefined
   quiet?: boolean
 }
@@ -25,36 +29,44 @@ export interface TextPlacement {
   kv: KvFlags['kv']
   /** How experts are read ahead. */
   prefetch: PrefetchConfig | undefined
-  fewer: FewerExperts
+  onMiss: OnMiss | undefined
+  serving: ServingFlags
 }
 
 /** @throws ConfigError for what cannot be, before anything is opened */
-export function textPlacementOf({
-  memory,
-  prefetch,
-  kv,
-  expertsPerToken,
-  skipBelow,
-  ...flags
-}: TextModelFlags): TextPlacement {
-  const placement = placementOf(flags)
-  if (memory !== undefined && placement.weights !== 'stored')
-    throw new ConfigError('is for weights as files have them: leave --device, --dtype and --weights out', {
-      path: '--memory',
-    })
+export function textPlacementOf(flags: TextModelFlags): TextPlacement {
+  const { memory, prefetch, onMiss, kv, expertsPerToken, skipBelow, hints, ...where } = flags
+  const placement = placementOf(where)
+  refuseBudget({ memory, onMiss }, placement)
   refuseOtherKv({ kv }, placement)
   if (prefetch !== undefined && memory === undefined)
     throw new ConfigError('is for experts that come from the file: give --memory too', { path: '--prefetch' })
-  return { placement, memory, prefetch, kv, fewer: { expertsPerToken, skipBelow } }
+  if (prefetch !== undefined && prefetch.kind !== 'off' && onMiss !== undefined && onMiss.kind !== 'read')
+    throw new ConfigError('hides the wait for experts, and with --on-miss nobody waits: leave one out', {
+      path: '--prefetch',
+    })
+  return { placement, memory, prefetch, onMiss, kv, serving: { expertsPerToken, skipBelow, hints } }
+}
+
+/** @throws ConfigError for a budget of a model that is not computed as its files have it */
+export function refuseBudget({ memory, onMiss }: BudgetFlags, { weights }: Required<LoadOptions>): void {
+  if (memory !== undefined && weights !== 'stored')
+    throw new ConfigError('is for weights as files have them: leave --device, --dtype and --weights out', {
+      path: '--memory',
+    })
+  if (onMiss !== undefined && memory === undefined)
+    throw new ConfigError('is for experts that come from the file: give --memory too', { path: '--on-miss' })
 }
 
 /** Adds all options of where and how a model writes. */
 export function withTextModelOptions(command: Command): Command {
-  return withFewerExpertsOptions(withKvOption(withMemoryOptions(withPlacementOptions(command))))
+  return withFewerExpertsOptions(
+    withKvOption(withPrefetchOption(withBudgetOptions(withPlacementOptions(command)))),
+  )
 }
 
-/** Adds --memory and --prefetch. */
-function withMemoryOptions(command: Command): Command {
+/** Adds --memory and --on-miss. */
+export function withBudgetOptions(command: Command): Command {
   return command
     .option(
       '--memory <size>',
@@ -62,16 +74,26 @@ function withMemoryOptions(command: Command): Command {
       sizeOf('--memory'),
     )
     .option(
-      '--prefetch <how>',
-      'with --memory, guess which experts are next and read them before: router, history, hints:FILE or off (default: off)',
-      prefetchOf('--prefetch'),
+      '--on-miss <how>',
+      'with --memory, what becomes of an expert that is not there: read (it is waited for), resident (tokens choose among those that are there: another text), or a type as q4_0 (a copy of so few bits stands in: nearly the same text) (default: read)',
+      onMissOf('--on-miss'),
     )
+}
+
+function withPrefetchOption(command: Command): Command {
+  return command.option(
+    '--prefetch <how>',
+    'with --memory, guess which experts are next and read them before: router, history, hints:FILE or off (default: off)',
+    prefetchOf('--prefetch'),
+  )
 }
 
 /** A model, and the store of its experts where there is a budget. */
 export interface LoadedTextModel {
   model: TextModel
   store: ExpertStore | null
+  /** What --hints made of the routers' choices; null without. */
+  hints: ServedHints | null
   /** Keeps for the next run which experts this one has used. */
   remember(): Promise<void>
   /** Frees both. */
@@ -88,15 +110,15 @@ export async function loadTextModel(
   options: { context: () => Promise<number>; quiet: boolean },
 ): Promise<LoadedTextModel> {
   const loaded = await loadWithin(opened, placement, options)
-  await serveFewerOf(loaded.model, placement.fewer, options)
-  return loaded
+  const hints = await serveOtherwise(loaded.model, placement.serving, options)
+  return { ...loaded, hints }
 }
 
 async function loadWithin(
   opened: OpenedModel,
-  { placement, memory, prefetch, kv }: TextPlacement,
+  { placement, memory, prefetch, onMiss, kv }: TextPlacement,
   { context, quiet }: { context: () => Promise<number>; quiet: boolean },
-): Promise<LoadedTextModel> {
+): Promise<Omit<LoadedTextModel, 'hints'>> {
   if (memory === undefined) {
     const model = opened.load({ kind: 'text', ...placement })
     return { model, store: null, remember: async () => undefined, dispose: () => model.dispose() }
@@ -104,10 +126,11 @@ async function loadWithin(
   const { loadTiered } = await import('../engine/index.ts')
   const budget = { memory, context: await context(), kv }
   const { source } = opened
-  const { tiered, plan } = loadTiered(source, { ...budget, ...(prefetch && { prefetch }) })
+  const settings = { ...(prefetch && { prefetch }), ...(onMiss && { onMiss }) }
+  const { tiered, plan } = loadTiered(source, { ...budget, ...settings })
   const { model, store } = tiered
   await recallUses(source, store, quiet)
-  if (!quiet) process.stderr.write(`${dim(planText(memory, plan, store))}\n`)
+  if (!quiet) process.stderr.write(`${dim(planText(memory, plan, store))}\n${missNote(onMiss)}`)
   const remember = (): Promise<void> => keepUses(source, store)
   return { model, store, remember, dispose: () => tiered[Symbol.dispose]() }
 }
@@ -115,14 +138,24 @@ async function loadWithin(
 /** `memory: 2.0 GB, of which 370 MB without experts, 11 MB cache, 118 MB working; experts: 42 of 96 fit (43%)` */
 function planText(
   memory: number,
-  { fixed, cache, working, experts, allExperts }: BudgetPlan,
+  { fixed, cache, working, copies, experts, allExperts }: BudgetPlan,
   store: ExpertStore,
 ): string {
   const share = Math.floor((100 * experts) / allExperts)
   return (
     `memory: ${shortBytes(memory)}, of which ${shortBytes(fixed)} without experts, ${shortBytes(cache)} cache, ` +
-    `${shortBytes(working)} working; experts: ${store.capacity} of ${store.total} fit (${share}%)`
+    `${shortBytes(working)} working${copies > 0 ? `, ${shortBytes(copies)} copies` : ''}; experts: ${store.capacity} of ${store.total} fit (${share}%)`
   )
+}
+
+/** What --on-miss means for the text; empty where it stays the same. */
+function missNote(onMiss: OnMiss | undefined): string {
+  if (onMiss === undefined || onMiss.kind === 'read') return ''
+  const what =
+    onMiss.kind === 'resident'
+      ? 'tokens choose among the experts that are in memory'
+      : `copies in ${onMiss.type.toLowerCase()} stand in for experts that are not in memory`
+  return `${yellow('note:')} ${what}: another text, and perhaps not twice the same; 'switchyard eval' with the same options says what it costs\n`
 }
 
 /** What `--json` gives of the experts' use. */
@@ -133,23 +166,34 @@ export interface ExpertUse {
   bytesRead: number
   /** What was read ahead, and whether it was found to pay, null: not yet; null where nothing is guessed. */
   ahead: { usefulBytes: number; wastedBytes: number; pays: boolean | null } | null
+  /** Share of uses that copies stood in for. */
+  copied: number
+  /** Share of the choices of tokens which were to choose among experts in memory that went to others. */
+  replaced: number
 }
 
 export function expertUse({ capacity, total, counts, ahead }: ExpertStore): ExpertUse {
   const { uses, hits, bytes, useful, wasted } = counts
-  const hitRate = uses === 0 ? 0 : hits / uses
+  const share = (part: number, all: number): number => (all === 0 ? 0 : part / all)
   return {
-    ...{ resident: capacity, total, hitRate, bytesRead: bytes },
+    ...{ resident: capacity, total, hitRate: share(hits, uses), bytesRead: bytes },
+    ...{ copied: share(counts.copied, uses), replaced: share(counts.replaced, counts.choices) },
     ahead: ahead && { usefulBytes: useful, wastedBytes: wasted, pays: ahead.trial.verdict?.isOn ?? null },
   }
 }
 
 /** `experts: 85.8% of uses from memory, 963 MB read (ahead: 120 MB used, 31 MB in vain)` */
 export function expertUseText(store: ExpertStore): string {
-  const { hitRate, bytesRead, ahead } = expertUse(store)
-  const guessed =
-    ahead && ` (ahead: ${shortBytes(ahead.usefulBytes)} used, ${shortBytes(ahead.wastedBytes)} in vain)`
-  return `experts: ${(100 * hitRate).toFixed(1)}% of uses from memory, ${shortBytes(bytesRead)} read${guessed ?? ''}`
+  const { hitRate, bytesRead, ahead, copied, replaced } = expertUse(store)
+  const percent = (share: number): string => `${(100 * share).toFixed(1)}%`
+  return [
+    `experts: ${percent(hitRate)} of uses from memory`,
+    ...(copied > 0 ? [`${percent(copied)} by copies`] : []),
+    ...(replaced > 0 ? [`${percent(replaced)} of choices replaced by experts in memory`] : []),
+    `${shortBytes(bytesRead)} read${
+      ahead ? ` (ahead: ${shortBytes(ahead.usefulBytes)} used, ${shortBytes(ahead.wastedBytes)} in vain)` : ''
+    }`,
+  ].join(', ')
 }
 
 /** Says that reading ahead does not pay here; null where it does, or nobody knows yet. */

@@ -1,6 +1,6 @@
 // Values on the command line: parsers for commander, whose errors name the option.
 
-import type { PrefetchConfig } from '../engine/index.ts'
+import type { OnMiss, PrefetchConfig } from '../engine/index.ts'
 import { ConfigError } from '../errors.ts'
 
 export interface Range {
@@ -55,6 +55,21 @@ export function prefetchOf(option: string): (text: string) => PrefetchConfig {
     if (file !== undefined) return { kind: 'hints', file }
     if (text === 'router' || text === 'history' || text === 'off') return { kind: text }
     throw new ConfigError(`must be router, history, hints:FILE or off, got '${text}'`, { path: option })
+  }
+}
+
+const copyTypes = ['Q8_0', 'Q6_K', 'Q5_K', 'Q4_K', 'Q4_0', 'MXFP4', 'Q3_K', 'Q2_K'] as const
+
+/** What becomes of experts that are not in memory: `read`, `resident`, or the type of copies. */
+export function onMissOf(option: string): (text: string) => OnMiss {
+  return text => {
+    if (text === 'read' || text === 'resident') return { kind: text }
+    const type = copyTypes.find(name => name.toLowerCase() === text.toLowerCase())
+    if (type) return { kind: 'copy', type }
+    const types = copyTypes.join(', ').toLowerCase()
+    throw new ConfigError(`must be read, resident or a type of copies (${types}), got '${text}'`, {
+      path: option,
+    })
   }
 }
 

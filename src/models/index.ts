@@ -75,6 +75,7 @@ export {
 export { type MatchedPiece, matchTensors, refuseNonFinite } from './files/matching.ts'
 export { findModel, type ModelKinds, OpenedModel, openModel } from './files/open.ts'
 export { ParameterReader } from './files/parameters.ts'
+export { roundedRows } from './files/requantize.ts'
 export { checkpointOf, listCheckpoints, stepOf } from './files/run-folder.ts'
 export { type ModelSource, openSource } from './files/source.ts'
 export { type ByteRange, rawBytes, type StoredTensor } from './files/stored-tensor.ts'
@@ -87,6 +88,7 @@ export {
 } from './files/write-folder.ts'
 export { prefillChunk } from './generation/decoder-session.ts'
 export { DecodingStep, type StepChoices, type StepOptions } from './generation/decoding-step.ts'
+export { forwardInSteps } from './generation/forward-in-steps.ts'
 export {
   type GeneratedToken,
   type GenerateOptions,

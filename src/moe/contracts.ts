@@ -24,6 +24,8 @@ export interface DispatchContext {
   training: boolean
   /** Where sequences begin among the tokens. */
   starts: Starts
+  /** i64 [T], where they are known. */
+  ids?: Tensor | null
 }
 
 /** Brings tokens to the experts that they chose and what these give back: x [T, D] -> y [T, D]. */

@@ -2,12 +2,9 @@
 
 import { ConfigError } from '../errors.ts'
 import type { Module } from '../nn/index.ts'
-import type { Dispatch } from './contracts.ts'
 import { keepHeaviest, skipWeak } from './dispatch/skip.ts'
-import { MoeLayer } from './layer.ts'
-import { ExpertChoiceRouter } from './routers/expert-choice.ts'
+import { layersOfChoice, type Reroute, reroute } from './reroute.ts'
 import { checkTopK } from './routers/linear.ts'
-import { SoftRouter } from './routers/soft.ts'
 import type { TokenRouting } from './routing/token.ts'
 
 export interface FewerExperts {
@@ -24,7 +21,7 @@ export interface FewerExperts {
  * @throws ConfigError for more experts than are chosen, and for models whose tokens choose none
  */
 export function serveFewer(model: Module, fewer: FewerExperts): void {
-  for (const layer of checkedLayers(model, fewer)) layer.dispatch = serving(layer.dispatch, fewer)
+  for (const layer of checkedLayers(model, fewer)) reroute(layer, serving(fewer))
 }
 
 /** Whether a model could, for tokens that say so themselves: see Tokens.mostExperts. @throws ConfigError as serveFewer() */
@@ -32,10 +29,11 @@ export function checkFewer(model: Module, fewer: FewerExperts): void {
   checkedLayers(model, fewer)
 }
 
-function checkedLayers(model: Module, { expertsPerToken, skipBelow }: FewerExperts): MoeLayer[] {
-  const layers = [...model.namedModules()].flatMap(([, module]) =>
-    module instanceof MoeLayer && choosesSeveral(module.gate) ? [module] : [],
-  )
+function checkedLayers(
+  model: Module,
+  { expertsPerToken, skipBelow }: FewerExperts,
+): ReturnType<typeof layersOfChoice> {
+  const layers = layersOfChoice(model).filter(({ gate }) => gate.active > 1)
   if (layers.length === 0) {
     throw new ConfigError('is for models whose tokens choose several experts', {
       path: expertsPerToken === undefined ? 'skipBelow' : 'expertsPerToken',
@@ -49,13 +47,10 @@ function checkedLayers(model: Module, { expertsPerToken, skipBelow }: FewerExper
   return layers
 }
 
-const choosesSeveral = (gate: MoeLayer['gate']): boolean =>
-  gate.active > 1 && !(gate instanceof ExpertChoiceRouter || gate instanceof SoftRouter)
-
-function serving(dispatch: Dispatch, { expertsPerToken, skipBelow }: FewerExperts): Dispatch {
+function serving({ expertsPerToken, skipBelow }: FewerExperts): Reroute {
   const first = (chosen: TokenRouting): TokenRouting =>
     expertsPerToken === undefined ? chosen : keepHeaviest(chosen, expertsPerToken)
   const strong = (chosen: TokenRouting): TokenRouting =>
     skipBelow === undefined ? chosen : skipWeak(chosen, skipBelow)
-  return { mix: (x, chosen, all, context) => dispatch.mix(x, strong(first(chosen)), all, context) }
+  return chosen => strong(first(chosen))
 }

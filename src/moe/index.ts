@@ -5,6 +5,7 @@ export { type CapacityOptions, capacityDispatch, expertCapacity } from './dispat
 export { type DropOptions, type DropPolicy, dropBeyondCapacity } from './dispatch/drop.ts'
 export { dropless } from './dispatch/dropless.ts'
 export { type FixedCapacityOptions, fixedCapacityDispatch } from './dispatch/fixed-capacity.ts'
+export { chosenAmong, rechosen } from './dispatch/rechoose.ts'
 export { referenceDispatch, referenceMoe } from './dispatch/reference.ts'
 export { keepHeaviest, medianRatio, skipWeak } from './dispatch/skip.ts'
 export { createDispatch, type DispatchConfig, dispatchSchema } from './dispatch/table.ts'
@@ -67,6 +68,7 @@ export {
   usageStats,
   usedShare,
 } from './peer/usage.ts'
+export { Agreement, layersOfChoice, type Reroute, reroute } from './reroute.ts'
 export {
   type AssignmentProblem,
   assignmentScore,

@@ -67,9 +67,10 @@ export class MoeLayer<
   ): MoeOutput<RoutingOf<G>> {
     const { dispatch, experts, training } = this
     const xTD = x.reshape([-1, x.size(-1)])
+    const idsT = ids?.reshape([-1]) ?? null
     const routing = this.gate.forward(xTD, {
       mask: mask?.reshape([-1]) ?? null,
-      ids: ids?.reshape([-1]) ?? null,
+      ids: idsT,
       tasks: tasks?.reshape([-1]) ?? null,
       starts,
     }) as RoutingOf<G> & Routing
@@ -80,6 +81,7 @@ export class MoeLayer<
       experts,
       training,
       starts,
+      ids: idsT,
     })
     return { y: y.view(x.shape), routing, served }
   }

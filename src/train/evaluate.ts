@@ -1,7 +1,13 @@
 // How well a model predicts held-out text, overall and per domain, and where its tokens go.
 // Shapes: B windows, T positions, E experts.
 
-import { type LanguageModel, type LayerRouting, tokenLosses } from '../models/index.ts'
+import {
+  type ForwardOutput,
+  type LanguageModel,
+  type LayerRouting,
+  type Tokens,
+  tokenLosses,
+} from '../models/index.ts'
 import { expertUsage, loadByDomain, type UsageStats, usageStats } from '../moe/index.ts'
 import { inferenceMode, type Tensor, tensor, tidy } from '../torch/index.ts'
 import { evaluationBatch } from './examples.ts'
@@ -34,6 +40,8 @@ export interface EvaluateOptions {
   batchSize: number
   /** Batches, spread evenly over the split; null: all of it. */
   batches: number | null
+  /** How a batch is read. Default: as model.forward() reads it. */
+  forward?: (inputs: Tokens) => ForwardOutput
   /** Called after each batch with the share that is done. */
   onProgress?: (fraction: number) => void
 }
@@ -44,14 +52,15 @@ export async function evaluate(
   windows: TokenWindows,
   options: EvaluateOptions,
 ): Promise<Evaluation> {
-  const { domains, batchSize, batches } = options
+  const { domains, batchSize, batches, forward = inputs => model.forward(inputs) } = options
+  const reader = { model, windows, forward }
   const chosen = evenlySpaced(windows.count, batches === null ? windows.count : batches * batchSize)
   const tally = new Tally(domains.length)
   const modes = [...model.namedModules()].map(([, module]) => ({ module, training: module.training }))
   model.eval()
   try {
     for (let start = 0; start < chosen.length; start += batchSize) {
-      scoreBatch(model, windows, chosen.slice(start, start + batchSize), tally)
+      scoreBatch(reader, chosen.slice(start, start + batchSize), tally)
       options.onProgress?.(Math.min(1, (start + batchSize) / chosen.length))
       await new Promise(setImmediate)
     }
@@ -80,18 +89,19 @@ class Tally {
   }
 }
 
-function scoreBatch(
-  model: LanguageModel,
-  windows: TokenWindows,
-  rows: readonly number[],
-  tally: Tally,
-): void {
+interface Reader {
+  model: LanguageModel
+  windows: TokenWindows
+  forward: (inputs: Tokens) => ForwardOutput
+}
+
+function scoreBatch({ model, windows, forward }: Reader, rows: readonly number[], tally: Tally): void {
   const numDomains = tally.losses.length
   inferenceMode(() =>
     tidy(() => {
       const { inputs, targets, ...batch } = evaluationBatch(model, windows, rows)
       const domains = tensor(batch.domains).to(model.device) // [N]
-      const { logits, routings } = model.forward(inputs)
+      const { logits, routings } = forward(inputs)
       const losses = tokenLosses(logits, targets)
       addTo(tally.losses, domains.bincount(losses.double(), numDomains))
       addTo(tally.tokens, domains.bincount(targets.ge(0).double(), numDomains))

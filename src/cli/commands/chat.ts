@@ -5,8 +5,12 @@ import { Command } from 'commander'
 import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { ChatMessage, GenerateTextOptions, GenerationEnd, TextModel } from '../../models/index.ts'
+import { hintsText } from '../fewer-experts.ts'
 import {
   aheadNote,
+  expertUse,
+  expertUseText,
+  type LoadedTextModel,
   loadTextModel,
   type TextModelFlags,
   textPlacementOf,
@@ -46,9 +50,10 @@ export function chatCommand(): Command {
 
 async function chat(
   path: string,
-  { system, json, quiet = false, memory, prefetch, device, dtype, weights, ...options }: Flags,
+  { system, json, quiet = false, memory, prefetch, onMiss, hints: table, ...flags }: Flags,
 ): Promise<void> {
-  const placement = textPlacementOf({ memory, prefetch, device, dtype, weights, ...options })
+  const { device, dtype, weights, ...options } = flags
+  const placement = textPlacementOf({ memory, prefetch, onMiss, hints: table, ...flags })
   const opened = await openNamed(path, { quiet })
   const { template, tokenizer, path: folder } = opened
   if (template === null) {
@@ -74,7 +79,7 @@ async function chat(
     if (line.trim() === '/exit') break
     if (line.trim() === '/reset') conversation.reset()
     else if (line.trim() !== '')
-      await answer(conversation, line, lines, { json, quiet, loadSeconds: seconds })
+      await answer(conversation, line, lines, { json, quiet, loadSeconds: seconds, loaded: result })
     await remember()
     if (note === null && store && !json && !quiet) {
       note = aheadNote(store)
@@ -92,13 +97,14 @@ interface Shown {
   json: boolean | undefined
   quiet: boolean
   loadSeconds: number
+  loaded: Pick<LoadedTextModel, 'store' | 'hints'>
 }
 
 async function answer(
   conversation: Conversation,
   line: string,
   lines: Lines,
-  { json, quiet, loadSeconds }: Shown,
+  { json, quiet, loadSeconds, loaded: { store, hints } }: Shown,
 ): Promise<void> {
   const stopped = new AbortController()
   const stop = (): void => stopped.abort()
@@ -112,8 +118,15 @@ async function answer(
   }
   lines.off('SIGINT', stop)
   const timings = timingsOf(loadSeconds, next.value.timings)
-  process.stdout.write(json ? `${JSON.stringify({ message: line, answer: text, timings })}\n` : '\n')
-  if (!json && !quiet) process.stderr.write(`${dim(timingsText(timings))}\n`)
+  const use = { ...(store && { experts: expertUse(store) }), ...(hints && { hints: hints.counts }) }
+  process.stdout.write(json ? `${JSON.stringify({ message: line, answer: text, ...use, timings })}\n` : '\n')
+  if (json || quiet) return
+  const notes = [
+    timingsText(timings),
+    ...(store ? [expertUseText(store)] : []),
+    ...(hints ? [hintsText(hints)] : []),
+  ]
+  for (const note of notes) process.stderr.write(`${dim(note)}\n`)
 }
 
 interface Speaker {

@@ -3,6 +3,7 @@
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { AnyModelConfig, GenerateTextOptions, GenerationEnd } from '../../models/index.ts'
+import { hintsText } from '../fewer-experts.ts'
 import {
   aheadNote,
   expertUse,
@@ -55,16 +56,17 @@ export function generateCommand(): Command {
 
 async function run(
   path: string,
-  { prompt, samples, task, json, quiet = false, memory, prefetch, device, dtype, weights, ...options }: Flags,
+  { prompt, samples, task, json, quiet = false, memory, prefetch, onMiss, hints: table, ...flags }: Flags,
 ): Promise<void> {
-  const placement = textPlacementOf({ memory, prefetch, device, dtype, weights, ...options })
+  const { device, dtype, weights, ...options } = flags
+  const placement = textPlacementOf({ memory, prefetch, onMiss, hints: table, ...flags })
   const { generateTexts } = await import('../../models/index.ts')
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened
   const context = async (): Promise<number> =>
     samples * ((await tokenizer.encode(prompt)).length + (options.maxNewTokens ?? 0))
   const { result, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
-  const { model, store, remember } = result
+  const { model, store, hints, remember } = result
   const number = await taskNumber(config, task)
   const pieces = generateTexts(model, tokenizer, new Array<string>(samples).fill(prompt), {
     ...options,
@@ -85,7 +87,8 @@ async function run(
   const [end] = ends as [GenerationEnd]
   const timings = timingsOf(seconds, end.timings)
   if (json) {
-    const shared = { model: opened.path, prompt, options, ...(store && { experts: expertUse(store) }) }
+    const use = { ...(store && { experts: expertUse(store) }), ...(hints && { hints: hints.counts }) }
+    const shared = { model: opened.path, prompt, options, ...use }
     const result =
       samples === 1 ? { ...shared, ...results[0], timings } : { ...shared, samples: results, timings }
     process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
@@ -94,6 +97,7 @@ async function run(
   if (!json && !quiet) {
     process.stderr.write(`${dim(timingsText(timings))}\n`)
     if (store) process.stderr.write(`${dim(expertUseText(store))}\n`)
+    if (hints) process.stderr.write(`${dim(hintsText(hints))}\n`)
     const note = store && aheadNote(store)
     if (note) process.stderr.write(`${yellow('note:')} ${note}\n`)
   }

@@ -72,7 +72,8 @@ export function serveCommand(): Command {
 
 async function serve(path: string, flags: Flags): Promise<void> {
   const { name, texts, context, cacheTokens, waiting, json, quiet = false } = flags
-  const { placement, memory, prefetch, kv, fewer } = textPlacementOf(flags)
+  const { placement, memory, prefetch, onMiss, kv, serving } = textPlacementOf(flags)
+  const { hints, ...fewer } = serving
   const { defaultLimits, servedModel, startServer } = await import('../../server/index.ts')
   const settings: ServerSettings = {
     ...{ host: flags.host, port: flags.port, drainSeconds: flags.drain },
@@ -82,7 +83,10 @@ async function serve(path: string, flags: Flags): Promise<void> {
   const { WorkerEngine } = await import('../../engine/index.ts')
   const opened = await openNamed(path, { quiet })
   const sizes = { texts, context, cacheTokens, waiting }
-  const options = { ...placement, memory, prefetch, kv, ...sizes, ...(isSet(fewer) && { fewer }) }
+  const options = {
+    ...{ ...placement, memory, prefetch, onMiss, hints, kv },
+    ...{ ...sizes, ...(isSet(fewer) && { fewer }) },
+  }
   const { result: engine, seconds } = await timed(() => WorkerEngine.open(opened.path, options))
   const served = servedModel(opened, engine, name)
   const log = json ? jsonLine : quiet ? undefined : textLine

@@ -328,8 +328,8 @@ describe('routing', () => {
         if (served.kind !== 'token') throw new Error('tokens choose')
         expect(tokens.map(token => token.experts[layer])).toEqual(served.indices.tolist())
         const weights = served.weights.tolist() as number[][]
+        // Attention sums page by page, and an activation next to the middle of two of 254 steps goes to the other.
         for (const [i, token] of tokens.entries())
-          // Attention sums page by page, and an activation next to the middle of two of 254 steps goes to the other.
           for (const [k, weight] of (token.weights[layer] ?? []).entries())
             expect(weight).toBeCloseTo(weights[i]?.[k] ?? Number.NaN, 2)
       }

@@ -14,8 +14,10 @@ import {
 } from '../../models/index.ts'
 import { checkFewer, type FewerExperts, scoreSteadily, serveFewer } from '../../moe/index.ts'
 import type { KvType } from '../../nn/index.ts'
+import { ServedHints } from '../prefetch/served-hints.ts'
 import type { PrefetchConfig } from '../prefetch/table.ts'
 import type { ExpertStore } from '../store/expert-store.ts'
+import type { OnMiss } from '../store/on-miss.ts'
 import { loadTiered } from '../store/open.ts'
 import { ExpertLoad, type LayerLoad } from './expert-load.ts'
 import { pageTokens } from './pages.ts'
@@ -30,10 +32,14 @@ export interface EngineOptions extends LoadOptions {
   memory?: number | undefined
   /** With `memory`, how experts are read ahead. Default: not. */
   prefetch?: PrefetchConfig | undefined
+  /** With `memory`, what becomes of experts that are not there, for all texts. Default: they are read. */
+  onMiss?: OnMiss | undefined
   /** What keys and values are kept in. Default: what the model computes in. */
   kv?: KvType | undefined
   /** Fewer experts than the model was trained with, for all texts. */
   fewer?: FewerExperts | undefined
+  /** File of hints, whose experts serve in place of those that routers choose, for all texts. Default: none. */
+  hints?: string | undefined
   /** Texts that are written at once. Default 4. */
   texts?: number | undefined
   /** Most tokens of each text, its prompt's included. Default 4096, or as many as the model has positions. */
@@ -100,6 +106,7 @@ export class Engine implements TextEngine {
   readonly #tokenizer: Tokenizer
   readonly #scheduler: Scheduler
   readonly #load = new ExpertLoad()
+  readonly #hints: ServedHints | null
   #running: Promise<void> | null = null
   #isClosed = false
 
@@ -114,6 +121,7 @@ export class Engine implements TextEngine {
     refuseOtherTokenizer(opened, this.#tokenizer)
     this.#loaded = load(opened, options, this.facts)
     scoreSteadily(this.#loaded.model)
+    this.#hints = options.hints === undefined ? null : ServedHints.read(this.#loaded.model, options.hints)
     if (options.fewer) serveFewer(this.#loaded.model, options.fewer)
     this.#scheduler = new Scheduler(this.#loaded.model, { ...this.facts, kv: options.kv }, routings =>
       this.#load.note(routings),
@@ -152,6 +160,7 @@ export class Engine implements TextEngine {
     this.#scheduler.failAll(new StoppedError('the engine was closed'))
     await this.#running
     this.#scheduler[Symbol.dispose]()
+    this.#hints?.[Symbol.dispose]()
     this.#loaded[Symbol.dispose]()
   }
 
@@ -210,12 +219,13 @@ function factsOf({ config, path }: OpenedModel, options: EngineOptions): EngineF
 
 function load(
   opened: OpenedModel,
-  { memory, prefetch, kv, device = 'cpu', ...place }: EngineOptions,
+  { memory, prefetch, onMiss, kv, device = 'cpu', ...place }: EngineOptions,
   { cacheTokens }: EngineFacts,
 ): Loaded {
   if (memory !== undefined) {
     const budget = { memory, context: pagesOf(cacheTokens) * pageTokens, kv }
-    const { tiered } = loadTiered(opened.source, { ...budget, ...(prefetch && { prefetch }) })
+    const settings = { ...(prefetch && { prefetch }), ...(onMiss && { onMiss }) }
+    const { tiered } = loadTiered(opened.source, { ...budget, ...settings })
     return { model: tiered.model, store: tiered.store, [Symbol.dispose]: () => tiered[Symbol.dispose]() }
   }
   const isPlain = device === 'cpu' && place.dtype === undefined

@@ -22,13 +22,17 @@ export class HintsPrefetcher implements Prefetcher {
 
   observe(): void {}
 
-  predict({ layer, ids }: Step): number[] {
+  predict({ layer, ids }: Pick<Step, 'layer' | 'ids'>): number[] {
     const numbers = layersAfter(layer, this.#ahead, this.#grid).flatMap(next =>
       ids.flatMap(id =>
         (this.#hints.get(id)?.[next] ?? []).map(expert => next * this.#grid.experts + expert),
       ),
     )
     return [...new Set(numbers)]
+  }
+
+  foresee(ids: readonly number[]): number[] {
+    return this.predict({ layer: -1, ids })
   }
 }
 

@@ -12,6 +12,8 @@ export interface Prefetcher {
   observe(step: Step): void
   /** Experts of the layers after the one that runs, those first that are needed first, and of these the surest. */
   predict(step: Step): number[]
+  /** As predict(), of the first layers, before any has run: where the tokens alone say something. */
+  foresee?(ids: readonly number[]): number[]
 }
 
 /**
@@ -20,7 +22,7 @@ export interface Prefetcher {
  */
 export const layersAhead = z.int().min(1).max(8).optional()
 
-/** The next layers after one, at most so many. */
+/** The next layers after one, at most so many; of -1 the first ones. */
 export function layersAfter(layer: number, most: number, { layers }: ExpertGrid): number[] {
   return Array.from({ length: Math.min(most, layers - 1 - layer) }, (_, i) => layer + 1 + i)
 }

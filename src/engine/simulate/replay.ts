@@ -35,6 +35,8 @@ export function replay(
   const guesses = new Set<number>()
   for (const step of steps) {
     if (step.begins) policy.begin?.()
+    if (step.layer === 0 && prefetcher?.foresee)
+      readAhead({ ...step, needed: [] }, prefetcher.foresee(step.ids), { pools, experts, guesses })
     judge(step, guesses, experts, result)
     result.uses += step.needed.length
     result.hits += runStep(step, pools[step.layer] as ExpertPool)

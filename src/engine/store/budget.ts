@@ -2,9 +2,11 @@
 // Shapes: T tokens that are read at once, K choices, D model, W and F widths of experts.
 
 import { ConfigError } from '../../errors.ts'
+import type { GgmlTypeName } from '../../formats/index.ts'
 import { type AnyModelConfig, type ExpertRows, memoryNeeds, prefillChunk } from '../../models/index.ts'
 import { MoeLayer } from '../../moe/index.ts'
 import type { KvType, Module } from '../../nn/index.ts'
+import { copyBytes } from './copies.ts'
 import { allBytes, type LayerRows, leastBytes } from './layer-rows.ts'
 
 /** What a process is to stay within. */
@@ -15,6 +17,8 @@ export interface Budget {
   context: number
   /** What these are kept in, as the generation is told. Default f32. */
   kv?: KvType | undefined
+  /** Where not all experts fit, the type of which all have a copy in memory. Default: none has. */
+  copies?: GgmlTypeName | undefined
 }
 
 /** Bytes, which add up to the budget, or to less where all experts fit. */
@@ -25,6 +29,8 @@ export interface BudgetPlan {
   cache: number
   /** What is computed of a chunk, and what the runtime grows by. */
   working: number
+  /** Copies of all experts in fewer bits. */
+  copies: number
   /** Of experts that can be resident. */
   experts: number
   /** Of all experts. */
@@ -44,22 +50,32 @@ export function planBudget(
   model: Module,
   config: AnyModelConfig,
   layers: readonly LayerRows[],
-  { fixed, budget: { memory, context, kv } }: { fixed: number; budget: Budget },
+  { fixed, budget: { memory, context, kv, copies: type } }: { fixed: number; budget: Budget },
 ): BudgetPlan {
   const numExperts = expertsOf(model)
   const cache = context * memoryNeeds(config, 'f32', kv).cachePerToken
   const working =
     growth + readerBytes(layers) + Math.min(prefillChunk, context) * bytesPerToken(model, layers)
   const [least, allExperts] = [leastBytes(layers), allBytes(layers, numExperts)]
-  const left = Math.floor(memory - fixed - cache - working)
+  const room = Math.floor(memory - fixed - cache - working)
+  const copies = type === undefined || room >= allExperts ? 0 : copyBytes(layers, numExperts, type)
+  if (copies >= allExperts)
+    throw new ConfigError(
+      `copies of ${copies} bytes for experts of ${allExperts} save nothing: take fewer bits`,
+      {
+        path: 'onMiss',
+      },
+    )
+  const left = room - copies
   if (left < least) {
     const megabytes = (bytes: number): string => `${Math.ceil(bytes / 1e6)} MB`
+    const ofCopies = copies > 0 ? `, ${megabytes(copies)} by copies of experts` : ''
     throw new ConfigError(
-      `${megabytes(memory)} are too little: ${megabytes(fixed)} are taken without experts, ${megabytes(cache)} by a cache of ${context} tokens, ${megabytes(working)} by what is computed; the least that works is ${megabytes(memory - left + least)}`,
+      `${megabytes(memory)} are too little: ${megabytes(fixed)} are taken without experts, ${megabytes(cache)} by a cache of ${context} tokens, ${megabytes(working)} by what is computed${ofCopies}; the least that works is ${megabytes(memory - left + least)}`,
       { path: 'memory' },
     )
   }
-  return { fixed, cache, working, experts: Math.min(left, allExperts), allExperts }
+  return { fixed, cache, working, copies, experts: Math.min(left, allExperts), allExperts }
 }
 
 /**

@@ -2,14 +2,19 @@
 // all of it fits at once, while what came before is computed.
 
 import { ConfigError } from '../../errors.ts'
+import type { GgmlTypeName } from '../../formats/index.ts'
 import type { CachePolicy } from '../cache/policy.ts'
 import type { Prefetcher } from '../prefetch/prefetcher.ts'
 import type { Step } from '../trace/choices.ts'
+import { ExpertCopies } from './copies.ts'
 import { bytesOf } from './expert-kind.ts'
 import { ExpertUses } from './expert-uses.ts'
 import type { LayerRows } from './layer-rows.ts'
 import { LayerWaves, type Wave } from './layer-waves.ts'
+import type { OnMiss } from './on-miss.ts'
+import type { Pass } from './pass.ts'
 import { ReadAhead } from './read-ahead.ts'
+import { ReadBehind } from './read-behind.ts'
 import { Residents, type ResidentsOptions } from './residents.ts'
 import type { StoreCounts } from './store-counts.ts'
 import { warmUp } from './warm-start.ts'
@@ -17,15 +22,8 @@ import { warmUp } from './warm-start.ts'
 export interface StoreOptions extends ResidentsOptions {
   /** What guesses which experts are needed next. Default null: nobody does. */
   prefetcher?: Prefetcher | null
-}
-
-/** New tokens that pass the model together. */
-export interface Pass {
-  ids: readonly number[]
-  /** Whether a text begins with them. */
-  begins: boolean
-  /** Whether they are one of each text, as in decoding. */
-  isDecoding: boolean
+  /** What becomes of experts that are not in memory. Default: they are read. */
+  onMiss?: OnMiss
 }
 
 export class ExpertStore implements Disposable {
@@ -34,17 +32,27 @@ export class ExpertStore implements Disposable {
   readonly #residents: Residents
   readonly #policy: CachePolicy
   readonly #uses: ExpertUses
+  readonly #behind: ReadBehind
+  /** Of all experts, where they stand in for those that do not fit. */
+  readonly #copies: ExpertCopies | null
+  #isDecoding = false
   #ids: readonly number[] = []
   #begins = false
   #now = 0
   #lastLayer = -1
 
   /** Layers of one kind of experts share its places, of which each kind has as many per layer. */
-  constructor(layers: readonly LayerRows[], { prefetcher = null, ...options }: StoreOptions) {
+  constructor(
+    layers: readonly LayerRows[],
+    { prefetcher = null, onMiss = { kind: 'read' }, ...options }: StoreOptions,
+  ) {
     this.#residents = new Residents(layers, options)
+    this.#behind = new ReadBehind(this.#residents)
     this.#policy = options.policy
     this.#uses = new ExpertUses({ layers: layers.length, experts: options.experts })
     this.ahead = prefetcher && new ReadAhead(this.#residents, prefetcher)
+    const hasCopies = onMiss.kind === 'copy' && this.capacity < this.total
+    this.#copies = hasCopies ? this.#copied(layers, onMiss.type) : null
   }
 
   get counts(): StoreCounts {
@@ -87,11 +95,34 @@ export class ExpertStore implements Disposable {
   }
 
   /** Tokens are about to pass all layers. */
-  beginPass({ ids, begins, isDecoding }: Pass): void {
+  beginPass(pass: Pass): void {
+    const { ids, begins, isDecoding } = pass
+    this.#isDecoding = isDecoding
     this.#ids = ids
     this.#begins = begins
     if (begins) this.#policy.begin?.()
-    this.ahead?.beginPass(isDecoding)
+    this.ahead?.beginPass(pass, this.#now)
+  }
+
+  /** Whether the tokens that pass are one of each text. */
+  get isDecoding(): boolean {
+    return this.#isDecoding
+  }
+
+  /** Experts of a layer that are in memory now, by their number within it. @throws FormatError for what was read in vain */
+  residentsOf(layer: number): number[] {
+    this.#behind.settle()
+    const { experts } = this.#residents
+    return Array.from({ length: experts }, (_, expert) => expert).filter(expert =>
+      this.#residents.isHere(layer * experts + expert),
+    )
+  }
+
+  /** Begins to read experts that a layer does without, and uses others. @throws FormatError when a file has changed */
+  readBehind(layer: number, missed: readonly number[], used: readonly number[]): void {
+    const numbers = (experts: readonly number[]): number[] =>
+      experts.map(expert => layer * this.#residents.experts + expert)
+    this.#behind.begin(numbers(missed), this.#now, numbers(used))
   }
 
   /**
@@ -104,27 +135,55 @@ export class ExpertStore implements Disposable {
   *bring(layer: number, needed: readonly number[]): Generator<Wave> {
     const step = this.#step(layer, needed)
     this.#uses.note(step)
+    if (this.#copies) yield* this.#standIn(step, this.#copies)
+    else yield* this.#bring(step)
+  }
+
+  *#bring(step: Step): Generator<Wave> {
     this.ahead?.judge(step)
     const waves = new LayerWaves(this.#residents, step, this.ahead)
-    const { here, coming, missing } = waves
-    this.counts.note(layer, { uses: needed.length, hits: here.length + coming.length })
-    let hasGuessed = false
-    const begin = (most: number): void => {
-      waves.begin(most)
-      if (waves.haveBegun && !hasGuessed) this.ahead?.guess(step, waves.pinned)
-      hasGuessed = waves.haveBegun
-    }
+    const { here, coming } = waves
+    this.counts.note(step.layer, { uses: step.needed.length, hits: here.length + coming.length })
     try {
-      begin(1)
-      for (const wave of [here, coming]) if (wave.length > 0) yield* waves.use(wave)
-      for (const [i, wave] of missing.entries()) {
-        begin(i + 2)
-        yield* waves.use(wave)
-      }
+      yield* waves.inTurn(() => this.ahead?.guess(step, waves.pinned))
     } finally {
-      waves.settle()
       // Whoever has the last wave need not come back.
-      if (waves.areServed && layer === this.#residents.layers - 1) this.ahead?.endPass()
+      if (waves.areServed && step.layer === this.#residents.layers - 1) this.ahead?.endPass()
+    }
+  }
+
+  /** What is here, and copies of the rest, which is read meanwhile. */
+  *#standIn(step: Step, copies: ExpertCopies): Generator<Wave> {
+    const { layer, needed, now } = step
+    const { experts } = this.#residents
+    this.#behind.settle()
+    const slots = this.#residents.slotsFor(layer * experts)
+    const here = needed.filter(number => this.#residents.isHere(number))
+    const missed = needed.filter(number => !here.includes(number))
+    for (const number of here) slots.pool.use(number, now)
+    this.counts.note(layer, { uses: needed.length, hits: here.length })
+    this.counts.copied += missed.length
+    this.#behind.begin(missed, now, here)
+    const places = here.map(number => [number % experts, slots.slotOf(number)] as const)
+    if (here.length > 0) yield { slots, places: new Map(places) }
+    const others = missed.map(number => number % experts)
+    if (missed.length > 0) yield copies.wave(layer, others)
+  }
+
+  /** Reads every expert once, of which the last stay. */
+  #copied(layers: readonly LayerRows[], type: GgmlTypeName): ExpertCopies {
+    const { experts } = this.#residents
+    const copies = new ExpertCopies(layers, experts, type)
+    try {
+      const all = Array.from({ length: experts }, (_, expert) => expert)
+      for (const layer of layers.keys())
+        for (const wave of new LayerWaves(this.#residents, this.#step(layer, all), null).inTurn())
+          copies.take(layer, wave)
+      return copies
+    } catch (error) {
+      copies[Symbol.dispose]()
+      this.#residents[Symbol.dispose]()
+      throw error
     }
   }
 
@@ -148,6 +207,7 @@ export class ExpertStore implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#copies?.[Symbol.dispose]()
     this.#residents[Symbol.dispose]()
   }
 }

@@ -4,11 +4,11 @@
 import type { Step } from '../trace/choices.ts'
 import type { ReadAhead } from './read-ahead.ts'
 import type { Residents } from './residents.ts'
-import type { ExpertNumber, ExpertSlots } from './slots.ts'
+import type { ExpertNumber, ExpertPlaces, ExpertSlots } from './slots.ts'
 
 /** Experts of one layer that are in memory together: the place of each. */
 export interface Wave {
-  slots: ExpertSlots
+  slots: ExpertPlaces
   /** By the expert's number within its layer. */
   places: ReadonlyMap<number, number>
 }
@@ -59,8 +59,33 @@ export class LayerWaves {
     return this.#unserved === 0
   }
 
+  /**
+   * All of them, each while the next one is read.
+   *
+   * @param onBegun called once all reads have begun
+   * @throws FormatError when a file cannot be read; the store goes on
+   */
+  *inTurn(onBegun?: () => void): Generator<Wave> {
+    let wasTold = false
+    const begin = (most: number): void => {
+      this.#beginFirst(most)
+      if (this.haveBegun && !wasTold) onBegun?.()
+      wasTold = this.haveBegun
+    }
+    try {
+      begin(1)
+      for (const wave of [this.here, this.coming]) if (wave.length > 0) yield* this.#use(wave)
+      for (const [i, wave] of this.missing.entries()) {
+        begin(i + 2)
+        yield* this.#use(wave)
+      }
+    } finally {
+      this.#settle()
+    }
+  }
+
   /** Begins to read the first so many waves, as far as there is room. */
-  begin(waves: number): void {
+  #beginFirst(waves: number): void {
     for (; this.#begun < Math.min(waves, this.missing.length); this.#begun++) {
       const wave = this.missing[this.#begun] as readonly ExpertNumber[]
       if (this.pinned.size + wave.length > this.#slots.pool.capacity) break
@@ -69,7 +94,7 @@ export class LayerWaves {
   }
 
   /** Waits until all of them are in memory, where they stay until the wave has been used. */
-  *use(numbers: readonly ExpertNumber[]): Generator<Wave> {
+  *#use(numbers: readonly ExpertNumber[]): Generator<Wave> {
     const { experts } = this.#residents
     for (const number of numbers) this.#residents.finish(number)
     const places = numbers.map(number => [number % experts, this.#slots.slotOf(number)] as const)
@@ -79,7 +104,7 @@ export class LayerWaves {
   }
 
   /** After an error others may still be on their way: nothing is left to be found half-read. */
-  settle(): void {
+  #settle(): void {
     for (const number of this.pinned) this.#residents.settle(number)
   }
 

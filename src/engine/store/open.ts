@@ -17,6 +17,8 @@ import { type Budget, type BudgetPlan, planBudget } from './budget.ts'
 import { ExpertFiles, type ReadMode } from './expert-files.ts'
 import { ExpertStore } from './expert-store.ts'
 import { allBytes, type LayerRows } from './layer-rows.ts'
+import type { OnMiss } from './on-miss.ts'
+import { chooseAmongResidents } from './resident-choice.ts'
 import { RunningModel } from './running-model.ts'
 import { tieredWeights } from './tiered-weights.ts'
 
@@ -30,6 +32,8 @@ export interface StoreSettings {
   read?: ReadMode
   /** What is read before it is needed, where not all experts fit. Default: nothing; see docs/caches.md. */
   prefetch?: PrefetchConfig
+  /** What becomes of experts that are not in memory. Default: they are read, and the text is the same. */
+  onMiss?: OnMiss
 }
 
 /** A decoder whose experts are in its files. Disposing of it frees both. */
@@ -38,6 +42,7 @@ export class TieredModel implements Disposable {
   readonly #source: ModelSource
   readonly #layers: readonly TieredLayer[]
   #store: ExpertStore | null = null
+  #chooseFreely: () => void = () => undefined
 
   /** @throws ConfigError for models without experts that can be read one by one */
   constructor(source: ModelSource) {
@@ -65,8 +70,17 @@ export class TieredModel implements Disposable {
     return planBudget(this.model, this.#source.config, rows, { fixed: process.memoryUsage.rss(), budget })
   }
 
-  /** Makes room for experts: from now on the model runs. */
-  keepExperts(bytes: number, { policy, read, prefetch = { kind: 'off' } }: StoreSettings = {}): ExpertStore {
+  /**
+   * Makes room for experts: from now on the model runs.
+   *
+   * @throws ConfigError for reading ahead where nothing is waited for, and for copies that experts cannot have
+   */
+  keepExperts(bytes: number, settings: StoreSettings = {}): ExpertStore {
+    const { policy, read, prefetch = { kind: 'off' }, onMiss = { kind: 'read' } } = settings
+    if (onMiss.kind !== 'read' && prefetch.kind !== 'off')
+      throw new ConfigError('hides the wait for experts, and nobody waits here: leave it out', {
+        path: 'prefetch',
+      })
     const layers = this.#layers.map(each => each.layer)
     const [{ gate }] = layers as [MoeLayer]
     const { numExperts: experts, active } = gate
@@ -80,8 +94,18 @@ export class TieredModel implements Disposable {
     this.#store?.[Symbol.dispose]() // first: there may be no room for both
     this.#store = null
     const store = new ExpertStore(rows, {
-      ...{ bytes, experts, files: new ExpertFiles(read), policy: createPolicy(chosen, grid), prefetcher },
+      ...{
+        bytes,
+        experts,
+        files: new ExpertFiles(read),
+        policy: createPolicy(chosen, grid),
+        prefetcher,
+        onMiss,
+      },
     })
+    this.#chooseFreely()
+    if (onMiss.kind === 'resident' && store.capacity < store.total)
+      this.#chooseFreely = chooseAmongResidents(layers, store)
     for (const [i, layer] of this.#layers.entries())
       layer.experts.serveFrom(running.watched(tieredWeights(store, i, layer.experts.stacks)))
     running.follow(pass => store.beginPass(pass))
@@ -107,11 +131,13 @@ const keptForTensors = 16e6
  */
 export function loadTiered(
   source: ModelSource,
-  { memory, context, kv, ...settings }: Budget & StoreSettings,
+  { memory, context, kv, ...settings }: Omit<Budget, 'copies'> & StoreSettings,
 ): { tiered: TieredModel; plan: BudgetPlan } {
   const tiered = new TieredModel(source)
   try {
-    const plan = tiered.plan({ memory, context, kv })
+    const { onMiss } = settings
+    const copies = onMiss?.kind === 'copy' ? onMiss.type : undefined
+    const plan = tiered.plan({ memory, context, kv, copies })
     limitCache(keptForTensors)
     tiered.keepExperts(plan.experts, settings)
     return { tiered, plan }

@@ -6,6 +6,7 @@ import type { ExpertPool } from '../cache/pool.ts'
 import type { Prefetcher } from '../prefetch/prefetcher.ts'
 import type { Step } from '../trace/choices.ts'
 import { bytesOf } from './expert-kind.ts'
+import type { Pass } from './pass.ts'
 import type { Residents } from './residents.ts'
 import type { ExpertNumber } from './slots.ts'
 import { TimedTrial, type Trial } from './trial.ts'
@@ -29,9 +30,11 @@ export class ReadAhead {
   }
 
   /** Only in decoding: chunks of a prompt need most experts of a layer, and take long enough to read them. */
-  beginPass(isDecoding: boolean): void {
+  beginPass({ isDecoding, ids }: Pass, now: number): void {
     this.#isDecoding = isDecoding
-    if (isDecoding) this.trial.begin()
+    if (!isDecoding) return
+    this.trial.begin()
+    if (this.trial.isOn) this.#read(this.#prefetcher.foresee?.(ids) ?? [], now, new Set())
   }
 
   /** Every layer has run. */
@@ -59,12 +62,15 @@ export class ReadAhead {
    */
   guess(step: Step, pinned: ReadonlySet<ExpertNumber>): void {
     if (!this.#isDecoding || !this.trial.isOn) return
-    const predicted = this.#prefetcher.predict(step)
+    this.#read(this.#prefetcher.predict(step), step.now, pinned)
+  }
+
+  #read(predicted: readonly ExpertNumber[], now: number, pinned: ReadonlySet<ExpertNumber>): void {
     const kept = new Set([...pinned, ...this.#guesses, ...predicted])
     for (const number of predicted) {
       const { pool } = this.#residents.slotsFor(number)
       if (this.#residents.has(number) || !pool.hasRoom(kept)) continue
-      if (!this.#begin(number, step.now, kept)) return
+      if (!this.#begin(number, now, kept)) return
     }
   }
 

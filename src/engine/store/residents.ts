@@ -75,9 +75,13 @@ export class Residents implements Disposable {
 
   /** Whether an expert is in memory. One whose read has failed is not, and has no place any more. */
   isHere(number: ExpertNumber): boolean {
-    const reads = this.#coming.get(number)
-    if (reads?.every(read => read.hasEnded())) this.#errorsOf(number)
+    if (this.hasEnded(number)) this.#errorsOf(number)
     return this.has(number) && !this.#coming.has(number)
+  }
+
+  /** Whether finish() would not wait. */
+  hasEnded(number: ExpertNumber): boolean {
+    return this.#coming.get(number)?.every(read => read.hasEnded()) ?? true
   }
 
   /** Gives an expert a place and begins to read it. @throws FormatError when its file has changed */

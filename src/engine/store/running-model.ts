@@ -4,7 +4,7 @@ import type { CausalLM } from '../../models/index.ts'
 import type { ExpertWeights, MoeLayer, Router, Routing, TokenContext } from '../../moe/index.ts'
 import { type Tensor, tidy } from '../../torch/index.ts'
 import type { ModelSight } from '../prefetch/prefetcher.ts'
-import type { Pass } from './expert-store.ts'
+import type { Pass } from './pass.ts'
 
 export class RunningModel implements ModelSight {
   readonly gates: readonly Router<Routing>[]

@@ -15,12 +15,19 @@ export interface Placed {
   gone: ExpertNumber | null
 }
 
-export class ExpertSlots implements Disposable {
+/** Where experts of one kind lie. */
+export interface ExpertPlaces {
   readonly kind: ExpertKind
-  readonly pool: ExpertPool
   /** u8 [S, W, bytes] */
   readonly up: Tensor
   /** u8 [S, D, bytes] */
+  readonly down: Tensor
+}
+
+export class ExpertSlots implements ExpertPlaces, Disposable {
+  readonly kind: ExpertKind
+  readonly pool: ExpertPool
+  readonly up: Tensor
   readonly down: Tensor
   readonly #slots = new Map<ExpertNumber, number>()
   readonly #free: number[]

@@ -17,9 +17,21 @@ export class StoreCounts {
   /** And those that were not. */
   wasted = 0
 
+  /** Of uses, those that a copy of fewer bits stood in for. */
+  copied = 0
+  /** Experts that tokens chose where they were to choose among those in memory. */
+  choices = 0
+  /** Of them, those that were not there, and made room for others. */
+  replaced = 0
+
   note(layer: number, { uses, hits }: Needed): void {
     const known = this.layers[layer] ?? { uses: 0, hits: 0 }
     this.layers[layer] = { uses: known.uses + uses, hits: known.hits + hits }
+  }
+
+  noteChoices(choices: number, replaced: number): void {
+    this.choices += choices
+    this.replaced += replaced
   }
 
   /** @param bytes negative for a read that was given up */

@@ -1,33 +1,24 @@
 // Models whose experts come from files, against the same models with all of them in memory.
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, rmSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { writeFloat8Folder, writeMxfp4Folder } from '../../../tests/support/block-folders.ts'
 import { expectNoLeak } from '../../../tests/support/tensors.ts'
+import { fixture, quantized, widened } from '../../../tests/support/tiered-files.ts'
 import {
   type CausalLM,
-  createModel,
   Generation,
   memoryNeeds,
-  noTokenizer,
   openModel,
   openSource,
-  parseModelConfig,
-  parseTypeRules,
-  saveModel,
-  writeGgufModel,
   writeModelFolder,
 } from '../../models/index.ts'
 import type { KvType } from '../../nn/index.ts'
-import { manualSeed } from '../../torch/index.ts'
 import { policyNames } from '../cache/table.ts'
 import { recordRouting } from '../trace/record.ts'
 import { loadTiered, planTiered, type StoreSettings, TieredModel } from './open.ts'
 
-const fixture = (name: string): string =>
-  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-store-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
 
@@ -98,28 +89,8 @@ describe.each(architectures)('%s', name => {
   })
 })
 
-/** A model of sizes that blocks divide. */
-function widened(name: string): string {
-  const json = JSON.parse(readFileSync(join(fixture(name), 'config.json'), 'utf8'))
-  const sizes = { hidden_size: 256, intermediate_size: 256, moe_intermediate_size: 256 }
-  const config = parseModelConfig({ ...json, ...sizes, mlp_only_layers: [] }, name)
-  const folder = join(scratch, `${name}-wide`)
-  manualSeed(1)
-  using model = createModel(config)
-  saveModel(folder, model, config)
-  return folder
-}
-
-/** The same in a GGUF file. */
-function quantized(name: string, type: string): string {
-  const file = join(scratch, `${name}-${type}.gguf`)
-  writeGgufModel(openSource(widened(name)), file, {
-    rules: parseTypeRules(type, 'types'),
-    name,
-    tokenizer: noTokenizer,
-  })
-  return file
-}
+const wide = (name: string): string => widened(name, scratch)
+const inBlocks = (name: string, type: string): string => quantized(name, type, scratch)
 
 describe.each([
   ['mixtral', 'q8_0'],
@@ -129,7 +100,7 @@ describe.each([
   ['deepseek_v3', 'q6_k'],
   ['gpt_oss', 'mxfp4'],
 ])('%s in blocks of %s', (name, type) => {
-  const file = quantized(name, type)
+  const file = inBlocks(name, type)
   const stored = (): { texts: number[][]; bytes: number } =>
     withExperts(file, all, tiered => ({ texts: write(tiered.model), bytes: tiered.store.bytes }))
 
@@ -159,7 +130,7 @@ test.each([
   '%s in %s, whose scales lie apart, writes the same however few experts fit',
   (name, type, writeFolder) => {
     const folder = join(scratch, `${name}-${type}`)
-    writeFolder(widened(name), folder)
+    writeFolder(wide(name), folder)
     expectSameAtAnyBudget(folder)
     // And as with all weights in memory, as they are.
     using model = openSourceStored(folder)
@@ -168,7 +139,7 @@ test.each([
 )
 
 describe('what goes wrong', () => {
-  const original = quantized('mixtral', 'q8_0')
+  const original = inBlocks('mixtral', 'q8_0')
   const copy = (name: string): string => {
     const file = join(scratch, name)
     copyFileSync(original, file)
@@ -215,7 +186,7 @@ describe('what goes wrong', () => {
 })
 
 test('a recording of routing knows the bytes of experts in panels', async () => {
-  using model = openSourceStored(quantized('mixtral', 'q8_0'))
+  using model = openSourceStored(inBlocks('mixtral', 'q8_0'))
   const { expertBytes } = await recordRouting(model, [prompts], { file: join(scratch, 'a.trace'), name: 'a' })
   const rowBytes = (256 / 32) * 34
   expect(expertBytes).toBe((2 * 256 + 256) * rowBytes) // gate and up, and down
@@ -223,7 +194,7 @@ test('a recording of routing knows the bytes of experts in panels', async () => 
 
 test('a plan adds up to its budget', () => {
   const memory = 2 * process.memoryUsage.rss() + 200e6
-  const { tiered, plan } = loadTiered(openSource(quantized('olmoe', 'q8_0')), { memory, context: 100 })
+  const { tiered, plan } = loadTiered(openSource(inBlocks('olmoe', 'q8_0')), { memory, context: 100 })
   using _ = tiered
   const { fixed, cache, working, experts, allExperts } = plan
   expect(fixed + cache + working + experts).toBeLessThanOrEqual(memory)
@@ -232,7 +203,7 @@ test('a plan adds up to its budget', () => {
 })
 
 test('a plan leaves room for keys and values as they will be kept', () => {
-  const source = openSource(quantized('olmoe', 'q8_0'))
+  const source = openSource(inBlocks('olmoe', 'q8_0'))
   const cacheOf = (kv?: KvType): number => planTiered(source, { memory: 1e9, context: 100, kv }).plan.cache
   for (const kv of ['f32', 'f16', 'q8_0'] as const)
     expect(cacheOf(kv)).toBe(100 * memoryNeeds(source.config, 'f32', kv).cachePerToken)

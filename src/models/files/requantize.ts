@@ -42,15 +42,20 @@ export function requantize(
     tidy(() => {
       const values = empty(parameter.shape)
       for (const piece of groups.get(path) ?? []) copyPiece(new Map([[path, values]]), piece, files)
-      const rows = encodedRows(values, type, path)
+      const rows = roundedRows(values, type, path)
       parameter.makeEncoded(inPanels({ rows, encoding: type }))
     })
   }
   return new Set(types.keys())
 }
 
-/** f32 [..., rows, columns] -> u8 [..., rows, bytes of a row] */
-function encodedRows(values: Tensor, type: GgmlTypeName, path: string): Tensor {
+/**
+ * f32 [..., rows, columns] -> u8 [..., rows, bytes of a row]
+ *
+ * @param path what the values are of
+ * @throws FormatError for values that are not finite, which blocks cannot hold
+ */
+export function roundedRows(values: Tensor, type: GgmlTypeName, path: string): Tensor {
   const outer = values.shape.slice(0, -1)
   if (type === 'F16' || type === 'BF16')
     return values
