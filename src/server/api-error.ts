@@ -59,6 +59,7 @@ const fieldNames: Record<string, string> = {
   presencePenalty: 'presence_penalty',
   frequencyPenalty: 'frequency_penalty',
   logitBias: 'logit_bias',
+  expertsPerToken: 'switchyard.experts_per_token',
 }
 
 /** What to tell a client of anything that was thrown; null for what nobody thought of, which is a 500. */

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { ConfigError } from '../../errors.ts'
 import { renderChat, seedOf } from '../../models/index.ts'
 import { ApiError, wrongField } from '../api-error.ts'
-import { type AnswerPart, collect, finishReason, usageOf } from '../openai/answers.ts'
+import { type AnswerPart, collect, extensionOf, finishReason, usageOf } from '../openai/answers.ts'
 import { type ChatRequest, chatSampling, chatSchema, messagesOf } from '../openai/chat-request.ts'
 import { eventStream } from '../openai/event-stream.ts'
 import { parseBody } from '../openai/fields.ts'
@@ -25,7 +25,7 @@ export function chatRoutes(app: Routes, context: ServerContext): void {
     const parts = ofMessages(writeFor(c, context, requests))
     const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: served.id }
     if (stream) return eventStream(chunksOf(parts, request, head, served), c.get('late'))
-    return c.json(await completionOf(parts, n, head, served))
+    return c.json(await completionOf(parts, request, head, served))
   })
 }
 
@@ -66,19 +66,21 @@ export function chatPrompt(
 
 async function completionOf(
   parts: AsyncGenerator<AnswerPart, void>,
-  n: number,
+  request: ChatRequest,
   head: Head,
   served: ServedModel,
 ) {
+  const { n = 1 } = request
   const answers = await collect(parts, n)
   return {
     ...head,
     object: 'chat.completion',
-    choices: answers.map(({ text, tokens, end }, index) => ({
+    choices: answers.map((answer, index) => ({
       index,
-      message: { role: 'assistant', content: text, refusal: null },
-      logprobs: chatLogprobs(served.tokenizer, tokens),
-      finish_reason: finishReason(end),
+      message: { role: 'assistant', content: answer.text, refusal: null },
+      logprobs: chatLogprobs(served.tokenizer, answer.tokens),
+      finish_reason: finishReason(answer.end),
+      ...extensionOf(request, answer),
     })),
     usage: usageOf(
       answers.map(answer => answer.end),
@@ -90,10 +92,11 @@ async function completionOf(
 /** First the role of each answer, then its pieces, its end, and the usage of all where it is asked for. */
 async function* chunksOf(
   parts: AsyncGenerator<AnswerPart, void>,
-  { n = 1, stream_options }: ChatRequest,
+  request: ChatRequest,
   head: Head,
   { tokenizer }: ServedModel,
 ): AsyncGenerator<unknown, void> {
+  const { n = 1, stream_options } = request
   const hasUsage = stream_options?.include_usage === true
   const chunk = (choices: readonly unknown[], usage: unknown = null) => ({
     ...{ ...head, object: 'chat.completion.chunk', choices },
@@ -103,14 +106,15 @@ async function* chunksOf(
     chunk([{ index, delta, logprobs: null, finish_reason: null, ...rest }])
   const begun = new Set<number>()
   const ends = new Array<NonNullable<AnswerPart['end']>>(n)
-  for await (const { index, text, tokens, end } of parts) {
+  for await (const { index, text, tokens, routing, end } of parts) {
     if (!begun.has(index)) yield choice(index, { role: 'assistant', content: '' })
     begun.add(index)
     const logprobs = chatLogprobs(tokenizer, tokens)
     if (text !== '' || logprobs) yield choice(index, { content: text }, { logprobs })
+    if (routing) yield choice(index, {}, extensionOf(request, { routing }))
     if (end) {
       ends[index] = end
-      yield choice(index, {}, { finish_reason: finishReason(end) })
+      yield choice(index, {}, { finish_reason: finishReason(end), ...extensionOf(request, { end }) })
     }
   }
   if (hasUsage) yield chunk([], usageOf(ends, n))
