@@ -34,6 +34,20 @@ describe('docs/server.md', () => {
     },
   )
 
+  test('lists every endpoint, and so does /openapi.json', async () => {
+    const { paths } = (await (await appOf().request('/openapi.json')).json()) as {
+      paths: Record<string, { post?: { requestBody: { content: Record<string, { schema: object }> } } }>
+    }
+    const listed = [...docs.matchAll(/^\| `(?:GET|POST) (.+?) \|/gm)]
+      .flatMap(([, names = '']) => names.split(/`?, `?/))
+      .map(name => name.replaceAll('`', ''))
+    expect(Object.keys(paths).toSorted()).toEqual(listed.toSorted())
+    const chat = paths['/v1/chat/completions']?.post?.requestBody.content['application/json']?.schema
+    expect(Object.keys((chat as { properties: object }).properties).toSorted()).toEqual(
+      Object.keys(known.chat).toSorted(),
+    )
+  })
+
   test('lists every series of metrics', async () => {
     const text = await (await appOf().request('/metrics')).text()
     const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name = '']) => name)

@@ -9,20 +9,20 @@ import { type ChatRequest, chatSampling, chatSchema, messagesOf } from '../opena
 import { eventStream } from '../openai/event-stream.ts'
 import { parseBody } from '../openai/fields.ts'
 import { chatLogprobs } from '../openai/logprobs.ts'
-import { requireModel, type ServedModel } from '../served-model.ts'
+import { modelOf, type ServedModel } from '../served-model.ts'
 import { jsonOf, type Routes, type ServerContext, writeFor } from './context.ts'
 
 export function chatRoutes(app: Routes, context: ServerContext): void {
-  const { served, limits } = context
+  const { models, limits } = context
   const schema = chatSchema(limits)
   app.post('/v1/chat/completions', async c => {
     const request = parseBody(schema, await jsonOf(c))
-    requireModel(served, request.model)
+    const served = modelOf(models, request.model)
     const prompt = chatPrompt(served, request)
     const { n = 1, stream = false } = request
     const { seed = 0, ...sampling } = chatSampling(request, served.engine.facts.context)
     const requests = Array.from({ length: n }, (_, i) => ({ ...sampling, prompt, seed: seedOf(seed, i) }))
-    const parts = ofMessages(writeFor(c, context, requests))
+    const parts = ofMessages(writeFor(c, context, served, requests))
     const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: served.id }
     if (stream) return eventStream(chunksOf(parts, request, head, served), c.get('late'))
     return c.json(await completionOf(parts, request, head, served))
