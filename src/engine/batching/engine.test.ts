@@ -238,6 +238,33 @@ test('probabilities of the prompt are those that the model writes by', async () 
   })
 })
 
+test('a text has the form that is asked for, beside others that have none', async () => {
+  const jsonSchema = {
+    type: 'object',
+    properties: {
+      name: { type: 'string', maxLength: 8 },
+      tags: { type: 'array', items: { enum: ['a', 'b'] }, maxItems: 3 },
+    },
+    required: ['name', 'tags'],
+  }
+  await withEngine({}, async engine => {
+    const free = { ...wanted, prompt: ids(9, 1), maxNewTokens: 60 }
+    const formed = [0, 1, 30].map(temperature => ({ prompt: 'x', temperature, grammar: { jsonSchema } }))
+    const [other, ...texts] = await Promise.all([free, ...formed].map(request => write(engine, request)))
+    for (const { text, end } of texts) {
+      expect(end.reason).toBe('end-of-text')
+      const value = JSON.parse(text) as { name: string; tags: string[] }
+      expect([...value.name].length).toBeLessThanOrEqual(8)
+      expect(value.tags.filter(tag => tag !== 'a' && tag !== 'b')).toEqual([])
+    }
+    expect(other).toMatchObject(withoutEnd((await alone([free]))[0] as Written))
+    await expect(write(engine, { prompt: 'x', grammar: { jsonSchema: { not: {} } } })).rejects.toThrow(
+      'grammar.jsonSchema.not: cannot be held to',
+    )
+    expect(await engine.status()).toMatchObject({ running: 0, waiting: 0 })
+  })
+})
+
 describe('requests', () => {
   test('beyond what may wait are refused at once', async () => {
     await withEngine({ texts: 1, waiting: 1 }, async engine => {

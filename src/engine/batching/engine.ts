@@ -14,6 +14,7 @@ import {
 } from '../../models/index.ts'
 import { checkFewer, type FewerExperts, scoreSteadily, serveFewer } from '../../moe/index.ts'
 import type { KvType } from '../../nn/index.ts'
+import { type GrammarConstraint, Grammars } from '../grammar/grammars.ts'
 import { ServedHints } from '../prefetch/served-hints.ts'
 import type { PrefetchConfig } from '../prefetch/table.ts'
 import type { ExpertStore } from '../store/expert-store.ts'
@@ -106,6 +107,7 @@ export class Engine implements TextEngine {
   readonly #loaded: Loaded
   readonly #tokenizer: Tokenizer
   readonly #scheduler: Scheduler
+  readonly #grammars: Grammars
   readonly #load = new ExpertLoad()
   readonly #hints: ServedHints | null
   #running: Promise<void> | null = null
@@ -124,6 +126,8 @@ export class Engine implements TextEngine {
     scoreSteadily(this.#loaded.model)
     this.#hints = options.hints === undefined ? null : ServedHints.read(this.#loaded.model, options.hints)
     if (options.fewer) serveFewer(this.#loaded.model, options.fewer)
+    const { vocab_size, eos_token_id } = this.#loaded.model.config
+    this.#grammars = new Grammars(this.#tokenizer, vocab_size, [eos_token_id ?? []].flat())
     this.#scheduler = new Scheduler(this.#loaded.model, { ...this.facts, kv: options.kv }, routings =>
       this.#load.note(routings),
     )
@@ -138,7 +142,9 @@ export class Engine implements TextEngine {
     ...request
   }: TextRequest & { signal?: AbortSignal | undefined }): AsyncGenerator<TextPart, void> {
     const parts = new PartQueue()
-    const asked = await this.#ask(request, parts)
+    const { grammar, stopIds } = request
+    using constraint = grammar ? await this.#grammars.constraint(grammar, stopIds) : null
+    const asked = await this.#ask(request, constraint, parts)
     yield* parts.read(signal, () => this.#scheduler.cancel(asked))
   }
 
@@ -161,17 +167,25 @@ export class Engine implements TextEngine {
     this.#scheduler.failAll(new StoppedError('the engine was closed'))
     await this.#running
     this.#scheduler[Symbol.dispose]()
+    this.#grammars[Symbol.dispose]()
     this.#hints?.[Symbol.dispose]()
     this.#loaded[Symbol.dispose]()
   }
 
-  async #ask(request: TextRequest, listener: PartQueue): Promise<AskedText> {
+  async #ask(
+    request: TextRequest,
+    constraint: GrammarConstraint | null,
+    listener: PartQueue,
+  ): Promise<AskedText> {
     const { expertsPerToken } = request
     if (expertsPerToken !== undefined) checkFewer(this.#loaded.model, { expertsPerToken })
     const ids = await this.#idsOf(request)
     if (this.#isClosed) throw new StoppedError('the engine was closed')
     const asked = askedText(request, {
-      text: new GrowingText(this.#loaded.model.config, ids, request, this.facts.context),
+      text: new GrowingText(this.#loaded.model.config, ids, request, {
+        room: this.facts.context,
+        constraint,
+      }),
       writer: new TextWriter(this.#tokenizer, request.stop ?? []),
       listener,
     })

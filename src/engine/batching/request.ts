@@ -1,6 +1,7 @@
 // What is asked of an engine, and what it answers.
 
 import type { GrowthOptions, StopReason, TokenProbabilities, WrittenToken } from '../../models/index.ts'
+import type { TextGrammar } from '../grammar/text-grammar.ts'
 
 /** A text that is wanted. All of it is plain data. */
 export interface TextRequest extends GrowthOptions {
@@ -10,6 +11,8 @@ export interface TextRequest extends GrowthOptions {
   isTemplated?: boolean
   /** The text ends before the first of these that appears. */
   stop?: readonly string[]
+  /** The form that the text must have. Default: any. */
+  grammar?: TextGrammar
   /** How many of the likeliest tokens to report at each place of the prompt; 0: its own probability alone. Default: nothing. */
   promptLogprobs?: number
   /** Experts of each of its tokens, those that count most: see serveFewer(). Default: as many as the router chooses. */
