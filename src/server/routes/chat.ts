@@ -2,11 +2,11 @@
 
 import { randomUUID } from 'node:crypto'
 import { ConfigError } from '../../errors.ts'
-import { renderChat, seedOf } from '../../models/index.ts'
+import { type ChatMessage, renderChat, seedOf } from '../../models/index.ts'
 import { ApiError, wrongField } from '../api-error.ts'
+import { eventStream } from '../event-stream.ts'
 import { type AnswerPart, collect, extensionOf, finishReason, usageOf } from '../openai/answers.ts'
 import { type ChatRequest, chatSampling, chatSchema, messagesOf } from '../openai/chat-request.ts'
-import { eventStream } from '../openai/event-stream.ts'
 import { parseBody } from '../openai/fields.ts'
 import { chatLogprobs } from '../openai/logprobs.ts'
 import { modelOf, type ServedModel } from '../served-model.ts'
@@ -18,7 +18,7 @@ export function chatRoutes(app: Routes, context: ServerContext): void {
   app.post('/v1/chat/completions', async c => {
     const request = parseBody(schema, await jsonOf(c))
     const served = modelOf(models, request.model)
-    const prompt = chatPrompt(served, request)
+    const prompt = chatPrompt(served, { messages: messagesOf(request) })
     const { n = 1, stream = false } = request
     const { seed = 0, ...sampling } = chatSampling(request, served.engine.facts.context)
     const requests = Array.from({ length: n }, (_, i) => ({ ...sampling, prompt, seed: seedOf(seed, i) }))
@@ -30,7 +30,7 @@ export function chatRoutes(app: Routes, context: ServerContext): void {
 }
 
 /** The same parts; what is wrong with a prompt is wrong with the messages that it was made of. */
-async function* ofMessages(parts: AsyncGenerator<AnswerPart, void>): AsyncGenerator<AnswerPart, void> {
+export async function* ofMessages(parts: AsyncGenerator<AnswerPart, void>): AsyncGenerator<AnswerPart, void> {
   try {
     yield* parts
   } catch (error) {
@@ -48,7 +48,7 @@ interface Head {
 /** The conversation as the model's template writes it. */
 export function chatPrompt(
   { template, tokenizer }: ServedModel,
-  request: Pick<ChatRequest, 'messages'>,
+  { messages }: { messages: readonly ChatMessage[] },
 ): string {
   if (template === null)
     throw new ApiError(400, 'the model has no chat template: use /v1/completions', {
@@ -57,7 +57,7 @@ export function chatPrompt(
   const { bos, eos } = tokenizer.specialIds
   const nameOf = (id: number | undefined) => (id === undefined ? undefined : tokenizer.idToToken(id))
   try {
-    return renderChat(template, messagesOf(request), { bos: nameOf(bos), eos: nameOf(eos) }, 'template')
+    return renderChat(template, messages, { bos: nameOf(bos), eos: nameOf(eos) }, 'template')
   } catch (error) {
     const { cause } = error as { cause?: Error }
     throw wrongField('messages', `the model's chat template refuses them: ${cause?.message ?? 'it fails'}`)
