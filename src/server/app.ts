@@ -15,6 +15,7 @@ import type { Env, Routes, ServerContext } from './routes/context.ts'
 import { healthRoutes, openPaths } from './routes/health.ts'
 import { messageRoutes } from './routes/messages.ts'
 import { modelRoutes } from './routes/models.ts'
+import { responseRoutes } from './routes/responses.ts'
 import { tokenRoutes } from './routes/tokens.ts'
 import type { ServedModel } from './served-model.ts'
 import type { ServerSettings } from './settings.ts'
@@ -50,6 +51,7 @@ export function createApp(models: readonly ServedModel[], options: AppOptions): 
   modelRoutes(app, context)
   chatRoutes(app, context)
   completionRoutes(app, context)
+  responseRoutes(app, context)
   messageRoutes(app, context)
   tokenRoutes(app, context)
   app.get('/openapi.json', c => c.json(openApi(limits, keys.length > 0)))
@@ -103,6 +105,7 @@ const knownPaths: readonly string[] = [
     '/v1/models',
     '/v1/chat/completions',
     '/v1/completions',
+    '/v1/responses',
     '/v1/messages',
     '/v1/messages/count_tokens',
     '/tokenize',
@@ -131,7 +134,7 @@ function checkOrigins(origins: readonly string[]): Middleware {
 }
 
 const preflight = {
-  'access-control-allow-methods': 'GET, POST',
+  'access-control-allow-methods': 'GET, POST, DELETE',
   'access-control-allow-headers': 'authorization, content-type, x-api-key, anthropic-version',
   'access-control-max-age': '600',
 }

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { anthropicSchema, countTokensSchema } from './anthropic/messages-request.ts'
 import { chatSchema } from './openai/chat-request.ts'
 import { completionSchema } from './openai/completion-request.ts'
+import { responsesSchema } from './openai/responses-request.ts'
 import { detokenizeSchema, tokenizeSchema } from './routes/tokens.ts'
 import type { Limits } from './settings.ts'
 
@@ -16,6 +17,15 @@ export function openApi(limits: Limits, isKeyed: boolean): object {
     paths: {
       '/v1/chat/completions': post('Goes on with a conversation', chatSchema(limits), 'streams'),
       '/v1/completions': post('Goes on with texts', completionSchema(limits), 'streams'),
+      '/v1/responses': post('An answer, and what to go on from', responsesSchema, 'streams'),
+      '/v1/responses/{id}': {
+        ...get('An answer that is kept', { parameters: [idParameter] }),
+        delete: {
+          summary: 'Forgets it',
+          parameters: [idParameter],
+          responses: answer({ 'application/json': {} }),
+        },
+      },
       '/v1/messages': post(
         "A conversation in the words of Anthropic's API",
         anthropicSchema(limits),

@@ -30,12 +30,15 @@ export function chatRoutes(app: Routes, context: ServerContext): void {
 }
 
 /** The same parts; what is wrong with a prompt is wrong with the messages that it was made of. */
-export async function* ofMessages(parts: AsyncGenerator<AnswerPart, void>): AsyncGenerator<AnswerPart, void> {
+export async function* ofMessages(
+  parts: AsyncGenerator<AnswerPart, void>,
+  field = 'messages',
+): AsyncGenerator<AnswerPart, void> {
   try {
     yield* parts
   } catch (error) {
     if (!(error instanceof ConfigError && error.path === 'prompt')) throw error
-    throw wrongField('messages', `are too long: the prompt ${error.problem}`, 'context_length_exceeded')
+    throw wrongField(field, `are too long: the prompt ${error.problem}`, 'context_length_exceeded')
   }
 }
 
