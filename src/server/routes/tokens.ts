@@ -3,9 +3,9 @@
 import { z } from 'zod'
 import { wrongField } from '../api-error.ts'
 import { chatSchema } from '../openai/chat-request.ts'
+import { chatPrompt } from '../openai/chat-turn.ts'
 import { parseBody } from '../openai/fields.ts'
 import { requireModel } from '../served-model.ts'
-import { chatPrompt } from './chat.ts'
 import { jsonOf, type Routes, type ServerContext } from './context.ts'
 
 export function tokenRoutes(app: Routes, { served, limits }: ServerContext): void {
@@ -33,7 +33,7 @@ export function tokenRoutes(app: Routes, { served, limits }: ServerContext): voi
     const { prompt, messages, add_special_tokens } = request
     if ((prompt === undefined) === (messages === undefined))
       throw wrongField('prompt', 'send either prompt or messages')
-    const text = messages ? chatPrompt(served, { messages }) : (prompt ?? '')
+    const text = messages ? await chatPrompt(served, { messages }) : (prompt ?? '')
     // A template has written special tokens out.
     const tokens = await tokenizer.encode(text, { addSpecialTokens: add_special_tokens ?? !messages })
     return c.json({ count: tokens.length, max_model_len: engine.facts.context, tokens })
