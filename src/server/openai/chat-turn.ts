@@ -6,7 +6,7 @@ import type { AnswerReader, Dialect } from '../dialects/dialect.ts'
 import type { ServedModel } from '../served-model.ts'
 import { TemplateError } from '../templates/template-thread.ts'
 import { templateMessages } from './chat-messages.ts'
-import type { ChatRequest } from './chat-request.ts'
+import { type ChatRequest, chatSampling } from './chat-request.ts'
 import { forcedCall, heldTo, offeredTools } from './chat-tools.ts'
 
 export interface ChatTurn {
@@ -38,6 +38,16 @@ export async function chatTurn(served: ServedModel, request: ChatRequest): Promi
     },
   }
 }
+
+/** What the engine is asked for. */
+export function chatText(request: ChatRequest, turn: ChatTurn, context: number): TextRequest {
+  const sampling = chatSampling(request, context)
+  return { ...sampling, ...turn.text, stop: [...(sampling.stop ?? []), ...turn.stops] }
+}
+
+/** Calls in one answer. */
+export const mostCalls = ({ parallel_tool_calls }: ChatRequest): number =>
+  parallel_tool_calls === false ? 1 : Number.POSITIVE_INFINITY
 
 function templateOf({ template }: ServedModel): NonNullable<ServedModel['template']> {
   if (template) return template

@@ -7,8 +7,8 @@ import { seedOf } from '../../models/index.ts'
 import { wrongField } from '../api-error.ts'
 import { type AnswerPart, collect, extensionOf, type Usage, usageOf } from '../openai/answers.ts'
 import { MessageWriter } from '../openai/chat-answer.ts'
-import { type ChatRequest, chatSampling, chatSchema } from '../openai/chat-request.ts'
-import { type ChatTurn, chatTurn } from '../openai/chat-turn.ts'
+import { type ChatRequest, chatSchema } from '../openai/chat-request.ts'
+import { type ChatTurn, chatText, chatTurn, mostCalls } from '../openai/chat-turn.ts'
 import { eventStream } from '../openai/event-stream.ts'
 import { parseBody } from '../openai/fields.ts'
 import { chatLogprobs } from '../openai/logprobs.ts'
@@ -23,8 +23,7 @@ export function chatRoutes(app: Routes, context: ServerContext): void {
     requireModel(served, request.model)
     const turn = await chatTurn(served, request)
     const { n = 1, stream = false } = request
-    const { seed = 0, ...sampling } = chatSampling(request, served.engine.facts.context)
-    const text = { ...sampling, ...turn.text, stop: [...(sampling.stop ?? []), ...turn.stops] }
+    const { seed = 0, ...text } = chatText(request, turn, served.engine.facts.context)
     const requests = Array.from({ length: n }, (_, i) => ({ ...text, seed: seedOf(seed, i) }))
     const parts = ofMessages(writeFor(c, context, requests))
     const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: served.id }
@@ -50,9 +49,9 @@ interface Head {
 }
 
 /** Who writes the message of each answer. */
-function writersOf({ n = 1, parallel_tool_calls }: ChatRequest, turn: ChatTurn): MessageWriter[] {
-  const mostCalls = parallel_tool_calls === false ? 1 : Number.POSITIVE_INFINITY
-  return Array.from({ length: n }, () => new MessageWriter(turn.read(), mostCalls))
+function writersOf(request: ChatRequest, turn: ChatTurn): MessageWriter[] {
+  const { n: length = 1 } = request
+  return Array.from({ length }, () => new MessageWriter(turn.read(), mostCalls(request)))
 }
 
 function chatUsage(ends: readonly TextEnd[], writers: readonly MessageWriter[], turn: ChatTurn): Usage {
