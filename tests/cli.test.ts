@@ -233,6 +233,26 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
       2,
       "--prefetch: must be router, history, hints:FILE or off, got 'hints:'",
     ],
+    [
+      ['generate', model, '--prompt', 'x', '--on-miss', 'q4_0'],
+      2,
+      '--on-miss: is for experts that come from the file: give --memory too',
+    ],
+    [
+      ['eval', model, '--data', 'x', '--memory', '2GiB', '--on-miss', 'wait'],
+      2,
+      "--on-miss: must be read, resident or a type of copies (q8_0, q6_k, q5_k, q4_k, q4_0, mxfp4, q3_k, q2_k), got 'wait'",
+    ],
+    [
+      ['chat', model, '--memory', '2GiB', '--prefetch', 'router', '--on-miss', 'resident'],
+      2,
+      '--prefetch: hides the wait for experts, and with --on-miss nobody waits: leave one out',
+    ],
+    [
+      ['convert', model, '--out', join(model, 'config.json')],
+      2,
+      'config.json exists: remove it, or name another place',
+    ],
     [['hints', 'none', '--out', 'o'], 1, 'none: cannot be opened (ENOENT)'],
     [
       ['hints', 'none', '--out', join(model, 'config.json')],

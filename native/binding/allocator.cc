@@ -12,6 +12,7 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "../ops/common/version.h"
@@ -183,15 +184,33 @@ void resetPeakBytes() { peakBytes = liveBytes.load(); }
 
 void emptyCache() { cache().clear(); }
 
-// Otherwise glibc comes to take ever larger blocks from its heap, where those that were given back leave holes: in a prompt
-// of 4,096 tokens twice what was in use.
-void limitCache(int64_t bytes) {
+namespace {
+
+std::mutex limitsMutex;
+std::multiset<int64_t> limits;  // of whoever asked for one
+
+// Without limits glibc comes to take ever larger blocks from its heap, where those that were given back leave holes: in a
+// prompt of 4,096 tokens twice what was in use.
+void applyLimits() {
   constexpr int kMostFromHeap = 32 << 20;
-  constexpr int64_t kNoLimit = (int64_t{1} << 53) - 1;  // JavaScript's largest whole number
-  const bool isLimited = bytes < kNoLimit;
-  mallopt(M_MMAP_THRESHOLD, isLimited ? static_cast<int>(kSmallestCached) : kMostFromHeap);
-  mostCached = bytes;
+  mallopt(M_MMAP_THRESHOLD, limits.empty() ? kMostFromHeap : static_cast<int>(kSmallestCached));
+  mostCached = limits.empty() ? std::numeric_limits<int64_t>::max() : *limits.begin();
   cache().clear();
+}
+
+}  // namespace
+
+void limitCache(int64_t bytes) {
+  const std::lock_guard<std::mutex> lock(limitsMutex);
+  limits.insert(bytes);
+  applyLimits();
+}
+
+void unlimitCache(int64_t bytes) {
+  const std::lock_guard<std::mutex> lock(limitsMutex);
+  const auto found = limits.find(bytes);
+  if (found != limits.end()) limits.erase(found);
+  applyLimits();
 }
 
 }  // namespace switchyard

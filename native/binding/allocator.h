@@ -22,7 +22,8 @@ void resetPeakBytes();
 /** Gives cached blocks back to the system. */
 void emptyCache();
 
-/** From now on no more than so many bytes are kept for reuse. */
+/** No more than so many bytes are kept for reuse until unlimitCache() is told the same; of several limits the lowest holds. */
 void limitCache(int64_t bytes);
+void unlimitCache(int64_t bytes);
 
 }  // namespace switchyard

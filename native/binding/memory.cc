@@ -142,6 +142,12 @@ Napi::Value limitCache(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+/** unlimitCache(bytes) */
+Napi::Value unlimitCache(const Napi::CallbackInfo& info) {
+  switchyard::unlimitCache(info[0].As<Napi::Number>().Int64Value());
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 void exportMemory(Napi::Env env, Napi::Object exports) {
@@ -156,6 +162,7 @@ void exportMemory(Napi::Env env, Napi::Object exports) {
   add("resetPeak", guarded<resetPeak>);
   add("emptyCache", guarded<emptyCache>);
   add("limitCache", guarded<limitCache>);
+  add("unlimitCache", guarded<unlimitCache>);
 }
 
 }  // namespace switchyard

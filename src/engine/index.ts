@@ -8,6 +8,7 @@ export {
   type EngineFacts,
   type EngineOptions,
   type EngineStatus,
+  engineFacts,
   type TextEngine,
 } from './batching/engine.ts'
 export type { LayerLoad } from './batching/expert-load.ts'
@@ -38,6 +39,7 @@ export {
   rebalanceExperts,
   replicateExperts,
 } from './placement/eplb.ts'
+export { EnginePool, type PoolOptions } from './pool/engine-pool.ts'
 export { areHints, type HintTable, hintsOf, readHints, writeHints } from './prefetch/hint-table.ts'
 export { HintsPrefetcher } from './prefetch/hints.ts'
 export { HistoryPrefetcher } from './prefetch/history.ts'

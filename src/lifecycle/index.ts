@@ -14,3 +14,5 @@ export {
 export type { SampleCounts, TensorReport } from './quantize/report.ts'
 export type { TypeOption } from './quantize/sensitivity.ts'
 export { columnImportance, type InputSquares } from './quantize/squares.ts'
+export { decodeTernary, encodeTernary, type TernaryCodes } from './ternary/code.ts'
+export { type TernaryMatrix, ternarize, ternaryValues } from './ternary/ternarize.ts'

@@ -5,6 +5,8 @@ import { bodyLimit } from 'hono/body-limit'
 import { ApiError, internalError, knownError } from './api-error.ts'
 import { ApiKeys } from './keys.ts'
 import { Metrics } from './metrics.ts'
+import { openApi } from './openapi.ts'
+import { RateLimit } from './rate-limit.ts'
 import { type LogLine, RequestRecord } from './request-record.ts'
 import { chatRoutes } from './routes/chat.ts'
 import { completionRoutes } from './routes/completions.ts'
@@ -15,7 +17,7 @@ import { tokenRoutes } from './routes/tokens.ts'
 import type { ServedModel } from './served-model.ts'
 import type { ServerSettings } from './settings.ts'
 
-export interface AppOptions extends Pick<ServerSettings, 'keys' | 'origins' | 'limits'> {
+export interface AppOptions extends Pick<ServerSettings, 'keys' | 'origins' | 'limits' | 'perMinute'> {
   /** Is told of each request once it is answered. */
   onRequest?: (line: LogLine) => void
   /** Aborted when no new requests are taken. */
@@ -26,16 +28,18 @@ export interface AppOptions extends Pick<ServerSettings, 'keys' | 'origins' | 'l
 
 const never = new AbortController().signal
 
-export function createApp(served: ServedModel, options: AppOptions): Routes {
-  const { keys, origins, limits, onRequest, draining = never, stopping = never } = options
+/** @param models at least one, each with a name of its own */
+export function createApp(models: readonly ServedModel[], options: AppOptions): Routes {
+  const { keys, origins, limits, perMinute, onRequest, draining = never, stopping = never } = options
   const app = new Hono<Env>()
-  const metrics = new Metrics(served)
-  const context: ServerContext = { served, metrics, limits, stopping }
+  const metrics = new Metrics(models)
+  const context: ServerContext = { models, metrics, limits, stopping }
   const isDraining = (): boolean => draining.aborted
 
   app.use(recordRequests(metrics, onRequest))
   app.use(checkOrigins(origins))
   app.use(checkKeys(new ApiKeys(keys)))
+  if (perMinute !== undefined) app.use(checkRate(new RateLimit(perMinute)))
   app.use(refuseWhile(isDraining))
   app.use(requireJson)
   app.use(bodyLimit({ maxSize: limits.body, onError: () => tooLarge(limits.body) }))
@@ -45,6 +49,7 @@ export function createApp(served: ServedModel, options: AppOptions): Routes {
   chatRoutes(app, context)
   completionRoutes(app, context)
   tokenRoutes(app, context)
+  app.get('/openapi.json', c => c.json(openApi(limits, keys.length > 0)))
 
   app.notFound(c =>
     new ApiError(404, `there is no ${c.req.method} ${c.req.path}`, { code: 'not_found' }).toResponse(),
@@ -86,7 +91,7 @@ function recordRequests(metrics: Metrics, onRequest: AppOptions['onRequest']): M
 /** Metrics have a series for each of them, and none for what else is asked for. */
 const knownPaths: readonly string[] = [
   ...['/v1/models', '/v1/chat/completions', '/v1/completions', '/tokenize', '/detokenize'],
-  ...['/health', '/ready', '/metrics'],
+  ...['/health', '/ready', '/metrics', '/openapi.json'],
 ]
 
 /**
@@ -117,6 +122,14 @@ const preflight = {
 function checkKeys(keys: ApiKeys): Middleware {
   return async (c, next) => {
     if (!openPaths.includes(c.req.path)) c.get('record').key = keys.nameOf(c.req.header('authorization'))
+    await next()
+    return undefined
+  }
+}
+
+function checkRate(limit: RateLimit): Middleware {
+  return async (c, next) => {
+    if (!openPaths.includes(c.req.path)) limit.take(c.get('record').key)
     await next()
     return undefined
   }

@@ -7,6 +7,7 @@ import {
   fullPrecision,
   Generator,
   grad,
+  limitCache,
   memoryUse,
   noGrad,
   ones,
@@ -245,4 +246,22 @@ test('blocks are kept for the next tensor of their size, and given back when ask
   expect(memoryUse()).toMatchObject({ cachedBytes, bytes })
   emptyCache()
   expect(memoryUse().cachedBytes).toBe(0)
+})
+
+test('of several limits on what is kept the lowest holds, until it is lifted', () => {
+  /** Bytes kept of 32 MB that were in use. */
+  const kept = (): number => {
+    emptyCache()
+    tidy(() => void [1, 2, 3, 4].map(() => zeros([2 ** 21])))
+    return memoryUse().cachedBytes
+  }
+  const megabyte = 2 ** 20
+  expect(kept()).toBeGreaterThan(8 * megabyte)
+  const [low, high] = [limitCache(4 * megabyte), limitCache(16 * megabyte)]
+  expect(kept()).toBeLessThanOrEqual(4 * megabyte)
+  low[Symbol.dispose]()
+  low[Symbol.dispose]() // once is enough: it is not the other one that is lifted
+  expect(kept()).toBe(16 * megabyte)
+  high[Symbol.dispose]()
+  expect(kept()).toBeGreaterThan(8 * megabyte)
 })

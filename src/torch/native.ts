@@ -73,6 +73,7 @@ export interface Native {
   resetPeak(): void
   emptyCache(): void
   limitCache(bytes: number): void
+  unlimitCache(bytes: number): void
 
   profile(callback: () => void, onDevice: boolean): OperatorTime[]
 

@@ -33,9 +33,19 @@ export function emptyCache(): void {
   native().emptyCache()
 }
 
-/** From now on no more than so many bytes are kept for coming tensors. Default: half of the most that was ever in use. */
-export function limitCache(bytes: number): void {
-  native().limitCache(Math.min(bytes, Number.MAX_SAFE_INTEGER))
+/**
+ * No more than so many bytes of the process are kept for coming tensors until the limit is disposed of; of several limits, also
+ * those of other threads, the lowest holds. Without any it is half of the most that was ever in use.
+ */
+export function limitCache(bytes: number): Disposable {
+  native().limitCache(bytes)
+  let holds = true
+  return {
+    [Symbol.dispose]() {
+      if (holds) native().unlimitCache(bytes)
+      holds = false
+    },
+  }
 }
 
 /** Version, BLAS, CUDA and threads of the libtorch in use. */

@@ -25,7 +25,7 @@ export async function servedApp() {
   const appOf = (options: Partial<AppOptions> = {}, by: TextEngine = engine, template = opened.template) => {
     const { path, tokenizer } = opened
     const served = servedModel({ path, tokenizer, template }, by, 'tiny')
-    return createApp(served, { keys: [], origins: [], limits: defaultLimits, onRequest, ...options })
+    return createApp([served], { keys: [], origins: [], limits: defaultLimits, onRequest, ...options })
   }
 
   const clientOf = (options: Partial<AppOptions> = {}, apiKey = 'none'): OpenAI =>

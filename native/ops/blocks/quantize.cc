@@ -58,34 +58,56 @@ struct ScaleAndMin {
   double min;
 };
 
-template <class Weights>
-SWITCHYARD_INLINE double errorOf(const float* x, Weights w, int count, const ScaleAndMin& fit, double most) {
-  double error = 0;
-  for (int i = 0; i < count; i++) {
-    const double q = level(fit.scale == 0 ? 0 : (x[i] + fit.min) / fit.scale, 0, most);
-    const double off = x[i] - (fit.scale * q - fit.min);
-    error += w[i] * (off * off);
-  }
-  return error;
-}
+/** Candidates that are tried at once, in the lanes of vectors; each sums in the order of the numbers, as if it were alone. */
+constexpr int kLanes = 24;
 
 template <class Weights>
-SWITCHYARD_INLINE ScaleAndMin regress(const float* x, Weights w, int count, double lowest, double inverse, double most) {
-  double n = 0, q1 = 0, q2 = 0, x1 = 0, xq = 0;
-  for (int i = 0; i < count; i++) {
-    const double q = level((x[i] - lowest) * inverse, 0, most);
-    n += w[i];
-    q1 += w[i] * q;
-    q2 += w[i] * q * q;
-    x1 += w[i] * x[i];
-    xq += w[i] * x[i] * q;
+SWITCHYARD_INLINE void errorsOf(const float* x, Weights w, int count, const ScaleAndMin* fits, double most, double* errors) {
+  double scales[kLanes], divisors[kLanes], mins[kLanes];
+  for (int c = 0; c < kLanes; c++) {
+    scales[c] = fits[c].scale;
+    divisors[c] = fits[c].scale == 0 ? std::numeric_limits<double>::infinity() : fits[c].scale;  // then the level is 0
+    mins[c] = fits[c].min;
+    errors[c] = 0;
   }
-  const double spread = n * q2 - q1 * q1;
-  if (spread <= 0) return {1 / inverse, -lowest};
-  const double scale = (n * xq - q1 * x1) / spread;
-  const double min = -(x1 - scale * q1) / n;
-  if (min >= 0 || q2 == 0) return {scale, std::max(0.0, min)};
-  return {xq / q2, 0};
+  for (int i = 0; i < count; i++) {
+    const double value = x[i], weight = w[i];
+    for (int c = 0; c < kLanes; c++) {
+      const double q = level((value + mins[c]) / divisors[c], 0, most);
+      const double off = value - (scales[c] * q - mins[c]);
+      errors[c] += weight * (off * off);
+    }
+  }
+}
+
+/** Least squares of scale and minimum, given the levels that each inverse step assigns. */
+template <class Weights>
+SWITCHYARD_INLINE void regress(const float* x, Weights w, int count, double lowest, const double* inverses, double most,
+                               ScaleAndMin* fits) {
+  double n = 0, x1 = 0;
+  double q1[kLanes] = {}, q2[kLanes] = {}, xq[kLanes] = {};
+  for (int i = 0; i < count; i++) {
+    const double value = x[i], weight = w[i], weighted = weight * value;
+    n += weight;
+    x1 += weighted;
+    for (int c = 0; c < kLanes; c++) {
+      const double q = level((value - lowest) * inverses[c], 0, most);
+      q1[c] += weight * q;
+      q2[c] += weight * q * q;
+      xq[c] += weighted * q;
+    }
+  }
+  for (int c = 0; c < kLanes; c++) {
+    const double spread = n * q2[c] - q1[c] * q1[c];
+    const double scale = (n * xq[c] - q1[c] * x1) / spread;
+    const double min = -(x1 - scale * q1[c]) / n;
+    if (spread <= 0)
+      fits[c] = {1 / inverses[c], -lowest};
+    else if (min >= 0 || q2[c] == 0)
+      fits[c] = {scale, std::max(0.0, min)};
+    else
+      fits[c] = {xq[c] / q2[c], 0};
+  }
 }
 
 /** fitScaleAndMin() of fit.ts. */
@@ -96,16 +118,19 @@ SWITCHYARD_INLINE ScaleAndMin fitScaleAndMin(const float* x, Weights w, int coun
   double highest = lowest;
   for (int i = 0; i < count; i++) highest = std::max<double>(highest, x[i]);
   if (highest == lowest) return {0, -lowest};
+  constexpr int kReach = 10;
+  double inverses[kLanes], errors[kLanes];
+  ScaleAndMin fits[kLanes];
+  for (int c = 0; c < kLanes; c++)
+    inverses[c] = (most + 0.1 * (std::min(c, 2 * kReach) - kReach)) / (highest - lowest);
+  regress(x, w, count, lowest, inverses, most, fits);
+  errorsOf(x, w, count, fits, most, errors);
   ScaleAndMin best{(highest - lowest) / most, -lowest};
   double least = std::numeric_limits<double>::infinity();
-  for (int reach = -10; reach <= 10; reach++) {
-    const ScaleAndMin fit = regress(x, w, count, lowest, (most + 0.1 * reach) / (highest - lowest), most);
-    if (!(fit.scale >= 0)) continue;
-    const double error = errorOf(x, w, count, fit, most);
-    if (error < least) {
-      best = fit;
-      least = error;
-    }
+  for (int c = 0; c <= 2 * kReach; c++) {
+    if (!(fits[c].scale >= 0) || !(errors[c] < least)) continue;
+    best = fits[c];
+    least = errors[c];
   }
   return best;
 }
@@ -115,26 +140,30 @@ template <class Weights>
 SWITCHYARD_INLINE double fitScale(const float* x, Weights w, int count, double low, double high) {
   const double extreme = extremeOf(x, count);
   if (extreme == 0) return 0;
+  constexpr int kReach = 9;
+  double inverses[kLanes], scales[kLanes], xq[kLanes] = {}, qq[kLanes] = {}, errors[kLanes] = {};
+  for (int c = 0; c < kLanes; c++) inverses[c] = (low - 0.1 * (std::min(c, 2 * kReach) - kReach)) / extreme;
+  for (int i = 0; i < count; i++) {
+    const double value = x[i], weight = w[i], weighted = weight * value;
+    for (int c = 0; c < kLanes; c++) {
+      const double q = level(value * inverses[c], low, high);
+      xq[c] += weighted * q;
+      qq[c] += weight * q * q;
+    }
+  }
+  for (int c = 0; c < kLanes; c++) scales[c] = xq[c] / qq[c];
+  for (int i = 0; i < count; i++) {
+    const double value = x[i], weight = w[i];
+    for (int c = 0; c < kLanes; c++) {
+      const double off = value - scales[c] * level(value / scales[c], low, high);
+      errors[c] += weight * (off * off);
+    }
+  }
   double best = extreme / low, least = std::numeric_limits<double>::infinity();
-  for (int reach = -9; reach <= 9; reach++) {
-    const double inverse = (low - 0.1 * reach) / extreme;
-    double xq = 0, qq = 0;
-    for (int i = 0; i < count; i++) {
-      const double q = level(x[i] * inverse, low, high);
-      xq += w[i] * x[i] * q;
-      qq += w[i] * q * q;
-    }
-    if (qq == 0 || xq == 0) continue;
-    const double scale = xq / qq;
-    double error = 0;
-    for (int i = 0; i < count; i++) {
-      const double off = x[i] - scale * level(x[i] / scale, low, high);
-      error += w[i] * (off * off);
-    }
-    if (error < least) {
-      best = scale;
-      least = error;
-    }
+  for (int c = 0; c <= 2 * kReach; c++) {
+    if (qq[c] == 0 || xq[c] == 0 || !(errors[c] < least)) continue;
+    best = scales[c];
+    least = errors[c];
   }
   return best;
 }

@@ -5,7 +5,7 @@ import { Command, Option } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { ModelSource, WriteFolderOptions } from '../../models/index.ts'
 import { openNamed } from '../open-model.ts'
-import { refuseFolderOfWeights } from '../outputs.ts'
+import { refuseFile, refuseFolderOfWeights } from '../outputs.ts'
 import { Progress } from '../progress.ts'
 import { count, green, shortBytes } from '../terminal.ts'
 import { sizeOf } from '../values.ts'
@@ -94,6 +94,7 @@ async function convert(path: string, flags: Flags): Promise<void> {
 function refuseOverwriting(model: string, out: string): void {
   if (resolve(model) === resolve(out))
     throw new ConfigError('is the model itself: name another place', { path: '--out' })
+  refuseFile(out)
   refuseFolderOfWeights(out)
 }
 

@@ -39,7 +39,7 @@ and named.
 
 --method gptq rounds column after column, so that later ones make up for what
 was lost; it reads the text again for every few matrices. A matrix with fewer
-samples than columns, or of a type it does not know, is fitted instead.
+samples than columns is fitted instead.
 
 Types are chosen by --type, as for convert, or within a budget: --bits or --size
 of all tensors, where those types are taken that lose least in sum. A stacked

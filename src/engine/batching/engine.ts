@@ -80,7 +80,8 @@ export interface TextEngine {
   readonly isReady: boolean
   /** Writes a text. Whoever stops reading cancels it. @throws BusyError, ConfigError */
   generate(request: TextRequest & { signal?: AbortSignal | undefined }): AsyncGenerator<TextPart, void>
-  status(): Promise<EngineStatus>
+  /** What it does; null while its model is not loaded. */
+  status(): Promise<EngineStatus | null>
   close(): Promise<void>
 }
 
@@ -118,7 +119,7 @@ export class Engine implements TextEngine {
   }
 
   private constructor(opened: OpenedModel, options: EngineOptions) {
-    this.facts = factsOf(opened, options)
+    this.facts = engineFacts(opened, options)
     this.#tokenizer = opened.tokenizer
     refuseOtherTokenizer(opened, this.#tokenizer)
     this.#loaded = load(opened, options, this.facts)
@@ -213,7 +214,8 @@ export class Engine implements TextEngine {
   }
 }
 
-function factsOf({ config, path }: OpenedModel, options: EngineOptions): EngineFacts {
+/** What an engine of a model will be. @throws ConfigError for a model that is no decoder, and for sizes that cannot be */
+export function engineFacts({ config, path }: OpenedModel, options: EngineOptions = {}): EngineFacts {
   const { texts = defaultTexts, waiting = defaultWaiting } = options
   const positions = 'max_position_embeddings' in config ? config.max_position_embeddings : null
   if (positions === null) throw new ConfigError('is no decoder, and only decoders are served', { path })

@@ -36,6 +36,9 @@ export interface StoreSettings {
   onMiss?: OnMiss
 }
 
+/** Bytes that the process keeps for coming tensors while it runs within a budget. */
+const keptForTensors = 16e6
+
 /** A decoder whose experts are in its files. Disposing of it frees both. */
 export class TieredModel implements Disposable {
   readonly model: CausalLM
@@ -43,6 +46,7 @@ export class TieredModel implements Disposable {
   readonly #layers: readonly TieredLayer[]
   #store: ExpertStore | null = null
   #chooseFreely: () => void = () => undefined
+  #limit: Disposable | null = null
 
   /** @throws ConfigError for models without experts that can be read one by one */
   constructor(source: ModelSource) {
@@ -68,6 +72,11 @@ export class TieredModel implements Disposable {
     emptyCache()
     const rows = this.#layers.map(layer => layer.rows)
     return planBudget(this.model, this.#source.config, rows, { fixed: process.memoryUsage.rss(), budget })
+  }
+
+  /** While the model lives the process keeps little for coming tensors, so that a budget holds. */
+  limitTensors(): void {
+    this.#limit ??= limitCache(keptForTensors)
   }
 
   /**
@@ -116,12 +125,9 @@ export class TieredModel implements Disposable {
   [Symbol.dispose](): void {
     this.#store?.[Symbol.dispose]()
     this.model.dispose()
-    limitCache(Number.POSITIVE_INFINITY)
+    this.#limit?.[Symbol.dispose]()
   }
 }
-
-/** Bytes that the process keeps for coming tensors while it runs within a budget. */
-const keptForTensors = 16e6
 
 /**
  * Loads a decoder whose experts stay in its files until they are needed, within a budget. What it writes does not depend on
@@ -138,7 +144,7 @@ export function loadTiered(
     const { onMiss } = settings
     const copies = onMiss?.kind === 'copy' ? onMiss.type : undefined
     const plan = tiered.plan({ memory, context, kv, copies })
-    limitCache(keptForTensors)
+    tiered.limitTensors()
     tiered.keepExperts(plan.experts, settings)
     return { tiered, plan }
   } catch (error) {

@@ -1,6 +1,7 @@
-// Which bits of a block are the levels of its numbers, for types whose numbers are `low + step level` with scales that stand
-// elsewhere in the block: levels can be chosen for scales that are there.
+// Which bits of a block are the levels of its numbers, for types whose numbers are `low + step value(level)` with scales that
+// stand elsewhere in the block: levels can be chosen for scales that are there.
 
+import { doubled as mxfp4Values } from './mxfp4.ts'
 import type { GgmlTypeName } from './types.ts'
 
 /** Bits `from .. from + bits - 1` of a level, and where the block has them. */
@@ -14,11 +15,25 @@ interface LevelBits {
 export interface LevelLayout {
   blockSize: number
   blockBytes: number
-  /** The highest level; the lowest is 0. */
-  most: number
+  /** What levels stand for, ascending. */
+  values: readonly number[]
+  /** The bits that a block has for each level. */
+  codes: readonly number[]
   /** Of each number of a block. */
   places: readonly (readonly LevelBits[])[]
 }
+
+/** Values that are whole numbers up to the highest, and are stored as they are. */
+const upTo = (most: number): Pick<LevelLayout, 'values' | 'codes'> => {
+  const values = Array.from({ length: most + 1 }, (_, level) => level)
+  return { values, codes: values }
+}
+
+/** Whole numbers of 8 bits that are as far from 0 on either side. */
+const signedBytes = Array.from({ length: 255 }, (_, level) => level - 127)
+
+/** The codes of MXFP4 by ascending values; of its two zeros the first. */
+const mxfp4Codes = [15, 14, 13, 12, 11, 10, 9, 0, 1, 2, 3, 4, 5, 6, 7]
 
 const places = (count: number, of: (n: number) => LevelBits[]): LevelBits[][] =>
   Array.from({ length: count }, (_, n) => of(n))
@@ -47,32 +62,46 @@ const bit = (n: number, at: number, from: number): LevelBits => ({
   bits: 1,
 })
 
-/** Types that have levels so; the layouts are those of simple.ts and k-quants.ts. */
+/** Types that have levels so; the layouts are those of simple.ts, mxfp4.ts and k-quants.ts. */
 export const levelLayouts: Partial<Record<GgmlTypeName, LevelLayout>> = {
   Q4_0: {
     blockSize: 32,
     blockBytes: 18,
-    most: 15,
+    ...upTo(15),
     places: places(32, n => [{ byte: 2 + (n & 15), shift: (n >> 4) * 4, from: 0, bits: 4 }]),
   },
-  Q2_K: { blockSize: 256, blockBytes: 84, most: 3, places: places(256, n => [pair(n, 16, 0)]) },
+  Q8_0: {
+    blockSize: 32,
+    blockBytes: 34,
+    values: signedBytes,
+    codes: signedBytes.map(value => value & 255),
+    places: places(32, n => [{ byte: 2 + n, shift: 0, from: 0, bits: 8 }]),
+  },
+  MXFP4: {
+    blockSize: 32,
+    blockBytes: 17,
+    values: mxfp4Codes.map(code => mxfp4Values[code] as number),
+    codes: mxfp4Codes,
+    places: places(32, n => [{ byte: 1 + (n & 15), shift: (n >> 4) * 4, from: 0, bits: 4 }]),
+  },
+  Q2_K: { blockSize: 256, blockBytes: 84, ...upTo(3), places: places(256, n => [pair(n, 16, 0)]) },
   Q3_K: {
     blockSize: 256,
     blockBytes: 110,
-    most: 7,
+    ...upTo(7),
     places: places(256, n => [pair(n, 32, 0), bit(n, 0, 2)]),
   },
-  Q4_K: { blockSize: 256, blockBytes: 144, most: 15, places: places(256, n => [nibble(n, 16)]) },
+  Q4_K: { blockSize: 256, blockBytes: 144, ...upTo(15), places: places(256, n => [nibble(n, 16)]) },
   Q5_K: {
     blockSize: 256,
     blockBytes: 176,
-    most: 31,
+    ...upTo(31),
     places: places(256, n => [nibble(n, 48), bit(n, 16, 4)]),
   },
   Q6_K: {
     blockSize: 256,
     blockBytes: 210,
-    most: 63,
+    ...upTo(63),
     places: places(256, n => {
       const [section, row, l] = [n >> 7, (n >> 5) & 3, n & 31]
       const low = { byte: section * 64 + (row & 1) * 32 + l, shift: row < 2 ? 0 : 4, from: 0, bits: 4 }
@@ -83,16 +112,17 @@ export const levelLayouts: Partial<Record<GgmlTypeName, LevelLayout>> = {
 
 /** Puts levels into whole blocks, whose scales stay as they are. */
 export function putLevels(
-  { blockSize, blockBytes, places }: LevelLayout,
+  { blockSize, blockBytes, codes, places }: LevelLayout,
   bytes: Uint8Array,
   levels: ArrayLike<number>,
 ): void {
   for (let at = 0, first = 0; at < bytes.length; at += blockBytes, first += blockSize) {
     for (const [n, parts] of places.entries()) {
+      const code = codes[levels[first + n] ?? 0] ?? 0
       for (const { byte, shift, from, bits } of parts) {
         const mask = (1 << bits) - 1
         const kept = (bytes[at + byte] ?? 0) & ~(mask << shift)
-        bytes[at + byte] = kept | ((((levels[first + n] ?? 0) >> from) & mask) << shift)
+        bytes[at + byte] = kept | (((code >> from) & mask) << shift)
       }
     }
   }

@@ -2,8 +2,8 @@
 
 import type { BlockRule } from './codec.ts'
 
-/** E2M1, twice over, so that all are whole; the scale is halved in turn. */
-const doubled = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12] as const
+/** E2M1 by code, twice over, so that all are whole; the scale is halved in turn. */
+export const doubled = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12] as const
 
 /** Half of `2^(e - 127)`; exact down to the subnormals. */
 const halfScale = (e: number): number => 2 ** (e - 128)

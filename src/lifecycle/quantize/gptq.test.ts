@@ -37,7 +37,8 @@ function naiveGptq(
 ) {
   const [layout, codec] = [levelLayouts[type], codecs[type]]
   if (!layout || !codec) throw new Error(`${type} has no levels`)
-  const { blockSize, blockBytes, most } = layout
+  const { blockSize, blockBytes, values } = layout
+  const [least, most] = [values[0] ?? 0, values.at(-1) ?? 0]
   const rowBytes = (columns / blockSize) * blockBytes
   const bytes = new Uint8Array((w.length / columns) * rowBytes)
   const decode = (block: Uint8Array): Float32Array => {
@@ -52,19 +53,22 @@ function naiveGptq(
       const block = new Uint8Array(blockBytes)
       const columnsOfBlock = importance.subarray(first, first + blockSize)
       codec.encode?.(Float32Array.from(left.subarray(first, first + blockSize)), block, columnsOfBlock)
-      const [lows, highs] = [0, most].map(level => {
+      const [lows, highs] = [0, values.length - 1].map(level => {
         putLevels(layout, block, new Uint8Array(blockSize).fill(level))
         return decode(block)
       }) as [Float32Array, Float32Array]
       const levels = new Uint8Array(blockSize)
       for (let j = 0; j < blockSize; j++) {
         const column = first + j
-        const [low, step] = [lows[j] ?? 0, ((highs[j] ?? 0) - (lows[j] ?? 0)) / most]
-        const level =
-          step === 0 ? 0 : Math.min(Math.max(Math.round(((left[column] ?? 0) - low) / step), 0), most)
+        const [low, high, w] = [lows[j] ?? 0, highs[j] ?? 0, left[column] ?? 0]
+        const grid = values.map(value => low + ((high - low) * (value - least)) / (most - least))
+        const level = grid.reduce(
+          (best, value, l) => (Math.abs(w - value) < Math.abs(w - (grid[best] ?? 0)) ? l : best),
+          0,
+        )
         levels[j] = level
         const own = inverse[column] as Float64Array
-        const lost = ((left[column] ?? 0) - (low + step * level)) / (own[column] ?? 1)
+        const lost = (w - (grid[level] ?? 0)) / (own[column] ?? 1)
         for (let k = column + 1; k < columns; k++) left[k]! -= lost * (own[k] ?? 0)
         eliminate(inverse, column)
       }
@@ -117,10 +121,11 @@ describe.each(types)('%s', type => {
     expect(Number(same)).toBeGreaterThan(0.6)
   })
 
-  test('outputs are nearer than those of blocks fitted alone, where inputs correlate', () => {
-    const fitted = quantize(w.reshape([-1]), type, importance)
+  test('outputs are nearer than those of blocks rounded alone, where inputs correlate', () => {
+    const alone = [importance, null].map(known => quantize(w.reshape([-1]), type, known))
     const rounded = gptq(w, type, inverseFactor(hessian), importance)
-    expect(outputError(w, rounded, type, hessian)).toBeLessThan(0.8 * outputError(w, fitted, type, hessian))
+    for (const bytes of alone)
+      expect(outputError(w, rounded, type, hessian)).toBeLessThan(0.8 * outputError(w, bytes, type, hessian))
   })
 
   test('levels are put where decoding finds them', () => {
@@ -132,12 +137,16 @@ describe.each(types)('%s', type => {
       putLevels(layout, filled, levels)
       return dequantize(tensor(filled), type).toTypedArray<'f32'>()
     }
-    const count = 8 * columns
-    const [low, high] = [decode(new Uint8Array(count)), decode(new Uint8Array(count).fill(layout.most))]
-    const levels = Uint8Array.from({ length: count }, (_, i) => (i * 7) % (layout.most + 1))
+    const [count, last] = [8 * columns, layout.values.length - 1]
+    const [low, high] = [decode(new Uint8Array(count)), decode(new Uint8Array(count).fill(last))]
+    const levels = Uint8Array.from({ length: count }, (_, i) => (i * 7) % (last + 1))
+    const share = (level = 0): number => {
+      const [least = 0, most = 0, value = 0] = [0, last, level].map(at => layout.values[at])
+      return (value - least) / (most - least)
+    }
     for (const [i, value] of decode(levels).entries()) {
       const [from, to] = [low[i] ?? 0, high[i] ?? 0]
-      expect(value).toBeCloseTo(from + ((to - from) * (levels[i] ?? 0)) / layout.most, 4)
+      expect(value).toBeCloseTo(from + (to - from) * share(levels[i]), 4)
     }
   })
 })

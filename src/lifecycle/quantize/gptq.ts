@@ -78,13 +78,14 @@ function roundBlock(
     importance.narrow(0, first, blockSize).contiguous(),
   ).toTypedArray<'u8'>()
   const { low, step, divisor } = gridOf(bytes, type, layout, block.shape)
+  const values = tensor(Float32Array.from(layout.values))
   const [levels, errors] = [zeros(block.shape), zeros(block.shape)]
   for (let j = 0; j < blockSize; j++) {
     tidy(() => {
       const at = (x: Tensor): Tensor => x.select(1, j) // [R]
       const w = at(block)
-      const level = w.sub(at(low)).div(at(divisor)).round().clamp(0, layout.most)
-      const lost = w.sub(at(low).add(at(step).mul(level))).div(inner.select(0, j).select(0, j))
+      const level = nearestLevel(w.sub(at(low)).div(at(divisor)), layout)
+      const lost = w.sub(at(low).add(at(step).mul(values.take(level)))).div(inner.select(0, j).select(0, j))
       at(levels).copy_(level)
       at(errors).copy_(lost)
       if (j + 1 === blockSize) return
@@ -101,9 +102,21 @@ function roundBlock(
   return bytes
 }
 
+/** i64 [R]: the levels whose values are nearest to numbers, f32 [R]. */
+function nearestLevel(numbers: Tensor, { values }: LevelLayout): Tensor {
+  const [first = 0, most] = [values[0], values.length - 1]
+  const isEven = values.every((value, level) => value === first + level)
+  if (isEven) return numbers.sub(first).round().clamp(0, most).long()
+  const midpoints = values.slice(1).map((value, i) => (value + (values[i] ?? 0)) / 2)
+  return numbers
+    .unsqueeze(-1)
+    .gt(tensor(Float32Array.from(midpoints)))
+    .sum(-1)
+}
+
 /**
- * The numbers that a block's scales can stand for: `low + step level` of each, [R, B]. The divisor is the step, or 1 where that
- * is 0 and any level will do.
+ * The numbers that a block's scales can stand for: `low + step value` of each, [R, B]. The divisor is the step, or 1 where that is 0
+ * and any level will do.
  */
 function gridOf(
   bytes: Uint8Array,
@@ -111,16 +124,16 @@ function gridOf(
   layout: LevelLayout,
   shape: readonly number[],
 ): Record<'low' | 'step' | 'divisor', Tensor> {
+  const { values, blockBytes, blockSize } = layout
   const all = (level: number): Tensor => {
     const filled = Uint8Array.from(bytes)
-    putLevels(
-      layout,
-      filled,
-      new Uint8Array((bytes.length / layout.blockBytes) * layout.blockSize).fill(level),
-    )
+    putLevels(layout, filled, new Uint8Array((bytes.length / blockBytes) * blockSize).fill(level))
     return dequantize(tensor(filled), type).view(shape)
   }
-  const low = all(0)
-  const step = all(layout.most).sub(low).div(layout.most)
-  return { low, step, divisor: step.add(step.eq(0).to('f32')) }
+  const [first = 0, last = 0] = [values[0], values.at(-1)]
+  const lowest = all(0)
+  const step = all(values.length - 1)
+    .sub(lowest)
+    .div(last - first)
+  return { low: lowest.sub(step.mul(first)), step, divisor: step.add(step.eq(0).to('f32')) }
 }

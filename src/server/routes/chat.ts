@@ -12,20 +12,20 @@ import { type ChatTurn, chatText, chatTurn, mostCalls } from '../openai/chat-tur
 import { eventStream } from '../openai/event-stream.ts'
 import { parseBody } from '../openai/fields.ts'
 import { chatLogprobs } from '../openai/logprobs.ts'
-import { requireModel, type ServedModel } from '../served-model.ts'
+import { modelOf, type ServedModel } from '../served-model.ts'
 import { jsonOf, type Routes, type ServerContext, writeFor } from './context.ts'
 
 export function chatRoutes(app: Routes, context: ServerContext): void {
-  const { served, limits } = context
+  const { models, limits } = context
   const schema = chatSchema(limits)
   app.post('/v1/chat/completions', async c => {
     const request = parseBody(schema, await jsonOf(c))
-    requireModel(served, request.model)
+    const served = modelOf(models, request.model)
     const turn = await chatTurn(served, request)
     const { n = 1, stream = false } = request
     const { seed = 0, ...text } = chatText(request, turn, served.engine.facts.context)
     const requests = Array.from({ length: n }, (_, i) => ({ ...text, seed: seedOf(seed, i) }))
-    const parts = ofMessages(writeFor(c, context, requests))
+    const parts = ofMessages(writeFor(c, context, served, requests))
     const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: served.id }
     if (stream) return eventStream(chunksOf(parts, request, turn, head, served), c.get('late'))
     return c.json(await completionOf(parts, request, turn, head, served))

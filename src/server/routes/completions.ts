@@ -19,21 +19,21 @@ import {
 import { eventStream } from '../openai/event-stream.ts'
 import { parseBody } from '../openai/fields.ts'
 import { completionLogprobs } from '../openai/logprobs.ts'
-import { requireModel, type ServedModel } from '../served-model.ts'
+import { modelOf, type ServedModel } from '../served-model.ts'
 import { jsonOf, type Routes, type ServerContext, writeFor } from './context.ts'
 
 export function completionRoutes(app: Routes, context: ServerContext): void {
-  const { served, limits } = context
+  const { models, limits } = context
   const schema = completionSchema(limits)
   app.post('/v1/completions', async c => {
     const request = parseBody(schema, await jsonOf(c))
-    requireModel(served, request.model)
+    const served = modelOf(models, request.model)
     const { n = 1, stream = false } = request
     const { seed = 0, ...sampling } = completionSampling(request)
     const requests = promptsOf(request, limits).flatMap(prompt =>
       Array.from({ length: n }, (_, i) => ({ ...sampling, prompt, seed: seedOf(seed, i) })),
     )
-    const parts = writeFor(c, context, requests)
+    const parts = writeFor(c, context, served, requests)
     const head = {
       ...{ id: `cmpl-${randomUUID()}`, object: 'text_completion' },
       ...{ created: Math.floor(Date.now() / 1000), model: served.id },
