@@ -10,6 +10,7 @@ const floors = [
   'engine',
   'lifecycle',
   'server',
+  'ai-sdk',
   'cli',
 ]
 
@@ -25,6 +26,7 @@ const below = {
   engine: ['models', 'moe', 'nn', 'torch', 'data', 'formats'],
   lifecycle: ['models', 'moe', 'nn', 'torch', 'data', 'formats'],
   server: ['engine', 'models', 'data', 'formats'],
+  'ai-sdk': ['server', 'engine', 'models', 'data', 'formats'],
   cli: ['server', 'lifecycle', 'engine', 'train', 'models', 'moe', 'nn', 'torch', 'data', 'formats'],
 }
 

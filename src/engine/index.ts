@@ -28,7 +28,7 @@ export { ExpertPool } from './cache/pool.ts'
 export { createPolicy, defaultPolicy, type PolicyConfig, policyNames, policySchema } from './cache/table.ts'
 export { jsonRule } from './grammar/json-rules.ts'
 export { schemaRule } from './grammar/json-schema.ts'
-export { literal, Rules, sequence } from './grammar/rules.ts'
+export { choice, literal, Rules, sequence } from './grammar/rules.ts'
 export type { JsonSchema, TextGrammar } from './grammar/text-grammar.ts'
 export {
   balancedPacking,

@@ -1,13 +1,20 @@
 // What the @anthropic-ai/sdk package gets.
 import Anthropic from '@anthropic-ai/sdk'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { hermesTemplate, thinkingTemplate } from '../../tests/support/chat-templates.ts'
 import { servedApp } from '../../tests/support/served-app.ts'
+import type { TextEngine } from '../engine/index.ts'
 import type { AppOptions } from './index.ts'
 
-const { engine, opened, appOf, post } = await servedApp()
+const { engine, opened, appOf, post, scripted } = await servedApp()
 
-function clientOf(options: Partial<AppOptions> = {}, apiKey = 'none'): Anthropic {
-  const app = appOf(options)
+function clientOf(
+  options: Partial<AppOptions> = {},
+  apiKey = 'none',
+  by: TextEngine = engine,
+  template?: string,
+): Anthropic {
+  const app = appOf(options, by, template)
   const fetch = async (url: string | URL | Request, init?: RequestInit): Promise<Response> =>
     app.request(String(url), init)
   return new Anthropic({ baseURL: 'http://local', apiKey, fetch, maxRetries: 0 })
@@ -87,7 +94,18 @@ test('counts tokens', async () => {
 })
 
 test.each([
-  [{ messages, max_tokens: 5, tools: [] }, 400, 'invalid_request_error', 'tools: is not supported here'],
+  [
+    { messages, max_tokens: 5, container: 'x' },
+    400,
+    'invalid_request_error',
+    'container: is not supported here',
+  ],
+  [
+    { messages, max_tokens: 5, tools: [{ name: 'add', input_schema: {} }] },
+    400,
+    'invalid_request_error',
+    "tools: the model's chat template has no tools",
+  ],
   [{ messages }, 400, 'invalid_request_error', 'max_tokens: '],
   [
     { messages: [{ role: 'system', content: 'x' }], max_tokens: 5 },
@@ -108,6 +126,58 @@ test.each([
   expect(response.status).toBe(status)
   expect(answer).toMatchObject({ type: 'error', error: { type } })
   expect(answer.error.message).toContain(message)
+})
+
+const call = '<tool_call>\n{"name": "add", "arguments": {"a": 5, "b": 7}}\n</tool_call>'
+const properties = { a: { type: 'integer' }, b: { type: 'integer' } }
+const tools = [{ name: 'add', description: 'Adds', input_schema: { type: 'object' as const, properties } }]
+
+describe('functions', () => {
+  test.each([false, true])('are called, and what they gave comes back, streaming: %j', async streams => {
+    const by = scripted(`Let me see.${call}`, 'It is 12.')
+    const calling = clientOf({}, 'none', by, hermesTemplate)
+    const create = async (messages: Anthropic.MessageParam[]): Promise<Anthropic.Message> => {
+      const request = { ...asked, tools, messages }
+      return streams ? calling.messages.stream(request).finalMessage() : calling.messages.create(request)
+    }
+    const question = { role: 'user' as const, content: 'What is 5 + 7?' }
+    const first = await create([question])
+    expect(first).toMatchObject({
+      stop_reason: 'tool_use',
+      content: [
+        { type: 'text', text: 'Let me see.' },
+        { type: 'tool_use', name: 'add', input: { a: 5, b: 7 } },
+      ],
+    })
+    const [, made] = first.content as [unknown, Anthropic.ToolUseBlock]
+    const result = { type: 'tool_result' as const, tool_use_id: made.id, content: '12' }
+    const second = await create([
+      question,
+      { role: 'assistant', content: first.content },
+      { role: 'user', content: [result, { type: 'text', text: 'So?' }] },
+    ])
+    expect(second).toMatchObject({ stop_reason: 'end_turn', content: [{ type: 'text', text: 'It is 12.' }] })
+    const said = String(by.asked[1]?.prompt)
+    const places = ['What is 5 + 7?', '"a"', '12', 'So?'].map(part => said.lastIndexOf(part))
+    expect(places).toEqual(places.toSorted((a, b) => a - b))
+  })
+
+  test.each([{ type: 'any' as const }, { type: 'tool' as const, name: 'add' }])(
+    'that must be called are: %j',
+    async choice => {
+      const { content } = await clientOf({}, 'none', engine, hermesTemplate).messages.create({
+        ...{ model: 'tiny', max_tokens: 300, temperature: 1, messages, tools },
+        tool_choice: { ...choice, disable_parallel_tool_use: true },
+      })
+      expect(content).toMatchObject([{ type: 'tool_use', name: 'add' }])
+    },
+  )
+})
+
+test('reasoning is a block of its own', async () => {
+  const by = scripted('<think>\nWell.\n</think>\n\nYes.')
+  const { content } = await clientOf({}, 'none', by, thinkingTemplate).messages.stream(asked).finalMessage()
+  expect(content).toMatchObject([{ type: 'thinking' }, { type: 'text', text: 'Yes.' }])
 })
 
 test('shows its key as its clients do', async () => {

@@ -63,11 +63,11 @@ describe('the field switchyard', () => {
 
 describe('a field that is wrong, or not there, is named', () => {
   test.each([
-    ['/v1/chat/completions', { messages, tools: [] }, 'tools', 'unsupported_parameter'],
+    ['/v1/chat/completions', { messages, functions: [] }, 'functions', 'unsupported_parameter'],
     ['/v1/chat/completions', { messages, frobnicate: 1 }, 'frobnicate', 'unsupported_parameter'],
     [
       '/v1/chat/completions',
-      { messages, response_format: { type: 'json_object' } },
+      { messages, response_format: { type: 'grammar' } },
       'response_format.type',
       'invalid_value',
     ],
@@ -91,7 +91,7 @@ describe('a field that is wrong, or not there, is named', () => {
     ],
     [
       '/v1/chat/completions',
-      { messages: [{ role: 'tool', content: 'x' }] },
+      { messages: [{ role: 'function', content: 'x' }] },
       'messages[0].role',
       'invalid_value',
     ],

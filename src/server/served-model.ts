@@ -5,6 +5,7 @@ import type { Tokenizer } from '../data/index.ts'
 import type { TextEngine } from '../engine/index.ts'
 import type { OpenedModel } from '../models/index.ts'
 import { ApiError, wrongField } from './api-error.ts'
+import { ChatTemplate } from './templates/chat-template.ts'
 
 export interface ServedModel {
   /** What clients call it. */
@@ -14,7 +15,7 @@ export interface ServedModel {
   engine: TextEngine
   tokenizer: Tokenizer
   /** How it writes conversations; null where it says nothing of it. */
-  template: string | null
+  template: ChatTemplate | null
 }
 
 /** @param id default: the name of its file or folder */
@@ -23,7 +24,13 @@ export function servedModel(
   engine: TextEngine,
   id = basename(path).replace(/\.gguf$/, ''),
 ): ServedModel {
-  return { id, created: Math.floor(Date.now() / 1000), engine, tokenizer, template }
+  const { bos, eos } = tokenizer.specialIds
+  const nameOf = (special: number | undefined) =>
+    special === undefined ? undefined : tokenizer.idToToken(special)
+  return {
+    ...{ id, created: Math.floor(Date.now() / 1000), engine, tokenizer },
+    template: template === null ? null : new ChatTemplate(template, { bos: nameOf(bos), eos: nameOf(eos) }),
+  }
 }
 
 /** The model that a request names; where there is only one, it may leave that out. @throws ApiError */

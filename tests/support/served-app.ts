@@ -1,7 +1,7 @@
 // A server of a small model in this process: its HTTP interface without a port, and the openai client on it.
 import OpenAI from 'openai'
 import { afterAll } from 'vitest'
-import { Engine, type TextEngine } from '../../src/engine/index.ts'
+import { Engine, type TextEngine, type TextRequest } from '../../src/engine/index.ts'
 import { openModel } from '../../src/models/index.ts'
 import {
   type AppOptions,
@@ -22,16 +22,39 @@ export async function servedApp() {
   const lines: LogLine[] = []
   const onRequest = (line: LogLine): void => void lines.push(line)
 
-  const appOf = (options: Partial<AppOptions> = {}, by: TextEngine = engine) => {
-    const served = servedModel(opened, by, 'tiny')
+  const appOf = (options: Partial<AppOptions> = {}, by: TextEngine = engine, template = opened.template) => {
+    const { path, tokenizer } = opened
+    const served = servedModel({ path, tokenizer, template }, by, 'tiny')
     return createApp([served], { keys: [], origins: [], limits: defaultLimits, onRequest, ...options })
   }
 
-  const clientOf = (options: Partial<AppOptions> = {}, apiKey = 'none'): OpenAI => {
-    const app = appOf(options)
-    const fetch = async (url: string | URL | Request, init?: RequestInit): Promise<Response> =>
-      app.request(String(url), init)
-    return new OpenAI({ baseURL: 'http://local/v1', apiKey, fetch, maxRetries: 0 })
+  const clientOf = (options: Partial<AppOptions> = {}, apiKey = 'none'): OpenAI =>
+    openaiOf(appOf(options), apiKey)
+
+  /** Of a model with another template, by an engine that may be another one. */
+  const templated = (template: string, by: TextEngine = engine): OpenAI => openaiOf(appOf({}, by, template))
+
+  /** An engine that writes one text after the other, each in pieces of three characters. */
+  const scripted = (...texts: string[]): TextEngine & { asked: TextRequest[] } => {
+    const asked: TextRequest[] = []
+    return {
+      ...{ facts: engine.facts, isReady: true, asked },
+      status: () => engine.status(),
+      close: async () => undefined,
+      async *generate(request) {
+        asked.push(request)
+        const text = texts.shift() ?? ''
+        const end = {
+          reason: 'end-of-text',
+          promptTokens: 1,
+          cachedTokens: 0,
+          newTokens: text.length,
+        } as const
+        for (let at = 0; at < text.length; at += 3)
+          yield { text: text.slice(at, at + 3), tokens: [{ id: 5 }] }
+        yield { text: '', tokens: [], end: { ...end, seconds: { queued: 0, prompt: 0, writing: 0 } } }
+      },
+    }
   }
 
   const post = async (
@@ -46,8 +69,17 @@ export async function servedApp() {
       body: typeof body === 'string' ? body : JSON.stringify(body),
     })
 
-  return { engine, opened, lines, appOf, clientOf, post }
+  return { engine, opened, lines, appOf, clientOf, templated, scripted, post }
 }
+
+/** fetch() of an app in this process. */
+export const fetchOf =
+  (app: ReturnType<typeof createApp>) =>
+  async (url: string | URL | Request, init?: RequestInit): Promise<Response> =>
+    url instanceof Request ? app.request(url) : app.request(String(url), init)
+
+const openaiOf = (app: ReturnType<typeof createApp>, apiKey = 'none'): OpenAI =>
+  new OpenAI({ baseURL: 'http://local/v1', apiKey, fetch: fetchOf(app), maxRetries: 0 })
 
 export const messages = [{ role: 'user' as const, content: 'Hello' }]
 export const greedy = { model: 'tiny', temperature: 0, max_tokens: 12 }

@@ -186,7 +186,7 @@ export class Engine implements TextEngine {
         room: this.facts.context,
         constraint,
       }),
-      writer: new TextWriter(this.#tokenizer, request.stop ?? []),
+      writer: new TextWriter(this.#tokenizer, request.stop ?? [], request.shownSpecials),
       listener,
     })
     this.#scheduler.add(asked)

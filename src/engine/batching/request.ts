@@ -11,6 +11,8 @@ export interface TextRequest extends GrowthOptions {
   isTemplated?: boolean
   /** The text ends before the first of these that appears. */
   stop?: readonly string[]
+  /** Special tokens by name that are written out where they come; others stand for no text. Default: none. */
+  shownSpecials?: readonly string[]
   /** The form that the text must have. Default: any. */
   grammar?: TextGrammar
   /** How many of the likeliest tokens to report at each place of the prompt; 0: its own probability alone. Default: nothing. */

@@ -6,12 +6,17 @@ import type { TextModel } from './session.ts'
 import { StopTexts } from './stop-texts.ts'
 
 export class TextWriter {
+  readonly #tokenizer: Tokenizer
   readonly #decoder: StreamDecoder
   readonly #stops: StopTexts
+  readonly #shown: readonly string[]
 
-  constructor(tokenizer: Tokenizer, stop: readonly string[]) {
+  /** @param shown special tokens that are written out; others stand for no text */
+  constructor(tokenizer: Tokenizer, stop: readonly string[], shown: readonly string[] = []) {
+    this.#tokenizer = tokenizer
     this.#decoder = new StreamDecoder(tokenizer)
     this.#stops = new StopTexts(stop)
+    this.#shown = shown
   }
 
   /** Whether a stop text appeared. */
@@ -26,7 +31,9 @@ export class TextWriter {
 
   /** Takes a token and returns the text that is now certain, often nothing or several characters. */
   push(id: number): string {
-    return this.#stops.push(this.#decoder.push(id))
+    const name = this.#tokenizer.isSpecial(id) ? (this.#tokenizer.idToToken(id) ?? '') : ''
+    const text = this.#shown.includes(name) ? this.#decoder.flush() + name : this.#decoder.push(id)
+    return this.#stops.push(text)
   }
 
   /** What waited for more, once the text has ended. */

@@ -1,27 +1,81 @@
-// What /v1/messages and /v1/messages/count_tokens take.
+// What /v1/messages and /v1/messages/count_tokens take, and the same in the words of /v1/chat/completions.
 
 import { z } from 'zod'
-import type { TextRequest } from '../../engine/index.ts'
-import type { ChatMessage } from '../../models/index.ts'
+import type { RequestMessage } from '../openai/chat-messages.ts'
+import type { ChatRequest } from '../openai/chat-request.ts'
+import type { RequestTool } from '../openai/chat-tools.ts'
 import type { Limits } from '../settings.ts'
 
 /** Where clients would like a prompt to be kept. Here beginnings of prompts are kept anyway. */
-const cacheControl = z.strictObject({ type: z.literal('ephemeral'), ttl: z.string().optional() })
+const cached = {
+  cache_control: z.strictObject({ type: z.literal('ephemeral'), ttl: z.string().optional() }).nullish(),
+}
 const textBlock = z.strictObject({
-  type: z.literal('text'),
-  text: z.string(),
-  cache_control: cacheControl.nullish(),
-  citations: z.null().optional(),
+  ...{ type: z.literal('text'), text: z.string(), ...cached },
+  citations: z.null().optional(), // as answers have them
 })
-const content = z.union([z.string(), z.array(textBlock).min(1)], {
-  error: 'must be text, or blocks of type text',
+const texts = z.union([z.string(), z.array(textBlock)], { error: 'must be text, or blocks of type text' })
+const id = z.string().max(256)
+const toolUse = z.strictObject({
+  ...{ type: z.literal('tool_use'), id, name: z.string().max(256), ...cached },
+  input: z.record(z.string(), z.unknown()),
 })
-const message = z.strictObject({ role: z.enum(['user', 'assistant']), content })
+const toolResult = z.strictObject({
+  ...{ type: z.literal('tool_result'), tool_use_id: id, ...cached },
+  ...{ content: texts.optional(), is_error: z.boolean().nullish() },
+})
+const thinking = z.strictObject({
+  ...{ type: z.literal('thinking'), thinking: z.string(), signature: z.string() },
+})
+
+const blocks = <T extends z.ZodType>(block: T, error: string) =>
+  z.union([z.string(), z.array(block).min(1)], { error })
+const message = z.discriminatedUnion(
+  'role',
+  [
+    z.strictObject({
+      role: z.literal('user'),
+      content: blocks(
+        z.discriminatedUnion('type', [textBlock, toolResult]),
+        'must be text, or blocks of type text and tool_result',
+      ),
+    }),
+    z.strictObject({
+      role: z.literal('assistant'),
+      content: blocks(
+        z.discriminatedUnion('type', [textBlock, toolUse, thinking]),
+        'must be text, or blocks of type text, tool_use and thinking',
+      ),
+    }),
+  ],
+  { error: 'must be user or assistant' },
+)
+
+const tool = z.strictObject({
+  type: z.literal('custom').optional(),
+  name: z.string().regex(/^[\w.-]{1,64}$/, { error: 'must be 1 to 64 letters, digits, _, . or -' }),
+  description: z.string().optional(),
+  input_schema: z.record(z.string(), z.unknown()),
+  ...cached,
+})
+const single = { disable_parallel_tool_use: z.boolean().optional() }
 
 const promptFields = {
   model: z.string().optional(),
   messages: z.array(message).min(1),
-  system: content.optional(),
+  system: texts.optional(),
+  tools: z.array(tool).max(128).optional(),
+  tool_choice: z
+    .discriminatedUnion(
+      'type',
+      [
+        z.strictObject({ type: z.enum(['auto', 'any']), ...single }),
+        z.strictObject({ type: z.literal('tool'), name: z.string(), ...single }),
+        z.strictObject({ type: z.literal('none') }),
+      ],
+      { error: 'must be of type auto, any, tool or none' },
+    )
+    .optional(),
   thinking: z.strictObject({ type: z.literal('disabled') }).optional(),
 }
 
@@ -40,27 +94,63 @@ export const anthropicSchema = ({ stops, stopLength }: Limits) =>
   })
 
 export type AnthropicPrompt = z.infer<typeof countTokensSchema>
-export type AnthropicRequest = z.infer<ReturnType<typeof anthropicSchema>>
+type AnthropicMessage = AnthropicPrompt['messages'][number]
 
-const textOf = (content: AnthropicPrompt['messages'][number]['content']): string =>
-  typeof content === 'string' ? content : content.map(({ text }) => text).join('')
-
-/** Messages as chat templates know them. */
-export function anthropicMessages({ system, messages }: AnthropicPrompt): ChatMessage[] {
-  const said = messages.map(({ role, content }) => ({ role, content: textOf(content) }))
-  return system === undefined ? said : [{ role: 'system', content: textOf(system) }, ...said]
+/** The conversation and what it offers. */
+export function promptAsChat(request: AnthropicPrompt): ChatRequest {
+  const { system, messages, tools, tool_choice } = request
+  const before: RequestMessage[] = system === undefined ? [] : [{ role: 'system', content: textOf(system) }]
+  return {
+    messages: [...before, ...messages.flatMap(messagesOf)],
+    ...(tools && { tools: tools.map(toolOf) }),
+    ...(tool_choice && choiceOf(tool_choice)),
+  }
 }
 
-/** What the engine is asked for. */
-export function anthropicSampling(request: AnthropicRequest): Omit<TextRequest, 'prompt'> {
-  const { temperature, top_p, top_k, stop_sequences = [] } = request
+export function requestAsChat(request: z.infer<ReturnType<typeof anthropicSchema>>): ChatRequest {
+  const { max_tokens, temperature, top_p, top_k, stop_sequences } = request
   return {
-    maxNewTokens: request.max_tokens,
-    isTemplated: true,
-    stop: stop_sequences,
-    seed: Math.floor(Math.random() * 2 ** 32),
-    ...(temperature !== undefined && { temperature }),
-    ...(top_p !== undefined && { topP: top_p }),
-    ...(top_k !== undefined && { topK: top_k }),
+    ...promptAsChat(request),
+    ...{ max_completion_tokens: max_tokens, temperature, top_p, top_k, stop: stop_sequences },
   }
+}
+
+const textOf = (content: z.infer<typeof texts>): string =>
+  typeof content === 'string' ? content : content.map(({ text }) => text).join('')
+
+/** Results of calls are messages of their own, before what the user says. */
+function messagesOf({ role, content }: AnthropicMessage): RequestMessage[] {
+  if (typeof content === 'string') return [{ role, content }]
+  const texts = content.filter(block => block.type === 'text')
+  const text = texts.map(block => block.text).join('')
+  const results = content.filter(block => block.type === 'tool_result')
+  const calls = content.filter(block => block.type === 'tool_use')
+  const reasoning_content = content
+    .flatMap(block => (block.type === 'thinking' ? block.thinking : []))
+    .join('')
+  if (role === 'user')
+    return [
+      ...results.map(({ tool_use_id, content = '' }) => ({
+        ...{ role: 'tool' as const, tool_call_id: tool_use_id, content: textOf(content) },
+      })),
+      ...(texts.length > 0 ? [{ role, content: text }] : []),
+    ]
+  const tool_calls = calls.map(({ id, name, input }) => ({
+    ...{ id, type: 'function' as const, function: { name, arguments: JSON.stringify(input) } },
+  }))
+  return [{ role, content: text, ...(reasoning_content && { reasoning_content }), tool_calls }]
+}
+
+const toolOf = ({ name, description, input_schema }: z.infer<typeof tool>): RequestTool => ({
+  type: 'function',
+  function: { name, parameters: input_schema, ...(description !== undefined && { description }) },
+})
+
+function choiceOf(
+  choice: NonNullable<AnthropicPrompt['tool_choice']>,
+): Pick<ChatRequest, 'tool_choice' | 'parallel_tool_calls'> {
+  if (choice.type === 'none') return { tool_choice: 'none' }
+  const named = { type: 'function' as const, function: { name: choice.type === 'tool' ? choice.name : '' } }
+  const tool_choice = choice.type === 'tool' ? named : choice.type === 'any' ? 'required' : 'auto'
+  return { tool_choice, parallel_tool_calls: choice.disable_parallel_tool_use !== true }
 }

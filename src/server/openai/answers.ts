@@ -98,6 +98,7 @@ export interface Usage {
   completion_tokens: number
   total_tokens: number
   prompt_tokens_details: { cached_tokens: number }
+  completion_tokens_details?: { reasoning_tokens: number }
 }
 
 /** @param each how many answers there are to each prompt, which counts once */

@@ -2,39 +2,45 @@
 
 import { z } from 'zod'
 import type { TextRequest } from '../../engine/index.ts'
-import type { ChatMessage } from '../../models/index.ts'
 import { wrongField } from '../api-error.ts'
 import type { Limits } from '../settings.ts'
+import { messageList } from './chat-messages.ts'
+import { toolFields } from './chat-tools.ts'
 import { samplingFields, samplingOf } from './fields.ts'
 
-const textPart = z.strictObject({ type: z.literal('text'), text: z.string() })
-const content = z.union([z.string(), z.array(textPart).min(1)], {
-  error: 'must be text, or parts of type text',
-})
-const message = z.strictObject({
-  role: z.enum(['system', 'developer', 'user', 'assistant']),
-  content,
-})
+const json = z.record(z.string(), z.unknown())
+const responseFormat = z.discriminatedUnion(
+  'type',
+  [
+    z.strictObject({ type: z.literal('text') }),
+    z.strictObject({ type: z.literal('json_object') }),
+    z.strictObject({
+      type: z.literal('json_schema'),
+      json_schema: z.strictObject({
+        name: z.string().max(64),
+        description: z.string().optional(),
+        schema: json.optional(),
+        strict: z.boolean().nullish(), // an answer is held to the schema either way
+      }),
+    }),
+  ],
+  { error: 'must be text, json_object or json_schema' },
+)
 
 export const chatSchema = (limits: Limits) =>
   z.strictObject({
     ...samplingFields(limits),
-    messages: z.array(message).min(1),
+    ...toolFields,
+    messages: messageList,
     max_completion_tokens: z.int().nonnegative().optional(),
     logprobs: z.boolean().optional(),
     top_logprobs: z.int().min(0).max(limits.logprobs).optional(),
-    response_format: z.strictObject({ type: z.literal('text') }).optional(),
+    response_format: responseFormat.optional(),
+    reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']).optional(),
+    chat_template_kwargs: json.optional(),
   })
 
 export type ChatRequest = z.infer<ReturnType<typeof chatSchema>>
-
-/** Messages as chat templates know them. */
-export function messagesOf({ messages }: Pick<ChatRequest, 'messages'>): ChatMessage[] {
-  return messages.map(({ role, content }) => ({
-    role: role === 'developer' ? 'system' : role, // newer clients' word for it
-    content: typeof content === 'string' ? content : content.map(({ text }) => text).join(''),
-  }))
-}
 
 /** What the engine is asked for. An answer may be as long as there is room, unless the request says otherwise. */
 export function chatSampling(request: ChatRequest, context: number): Omit<TextRequest, 'prompt'> {

@@ -1,12 +1,12 @@
 // Conversations that clients go on with by the name of their last answer.
 
-import type { ChatMessage } from '../../models/index.ts'
+import type { RequestMessage } from './chat-messages.ts'
 
 export interface KeptResponse {
   /** Whose it is: nobody else finds it. */
   key: string
   /** The conversation, the answer included; without instructions, which each request has its own. */
-  messages: readonly ChatMessage[]
+  messages: readonly RequestMessage[]
   /** As it was answered. */
   body: { id: string }
 }
@@ -45,5 +45,4 @@ export class KeptResponses {
 }
 
 /** Each conversation counts whole, though it begins as the one before it. */
-const charactersOf = ({ messages }: KeptResponse): number =>
-  messages.reduce((sum, { content }) => sum + String(content).length + 100, 0)
+const charactersOf = ({ messages }: KeptResponse): number => JSON.stringify(messages).length

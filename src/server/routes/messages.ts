@@ -1,20 +1,21 @@
 // POST /v1/messages and /v1/messages/count_tokens, as Anthropic's clients ask.
 
 import { randomUUID } from 'node:crypto'
-import type { TextEnd } from '../../engine/index.ts'
 import { anthropicError } from '../anthropic/errors.ts'
 import {
   type AnthropicPrompt,
-  anthropicMessages,
-  anthropicSampling,
   anthropicSchema,
   countTokensSchema,
+  promptAsChat,
+  requestAsChat,
 } from '../anthropic/messages-request.ts'
 import { type EventWording, eventStream } from '../event-stream.ts'
-import { type AnswerPart, collect } from '../openai/answers.ts'
+import { MessageWriter } from '../openai/chat-answer.ts'
+import { chatPrompt, chatText, chatTurn, mostCalls } from '../openai/chat-turn.ts'
 import { parseBody } from '../openai/fields.ts'
+import { type Segment, type SegmentEvent, segmentsOf, wholeAnswer } from '../segments.ts'
 import { modelOf, type ServedModel } from '../served-model.ts'
-import { chatPrompt, ofMessages } from './chat.ts'
+import { ofMessages } from './chat.ts'
 import { jsonOf, type Routes, type ServerContext, writeFor } from './context.ts'
 
 export function messageRoutes(app: Routes, context: ServerContext): void {
@@ -23,20 +24,21 @@ export function messageRoutes(app: Routes, context: ServerContext): void {
   app.post('/v1/messages', async c => {
     const request = parseBody(schema, await jsonOf(c))
     const served = modelOf(models, request.model)
-    const prompt = chatPrompt(served, { messages: anthropicMessages(request) })
-    const requests = [{ ...anthropicSampling(request), prompt }]
-    const parts = ofMessages(writeFor(c, context, served, requests))
+    const chat = requestAsChat(request)
+    const turn = await chatTurn(served, chat)
+    const text = chatText(chat, turn, served.engine.facts.context)
+    const parts = ofMessages(writeFor(c, context, served, [text]))
+    const segments = segmentsOf(parts, new MessageWriter(turn.read(), mostCalls(chat)))
     const head = {
       ...{ id: `msg_${randomUUID()}`, type: 'message', role: 'assistant', model: served.id },
       ...{ stop_reason: null, stop_sequence: null },
     }
     if (request.stream) {
       const input_tokens = await promptTokens(served, request)
-      return eventStream(eventsOf(parts, { ...head, input_tokens }), c.get('late'), wording)
+      return eventStream(eventsOf(segments, { ...head, input_tokens }), c.get('late'), wording)
     }
-    const [answer] = await collect(parts, 1)
-    const content = [{ type: 'text', text: answer?.text ?? '' }]
-    return c.json({ ...head, content, ...(answer && endOf(answer.end)) })
+    const answer = await wholeAnswer(segments)
+    return c.json({ ...head, content: answer.segments.map(blockOf), ...endOf(answer) })
   })
 
   app.post('/v1/messages/count_tokens', async c => {
@@ -53,8 +55,19 @@ const wording: EventWording = {
 }
 
 async function promptTokens(served: ServedModel, request: AnthropicPrompt): Promise<number> {
-  const text = chatPrompt(served, { messages: anthropicMessages(request) })
+  const text = await chatPrompt(served, promptAsChat(request))
   return (await served.tokenizer.encode(text, { addSpecialTokens: false })).length // the template wrote them out
+}
+
+/** Arguments that a text ended in are none yet. */
+function blockOf({ kind, id, name, text }: Segment): object {
+  if (kind === 'text') return { type: 'text', text }
+  if (kind === 'reasoning') return { type: 'thinking', thinking: text, signature: '' }
+  try {
+    return { type: 'tool_use', id, name, input: JSON.parse(text) }
+  } catch {
+    return { type: 'tool_use', id, name, input: {} }
+  }
 }
 
 const stopReasons = {
@@ -65,11 +78,14 @@ const stopReasons = {
   aborted: 'end_turn', // nobody reads it
 }
 
+type Ending = Omit<Extract<SegmentEvent, { kind: 'end' }>, 'kind'>
+
 /** Tokens that were there already are counted apart. */
-function endOf({ reason, stopText, promptTokens, cachedTokens, newTokens }: TextEnd) {
+function endOf({ end, isCalling }: Ending) {
+  const { reason, stopText, promptTokens, cachedTokens, newTokens } = end
   return {
-    stop_reason: stopReasons[reason],
-    stop_sequence: stopText ?? null,
+    stop_reason: isCalling ? 'tool_use' : stopReasons[reason],
+    stop_sequence: isCalling ? null : (stopText ?? null),
     usage: {
       input_tokens: promptTokens - cachedTokens,
       cache_creation_input_tokens: 0,
@@ -79,22 +95,37 @@ function endOf({ reason, stopText, promptTokens, cachedTokens, newTokens }: Text
   }
 }
 
-/** The message without its content, one block of text in pieces, and how it ended. */
+const emptyBlocks = {
+  text: () => ({ type: 'text', text: '' }),
+  reasoning: () => ({ type: 'thinking', thinking: '', signature: '' }),
+  call: ({ id, name }: Segment) => ({ type: 'tool_use', id, name, input: {} }),
+}
+const deltas = {
+  text: (text: string) => ({ type: 'text_delta', text }),
+  reasoning: (thinking: string) => ({ type: 'thinking_delta', thinking }),
+  call: (partial_json: string) => ({ type: 'input_json_delta', partial_json }),
+}
+
+/** The message without its content, its blocks in pieces, and how it ended. */
 async function* eventsOf(
-  parts: AsyncGenerator<AnswerPart, void>,
+  segments: AsyncGenerator<SegmentEvent, void>,
   { input_tokens, ...head }: { input_tokens: number },
 ): AsyncGenerator<unknown, void> {
-  const begun = [
-    { type: 'message_start', message: { ...head, content: [], usage: { input_tokens, output_tokens: 0 } } },
-    { type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } },
-  ]
-  for await (const { text, end } of parts) {
+  const usage = { input_tokens, output_tokens: 0 }
+  const begun = [{ type: 'message_start', message: { ...head, content: [], usage } }]
+  for await (const event of segments) {
     yield* begun.splice(0)
-    if (text !== '') yield { type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } }
-    if (!end) continue
-    const { usage, ...delta } = endOf(end)
-    yield { type: 'content_block_stop', index: 0 }
-    yield { type: 'message_delta', delta, usage }
-    yield { type: 'message_stop' }
+    if (event.kind === 'end') {
+      const { usage, ...delta } = endOf(event)
+      yield { type: 'message_delta', delta, usage }
+      yield { type: 'message_stop' }
+      continue
+    }
+    const { index, segment } = event
+    if (event.kind === 'open')
+      yield { type: 'content_block_start', index, content_block: emptyBlocks[segment.kind](segment) }
+    else if (event.kind === 'piece')
+      yield { type: 'content_block_delta', index, delta: deltas[segment.kind](event.text) }
+    else yield { type: 'content_block_stop', index }
   }
 }

@@ -1,21 +1,22 @@
 // POST /v1/responses, and GET and DELETE of what it has answered.
 
-import { randomUUID } from 'node:crypto'
-import type { TextEnd } from '../../engine/index.ts'
-import type { ChatMessage } from '../../models/index.ts'
 import { ApiError, wrongField } from '../api-error.ts'
 import { type EventWording, eventStream } from '../event-stream.ts'
-import { type AnswerPart, collect } from '../openai/answers.ts'
+import { MessageWriter } from '../openai/chat-answer.ts'
+import type { RequestMessage } from '../openai/chat-messages.ts'
+import { chatText, chatTurn, mostCalls } from '../openai/chat-turn.ts'
 import { parseBody } from '../openai/fields.ts'
 import { KeptResponses } from '../openai/kept-responses.ts'
+import { answeredMessage, partOf, ResponseAnswer, type ResponseBody } from '../openai/response-answer.ts'
 import {
   inputMessages,
   type ResponsesRequest,
-  responsesSampling,
+  responseAsChat,
   responsesSchema,
 } from '../openai/responses-request.ts'
+import { type Segment, type SegmentEvent, segmentsOf, wholeAnswer } from '../segments.ts'
 import { modelOf } from '../served-model.ts'
-import { chatPrompt, ofMessages } from './chat.ts'
+import { ofMessages } from './chat.ts'
 import { jsonOf, type Routes, type ServerContext, writeFor } from './context.ts'
 
 export function responseRoutes(app: Routes, context: ServerContext): void {
@@ -25,21 +26,20 @@ export function responseRoutes(app: Routes, context: ServerContext): void {
     const served = modelOf(context.models, request.model)
     const { key } = c.get('record')
     const messages = [...earlierMessages(kept, request, key), ...inputMessages(request)]
-    const { instructions, stream = false, store = true } = request
-    const system: ChatMessage[] =
-      instructions === undefined ? [] : [{ role: 'system', content: instructions }]
-    const prompt = chatPrompt(served, { messages: [...system, ...messages] })
-    const requests = [{ ...responsesSampling(request, served.engine.facts.context), prompt }]
-    const parts = ofMessages(writeFor(c, context, served, requests), 'input')
-    const response = new AnswerOfRequest(request, served.id)
-    const keep = (text: string, body: { id: string }): void => {
-      const all: ChatMessage[] = [...messages, { role: 'assistant', content: text }]
-      if (store) kept.keep({ key, messages: all, body })
+    const chat = responseAsChat(request, messages)
+    const turn = await chatTurn(served, chat)
+    const text = chatText(chat, turn, served.engine.facts.context)
+    const parts = ofMessages(writeFor(c, context, served, [text]), 'input')
+    const segments = segmentsOf(parts, new MessageWriter(turn.read(), mostCalls(chat)))
+    const answer = new ResponseAnswer(request, served.id)
+    const { stream = false, store = true } = request
+    const keep = (written: readonly Segment[], body: ResponseBody): void => {
+      if (store) kept.keep({ key, messages: [...messages, answeredMessage(written)], body })
     }
-    if (stream) return eventStream(eventsOf(parts, response, keep), c.get('late'), wording)
-    const [answer] = await collect(parts, 1)
-    const body = response.ended(answer?.text ?? '', (answer as { end: TextEnd }).end)
-    keep(answer?.text ?? '', body)
+    if (stream) return eventStream(eventsOf(segments, answer, keep), c.get('late'), wording)
+    const whole = await wholeAnswer(segments)
+    const body = answer.ended(whole.segments, whole)
+    keep(whole.segments, body)
     return c.json(body)
   })
 
@@ -61,7 +61,7 @@ function earlierMessages(
   kept: KeptResponses,
   { previous_response_id: id }: ResponsesRequest,
   key: string,
-): readonly ChatMessage[] {
+): readonly RequestMessage[] {
   if (id === undefined) return []
   const found = kept.find(id, key)
   if (!found) throw unknownResponse(id, 'previous_response_id')
@@ -74,65 +74,6 @@ function unknownResponse(id: string, param: string | null): ApiError {
   return new ApiError(404, problem, { code: 'not_found' })
 }
 
-/** One answer in the words of this API, at each point of its life. */
-class AnswerOfRequest {
-  readonly #head: object
-  readonly #item = { id: `msg_${randomUUID()}`, type: 'message', role: 'assistant' }
-  readonly id = `resp_${randomUUID()}`
-
-  constructor(request: ResponsesRequest, model: string) {
-    const { instructions = null, previous_response_id = null, max_output_tokens = null } = request
-    this.#head = {
-      ...{ id: this.id, object: 'response', created_at: Math.floor(Date.now() / 1000), model },
-      ...{ instructions, previous_response_id, max_output_tokens },
-      ...{ temperature: request.temperature ?? 1, top_p: request.top_p ?? 1 },
-      ...{ metadata: request.metadata ?? {}, store: request.store ?? true, error: null },
-      ...{ text: { format: { type: 'text' } }, truncation: 'disabled' },
-      ...{ tools: [], tool_choice: 'auto', parallel_tool_calls: false },
-    }
-  }
-
-  get itemId(): string {
-    return this.#item.id
-  }
-
-  begun(): { id: string } {
-    const rest = { status: 'in_progress', incomplete_details: null, output: [], usage: null }
-    return { id: this.id, ...this.#head, ...rest }
-  }
-
-  emptyItem(): object {
-    return { ...this.#item, status: 'in_progress', content: [] }
-  }
-
-  part(text: string): object {
-    return { type: 'output_text', text, annotations: [] }
-  }
-
-  item(text: string, end: TextEnd): object {
-    return { ...this.#item, status: isWhole(end) ? 'completed' : 'incomplete', content: [this.part(text)] }
-  }
-
-  ended(text: string, end: TextEnd): { id: string; status: string; [field: string]: unknown } {
-    const { promptTokens, cachedTokens, newTokens } = end
-    return {
-      ...{ id: this.id, ...this.#head },
-      status: isWhole(end) ? 'completed' : 'incomplete',
-      incomplete_details: isWhole(end) ? null : { reason: 'max_output_tokens' },
-      output: [this.item(text, end)],
-      usage: {
-        input_tokens: promptTokens,
-        input_tokens_details: { cached_tokens: cachedTokens },
-        output_tokens: newTokens,
-        output_tokens_details: { reasoning_tokens: 0 },
-        total_tokens: promptTokens + newTokens,
-      },
-    }
-  }
-}
-
-const isWhole = ({ reason }: TextEnd): boolean => reason === 'end-of-text' || reason === 'stop-text'
-
 /** `event: kind`, then its data. */
 const wording: EventWording = {
   event: event => `event: ${(event as { type: string }).type}\ndata: ${JSON.stringify(event)}\n\n`,
@@ -141,11 +82,18 @@ const wording: EventWording = {
   end: '',
 }
 
-/** The answer as it begins, its one message in pieces, and all of it once more. */
+/** What this API calls pieces of each kind, and their end. */
+const pieces = {
+  text: 'response.output_text',
+  reasoning: 'response.reasoning_text',
+  call: 'response.function_call_arguments',
+}
+
+/** The answer as it begins, its items in pieces, and all of it once more. */
 async function* eventsOf(
-  parts: AsyncGenerator<AnswerPart, void>,
-  response: AnswerOfRequest,
-  keep: (text: string, body: { id: string }) => void,
+  events: AsyncGenerator<SegmentEvent, void>,
+  answer: ResponseAnswer,
+  keep: (segments: readonly Segment[], body: ResponseBody) => void,
 ): AsyncGenerator<unknown, void> {
   let sequence_number = 0
   const event = (type: string, data: object): object => ({
@@ -153,24 +101,45 @@ async function* eventsOf(
     sequence_number: sequence_number++,
     ...data,
   })
-  const ofItem = { item_id: response.itemId, output_index: 0, content_index: 0 }
-  const begun = [
-    event('response.created', { response: response.begun() }),
-    event('response.in_progress', { response: response.begun() }),
-    event('response.output_item.added', { output_index: 0, item: response.emptyItem() }),
-    event('response.content_part.added', { ...ofItem, part: response.part('') }),
-  ]
-  let all = ''
-  for await (const { text, end } of parts) {
+  const begun = ['response.created', 'response.in_progress'].map(type =>
+    event(type, { response: answer.begun() }),
+  )
+  const segments: Segment[] = []
+  for await (const each of events) {
     yield* begun.splice(0)
-    all += text
-    if (text !== '') yield event('response.output_text.delta', { ...ofItem, delta: text, logprobs: [] })
-    if (!end) continue
-    yield event('response.output_text.done', { ...ofItem, text: all, logprobs: [] })
-    yield event('response.content_part.done', { ...ofItem, part: response.part(all) })
-    yield event('response.output_item.done', { output_index: 0, item: response.item(all, end) })
-    const body = response.ended(all, end)
-    keep(all, body)
-    yield event(`response.${body.status}`, { response: body })
+    if (each.kind === 'end') {
+      const body = answer.ended(segments, each)
+      keep(segments, body)
+      yield event(`response.${body.status}`, { response: body })
+      continue
+    }
+    const { segment, index: output_index } = each
+    if (each.kind === 'close') segments.push(segment)
+    for (const [type, data] of itemEvents(each, answer))
+      yield event(type, { item_id: answer.idOf(segment), output_index, ...data })
   }
+}
+
+type ItemEvent = Exclude<SegmentEvent, { kind: 'end' }>
+
+function itemEvents(event: ItemEvent, answer: ResponseAnswer): [type: string, data: object][] {
+  const { segment } = event
+  const name = pieces[segment.kind]
+  const within = segment.kind === 'call' ? {} : { content_index: 0 }
+  const logprobs = segment.kind === 'text' ? { logprobs: [] } : {}
+  if (event.kind === 'piece') return [[`${name}.delta`, { ...within, delta: event.text, ...logprobs }]]
+  const all =
+    segment.kind === 'call' ? { arguments: segment.text, name: segment.name } : { text: segment.text }
+  const part = { ...within, part: partOf(event.kind === 'open' ? { ...segment, text: '' } : segment) }
+  const hasPart = segment.kind !== 'call'
+  if (event.kind === 'open')
+    return [
+      ['response.output_item.added', { item: answer.item(segment, 'in_progress') }],
+      ...(hasPart ? [['response.content_part.added', part] as [string, object]] : []),
+    ]
+  return [
+    [`${name}.done`, { ...within, ...all, ...logprobs }],
+    ...(hasPart ? [['response.content_part.done', part] as [string, object]] : []),
+    ['response.output_item.done', { item: answer.item(segment, 'completed') }],
+  ]
 }

@@ -2,11 +2,11 @@
 
 import { z } from 'zod'
 import { wrongField } from '../api-error.ts'
-import { chatSchema, messagesOf } from '../openai/chat-request.ts'
+import { chatSchema } from '../openai/chat-request.ts'
+import { chatPrompt } from '../openai/chat-turn.ts'
 import { parseBody } from '../openai/fields.ts'
 import { modelOf } from '../served-model.ts'
 import type { Limits } from '../settings.ts'
-import { chatPrompt } from './chat.ts'
 import { jsonOf, type Routes, type ServerContext } from './context.ts'
 
 export const tokenizeSchema = (limits: Limits) =>
@@ -31,7 +31,7 @@ export function tokenRoutes(app: Routes, { models, limits }: ServerContext): voi
     const { prompt, messages, add_special_tokens } = request
     if ((prompt === undefined) === (messages === undefined))
       throw wrongField('prompt', 'send either prompt or messages')
-    const text = messages ? chatPrompt(served, { messages: messagesOf({ messages }) }) : (prompt ?? '')
+    const text = messages ? await chatPrompt(served, { messages }) : (prompt ?? '')
     // A template has written special tokens out.
     const tokens = await tokenizer.encode(text, { addSpecialTokens: add_special_tokens ?? !messages })
     return c.json({ count: tokens.length, max_model_len: engine.facts.context, tokens })
