@@ -49,7 +49,8 @@ const wings = {
     placement: [],
     trace: ['cache'],
     simulate: ['cache', 'trace'],
-    batching: [],
+    grammar: [],
+    batching: ['grammar'],
     worker: ['batching'],
   },
 }

@@ -29,7 +29,7 @@ const tasks: Task[] = [
   { name: 'decode after 16 tokens', ...write, prompt: 16, aim: 2, aimOfLimit: { q8_0: 0.5 } },
   { name: 'prompt of 512 tokens', kind: 'read', room: 8, prompt: 512, count: 1, tokens: 512, aim: 3 },
   { name: 'open and first token', kind: 'open', room: 8, prompt: 16, count: 1, tokens: 1 },
-  { name: 'decode after 8,192 tokens', ...write, prompt: 8192 },
+  { name: 'decode after 8,192 tokens, kept in f16', ...write, prompt: 8192, kv: 'f16' },
 ]
 
 const twoThreads = { SWITCHYARD_THREADS: '2' }

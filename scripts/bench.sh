@@ -27,7 +27,7 @@ prepare_shootout() {
   node dist/cli/main.js data prepare --domains en,code,fr --size 8MB --validation 0.05 --tokenizer bpe:2048 --out data/shootout
 }
 
-# llama.cpp, the peer of decode; without it the benchmark goes on alone.
+# llama.cpp, the peer of decode and batch; without it the benchmark goes on alone.
 fetch_llama() {
   [ -e tests/interop/node_modules/node-llama-cpp ] && return
   echo "bench: fetching llama.cpp, the peer (85 MB)"
@@ -35,8 +35,8 @@ fetch_llama() {
     echo "bench: could not; going on without it"
 }
 
-for name in ${*:-start-up op-call train-step step-parts generate decode decode-parts offload moe-layer dequant load}; do
-  [ "$name" = decode ] && fetch_llama
+for name in ${*:-start-up op-call train-step step-parts generate decode decode-parts batch serve offload moe-layer dequant load}; do
+  case "$name" in decode | batch) fetch_llama ;; esac
   [ "$name" = router-shootout ] && prepare_shootout
   node --import tsx "benchmarks/$name.ts"
 done

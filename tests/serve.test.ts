@@ -1,5 +1,5 @@
 // `switchyard serve` as users run it: a process, a port, clients that come and go.
-import { writeFileSync } from 'node:fs'
+import { copyFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import OpenAI from 'openai'
@@ -30,6 +30,44 @@ async function start(...args: string[]) {
   const client = new OpenAI({ baseURL: url, apiKey: 'secret-key', maxRetries: 0 })
   return { ...server, url, client }
 }
+
+test('several models share a process, each loaded when it is asked for', async () => {
+  const other = join(folder, 'other.gguf')
+  copyFileSync(gguf, other)
+  const { client, url, child, ended } = await start(other, '--loaded', '1')
+  const { data } = await client.models.list()
+  expect(data.map(({ id }) => id)).toEqual(['model', 'other'])
+  const isLoaded = async (): Promise<string[]> => {
+    const text = await (await fetch(new URL('/metrics', url))).text()
+    return [...text.matchAll(/^switchyard_steps_total{model_name="(\w+)"}/gm)].map(([, name = '']) => name)
+  }
+  expect(await isLoaded()).toEqual(['model'])
+  const request = { ...long, max_tokens: 8 }
+  const answers = await Promise.all(
+    ['other', 'model', 'other'].map(model => client.completions.create({ ...request, model })),
+  )
+  expect(answers.map(({ model }) => model)).toEqual(['other', 'model', 'other'])
+  expect(new Set(answers.map(({ choices }) => choices[0]?.text)).size).toBe(1) // they are the same
+  expect((await isLoaded()).length).toBe(1)
+  await expect(client.completions.create({ ...request, model: 'third' })).rejects.toThrow(
+    "there is 'model', 'other'",
+  )
+  await expect(
+    client.completions.create({ ...request, model: undefined as unknown as string }),
+  ).rejects.toThrow("model: is needed: there are 'model', 'other'")
+  child.kill('SIGTERM')
+  expect((await ended).code).toBe(0)
+})
+
+test.each([
+  [[gguf], "model: two models are called 'model'"],
+  [[folder, '--name', 'x'], '--name: is for one model'],
+  [[folder, '--memory', '1GiB', '--loaded', '2'], '--loaded: must be 1 with --memory'],
+])('serve a model and %j is refused', async (args, message) => {
+  const { code, stderr } = await runCli(['serve', gguf, ...args])
+  expect(code).toBe(2)
+  expect(stderr).toContain(message)
+})
 
 const long = { model: 'model', prompt: 'Once', temperature: 0, max_tokens: 400, logit_bias: { '2': -100 } }
 

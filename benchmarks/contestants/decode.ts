@@ -13,7 +13,7 @@ const load = (): CausalLM => openModel(file).load({ kind: 'decoder', weights: 's
 
 /** A generation that has read the prompt and written a token. */
 function started(model: CausalLM): Generation {
-  const options = { temperature: 0, stopIds: [], maxNewTokens: task.room }
+  const options = { temperature: 0, stopIds: [], maxNewTokens: task.room, kv: task.kv }
   const generation = new Generation(model, [prompt], options)
   generation.step()
   return generation

@@ -8,6 +8,8 @@ export interface DecodingTask {
   prompt: number
   /** Most tokens that all rounds write together. */
   room: number
+  /** What our side keeps keys and values in. llama.cpp takes f16. Default: f32. */
+  kv?: 'f16'
 }
 
 export interface DecodingSetting {

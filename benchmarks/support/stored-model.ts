@@ -52,6 +52,12 @@ export const largeModel: MixtralConfig = {
   initializer_range: 0.1, // by the usual 0.02 all tokens of a text come to look alike, and choose the same experts
 }
 
+/** The path of a small model for many clients: its weights stay in a processor's caches. */
+export function servedStoredModel(): string {
+  const sizes = { hidden_size: 256, intermediate_size: 512, num_attention_heads: 4, num_key_value_heads: 2 }
+  return written({ ...decodingModel, ...sizes, num_hidden_layers: 4, vocab_size: 512 }, 'served', 'q8_0')
+}
+
 /** The path of that model, written when it is not there yet: some minutes. */
 export const largeStoredModel = (): string => written(largeModel, 'large', 'q8_0', 0)
 

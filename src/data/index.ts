@@ -17,6 +17,7 @@ export { type PrepareOptions, type PrepareProgress, prepareCorpus } from './prep
 export { type FileSourceOptions, fileSource } from './sources/files.ts'
 export { sampleSource } from './sources/sample.ts'
 export type { DecodeOptions, EncodeOptions, SpecialIds, Tokenizer } from './tokenizer.ts'
+export { byteCharacters } from './tokenizer-bytes.ts'
 export type { TokenizerChoice } from './tokenizer-choice.ts'
 export { byteTokenizer, byteTokenizerFiles, loadTokenizer, parseTokenizer } from './tokenizer-file.ts'
 export { StreamDecoder } from './tokenizer-stream.ts'

@@ -8,15 +8,28 @@ export {
   type EngineFacts,
   type EngineOptions,
   type EngineStatus,
+  engineFacts,
   type TextEngine,
 } from './batching/engine.ts'
 export type { LayerLoad } from './batching/expert-load.ts'
-export { pageTokens } from './batching/places.ts'
-export type { PromptRead, TextEnd, TextPart, TextRequest, TextSeconds } from './batching/request.ts'
+export { pageTokens } from './batching/pages.ts'
+export type {
+  PromptRead,
+  RoutedToken,
+  RoutedTokens,
+  TextEnd,
+  TextPart,
+  TextRequest,
+  TextSeconds,
+} from './batching/request.ts'
 export { BeladyPolicy } from './cache/belady.ts'
 export type { CachePolicy, ExpertGrid } from './cache/policy.ts'
 export { ExpertPool } from './cache/pool.ts'
 export { createPolicy, defaultPolicy, type PolicyConfig, policyNames, policySchema } from './cache/table.ts'
+export { jsonRule } from './grammar/json-rules.ts'
+export { schemaRule } from './grammar/json-schema.ts'
+export { literal, Rules, sequence } from './grammar/rules.ts'
+export type { JsonSchema, TextGrammar } from './grammar/text-grammar.ts'
 export {
   balancedPacking,
   type EplbOptions,
@@ -26,6 +39,7 @@ export {
   rebalanceExperts,
   replicateExperts,
 } from './placement/eplb.ts'
+export { EnginePool, type PoolOptions } from './pool/engine-pool.ts'
 export { areHints, type HintTable, hintsOf, readHints, writeHints } from './prefetch/hint-table.ts'
 export { HintsPrefetcher } from './prefetch/hints.ts'
 export { HistoryPrefetcher } from './prefetch/history.ts'

@@ -87,7 +87,7 @@ export {
   writeModelFolder,
 } from './files/write-folder.ts'
 export { prefillChunk } from './generation/decoder-session.ts'
-export { DecodingStep } from './generation/decoding-step.ts'
+export { DecodingStep, type StepChoices, type StepOptions } from './generation/decoding-step.ts'
 export { forwardInSteps } from './generation/forward-in-steps.ts'
 export {
   type GeneratedToken,
@@ -124,6 +124,7 @@ export {
   type TextPiece,
 } from './generation/text.ts'
 export { refuseOtherTokenizer, TextWriter, textStart } from './generation/text-writer.ts'
+export type { TokenConstraint } from './generation/token-constraint.ts'
 export { presetConfig } from './preset-configs.ts'
 export { type Preset, type PresetCounts, presetCounts, presetNames, presetOf, presets } from './presets.ts'
 export type { DecoderConfig, EncoderConfig, EncoderDecoderConfig } from './stack/config.ts'

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { expectClose } from '../../tests/support/tensors.ts'
 import { openModel, tokensOf } from '../models/index.ts'
-import { inferenceMode, randint, type Tensor, tidy } from '../torch/index.ts'
+import { inferenceMode, randint, type Tensor, tensor, tidy } from '../torch/index.ts'
 import { MoeLayer, serveFewer } from './index.ts'
 
 const fixture = (name: string): string =>
@@ -45,6 +45,44 @@ describe.each([
     const [layer] = [...model.namedModules()].flatMap(([, each]) => (each instanceof MoeLayer ? [each] : []))
     serveFewer(model, { expertsPerToken: layer?.gate.active })
     expectClose(logits(), before, 0)
+  })
+})
+
+describe.each(['mixtral', 'qwen3_moe', 'deepseek_v3'])('tokens of %s that say how many', name => {
+  const ids = randint(3, 90, [1, 6], { seed: 1 })
+  const forward = (model: ReturnType<typeof open>, most: readonly number[] | null) =>
+    inferenceMode(() => {
+      const mostExperts = most && tensor(Int32Array.from(most)).long()
+      return model.forward({ ...tokensOf(ids), mostExperts })
+    })
+
+  test('get as many, as if the model served no more', () => {
+    using each = open(name)
+    using all = open(name)
+    serveFewer(all, { expertsPerToken: 1 })
+    tidy(() => {
+      const [some, wanted] = [forward(each, [1, 1, 1, 1, 1, 1]), forward(all, null)]
+      // Both rescale what is left; one sums it with the zeros of empty slots.
+      expectClose(some.logits, wanted.logits, 1e-5)
+      for (const { served } of some.routings)
+        expect(served.kind === 'token' && served.indices.ge(0).sum(-1).tolist()).toEqual([1, 1, 1, 1, 1, 1])
+    })
+  })
+
+  test('and the others theirs, to the last bit', () => {
+    using model = open(name)
+    tidy(() => {
+      const [some, whole] = [forward(model, [2 ** 30, 9, 2 ** 30, 1, 9, 9]), forward(model, null)]
+      expectClose(some.logits.narrow(0, 0, 3), whole.logits.narrow(0, 0, 3), 0) // before the one with fewer
+      expect(some.logits.select(0, 3).equal(whole.logits.select(0, 3))).toBe(false)
+      for (const [i, { served }] of some.routings.entries()) {
+        const other = whole.routings[i]?.served
+        if (served.kind !== 'token' || other?.kind !== 'token') throw new Error('tokens choose')
+        if (i === 0)
+          for (const row of [0, 1, 2, 4, 5])
+            expectClose(served.weights.select(0, row), other.weights.select(0, row), 0)
+      }
+    })
   })
 })
 

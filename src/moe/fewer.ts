@@ -20,7 +20,19 @@ export interface FewerExperts {
  *
  * @throws ConfigError for more experts than are chosen, and for models whose tokens choose none
  */
-export function serveFewer(model: Module, { expertsPerToken, skipBelow }: FewerExperts): void {
+export function serveFewer(model: Module, fewer: FewerExperts): void {
+  for (const layer of checkedLayers(model, fewer)) reroute(layer, serving(fewer))
+}
+
+/** Whether a model could, for tokens that say so themselves: see Tokens.mostExperts. @throws ConfigError as serveFewer() */
+export function checkFewer(model: Module, fewer: FewerExperts): void {
+  checkedLayers(model, fewer)
+}
+
+function checkedLayers(
+  model: Module,
+  { expertsPerToken, skipBelow }: FewerExperts,
+): ReturnType<typeof layersOfChoice> {
   const layers = layersOfChoice(model).filter(({ gate }) => gate.active > 1)
   if (layers.length === 0) {
     throw new ConfigError('is for models whose tokens choose several experts', {
@@ -32,7 +44,7 @@ export function serveFewer(model: Module, { expertsPerToken, skipBelow }: FewerE
   for (const { gate } of layers)
     if (expertsPerToken !== undefined)
       checkTopK(expertsPerToken, gate.active, 'expertsPerToken', 'the experts that a token chooses')
-  for (const layer of layers) reroute(layer, serving({ expertsPerToken, skipBelow }))
+  return layers
 }
 
 function serving({ expertsPerToken, skipBelow }: FewerExperts): Reroute {

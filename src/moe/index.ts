@@ -40,7 +40,7 @@ export { splitExperts } from './experts/split.ts'
 export { StackedExperts, type StackedExpertsOptions } from './experts/stacked.ts'
 export { type ExpertsConfig, type ExpertsOptions, expertsSchema, makeExperts } from './experts/table.ts'
 export { type ExpertWeights, matricesOf, type Projections } from './experts/weights.ts'
-export { type FewerExperts, serveFewer } from './fewer.ts'
+export { checkFewer, type FewerExperts, serveFewer } from './fewer.ts'
 export { type LayerContext, MoeLayer, type MoeOutput, type RoutingOf } from './layer.ts'
 export {
   type BalanceConvention,

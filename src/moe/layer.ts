@@ -6,6 +6,7 @@ import { Module } from '../nn/index.ts'
 import type { Tensor } from '../torch/index.ts'
 import type { Dispatch, Experts } from './contracts.ts'
 import { dropless } from './dispatch/dropless.ts'
+import { keepMost } from './dispatch/skip.ts'
 import type { Router, TokenContext } from './routers/router.ts'
 import { type AnyRouting, kindOf, type Routing } from './routing/table.ts'
 import type { TokenRouting } from './routing/token.ts'
@@ -21,7 +22,10 @@ export interface MoeOutput<R extends AnyRouting = TokenRouting> {
 }
 
 /** What a layer may be told about its tokens; each tensor is shaped [...] like the input without D. */
-export type LayerContext = TokenContext
+export interface LayerContext extends TokenContext {
+  /** i64: most experts of each token, where tokens choose them. Default: as many as they chose. */
+  mostExperts?: Tensor | null
+}
 
 /** The shape of what a router decides. */
 export type RoutingOf<G> = G extends Router<infer R> ? R : never
@@ -57,7 +61,10 @@ export class MoeLayer<
    *
    * @param x [..., S, D] or [T, D]
    */
-  forward(x: Tensor, { mask, ids, tasks, starts = startsOf(x) }: LayerContext = {}): MoeOutput<RoutingOf<G>> {
+  forward(
+    x: Tensor,
+    { mask, ids, tasks, mostExperts = null, starts = startsOf(x) }: LayerContext = {},
+  ): MoeOutput<RoutingOf<G>> {
     const { dispatch, experts, training } = this
     const xTD = x.reshape([-1, x.size(-1)])
     const idsT = ids?.reshape([-1]) ?? null
@@ -67,7 +74,9 @@ export class MoeLayer<
       tasks: tasks?.reshape([-1]) ?? null,
       starts,
     }) as RoutingOf<G> & Routing
-    const { y, served } = kindOf(routing).mix(xTD, routing, {
+    const chosen =
+      mostExperts && routing.kind === 'token' ? keepMost(routing, mostExperts.reshape([-1])) : routing
+    const { y, served } = kindOf(routing).mix(xTD, chosen as typeof routing, {
       dispatch,
       experts,
       training,

@@ -2,7 +2,7 @@
 
 export { type Activation, activate } from './activation.ts'
 export { attend, type ScoreOptions } from './attention/attend.ts'
-export { type CacheOptions, ContiguousCache, Places } from './attention/contiguous-cache.ts'
+export { type CacheOptions, ContiguousCache } from './attention/contiguous-cache.ts'
 export { Attention, type AttentionOptions } from './attention/grouped.ts'
 export { type KvForm, type KvType, kvBytes, kvFormOf, kvTypeFor } from './attention/kv-form.ts'
 export {
@@ -19,11 +19,13 @@ export {
 export { LatentAttention, type LatentAttentionOptions } from './attention/latent.ts'
 export { type CausalMaskOptions, causalMask } from './attention/mask.ts'
 export { MemoryAttention, type MemoryAttentionOptions, SourceStore } from './attention/memory.ts'
+export { PagedCache, type PagedCacheOptions } from './attention/paged-cache.ts'
 export {
   RelativePositionBias,
   type RelativePositionOptions,
   relativeBucket,
 } from './attention/relative-position.ts'
+export { type PageTable, Places, RowCache, type RowCacheOptions } from './attention/row-cache.ts'
 export type { AttentionInput, SelfAttention } from './attention/self-attention.ts'
 export { StaticCache } from './attention/static-cache.ts'
 export { withinTokens } from './attention/within-tokens.ts'

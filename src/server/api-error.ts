@@ -30,9 +30,9 @@ export class ApiError extends Error {
     return { error: { message, type: typeOf(this.status), param, code } }
   }
 
-  toResponse(): Response {
+  toResponse(body: object = this.body): Response {
     const headers = this.retryAfter === null ? {} : { 'retry-after': `${this.retryAfter}` }
-    return Response.json(this.body, { status: this.status, headers })
+    return Response.json(body, { status: this.status, headers })
   }
 }
 
@@ -59,6 +59,7 @@ const fieldNames: Record<string, string> = {
   presencePenalty: 'presence_penalty',
   frequencyPenalty: 'frequency_penalty',
   logitBias: 'logit_bias',
+  expertsPerToken: 'switchyard.experts_per_token',
 }
 
 /** What to tell a client of anything that was thrown; null for what nobody thought of, which is a 500. */

@@ -17,6 +17,50 @@ async function eventsOf(response: Response): Promise<string[]> {
     .map(line => line.replace(/^data: /, ''))
 }
 
+interface Choice {
+  index: number
+  switchyard?: {
+    routing?: { layers: number[]; tokens: { id: number; experts: number[][]; weights: number[][] }[] }
+    seconds?: Record<string, number>
+  }
+}
+
+describe('the field switchyard', () => {
+  const request = { temperature: 0, max_tokens: 5, logit_bias: { 0: -100, 1: -100, 2: -100 } }
+  const asks = { experts_per_token: 1, return_routing: true }
+
+  test.each([
+    ['/v1/chat/completions', { messages }],
+    ['/v1/completions', { prompt: 'Hello' }],
+  ])('tells which experts tokens passed, whole and streamed: %s', async (path, subject) => {
+    const body = { ...subject, ...request, switchyard: asks }
+    const whole = (await (await post(path, body)).json()) as {
+      choices: Choice[]
+      usage: { total_tokens: number }
+    }
+    const events = await eventsOf(await post(path, { ...body, stream: true }))
+    const pieces = events
+      .slice(0, -1)
+      .flatMap(event => (JSON.parse(event) as { choices: Choice[] }).choices)
+      .flatMap(({ switchyard }) => switchyard ?? [])
+    const { routing, seconds } = whole.choices[0]?.switchyard ?? {}
+    expect(routing?.layers).toEqual([0, 1])
+    expect(routing?.tokens.length).toBe(whole.usage.total_tokens - 1) // the last one was not read
+    expect(pieces.flatMap(piece => piece.routing?.tokens ?? [])).toEqual(routing?.tokens)
+    for (const { experts } of routing?.tokens ?? [])
+      expect(experts.map(({ length }) => length)).toEqual([1, 1])
+    for (const times of [seconds, pieces.at(-1)?.seconds])
+      expect(Object.keys(times ?? {})).toEqual(['queued', 'prompt', 'writing'])
+  })
+
+  test('is not answered where it is not asked for', async () => {
+    const { choices } = (await (await post('/v1/completions', { prompt: 'x', ...request })).json()) as {
+      choices: Choice[]
+    }
+    expect(choices[0]).not.toHaveProperty('switchyard')
+  })
+})
+
 describe('a field that is wrong, or not there, is named', () => {
   test.each([
     ['/v1/chat/completions', { messages, tools: [] }, 'tools', 'unsupported_parameter'],
@@ -27,7 +71,18 @@ describe('a field that is wrong, or not there, is named', () => {
       'response_format.type',
       'invalid_value',
     ],
-    ['/v1/chat/completions', { messages, switchyard: {} }, 'switchyard', 'unsupported_parameter'],
+    [
+      '/v1/chat/completions',
+      { messages, switchyard: { deadline: 1 } },
+      'switchyard.deadline',
+      'unsupported_parameter',
+    ],
+    [
+      '/v1/completions',
+      { prompt: 'x', switchyard: { experts_per_token: 3 } },
+      'switchyard.experts_per_token',
+      'invalid_value',
+    ],
     [
       '/v1/chat/completions',
       { messages: [{ role: 'user', content: 'x', name: 'y' }] },

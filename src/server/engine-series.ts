@@ -21,8 +21,13 @@ const series: readonly Series[] = [
   { name: 'vllm:num_requests_waiting', help: 'Texts that wait for one.', value: status => status.waiting },
   {
     name: 'vllm:kv_cache_usage_perc',
-    help: 'Share of the cache in use, 1 is all.',
+    help: 'Share of the cache that texts have, 1 is all.',
     value: status => status.cacheUse,
+  },
+  {
+    name: 'vllm:num_preemptions_total',
+    help: 'Texts that were put aside, so that others had room.',
+    value: status => status.preemptions,
   },
   { name: 'vllm:prompt_tokens_total', help: 'Tokens of prompts.', value: status => status.promptTokens },
   { name: 'vllm:generation_tokens_total', help: 'Tokens written.', value: status => status.newTokens },
@@ -99,24 +104,20 @@ const layerSeries: readonly LayerSeries[] = [
   },
 ]
 
-/** @param status null as long as nothing is known */
-export function registerEngineSeries(
-  registry: Registry,
-  model_name: string,
-  status: () => EngineStatus | null,
-): void {
+/** @param statuses of models by name, as far as they are known */
+export function registerEngineSeries(registry: Registry, statuses: ReadonlyMap<string, EngineStatus>): void {
   for (const { name, help, value } of series)
-    register(registry, { name, help, labels: ['model_name'] }, () => {
-      const known = status()
-      const one = known && value(known)
-      return one === null ? [] : [{ labels: { model_name }, value: one }]
-    })
+    register(registry, { name, help, labels: ['model_name'] }, () =>
+      [...statuses].flatMap(([model_name, status]) => {
+        const one = value(status)
+        return one === null ? [] : [{ labels: { model_name }, value: one }]
+      }),
+    )
   for (const { name, help, value } of layerSeries)
     register(registry, { name, help, labels: ['model_name', 'layer'] }, () =>
-      (status()?.load ?? []).map(layer => ({
-        labels: { model_name, layer: `${layer.layer}` },
-        value: value(layer),
-      })),
+      [...statuses].flatMap(([model_name, { load }]) =>
+        load.map(layer => ({ labels: { model_name, layer: `${layer.layer}` }, value: value(layer) })),
+      ),
     )
 }
 
@@ -131,6 +132,7 @@ function register(
     new Gauge({
       ...shared,
       collect() {
+        this.reset()
         for (const { labels, value } of read()) this.set(labels, value)
       },
     })

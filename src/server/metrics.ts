@@ -11,8 +11,9 @@ const latencies = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 export class Metrics {
   readonly #registry = new Registry()
-  readonly #served: ServedModel
-  #status: EngineStatus | null = null
+  readonly #models: readonly ServedModel[]
+  /** Of models that are loaded, by name. */
+  readonly #statuses = new Map<string, EngineStatus>()
 
   readonly #timeToFirstToken = this.#histogram(
     'vllm:time_to_first_token_seconds',
@@ -35,8 +36,8 @@ export class Metrics {
   readonly #finished: Counter<'model_name' | 'finished_reason'>
   readonly #http: Counter<'method' | 'path' | 'status'>
 
-  constructor(served: ServedModel) {
-    this.#served = served
+  constructor(models: readonly ServedModel[]) {
+    this.#models = models
     this.#finished = new Counter({
       name: 'vllm:request_success_total',
       help: 'Texts that ended, by why.',
@@ -49,7 +50,7 @@ export class Metrics {
       labelNames: ['method', 'path', 'status'],
       registers: [this.#registry],
     })
-    registerEngineSeries(this.#registry, served.id, () => this.#status)
+    registerEngineSeries(this.#registry, this.#statuses)
   }
 
   get contentType(): string {
@@ -58,8 +59,11 @@ export class Metrics {
 
   /** All series, as they are now; of an engine that is started again, as they were last. */
   async text(): Promise<string> {
-    const { engine } = this.#served
-    if (engine.isReady) this.#status = await engine.status()
+    for (const { id, engine } of this.#models.filter(({ engine }) => engine.isReady)) {
+      const status = await engine.status()
+      if (status) this.#statuses.set(id, status)
+      else this.#statuses.delete(id)
+    }
     return this.#registry.metrics()
   }
 
@@ -68,34 +72,34 @@ export class Metrics {
   }
 
   /** The same parts of one text, which are timed on their way. */
-  async *watch(parts: AsyncIterable<TextPart>): AsyncGenerator<TextPart, void> {
+  async *watch(model: string, parts: AsyncIterable<TextPart>): AsyncGenerator<TextPart, void> {
     const start = performance.now()
     let last: number | null = null
     for await (const part of parts) {
       const now = performance.now()
       if (part.tokens.length > 0) {
-        if (last === null) this.#timeToFirstToken((now - start) / 1000)
-        else this.#interToken((now - last) / 1000)
+        if (last === null) this.#timeToFirstToken(model, (now - start) / 1000)
+        else this.#interToken(model, (now - last) / 1000)
         last = now
       }
-      if (part.end) this.#end(part.end, (now - start) / 1000)
+      if (part.end) this.#end(model, part.end, (now - start) / 1000)
       yield part
     }
   }
 
-  #end(end: TextEnd, seconds: number): void {
-    this.#endToEnd(seconds)
-    this.#queue(end.seconds.queued)
-    this.#prefill(end.seconds.prompt)
-    this.#decode(end.seconds.writing)
-    this.#finished.inc({ model_name: this.#served.id, finished_reason: finishReason(end) })
+  #end(model: string, end: TextEnd, seconds: number): void {
+    this.#endToEnd(model, seconds)
+    this.#queue(model, end.seconds.queued)
+    this.#prefill(model, end.seconds.prompt)
+    this.#decode(model, end.seconds.writing)
+    this.#finished.inc({ model_name: model, finished_reason: finishReason(end) })
   }
 
-  #histogram(name: string, help: string): (seconds: number) => void {
+  #histogram(name: string, help: string): (model: string, seconds: number) => void {
     const histogram = new Histogram({
       ...{ name, help, buckets: latencies, labelNames: ['model_name'] as const },
       registers: [this.#registry],
     })
-    return seconds => histogram.observe({ model_name: this.#served.id }, seconds)
+    return (model_name, seconds) => histogram.observe({ model_name }, seconds)
   }
 }

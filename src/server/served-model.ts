@@ -1,10 +1,10 @@
-// The model that a server has: who writes, and how text becomes tokens.
+// The models that a server has: who writes, and how text becomes tokens.
 
 import { basename } from 'node:path'
 import type { Tokenizer } from '../data/index.ts'
 import type { TextEngine } from '../engine/index.ts'
 import type { OpenedModel } from '../models/index.ts'
-import { ApiError } from './api-error.ts'
+import { ApiError, wrongField } from './api-error.ts'
 
 export interface ServedModel {
   /** What clients call it. */
@@ -26,10 +26,13 @@ export function servedModel(
   return { id, created: Math.floor(Date.now() / 1000), engine, tokenizer, template }
 }
 
-/** Refuses a request for another model; one that names none means this one. */
-export function requireModel({ id }: ServedModel, asked: string | undefined): void {
-  if (asked === undefined || asked === id) return
-  throw new ApiError(404, `the model '${asked}' does not exist here; there is '${id}'`, {
+/** The model that a request names; where there is only one, it may leave that out. @throws ApiError */
+export function modelOf(models: readonly ServedModel[], asked: string | undefined): ServedModel {
+  const there = models.map(({ id }) => `'${id}'`).join(', ')
+  const found = asked === undefined ? models.length === 1 && models[0] : models.find(({ id }) => id === asked)
+  if (found) return found
+  if (asked === undefined) throw wrongField('model', `is needed: there are ${there}`)
+  throw new ApiError(404, `the model '${asked}' does not exist here; there is ${there}`, {
     param: 'model',
     code: 'model_not_found',
   })

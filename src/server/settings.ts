@@ -10,6 +10,8 @@ export interface ServerSettings {
   /** Web pages that may ask, as `https://example.org`. Default: none. */
   origins: readonly string[]
   limits: Limits
+  /** Requests that each key may send in a minute; without keys, all together. Default: as many as it likes. */
+  perMinute?: number | undefined
   /** Seconds that requests have to end in when the server is to stop. */
   drainSeconds: number
 }

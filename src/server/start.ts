@@ -20,7 +20,7 @@ const requestTimeout = 60_000
 
 /** @throws ConfigError for an address that others reach without keys, and for a port that is taken */
 export async function startServer(
-  served: ServedModel,
+  models: readonly ServedModel[],
   settings: ServerSettings,
   onRequest?: AppOptions['onRequest'],
 ): Promise<RunningServer> {
@@ -31,7 +31,7 @@ export async function startServer(
     })
   const [draining, stopping] = [new AbortController(), new AbortController()]
   const signals = { draining: draining.signal, stopping: stopping.signal }
-  const app = createApp(served, { ...settings, ...signals, ...(onRequest && { onRequest }) })
+  const app = createApp(models, { ...settings, ...signals, ...(onRequest && { onRequest }) })
   const server = createAdaptorServer({ fetch: app.fetch, serverOptions: { requestTimeout } }) as Server
   await listen(server, host, port)
   const { port: taken } = server.address() as AddressInfo

@@ -1,5 +1,6 @@
 // Attention over cached keys against the softmax as it is written, in f64.
-// Shapes: B sequences, N new rows of all, n those of one, H heads, G groups, C capacity, S positions, D and E widths.
+// Shapes: B sequences, N new rows of all, n those of one, H heads, G groups, C capacity, M pages of it, S positions, D and E
+// widths.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
@@ -36,6 +37,8 @@ interface Case {
   /** Capacity beyond the longest sequence. */
   spare: number
   layout: 'packed' | 'positions first' | 'values within keys'
+  /** Positions of a page; null: a sequence is one page. */
+  page: number | null
 }
 
 const plain: Case = {
@@ -48,6 +51,7 @@ const plain: Case = {
   hasSinks: false,
   spare: 0,
   layout: 'packed',
+  page: null,
 }
 
 interface Inputs {
@@ -84,17 +88,39 @@ const startsOf = (c: Case): number[] =>
 /** i64 [n] */
 const integers = (values: readonly number[]): Tensor => tensor(Int32Array.from(values)).long()
 
-const attended = (c: Case, { queries, keys, values, sinks }: Inputs): Tensor =>
-  attentionCached(
+function attended(c: Case, { queries, keys, values, sinks }: Inputs): Tensor {
+  const [batch, , capacity] = keys.shape as [number, number, number]
+  const page = c.page ?? capacity
+  const all = Array.from({ length: batch * Math.ceil(capacity / page) }, (_, i) => i).reverse()
+  const within = c.layout === 'values within keys'
+  const k = inPages(keys, page, c.layout)
+  const v = within ? k.narrow(3, 0, values.size(3)) : inPages(values, page, c.layout)
+  return attentionCached(
     queries,
-    keys,
-    values,
+    k,
+    v,
     startsOf(c),
     integers(c.sequences.map(({ rows, past }) => rows + past)),
+    integers(all).view([batch, -1]),
     c.width ** -0.5,
     c.window,
     sinks,
   )
+}
+
+/** [B, G, C, width] -> [B * M, G, page, width], the last page of the last sequence first. */
+function inPages(cache: Tensor, page: number, layout: Case['layout']): Tensor {
+  const [batch, groups, capacity, width] = cache.shape as [number, number, number, number]
+  const spare = zeros([batch, groups, page * Math.ceil(capacity / page) - capacity, width], {
+    dtype: cache.dtype,
+  })
+  const pages = cat([cache, spare], 2)
+    .view([batch, groups, -1, page, width]) // [B, G, M, page, width]
+    .transpose(1, 2)
+    .flatten(0, 1)
+    .flip([0])
+  return layout === 'positions first' ? pages.transpose(1, 2).contiguous().transpose(1, 2) : pages
+}
 
 /** One sequence: a sink is one more score, for a value of zero. */
 function referenceOf(c: Case, b: number, { queries, keys, values, sinks }: Inputs): Tensor {
@@ -160,6 +186,7 @@ const shapes = (width: fc.Arbitrary<number>): fc.Arbitrary<Case> =>
     layout: fc.constantFrom('packed', 'positions first', 'values within keys') as fc.Arbitrary<
       Case['layout']
     >,
+    page: fc.oneof(fc.constant(null), fc.integer({ min: 1, max: 40 }), fc.constantFrom(16, 128)),
   })
 
 test('is the softmax that it stands for, whatever the shapes', () => {
@@ -196,7 +223,9 @@ describe('long sequences cross blocks, chunks and stretches', () => {
         ],
       },
     ],
-  ])('%s', (_, change) => expectAttended({ ...plain, ...change }))
+  ])('%s', (_, change) => {
+    for (const page of [null, 128, 100]) expectAttended({ ...plain, ...change, page })
+  })
 })
 
 test('f32 is f64 rounded', () => {
@@ -315,7 +344,15 @@ test('large scores do not overflow', () => {
 
 test('an empty batch gives nothing', () => {
   expect(
-    attentionCached(zeros([0, 4, 8]), zeros([0, 2, 5, 8]), zeros([0, 2, 5, 3]), [0], integers([]), 1).shape,
+    attentionCached(
+      zeros([0, 4, 8]),
+      zeros([0, 2, 5, 8]),
+      zeros([0, 2, 5, 3]),
+      [0],
+      integers([]),
+      integers([]).view([0, 1]),
+      1,
+    ).shape,
   ).toEqual([0, 4, 3])
 })
 
@@ -329,11 +366,20 @@ test('what does not fit is refused, by name', () => {
     keys = kv,
     window = 0,
     sinks: Tensor | null = null,
-  ): Tensor => attentionCached(queries, keys, kv, starts, integers(lengths), 1, window, sinks)
+    pages = integers(lengths.map(() => 0)).unsqueeze(1),
+  ): Tensor => attentionCached(queries, keys, kv, starts, integers(lengths), pages, 1, window, sinks)
   expect(() => call([0, 2], [3])).toThrow('starts must go from 0 to 3')
-  expect(() => call([0, 3], [3, 3])).toThrow('there must be 2 starts and 1 lengths')
+  expect(() => call([0, 3], [3, 3])).toThrow('there must be 3 starts, got')
   expect(() => call([0, 3], [6])).toThrow('sequence 0 has 3 new rows in a cache of 5: its length cannot be 6')
   expect(() => call([0, 3], [2])).toThrow('its length cannot be 2')
+  const paged = (...pages: number[]) =>
+    call([0, 3], [3], q, kv, 0, null, integers(pages).view([1, pages.length]))
+  expect(() => paged(1, 0)).toThrow('page 0 of sequence 0 is 1 of 1')
+  expect(() => paged(-1)).toThrow('page 0 of sequence 0 is -1 of 1')
+  expect(paged(0, -1).shape).toEqual([3, 4, 8]) // nobody looks at pages of later tokens
+  expect(() => call([0, 3], [3], q, kv, 0, null, integers([0]))).toThrow(
+    'pages must be contiguous i64 [1, M]',
+  )
   expect(() => call([0, 3], [3], zeros([3, 3, 8]))).toThrow('3 heads cannot be divided into 2 groups')
   expect(() => call([0, 3], [3], zeros([3, 4, 7]))).toThrow('do not fit each other')
   expect(() => call([0, 3], [3], q, zeros([1, 2, 8, 5]).transpose(2, 3))).toThrow(
@@ -358,7 +404,7 @@ test('what does not fit is refused, by name', () => {
 test('it has no gradient, and says so', () => {
   const q = randn([3, 4, 8]).requiresGrad_()
   const kv = randn([1, 2, 5, 8])
-  const call = (): Tensor => attentionCached(q, kv, kv, [0, 3], integers([3]), 1)
+  const call = (): Tensor => attentionCached(q, kv, kv, [0, 3], integers([3]), integers([0]).view([1, 1]), 1)
   expect(call).toThrow('has no gradient: use noGrad()')
   expect(noGrad(call).shape).toEqual([3, 4, 8])
 })

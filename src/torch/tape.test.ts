@@ -20,7 +20,7 @@ import {
 } from './index.ts'
 
 /** Records a body within the scope of an inference. */
-const recorded = (body: () => Tensor) => inferenceMode(() => tidy(() => record(body)))
+const recorded = (body: () => Tensor) => inferenceMode(() => tidy(() => record(() => [body()])))
 
 test('reads what its inputs hold then, through views, lists and writes', () => {
   using x = zeros([4, 3]).persist()
@@ -42,7 +42,7 @@ test('reads what its inputs hold then, through views, lists and writes', () => {
       x.copy_(randn([4, 3], { seed }))
       place.copy_(arange(seed, seed + 4))
       const before = kept.clone()
-      const played = inferenceMode(() => tape!.run())
+      const played = inferenceMode(() => tape!.run()[0]!)
       const after = kept.clone()
       kept.copy_(before)
       const wanted = inferenceMode(body)
@@ -66,14 +66,14 @@ test('keeps no more than one run needs', () => {
     const peak = inferenceMode(() =>
       tidy(() =>
         tape!
-          .run()
+          .run()[0]!
           .add(memoryUse().bytes - before)
           .item(),
       ),
     )
     expect(peak).toBeLessThan(101_000 + 4000) // one result
   })
-  expect(inferenceMode(() => tidy(() => tape!.run().item()))).toBe(101_000)
+  expect(inferenceMode(() => tidy(() => tape!.run()[0]!.item()))).toBe(101_000)
 })
 
 test.each([
@@ -89,20 +89,38 @@ test.each([
 ] as const)('%s cannot be played, but has run', (_, body, why) => {
   using x = tensor([3, 4])
   expectNoLeak(() => {
-    const { result, tape, refusal } = recorded(() => body(x))
+    const { results, tape, refusal } = recorded(() => body(x))
     expect(tape).toBeNull()
     expect(refusal).toBe(why)
-    if (result.handle !== x.handle) result.dispose()
+    if (results[0]!.handle !== x.handle) results[0]!.dispose()
   })
+})
+
+test('several results are played, each anew', () => {
+  using x = tensor([3, 4]).persist()
+  const { tape } = inferenceMode(() => tidy(() => record(() => [x.add(1), x.mul(2), x.topk(1, 0)[1]])))
+  for (const values of [
+    [3, 4],
+    [9, 5],
+  ]) {
+    x.copy_(tensor(values))
+    const [sum, product, largest] = inferenceMode(() =>
+      tidy(() => tape!.run().map(result => result.tolist())),
+    )
+    expect(sum).toEqual(values.map(value => value + 1))
+    expect(product).toEqual(values.map(value => value * 2))
+    expect(largest).toEqual([values.indexOf(Math.max(...values))])
+  }
+  tape![Symbol.dispose]()
 })
 
 test('what depends on more than tensors says so', () => {
   using x = tensor([3, 4])
-  const { result, refusal } = recorded(() => {
+  const { results, refusal } = recorded(() => {
     refuseTape('it is Monday')
     return x.add(1)
   })
-  result.dispose()
+  results[0]!.dispose()
   expect(refusal).toBe('it is Monday')
 })
 
@@ -110,10 +128,10 @@ test('gives back what it knows', () => {
   const before = memoryUse().bytes
   {
     using x = zeros([100_000]).persist()
-    const { tape, result } = recorded(() => x.add(1))
-    result.dispose()
+    const { tape, results } = recorded(() => x.add(1))
+    results[0]!.dispose()
     tape![Symbol.dispose]()
-    expect(() => inferenceMode(() => tape!.run())).toThrow('the tape was given back')
+    expect(() => inferenceMode(() => tape!.run()[0]!)).toThrow('the tape was given back')
   }
   expect(memoryUse().bytes - before).toBeLessThan(400_000) // x's, which no tape keeps
 })
@@ -133,7 +151,7 @@ test.each([
 
 test('outside of inferenceMode() there may be gradients', () => {
   using x = tensor([3, 4])
-  tidy(() => expect(record(() => x.add(1)).refusal).toBe('gradients may be asked for'))
+  tidy(() => expect(record(() => [x.add(1)]).refusal).toBe('gradients may be asked for'))
 })
 
 test('an error ends the recording, or the run, and another can begin', () => {
@@ -145,7 +163,7 @@ test('an error ends the recording, or the run, and another can begin', () => {
   using place = zeros([1], { dtype: 'i64' }).persist()
   const { tape } = recorded(() => x.indexSelect(0, place))
   place.fill_(7)
-  expect(() => inferenceMode(() => tape!.run())).toThrow(/index out of range/)
+  expect(() => inferenceMode(() => tape!.run()[0]!)).toThrow(/index out of range/)
   place.fill_(1)
-  expect(inferenceMode(() => tidy(() => tape!.run().item()))).toBe(0)
+  expect(inferenceMode(() => tidy(() => tape!.run()[0]!.item()))).toBe(0)
 })

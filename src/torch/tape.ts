@@ -16,9 +16,10 @@ export class Tape implements Disposable {
   }
 
   /** Runs it, as the body in inferenceMode(). */
-  run(): Tensor {
-    const [handle] = native().play(this.#tape) as [number]
-    return new Tensor(handle)
+  run(): Tensor[] {
+    return native()
+      .play(this.#tape)
+      .map(handle => new Tensor(handle))
   }
 
   [Symbol.dispose](): void {
@@ -34,7 +35,7 @@ export function refuseTape(why: string): void {
 /** What record() gives. */
 export interface Recorded {
   /** Of the body, which has run. */
-  result: Tensor
+  results: readonly Tensor[]
   /** Null: it cannot be run again. */
   tape: Tape | null
   /** Why there is no tape; empty where there is one. */
@@ -46,15 +47,15 @@ export interface Recorded {
  * the body looks at none on the host and takes none from it, no shape follows from data, nothing is drawn. Its input tensors
  * may be written to in between, not replaced. Within inferenceMode().
  */
-export function record(body: () => Tensor): Recorded {
-  let result: Tensor | undefined
+export function record(body: () => readonly Tensor[]): Recorded {
+  let results: readonly Tensor[] = []
   const recorded = native().record(() => {
-    result = body()
-    return [result.handle]
+    results = body()
+    return results.map(({ handle }) => handle)
   })
   const isTape = typeof recorded !== 'string'
   return {
-    result: result as unknown as Tensor,
+    results,
     tape: isTape ? new Tape(recorded) : null,
     refusal: isTape ? '' : recorded,
   }

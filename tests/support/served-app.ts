@@ -24,7 +24,7 @@ export async function servedApp() {
 
   const appOf = (options: Partial<AppOptions> = {}, by: TextEngine = engine) => {
     const served = servedModel(opened, by, 'tiny')
-    return createApp(served, { keys: [], origins: [], limits: defaultLimits, onRequest, ...options })
+    return createApp([served], { keys: [], origins: [], limits: defaultLimits, onRequest, ...options })
   }
 
   const clientOf = (options: Partial<AppOptions> = {}, apiKey = 'none'): OpenAI => {

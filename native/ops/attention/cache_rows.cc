@@ -17,7 +17,8 @@ const RowDecoder* decoderOf(const at::Tensor& cache) {
 }  // namespace
 
 template <typename T>
-CacheRows<T>::CacheRows(const at::Tensor& cache) : cache_(cache), decoder_(decoderOf(cache)) {
+CacheRows<T>::CacheRows(const at::Tensor& cache, at::IntArrayRef pages, int64_t perSequence)
+    : cache_(cache), pages_(pages), perSequence_(perSequence), size_(cache.size(2)), decoder_(decoderOf(cache)) {
   const int64_t size = cache.element_size();
   rowBytes_ = cache.size(3) * size;
   width_ = decoder_ == nullptr ? cache.size(3) : rowBytes_ / decoder_->bytes * decoder_->values;
@@ -27,8 +28,9 @@ CacheRows<T>::CacheRows(const at::Tensor& cache) : cache_(cache), decoder_(decod
 
 template <typename T>
 const uint8_t* CacheRows<T>::bytesAt(const CachePlace& place) const {
-  return static_cast<const uint8_t*>(cache_.data_ptr()) + place.sequence * strides_[0] + place.group * strides_[1] +
-         place.position * strides_[2];
+  const int64_t page = pages_[place.sequence * perSequence_ + place.position / size_];
+  return static_cast<const uint8_t*>(cache_.data_ptr()) + page * strides_[0] + place.group * strides_[1] +
+         place.position % size_ * strides_[2];
 }
 
 template <typename T>

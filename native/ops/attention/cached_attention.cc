@@ -1,7 +1,7 @@
 // Blocks of rows over chunks of positions, with a running softmax (arXiv:2205.14135, algorithm 1). A row is one head of one
 // query, so that the heads that share keys are one product.
-// Shapes: B sequences, H query heads, G key/value heads, P = H / G, C capacity, D and E widths of keys and values,
-// R rows of a block, S positions of a chunk.
+// Shapes: B sequences of at most M pages, H query heads, G key/value heads, Q = H / G, D and E widths of keys and values,
+// P pages of S positions, R rows of a block.
 
 #include "cached_attention.h"
 
@@ -51,7 +51,7 @@ struct Running {
 };
 
 /**
- * Rows begin .. end of each of some groups in sequence b, row r being head r % P of query r / P; all see within from .. to.
+ * Rows begin .. end of each of some groups in sequence b, row r being head r % Q of query r / Q; all see within from .. to.
  * Where rows are few a block is of all groups, else of one.
  */
 struct Block {
@@ -78,6 +78,11 @@ struct Task {
   int64_t stretch;
 };
 
+/** M */
+int64_t pagesOfEach(const CachedAttentionInputs& in) {
+  return in.lengths.empty() ? 0 : static_cast<int64_t>(in.pages.size() / in.lengths.size());
+}
+
 template <typename T>
 class CachedAttention {
  public:
@@ -86,8 +91,8 @@ class CachedAttention {
         heads_(inputs.queries.size(1)),
         groups_(inputs.keys.size(1)),
         perGroup_(heads_ / groups_),
-        keys_(inputs.keys),
-        values_(inputs.values),
+        keys_(inputs.keys, inputs.pages, pagesOfEach(inputs)),
+        values_(inputs.values, inputs.pages, pagesOfEach(inputs)),
         keyWidth_(inputs.queries.size(2)),
         valueWidth_(values_.width()),
         out_(at::empty({inputs.queries.size(0), heads_, valueWidth_}, inputs.queries.options())) {}
@@ -199,8 +204,10 @@ class CachedAttention {
                  scores + g * block.perGroup() * count + at, count);
       });
     } else {
-      const Matrix<T> keys = keys_.read({block.sequence, block.group, from}, count, tile);
-      gemm(rows, count, keyWidth_, {queries, keyWidth_}, keys.t(), T(0), scores, count);  // [R, S]
+      eachRun(from, to, [&](int64_t at, int64_t some) {
+        const Matrix<T> keys = keys_.read({block.sequence, block.group, at}, some, tile);
+        gemm(rows, some, keyWidth_, {queries, keyWidth_}, keys.t(), T(0), scores + at - from, count);  // [R, some]
+      });
     }
     for (int64_t r = 0; r < rows; r++) {
       const int64_t position = positionOf(block.sequence, block.begin + r % block.perGroup());
@@ -219,8 +226,19 @@ class CachedAttention {
                running.mixed + g * block.perGroup() * valueWidth_);
       });
     } else {
-      const Matrix<T> values = values_.read({block.sequence, block.group, from}, count, tile);
-      gemm(rows, valueWidth_, count, {scores, count}, values, T(1), running.mixed, valueWidth_);
+      eachRun(from, to, [&](int64_t at, int64_t some) {
+        const Matrix<T> values = values_.read({block.sequence, block.group, at}, some, tile);
+        gemm(rows, valueWidth_, some, {scores + at - from, count}, values, T(1), running.mixed, valueWidth_);
+      });
+    }
+  }
+
+  /** Calls `body(position, count)` for positions of one page after another. */
+  template <typename Body>
+  void eachRun(int64_t from, int64_t to, const Body& body) const {
+    for (int64_t at = from, some; at < to; at += some) {
+      some = std::min(to - at, keys_.toPageEnd(at));
+      body(at, some);
     }
   }
 
@@ -228,10 +246,12 @@ class CachedAttention {
   template <typename Body>
   static void eachTogether(const CacheRows<T>& cache, const Block& block, int64_t from, int64_t to, T* tile,
                            const Body& body) {
-    for (int64_t at = from; at < to; at += kTogether) {
-      const int64_t some = std::min(kTogether, to - at);
+    const auto together = [&](int64_t at) { return std::min({kTogether, to - at, cache.toPageEnd(at)}); };
+    for (int64_t at = from, some; at < to; at += some) {
+      some = together(at);
+      const int64_t ahead = at + kAhead, coming = ahead < to ? together(ahead) : 0;
       for (int64_t g = 0; g < block.groups; g++) {
-        cache.fetch({block.sequence, block.group + g, at + kAhead}, std::min(kTogether, to - at - kAhead));
+        if (coming > 0) cache.fetch({block.sequence, block.group + g, ahead}, coming);
         body(g, at - from, cache.read({block.sequence, block.group + g, at}, some, tile), some);
       }
     }
@@ -297,7 +317,7 @@ void checkCache(const at::Tensor& cache, const at::Tensor& queries, const char* 
   const bool isOwn = cache.scalar_type() == queries.scalar_type();
   const bool isEncoded = cache.scalar_type() == at::kHalf || cache.scalar_type() == at::kByte;
   TORCH_CHECK(cache.dim() == 4 && cache.is_cpu() && (isOwn || (isEncoded && queries.scalar_type() == at::kFloat)), name,
-              " must be [B, G, C, width] of the queries' dtype, or f16 or blocks of Q8_0 (u8) where that is f32, got ",
+              " must be [P, G, S, width] of the queries' dtype, or f16 or blocks of Q8_0 (u8) where that is f32, got ",
               dtypeName(cache.scalar_type()), " ", cache.sizes());
   TORCH_CHECK(cache.size(3) <= 1 || cache.stride(3) == 1, name, " must be contiguous in the last dimension");
   TORCH_CHECK(cache.size(2) <= 1 || cache.stride(2) >= cache.size(3), "rows of ", name, " overlap");
@@ -313,16 +333,19 @@ int64_t rowElements(const at::Tensor& cache, int64_t width) {
 }
 
 void checkLengths(const CachedAttentionInputs& in) {
-  const int64_t batch = in.keys.size(0), capacity = in.keys.size(2);
-  TORCH_CHECK(static_cast<int64_t>(in.starts.size()) == batch + 1 && static_cast<int64_t>(in.lengths.size()) == batch,
-              "there must be ", batch + 1, " starts and ", batch, " lengths, got ", in.starts, " and ", in.lengths);
+  const int64_t batch = in.lengths.size(), size = in.keys.size(2), perSequence = pagesOfEach(in);
+  TORCH_CHECK(static_cast<int64_t>(in.starts.size()) == batch + 1, "there must be ", batch + 1, " starts, got ", in.starts);
   TORCH_CHECK(in.starts.front() == 0 && in.starts.back() == in.queries.size(0), "starts must go from 0 to ",
               in.queries.size(0), ", got ", in.starts);
   for (int64_t b = 0; b < batch; b++) {
-    const int64_t rows = in.starts[b + 1] - in.starts[b];
+    const int64_t rows = in.starts[b + 1] - in.starts[b], length = in.lengths[b];
     TORCH_CHECK(rows >= 0, "starts must not fall, got ", in.starts);
-    TORCH_CHECK(in.lengths[b] >= rows && in.lengths[b] <= capacity, "sequence ", b, " has ", rows,
-                " new rows in a cache of ", capacity, ": its length cannot be ", in.lengths[b]);
+    TORCH_CHECK(length >= rows && length <= perSequence * size, "sequence ", b, " has ", rows,
+                " new rows in a cache of ", perSequence * size, ": its length cannot be ", length);
+    for (int64_t i = 0; i * size < length; i++) {
+      const int64_t page = in.pages[b * perSequence + i];
+      TORCH_CHECK(page >= 0 && page < in.keys.size(0), "page ", i, " of sequence ", b, " is ", page, " of ", in.keys.size(0));
+    }
   }
 }
 

@@ -114,13 +114,17 @@ at::Tensor autocastAttention(const at::Tensor& queries, const at::Tensor& keys, 
 }
 
 at::Tensor attentionCached(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
-                           at::IntArrayRef starts, const at::Tensor& lengths, double scale, int64_t window,
-                           const c10::optional<at::Tensor>& sinks) {
+                           at::IntArrayRef starts, const at::Tensor& lengths, const at::Tensor& pages, double scale,
+                           int64_t window, const c10::optional<at::Tensor>& sinks) {
   TORCH_CHECK(!anyRequiresGrad({queries, keys, values}), "attention over a cache has no gradient: use noGrad()");
   TORCH_CHECK(lengths.scalar_type() == at::kLong && lengths.dim() == 1 && lengths.is_cpu() && lengths.is_contiguous(),
               "lengths must be contiguous i64 [B] on the cpu, got ", lengths.scalar_type(), " ", lengths.sizes());
-  const at::IntArrayRef filled(lengths.data_ptr<int64_t>(), lengths.numel());
-  return cachedAttention({queries, keys, values, starts, filled, scale, window, sinks.value_or(at::Tensor())});
+  TORCH_CHECK(pages.scalar_type() == at::kLong && pages.dim() == 2 && pages.size(0) == lengths.numel() &&
+                  pages.is_cpu() && pages.is_contiguous(),
+              "pages must be contiguous i64 [", lengths.numel(), ", M] on the cpu, got ", pages.scalar_type(), " ", pages.sizes());
+  const auto numbers = [](const at::Tensor& x) { return at::IntArrayRef(x.data_ptr<int64_t>(), x.numel()); };
+  return cachedAttention({queries, keys, values, starts, numbers(lengths), numbers(pages), scale, window,
+                          sinks.value_or(at::Tensor())});
 }
 
 }  // namespace
@@ -136,8 +140,8 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
       "int? window=None) -> Tensor",
       &sharedAttention);
   library.def(
-      "attention_cached(Tensor queries, Tensor keys, Tensor values, int[] starts, Tensor lengths, float scale, "
-      "int window=0, Tensor? sinks=None) -> Tensor");
+      "attention_cached(Tensor queries, Tensor keys, Tensor values, int[] starts, Tensor lengths, Tensor pages, "
+      "float scale, int window=0, Tensor? sinks=None) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(switchyard, CPU, library) { library.impl("attention_cached", &attentionCached); }

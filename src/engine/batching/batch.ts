@@ -7,24 +7,35 @@ import {
   DecodingStep,
   type LayerRouting,
   lastScores,
+  type StepChoices,
   type Tokens,
   tokensOfSequences,
 } from '../../models/index.ts'
-import type { ContiguousCache } from '../../nn/index.ts'
+import type { PagedCache } from '../../nn/index.ts'
 import { inferenceMode, type Tensor, tidy } from '../../torch/index.ts'
+import type { RoutedTokens } from './request.ts'
+import { choicesOf, routedTokens } from './routed.ts'
 import type { RunningText } from './running-text.ts'
 
 /** Is told what layers decided of prompts. */
 export type RoutingListener = (routings: readonly LayerRouting[]) => void
 
+/** What a text gets for its next tokens. */
+export interface Outcome {
+  /** Of those that it asks scores of, [V] each. */
+  scores: readonly Float32Array[]
+  /** Of all of them, where it asks for that. */
+  routing: RoutedTokens | null
+}
+
 export class Batch implements Disposable {
   readonly #model: CausalLM
-  readonly #cache: ContiguousCache
+  readonly #cache: PagedCache
   readonly #onRouting: RoutingListener
   /** Steps of one set of texts are played from a tape, until another set has a turn. */
-  #step: { step: DecodingStep; sequences: string } | null = null
+  #step: { step: DecodingStep; of: string } | null = null
 
-  constructor(model: CausalLM, cache: ContiguousCache, onRouting: RoutingListener) {
+  constructor(model: CausalLM, cache: PagedCache, onRouting: RoutingListener) {
     this.#model = model
     this.#cache = cache
     this.#onRouting = onRouting
@@ -35,54 +46,69 @@ export class Batch implements Disposable {
     return this.#model.model.inv_freq !== null
   }
 
-  /** Lets texts read what is next for them; the scores of what each of them asks for, [V] each. */
-  run(texts: readonly RunningText[]): Map<RunningText, Float32Array[]> {
+  /** Lets texts read what is next for them. */
+  run(texts: readonly RunningText[]): Map<RunningText, Outcome> {
     if (!this.isShared) return new Map(texts.flatMap(text => [...this.#together([text])]))
     return this.#together(texts.toSorted((a, b) => a.place.sequence - b.place.sequence))
   }
 
-  #together(texts: readonly RunningText[]): Map<RunningText, Float32Array[]> {
+  #together(texts: readonly RunningText[]): Map<RunningText, Outcome> {
     const isStep = this.isShared && texts.every(text => !text.isReading)
-    return isStep ? this.#decode(texts) : this.#read(texts)
+    const routed = new RoutingOfTexts(texts)
+    const scores = isStep ? this.#decode(texts, routed) : this.#read(texts, routed)
+    return new Map(texts.map(text => [text, { scores: scores.get(text) ?? [], routing: routed.of(text) }]))
   }
 
-  #decode(texts: readonly RunningText[]): Map<RunningText, Float32Array[]> {
-    const sequences = texts.map(text => text.place.sequence)
-    if (this.#step?.sequences !== sequences.join()) {
-      this.forget()
-      const step = new DecodingStep(this.#model, this.#cache, undefined, sequences)
-      this.#step = { step, sequences: sequences.join() }
-    }
-    const { step } = this.#step as { step: DecodingStep }
-    const scores = lastScores(() => step.run(texts.flatMap(text => text.next)))
+  #decode(texts: readonly RunningText[], routed: RoutingOfTexts): Map<RunningText, Float32Array[]> {
+    const { step } = this.#stepOf(texts, routed.isWanted)
+    const scores = lastScores(() => {
+      const { logits, choices } = step.run(texts.flatMap(text => text.next))
+      routed.note(choices)
+      return logits
+    })
     return new Map(texts.map((text, i) => [text, [scores[i] as Float32Array]]))
   }
 
-  #read(texts: readonly RunningText[]): Map<RunningText, Float32Array[]> {
-    const rows = this.#cache.lengths.map((): readonly number[] => [])
-    for (const text of texts) rows[text.place.sequence] = text.next
+  #stepOf(texts: readonly RunningText[], isRouted: boolean): { step: DecodingStep } {
+    const sequences = texts.map(text => text.place.sequence)
+    const mostExperts = mostExpertsOf(texts, () => 1)
+    const of = JSON.stringify([sequences, isRouted, mostExperts])
+    if (this.#step?.of === of) return this.#step
+    this.forget()
+    const step = new DecodingStep(this.#model, this.#cache, { texts: sequences, isRouted, mostExperts })
+    this.#step = { step, of }
+    return this.#step
+  }
+
+  #read(texts: readonly RunningText[], routed: RoutingOfTexts): Map<RunningText, Float32Array[]> {
     const wanted = wantedRows(texts)
-    const scores = this.#scores(() => this.#tokensOf(rows, texts), [...wanted.values()].flat())
+    const scores = this.#scores(() => this.#tokensOf(texts), [...wanted.values()].flat(), routed)
     return new Map(texts.map(text => [text, scores.splice(0, wanted.get(text)?.length)]))
   }
 
-  #tokensOf(rows: readonly (readonly number[])[], texts: readonly RunningText[]): Tokens {
+  #tokensOf(texts: readonly RunningText[]): Tokens {
     const past = this.#cache.lengths
+    const rows = past.map((): readonly number[] => [])
+    for (const text of texts) rows[text.place.sequence] = text.next
+    const mostExperts = mostExpertsOf(texts, text => text.next.length)
+    const tokens = tokensOfSequences(rows, { past, device: this.#model.device, mostExperts })
     // Rules for long texts go by where a prompt ends, not by where a page does.
     const extents = texts.map(({ prompt, place }) => Math.max(prompt.length, (past[place.sequence] ?? 0) + 1))
-    return { ...tokensOfSequences(rows, { past, device: this.#model.device }), extent: Math.max(...extents) }
+    return { ...tokens, extent: Math.max(...extents) }
   }
 
-  #scores(tokens: () => Tokens, logitsAt: readonly number[]): Float32Array[] {
+  #scores(tokens: () => Tokens, logitsAt: readonly number[], routed: RoutingOfTexts): Float32Array[] {
+    const note = (routings: readonly LayerRouting[]): void => {
+      this.#onRouting(routings)
+      if (routed.isWanted) routed.note(choicesOf(routings))
+    }
     const forward = (): Tensor => {
       const { logits, routings } = this.#model.forward(tokens(), { cache: this.#cache, logitsAt })
-      this.#onRouting(routings)
+      note(routings)
       return logits
     }
     if (logitsAt.length > 0) return lastScores(forward)
-    inferenceMode(() =>
-      tidy(() => this.#onRouting(this.#model.model.forward(tokens(), this.#cache).routings)),
-    )
+    inferenceMode(() => tidy(() => note(this.#model.model.forward(tokens(), this.#cache).routings)))
     return []
   }
 
@@ -96,6 +122,51 @@ export class Batch implements Disposable {
     this.forget()
   }
 }
+
+/** What the next tokens of texts chose, of those that ask for it. */
+class RoutingOfTexts {
+  readonly #texts: readonly RunningText[]
+  #all: RoutedTokens | null = null
+
+  constructor(texts: readonly RunningText[]) {
+    this.#texts = texts
+  }
+
+  get isWanted(): boolean {
+    return this.#texts.some(({ asked }) => asked.isRouted)
+  }
+
+  note(choices: readonly StepChoices[]): void {
+    if (this.isWanted)
+      this.#all = routedTokens(
+        this.#texts.flatMap(text => text.next),
+        choices,
+      )
+  }
+
+  /** Before the text reads on. */
+  of(text: RunningText): RoutedTokens | null {
+    if (!text.asked.isRouted || this.#all === null) return null
+    const before = this.#texts.slice(0, this.#texts.indexOf(text))
+    const start = before.reduce((sum, { next }) => sum + next.length, 0)
+    const { layers, tokens } = this.#all
+    return { layers, tokens: tokens.slice(start, start + text.next.length) }
+  }
+}
+
+/** Most experts of each token, where a text wants fewer than there are. */
+function mostExpertsOf(
+  texts: readonly RunningText[],
+  tokensOf: (text: RunningText) => number,
+): number[] | undefined {
+  if (texts.every(({ asked }) => asked.expertsPerToken === undefined)) return undefined
+  return texts.flatMap(text =>
+    new Array<number>(tokensOf(text)).fill(text.asked.expertsPerToken ?? allExperts),
+  )
+}
+
+/** More than any token chooses. */
+const allExperts = 2 ** 30
 
 /** The numbers of the tokens whose scores each text wants, where their next tokens stand one text after the other. */
 function wantedRows(texts: readonly RunningText[]): Map<RunningText, number[]> {

@@ -4,8 +4,9 @@ import { describe, expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
 import { writeServedModel } from '../../../tests/support/served-model.ts'
 import { byteTokenizer } from '../../data/index.ts'
-import { CausalLM, generateText, openModel } from '../../models/index.ts'
-import { memoryUse } from '../../torch/index.ts'
+import { CausalLM, generateText, openModel, tokensOfSequences } from '../../models/index.ts'
+import { scoreSteadily } from '../../moe/index.ts'
+import { inferenceMode, memoryUse } from '../../torch/index.ts'
 import { Engine, type EngineOptions, pageTokens, type TextPart, type TextRequest } from '../index.ts'
 
 const { folder, gguf } = writeServedModel(temporaryFolder())
@@ -132,6 +133,55 @@ describe('a text does not depend on the others', () => {
     expect(shared.map(withoutEnd)).toEqual((await alone(requests)).map(withoutEnd))
   })
 
+  test('nor on whether it is put aside, so that others have room', async () => {
+    const prompts = [ids(5, 1), ids(130, 2), ids(300, 3), ids(126, 4)]
+    const requests = prompts.map(prompt => ({ ...wanted, prompt, promptLogprobs: 0 }))
+    const { texts, status } = await withEngine(
+      { texts: 4, context: 512, cacheTokens: 6 * pageTokens },
+      async engine => ({
+        texts: await Promise.all(requests.map(request => write(engine, request))),
+        status: await engine.status(),
+      }),
+    )
+    expect(status).toMatchObject({ running: 0, waiting: 0, cacheUse: 0, promptTokens: 561, newTokens: 800 })
+    expect(status.preemptions).toBeGreaterThan(0)
+    expect(texts.map(withoutEnd)).toEqual((await alone(requests)).map(withoutEnd))
+    for (const [i, { end }] of texts.entries())
+      expect(end).toMatchObject({ promptTokens: prompts[i]?.length, newTokens: 200 })
+  })
+
+  test('nor does one that is put aside while others end, or is cancelled then', async () => {
+    const room = { texts: 2, context: 384, cacheTokens: 3 * pageTokens }
+    await withEngine(room, async engine => {
+      const [first, second] = [new AbortController(), new AbortController()]
+      const request = { ...wanted, maxNewTokens: 300, prompt: ids(60, 1) }
+      const both = [first, second].map(({ signal }, i) =>
+        write(engine, { ...request, prompt: ids(60, i), signal }),
+      )
+      while ((await engine.status()).preemptions === 0) await new Promise(setImmediate)
+      expect(await engine.status()).toMatchObject({ running: 1, waiting: 1 })
+      second.abort()
+      expect((await both[1])?.end).toMatchObject({ reason: 'aborted' })
+      expect(await engine.status()).toMatchObject({ running: 1, waiting: 0 })
+      expect((await both[0])?.ids.length).toBe(300)
+      expect((await write(engine, request)).ids.length).toBe(300)
+    })
+  })
+
+  test('nor on whether others have fewer experts, or report theirs', async () => {
+    const plain = { ...wanted, maxNewTokens: 40 }
+    const requests: TextRequest[] = [
+      { ...plain, prompt: ids(140, 1) },
+      { ...plain, prompt: ids(140, 1), expertsPerToken: 1 },
+      { ...plain, prompt: ids(9, 2), routing: true },
+      { ...plain, prompt: ids(140, 1), expertsPerToken: 1, routing: true },
+    ]
+    const mixed = await withEngine({}, engine => Promise.all(requests.map(request => write(engine, request))))
+    expect(mixed.map(withoutEnd)).toEqual((await alone(requests)).map(withoutEnd))
+    expect(mixed[0]?.logprobs).not.toEqual(mixed[1]?.logprobs)
+    expect(mixed[1]?.logprobs).toEqual(mixed[3]?.logprobs)
+  })
+
   test('nor on a budget of memory', async () => {
     const requests = [ids(5, 1), ids(140, 2)].map(prompt => ({ ...wanted, maxNewTokens: 60, prompt }))
     const write2 = (engine: Engine) => Promise.all(requests.map(request => write(engine, request)))
@@ -188,6 +238,33 @@ test('probabilities of the prompt are those that the model writes by', async () 
   })
 })
 
+test('a text has the form that is asked for, beside others that have none', async () => {
+  const jsonSchema = {
+    type: 'object',
+    properties: {
+      name: { type: 'string', maxLength: 8 },
+      tags: { type: 'array', items: { enum: ['a', 'b'] }, maxItems: 3 },
+    },
+    required: ['name', 'tags'],
+  }
+  await withEngine({}, async engine => {
+    const free = { ...wanted, prompt: ids(9, 1), maxNewTokens: 60 }
+    const formed = [0, 1, 30].map(temperature => ({ prompt: 'x', temperature, grammar: { jsonSchema } }))
+    const [other, ...texts] = await Promise.all([free, ...formed].map(request => write(engine, request)))
+    for (const { text, end } of texts) {
+      expect(end.reason).toBe('end-of-text')
+      const value = JSON.parse(text) as { name: string; tags: string[] }
+      expect([...value.name].length).toBeLessThanOrEqual(8)
+      expect(value.tags.filter(tag => tag !== 'a' && tag !== 'b')).toEqual([])
+    }
+    expect(other).toMatchObject(withoutEnd((await alone([free]))[0] as Written))
+    await expect(write(engine, { prompt: 'x', grammar: { jsonSchema: { not: {} } } })).rejects.toThrow(
+      'grammar.jsonSchema.not: cannot be held to',
+    )
+    expect(await engine.status()).toMatchObject({ running: 0, waiting: 0 })
+  })
+})
+
 describe('requests', () => {
   test('beyond what may wait are refused at once', async () => {
     await withEngine({ texts: 1, waiting: 1 }, async engine => {
@@ -231,7 +308,7 @@ describe('requests', () => {
         reason: 'positions',
         newTokens: 12,
       })
-      expect(engine.facts).toEqual({ texts: 4, context: 32, waiting: 64 })
+      expect(engine.facts).toEqual({ texts: 4, context: 32, cacheTokens: 4 * pageTokens, waiting: 64 })
     })
   })
 
@@ -252,6 +329,66 @@ describe('requests', () => {
   })
 })
 
+describe('routing', () => {
+  const read = async (engine: Engine, request: TextRequest) => {
+    const parts: TextPart[] = []
+    for await (const part of engine.generate({ ...wanted, routing: true, ...request })) parts.push(part)
+    const written = parts.flatMap(part => part.tokens.map(({ id }) => id))
+    return { written, routed: parts.flatMap(({ routing }) => routing ?? []) }
+  }
+
+  test('is told of each token that is read, as the model alone decides it', async () => {
+    const prompt = ids(150, 3)
+    await withEngine({}, async engine => {
+      const [{ written, routed }] = await Promise.all([
+        read(engine, { prompt, maxNewTokens: 5 }),
+        write(engine, { ...wanted, prompt: ids(90, 1), maxNewTokens: 30 }), // somebody beside it
+      ])
+      const all = [...prompt, ...written.slice(0, -1)]
+      const tokens = routed.flatMap(part => part.tokens)
+      expect(tokens.map(({ id }) => id)).toEqual(all)
+      expect(routed[0]?.layers).toEqual([0, 1])
+      using model = openModel(gguf).load({ kind: 'decoder', weights: 'stored' })
+      scoreSteadily(model)
+      const { routings } = inferenceMode(() => model.forward(tokensOfSequences([all])))
+      for (const [layer, { served }] of routings.entries()) {
+        if (served.kind !== 'token') throw new Error('tokens choose')
+        expect(tokens.map(token => token.experts[layer])).toEqual(served.indices.tolist())
+        const weights = served.weights.tolist() as number[][]
+        // Attention sums page by page, and an activation next to the middle of two of 254 steps goes to the other.
+        for (const [i, token] of tokens.entries())
+          for (const [k, weight] of (token.weights[layer] ?? []).entries())
+            expect(weight).toBeCloseTo(weights[i]?.[k] ?? Number.NaN, 2)
+      }
+    })
+  })
+
+  test('of fewer experts is of as many, and after a pause is not told again', async () => {
+    const room = { texts: 2, context: 384, cacheTokens: 3 * pageTokens }
+    await withEngine(room, async engine => {
+      const request = { maxNewTokens: 250, expertsPerToken: 1 }
+      const both = await Promise.all([1, 2].map(seed => read(engine, { ...request, prompt: ids(60, seed) })))
+      expect((await engine.status()).preemptions).toBeGreaterThan(0)
+      for (const [i, { written, routed }] of both.entries()) {
+        const tokens = routed.flatMap(part => part.tokens)
+        expect(tokens.map(({ id }) => id)).toEqual([...ids(60, i + 1), ...written.slice(0, -1)])
+        for (const { experts, weights } of tokens)
+          expect([experts, weights].map(each => each.map(({ length }) => length))).toEqual([
+            [1, 1],
+            [1, 1],
+          ])
+      }
+    })
+  })
+
+  test('of more experts than are chosen is refused', () =>
+    withEngine({}, engine =>
+      expect(write(engine, { prompt: [5], expertsPerToken: 5 })).rejects.toThrow(
+        'expertsPerToken: must be in 1..',
+      ),
+    ))
+})
+
 test('counts what it does', async () => {
   await withEngine({ texts: 2 }, async engine => {
     await write(engine, { ...wanted, prompt: ids(200, 1), maxNewTokens: 5 })
@@ -263,7 +400,7 @@ test('counts what it does', async () => {
       newTokens: 10,
       experts: null,
     })
-    expect(status.cacheUse).toBe(pageTokens / 2048)
+    expect(status.cacheUse).toBe(0) // what is kept of prompts counts as free
     expect(load.map(({ layer }) => layer)).toEqual([0, 1])
     for (const { maxOverMean } of load) expect(maxOverMean).toBeGreaterThanOrEqual(1)
   })
@@ -271,6 +408,7 @@ test('counts what it does', async () => {
 
 test.each([
   [{ context: 2000 }, "context: 2000 exceeds the model's 1024 positions"],
+  [{ cacheTokens: 100 }, 'cacheTokens: 100 hold no text of 1024 tokens: raise it, or lower context'],
   [{ texts: 0 }, 'texts: must be a whole number of at least 1, got 0'],
   [{ memory: 1e6 }, 'memory: 1 MB are too little'],
 ])('%j is refused', async (options, message) => {

@@ -12,15 +12,18 @@ import {
   TextWriter,
   textStart,
 } from '../../models/index.ts'
-import { type FewerExperts, scoreSteadily, serveFewer } from '../../moe/index.ts'
+import { checkFewer, type FewerExperts, scoreSteadily, serveFewer } from '../../moe/index.ts'
 import type { KvType } from '../../nn/index.ts'
+import { type GrammarConstraint, Grammars } from '../grammar/grammars.ts'
 import { ServedHints } from '../prefetch/served-hints.ts'
 import type { PrefetchConfig } from '../prefetch/table.ts'
 import type { ExpertStore } from '../store/expert-store.ts'
 import type { OnMiss } from '../store/on-miss.ts'
 import { loadTiered } from '../store/open.ts'
 import { ExpertLoad, type LayerLoad } from './expert-load.ts'
+import { pageTokens } from './pages.ts'
 import { PartQueue } from './part-queue.ts'
+import { pagesOf } from './places.ts'
 import type { TextPart, TextRequest } from './request.ts'
 import { type AskedText, askedText } from './running-text.ts'
 import { Scheduler, type SchedulerCounts } from './scheduler.ts'
@@ -42,6 +45,11 @@ export interface EngineOptions extends LoadOptions {
   texts?: number | undefined
   /** Most tokens of each text, its prompt's included. Default 4096, or as many as the model has positions. */
   context?: number | undefined
+  /**
+   * Tokens that there is memory for, of all texts together: with fewer than `texts` times `context`, a text may be put aside
+   * until others have ended. Default: `texts` times `context`, in whole pages.
+   */
+  cacheTokens?: number | undefined
   /** Texts that may wait for a place; more are refused. Default 64. */
   waiting?: number | undefined
 }
@@ -50,6 +58,7 @@ export interface EngineOptions extends LoadOptions {
 export interface EngineFacts {
   texts: number
   context: number
+  cacheTokens: number
   waiting: number
 }
 
@@ -71,7 +80,8 @@ export interface TextEngine {
   readonly isReady: boolean
   /** Writes a text. Whoever stops reading cancels it. @throws BusyError, ConfigError */
   generate(request: TextRequest & { signal?: AbortSignal | undefined }): AsyncGenerator<TextPart, void>
-  status(): Promise<EngineStatus>
+  /** What it does; null while its model is not loaded. */
+  status(): Promise<EngineStatus | null>
   close(): Promise<void>
 }
 
@@ -97,6 +107,7 @@ export class Engine implements TextEngine {
   readonly #loaded: Loaded
   readonly #tokenizer: Tokenizer
   readonly #scheduler: Scheduler
+  readonly #grammars: Grammars
   readonly #load = new ExpertLoad()
   readonly #hints: ServedHints | null
   #running: Promise<void> | null = null
@@ -108,13 +119,15 @@ export class Engine implements TextEngine {
   }
 
   private constructor(opened: OpenedModel, options: EngineOptions) {
-    this.facts = factsOf(opened, options)
+    this.facts = engineFacts(opened, options)
     this.#tokenizer = opened.tokenizer
     refuseOtherTokenizer(opened, this.#tokenizer)
     this.#loaded = load(opened, options, this.facts)
     scoreSteadily(this.#loaded.model)
     this.#hints = options.hints === undefined ? null : ServedHints.read(this.#loaded.model, options.hints)
     if (options.fewer) serveFewer(this.#loaded.model, options.fewer)
+    const { vocab_size, eos_token_id } = this.#loaded.model.config
+    this.#grammars = new Grammars(this.#tokenizer, vocab_size, [eos_token_id ?? []].flat())
     this.#scheduler = new Scheduler(this.#loaded.model, { ...this.facts, kv: options.kv }, routings =>
       this.#load.note(routings),
     )
@@ -129,7 +142,9 @@ export class Engine implements TextEngine {
     ...request
   }: TextRequest & { signal?: AbortSignal | undefined }): AsyncGenerator<TextPart, void> {
     const parts = new PartQueue()
-    const asked = await this.#ask(request, parts)
+    const { grammar, stopIds } = request
+    using constraint = grammar ? await this.#grammars.constraint(grammar, stopIds) : null
+    const asked = await this.#ask(request, constraint, parts)
     yield* parts.read(signal, () => this.#scheduler.cancel(asked))
   }
 
@@ -152,15 +167,25 @@ export class Engine implements TextEngine {
     this.#scheduler.failAll(new StoppedError('the engine was closed'))
     await this.#running
     this.#scheduler[Symbol.dispose]()
+    this.#grammars[Symbol.dispose]()
     this.#hints?.[Symbol.dispose]()
     this.#loaded[Symbol.dispose]()
   }
 
-  async #ask(request: TextRequest, listener: PartQueue): Promise<AskedText> {
+  async #ask(
+    request: TextRequest,
+    constraint: GrammarConstraint | null,
+    listener: PartQueue,
+  ): Promise<AskedText> {
+    const { expertsPerToken } = request
+    if (expertsPerToken !== undefined) checkFewer(this.#loaded.model, { expertsPerToken })
     const ids = await this.#idsOf(request)
     if (this.#isClosed) throw new StoppedError('the engine was closed')
     const asked = askedText(request, {
-      text: new GrowingText(this.#loaded.model.config, ids, request, this.facts.context),
+      text: new GrowingText(this.#loaded.model.config, ids, request, {
+        room: this.facts.context,
+        constraint,
+      }),
       writer: new TextWriter(this.#tokenizer, request.stop ?? []),
       listener,
     })
@@ -189,26 +214,32 @@ export class Engine implements TextEngine {
   }
 }
 
-function factsOf({ config, path }: OpenedModel, options: EngineOptions): EngineFacts {
+/** What an engine of a model will be. @throws ConfigError for a model that is no decoder, and for sizes that cannot be */
+export function engineFacts({ config, path }: OpenedModel, options: EngineOptions = {}): EngineFacts {
   const { texts = defaultTexts, waiting = defaultWaiting } = options
   const positions = 'max_position_embeddings' in config ? config.max_position_embeddings : null
   if (positions === null) throw new ConfigError('is no decoder, and only decoders are served', { path })
   const { context = Math.min(defaultContext, positions) } = options
-  for (const [name, value] of Object.entries({ texts, waiting, context }))
+  const { cacheTokens = texts * pagesOf(context) * pageTokens } = options
+  for (const [name, value] of Object.entries({ texts, waiting, context, cacheTokens }))
     if (!(Number.isSafeInteger(value) && value >= 1))
       throw new ConfigError(`must be a whole number of at least 1, got ${value}`, { path: name })
   if (context > positions)
     throw new ConfigError(`${context} exceeds the model's ${positions} positions`, { path: 'context' })
-  return { texts, context, waiting }
+  if (cacheTokens < context) {
+    const problem = `${cacheTokens} hold no text of ${context} tokens: raise it, or lower context`
+    throw new ConfigError(problem, { path: 'cacheTokens' })
+  }
+  return { texts, context, cacheTokens, waiting }
 }
 
 function load(
   opened: OpenedModel,
   { memory, prefetch, onMiss, kv, device = 'cpu', ...place }: EngineOptions,
-  { texts, context }: EngineFacts,
+  { cacheTokens }: EngineFacts,
 ): Loaded {
   if (memory !== undefined) {
-    const budget = { memory, context: texts * context, kv }
+    const budget = { memory, context: pagesOf(cacheTokens) * pageTokens, kv }
     const settings = { ...(prefetch && { prefetch }), ...(onMiss && { onMiss }) }
     const { tiered } = loadTiered(opened.source, { ...budget, ...settings })
     return { model: tiered.model, store: tiered.store, [Symbol.dispose]: () => tiered[Symbol.dispose]() }

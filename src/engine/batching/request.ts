@@ -1,6 +1,7 @@
 // What is asked of an engine, and what it answers.
 
 import type { GrowthOptions, StopReason, TokenProbabilities, WrittenToken } from '../../models/index.ts'
+import type { TextGrammar } from '../grammar/text-grammar.ts'
 
 /** A text that is wanted. All of it is plain data. */
 export interface TextRequest extends GrowthOptions {
@@ -10,8 +11,14 @@ export interface TextRequest extends GrowthOptions {
   isTemplated?: boolean
   /** The text ends before the first of these that appears. */
   stop?: readonly string[]
+  /** The form that the text must have. Default: any. */
+  grammar?: TextGrammar
   /** How many of the likeliest tokens to report at each place of the prompt; 0: its own probability alone. Default: nothing. */
   promptLogprobs?: number
+  /** Experts of each of its tokens, those that count most: see serveFewer(). Default: as many as the router chooses. */
+  expertsPerToken?: number
+  /** Whether to report which experts its tokens pass. What is kept of earlier prompts is not used then. Default false. */
+  routing?: boolean
   /** Whose request it is: those who ask get their turns one after the other. Default: nobody's. */
   key?: string
   /** Requests of a higher one go first. Default 0. */
@@ -25,7 +32,23 @@ export interface TextPart {
   tokens: readonly WrittenToken[]
   /** The prompt as it was read, before any token, where `promptLogprobs` asks for it. */
   prompt?: PromptRead
+  /** What the model has read since the part before, where `routing` asks for it. The last token of a text is never read. */
+  routing?: RoutedTokens
   end?: TextEnd
+}
+
+/** Which experts tokens passed. */
+export interface RoutedTokens {
+  /** Layers whose tokens choose experts. */
+  layers: readonly number[]
+  tokens: readonly RoutedToken[]
+}
+
+export interface RoutedToken {
+  id: number
+  /** Of each layer, and how much the output of each of them counted. */
+  experts: readonly (readonly number[])[]
+  weights: readonly (readonly number[])[]
 }
 
 export interface PromptRead {
@@ -36,6 +59,8 @@ export interface PromptRead {
 
 export interface TextEnd {
   reason: StopReason
+  /** The stop text that ended it, where one did. */
+  stopText?: string
   promptTokens: number
   /** Of them, those whose keys and values were there already. */
   cachedTokens: number

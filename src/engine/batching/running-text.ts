@@ -7,8 +7,10 @@ import {
   type TokenProbabilities,
   tokenProbabilities,
 } from '../../models/index.ts'
-import { type Place, type Places, pageTokens } from './places.ts'
-import type { TextEnd, TextPart, TextRequest } from './request.ts'
+import type { Outcome } from './batch.ts'
+import { pageTokens } from './pages.ts'
+import type { Place, Places } from './places.ts'
+import type { RoutedTokens, TextEnd, TextPart, TextRequest } from './request.ts'
 import type { Waiting } from './waiting-line.ts'
 
 /** Takes the parts of a text. */
@@ -24,32 +26,45 @@ export interface AskedText extends Waiting {
   readonly listener: TextListener
   /** See TextRequest. */
   readonly promptLogprobs: number | undefined
+  readonly expertsPerToken: number | undefined
+  readonly isRouted: boolean
   readonly askedAt: number
 }
 
 export function askedText(
-  { key = '', priority = 0, promptLogprobs }: TextRequest,
+  { key = '', priority = 0, promptLogprobs, expertsPerToken, routing = false }: TextRequest,
   parts: Pick<AskedText, 'text' | 'writer' | 'listener'>,
 ): AskedText {
-  return { key, priority, promptLogprobs, askedAt: performance.now(), ...parts }
+  const own = { key, priority, promptLogprobs, expertsPerToken, isRouted: routing }
+  return { ...own, askedAt: performance.now(), ...parts }
 }
 
 export class RunningText {
   readonly asked: AskedText
-  readonly place: Place
+  #place: Place
   /** Tokens of the prompt that are in the cache. */
   read: number
+  /** Tokens that were written and are in the cache. */
+  #fed = 0
   #cached: number
+  /** Tokens whose routing was told. */
+  #reported = 0
+  /** Whether it has given up its place before, and reads again what it had read. */
+  #isAgain = false
   readonly #startedAt = performance.now()
   #readAt: number | null = null
-  readonly #probabilities: (TokenProbabilities | null)[] = [null]
+  #probabilities: (TokenProbabilities | null)[] = [null]
 
   /** @param place with what is kept there of the prompt */
   constructor(asked: AskedText, place: Place) {
     this.asked = asked
-    this.place = place
-    this.read = place.kept.length
+    this.#place = place
+    this.read = place.kept.length * pageTokens
     this.#cached = this.read
+  }
+
+  get place(): Place {
+    return this.#place
   }
 
   get prompt(): readonly number[] {
@@ -61,6 +76,11 @@ export class RunningText {
     return this.#cached
   }
 
+  /** Tokens that it has, the prompt's included. */
+  get length(): number {
+    return this.prompt.length + this.asked.text.written.length
+  }
+
   get hasEnded(): boolean {
     return !this.isReading && this.asked.text.reason !== null
   }
@@ -69,10 +89,12 @@ export class RunningText {
     return this.read < this.prompt.length
   }
 
-  /** What the model reads next: a page of the prompt, or what was written last. */
+  /** What the model reads next: a page of the prompt, or what was written after what is in the cache. */
   get next(): readonly number[] {
     const { written } = this.asked.text
-    return this.isReading ? this.prompt.slice(this.read, this.read + pageTokens) : written.slice(-1)
+    return this.isReading
+      ? this.prompt.slice(this.read, this.read + pageTokens)
+      : written.slice(this.#fed, this.#fed + 1)
   }
 
   /** Of which of its next tokens scores are wanted. */
@@ -81,29 +103,52 @@ export class RunningText {
     return this.read + pageTokens < this.prompt.length ? 'none' : 'last'
   }
 
-  /** Takes what other places have of its prompt beyond what it has read. */
+  /** Takes what is kept of its prompt beyond what it has read. */
   adopt(places: Places): void {
-    const more = places.adopt(this.place, this.prompt)
+    const more = places.adopt(this.#place, this.prompt)
     this.read += more
-    this.#cached += more
+    if (!this.#isAgain) this.#cached += more
   }
 
-  /** Counts its next tokens as read, whose scores are these. */
-  advance(scores: readonly Float32Array[]): void {
+  /**
+   * Goes on in another place, after its own was given up: what it has written is put there a token at a time, as it was
+   * before, so that to the last bit it goes on as if it had never stopped.
+   */
+  resume(place: Place): void {
+    this.#place = place
+    this.read = place.kept.length * pageTokens
+    this.#fed = 0
+    this.#isAgain = true
+    this.#probabilities = [null]
+  }
+
+  /** Counts its next tokens as read. */
+  advance({ scores, routing }: Outcome): void {
+    if (routing) this.#report(routing)
     if (this.isReading) this.#advanceReading(scores)
+    else this.#fed++
     const last = scores.at(-1)
-    if (!this.isReading && last) this.#write(last)
+    const { written } = this.asked.text
+    if (!this.isReading && this.#fed === written.length && last) this.#write(last)
+  }
+
+  /** What was read before is not told again. */
+  #report({ layers, tokens }: RoutedTokens): void {
+    const fresh = tokens.slice(Math.max(0, this.#reported - (this.read + this.#fed)))
+    this.#reported += fresh.length
+    if (fresh.length > 0)
+      this.asked.listener.onPart({ text: '', tokens: [], routing: { layers, tokens: fresh } })
   }
 
   #advanceReading(scores: readonly Float32Array[]): void {
     const { promptLogprobs, listener } = this.asked
-    if (promptLogprobs !== undefined) {
+    if (promptLogprobs !== undefined && this.#readAt === null) {
       const following = this.prompt.slice(this.read + 1, this.read + 1 + scores.length)
       for (const [i, id] of following.entries())
         this.#probabilities.push(tokenProbabilities(scores[i] as Float32Array, id, promptLogprobs))
     }
     this.read = Math.min(this.read + pageTokens, this.prompt.length)
-    if (this.isReading) return
+    if (this.isReading || this.#readAt !== null) return
     this.#readAt = performance.now()
     if (promptLogprobs !== undefined)
       listener.onPart({
@@ -147,7 +192,7 @@ export function abortWaiting(asked: AskedText): void {
 }
 
 function endOf(
-  { text, askedAt }: AskedText,
+  { text, writer, askedAt }: AskedText,
   reason: StopReason,
   { cached, startedAt, readAt }: { cached: number; startedAt?: number; readAt?: number | null },
 ): TextEnd {
@@ -155,6 +200,7 @@ function endOf(
   const [started, read] = [startedAt ?? now, readAt ?? now]
   return {
     reason,
+    ...(reason === 'stop-text' && writer.stopText !== null && { stopText: writer.stopText }),
     promptTokens: text.prompt.length,
     cachedTokens: cached,
     newTokens: text.written.length,

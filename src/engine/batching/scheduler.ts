@@ -1,9 +1,11 @@
-// Texts of many at once: they come and go between two steps of the model (continuous batching; Orca, OSDI 2022).
+// Texts of many at once: they come and go between two steps of the model (continuous batching; Orca, OSDI 2022), and share its
+// cache by pages (vLLM, arXiv:2309.06180).
 
 import type { CausalLM } from '../../models/index.ts'
-import { ContiguousCache, type KvType } from '../../nn/index.ts'
-import { Batch, type RoutingListener } from './batch.ts'
-import { Places, pageTokens, sharedPages } from './places.ts'
+import { type KvType, PagedCache } from '../../nn/index.ts'
+import { Batch, type Outcome, type RoutingListener } from './batch.ts'
+import { pageTokens } from './pages.ts'
+import { Places, pagesOf, sharedPages } from './places.ts'
 import { type AskedText, abortWaiting, RunningText } from './running-text.ts'
 import { WaitingLine } from './waiting-line.ts'
 
@@ -12,6 +14,8 @@ export interface SchedulerOptions {
   texts: number
   /** Most tokens of each, its prompt's included. */
   context: number
+  /** Tokens that there is memory for, of all texts. */
+  cacheTokens: number
   /** Texts that may wait for a place. */
   waiting: number
   kv?: KvType | undefined
@@ -21,7 +25,7 @@ export interface SchedulerOptions {
 export interface SchedulerCounts {
   running: number
   waiting: number
-  /** Share of the cache that holds something: of texts, and of prompts that are kept for others. */
+  /** Share of the cache's pages that texts have. */
   cacheUse: number
   /** Tokens of prompts, and of them those whose keys and values were there already. */
   promptTokens: number
@@ -29,40 +33,45 @@ export interface SchedulerCounts {
   newTokens: number
   /** Passes of the model. */
   steps: number
+  /** How often a text was put aside, so that others had room. */
+  preemptions: number
 }
 
 /** Pages of prompts that are read in one step: those who write wait for no more. */
 const pagesAtOnce = 4
 
 export class Scheduler implements Disposable {
-  readonly #cache: ContiguousCache
+  readonly #cache: PagedCache
   readonly #places: Places
   readonly #batch: Batch
   readonly #line: WaitingLine<AskedText>
+  /** In the order in which they began. */
   #running: RunningText[] = []
-  readonly #done = { promptTokens: 0, cachedTokens: 0, newTokens: 0, steps: 0 }
+  /** Those that were put aside, the last one first. */
+  #paused: RunningText[] = []
+  readonly #done = { promptTokens: 0, cachedTokens: 0, newTokens: 0, steps: 0, preemptions: 0 }
 
   constructor(
     model: CausalLM,
-    { texts, context, waiting, kv }: SchedulerOptions,
+    { texts, context, cacheTokens, waiting, kv }: SchedulerOptions,
     onRouting: RoutingListener,
   ) {
-    this.#cache = new ContiguousCache(model, { sequences: texts, capacity: context, kv })
+    const pages = pagesOf(cacheTokens)
+    this.#cache = new PagedCache(model, { sequences: texts, capacity: context, pageTokens, pages, kv })
     this.#places = new Places(this.#cache)
     this.#batch = new Batch(model, this.#cache, onRouting)
     this.#line = new WaitingLine(waiting)
   }
 
   get isBusy(): boolean {
-    return this.#running.length > 0 || this.#line.length > 0
+    return this.#running.length > 0 || this.#paused.length > 0 || this.#line.length > 0
   }
 
   get counts(): SchedulerCounts {
-    const room = this.#cache.capacity * this.#places.all.length
     return {
       running: this.#running.length,
-      waiting: this.#line.length,
-      cacheUse: this.#places.tokens / room,
+      waiting: this.#line.length + this.#paused.length,
+      cacheUse: this.#places.use,
       ...this.#done,
     }
   }
@@ -76,16 +85,17 @@ export class Scheduler implements Disposable {
   /** Ends a text that waits or runs; one that has ended stays as it is. */
   cancel(asked: AskedText): void {
     if (this.#line.remove(asked)) abortWaiting(asked)
-    for (const running of this.#running.filter(text => text.asked === asked)) {
-      running.abort()
-      this.#leave(running)
+    for (const text of [...this.#running, ...this.#paused].filter(each => each.asked === asked)) {
+      text.abort()
+      this.#leave(text)
     }
   }
 
   /** Ends all texts with an error. */
   failAll(error: unknown): void {
-    const asked = [...this.#running.map(text => text.asked), ...this.#line.clear()]
-    for (const text of [...this.#running]) this.#leave(text)
+    const begun = [...this.#running, ...this.#paused]
+    const asked = [...begun.map(text => text.asked), ...this.#line.clear()]
+    for (const text of begun) this.#leave(text)
     this.#places.forget()
     this.#batch.forget()
     for (const { listener } of asked) listener.onError(error)
@@ -94,18 +104,67 @@ export class Scheduler implements Disposable {
   /** One pass of the model: a token for every text that is written, some pages of prompts. */
   step(): void {
     this.#admit()
-    const texts = [...this.#running.filter(text => !text.isReading), ...this.#readers()]
+    const texts = this.#withRoom()
     if (texts.length === 0) return
-    for (const [text, scores] of this.#batch.run(texts)) this.#advance(text, scores)
+    for (const [text, outcome] of this.#batch.run(texts)) this.#advance(text, outcome)
     this.#done.steps++
   }
 
+  /** Those that were put aside go on before others begin. A text that is alone always finds room. */
   #admit(): void {
-    while (this.#places.hasFree && this.#line.length > 0) {
-      const asked = this.#line.take() as AskedText
+    while (this.#places.hasFree) {
+      const [paused] = this.#paused
+      const asked = paused?.asked ?? this.#line.next
+      if (asked === undefined || !this.#isWelcome(asked)) return
       const place = this.#places.take(this.#isShareable(asked) ? asked.text.prompt : [])
-      if (place) this.#running.push(new RunningText(asked, place))
+      if (paused) paused.resume(place)
+      else this.#line.take()
+      this.#running.push(paused ?? new RunningText(asked, place))
+      if (paused) this.#paused.shift()
     }
+  }
+
+  /** Whether there is room for all that it has so far, beside what others are about to read, and a page more for each. */
+  #isWelcome({ text: { prompt, written } }: AskedText): boolean {
+    if (this.#running.length === 0) return true
+    const promised = this.#running.reduce(
+      (sum, { place, length }) => sum + 1 + this.#places.missing(place, length),
+      0,
+    )
+    return this.#places.hasRoom(prompt, prompt.length + written.length + 1, promised)
+  }
+
+  /**
+   * Who takes part in a step, with room for its next tokens. Where there is none for what is written, whoever began last is
+   * put aside; a prompt waits, unless everybody would.
+   */
+  #withRoom(): RunningText[] {
+    const writers = this.#running.filter(text => !text.isReading)
+    for (const writer of writers) this.#makeRoom(writer)
+    for (;;) {
+      const readers = this.#readers().filter(text => this.#places.grow(text.place, text.next.length))
+      const texts = [...writers.filter(writer => this.#running.includes(writer)), ...readers]
+      if (texts.length > 0 || this.#running.length === 0) return texts
+      this.#putAside(this.#lastOf(this.#running))
+    }
+  }
+
+  #makeRoom(writer: RunningText): void {
+    while (this.#running.includes(writer) && !this.#places.grow(writer.place, 1))
+      this.#putAside(this.#lastOf(this.#running))
+  }
+
+  /** Of the lowest priority whoever began last. */
+  #lastOf(texts: readonly RunningText[]): RunningText {
+    const lowest = Math.min(...texts.map(({ asked }) => asked.priority))
+    return texts.findLast(({ asked }) => asked.priority === lowest) as RunningText
+  }
+
+  #putAside(text: RunningText): void {
+    this.#running = this.#running.filter(other => other !== text)
+    this.#places.free(text.place)
+    this.#paused.unshift(text)
+    this.#done.preemptions++
   }
 
   /** Whose prompts are read in this step. Who needs a page that another is about to read waits for it. */
@@ -125,17 +184,21 @@ export class Scheduler implements Disposable {
     return sharedPages(text.prompt.slice(0, text.read + pageTokens), other.prompt) > other.read
   }
 
-  /** Scores of the prompt are of tokens that are read, and where angles follow from a text's length no two are alike. */
-  #isShareable({ promptLogprobs }: AskedText): boolean {
-    return promptLogprobs === undefined && this.#batch.isShared
+  /**
+   * Scores of the prompt and routing are of tokens that are read; fewer experts leave other keys and values; and where angles
+   * follow from a text's length no two are alike.
+   */
+  #isShareable({ promptLogprobs, isRouted, expertsPerToken }: AskedText): boolean {
+    return promptLogprobs === undefined && !isRouted && expertsPerToken === undefined && this.#batch.isShared
   }
 
-  #advance(text: RunningText, scores: readonly Float32Array[]): void {
+  #advance(text: RunningText, outcome: Outcome): void {
     const { written } = text.asked.text
     const [before, wasReading] = [written.length, text.isReading]
-    text.advance(scores)
-    if (wasReading && this.#batch.isShared) this.#places.keep(text.place, text.prompt.slice(0, text.read))
-    if (wasReading && !text.isReading) {
+    text.advance(outcome)
+    const isKept = this.#batch.isShared && text.asked.expertsPerToken === undefined
+    if (wasReading && isKept) this.#places.keep(text.place, text.prompt.slice(0, text.read))
+    if (wasReading && !text.isReading && before === 0) {
       this.#done.promptTokens += text.prompt.length
       this.#done.cachedTokens += text.cached
     }
@@ -144,8 +207,10 @@ export class Scheduler implements Disposable {
   }
 
   #leave(text: RunningText): void {
+    const isPaused = this.#paused.includes(text)
     this.#running = this.#running.filter(other => other !== text)
-    this.#places.free(text.place)
+    this.#paused = this.#paused.filter(other => other !== text)
+    if (!isPaused) this.#places.free(text.place)
   }
 
   [Symbol.dispose](): void {

@@ -34,11 +34,16 @@ export class WaitingLine<T extends Waiting> {
     this.#waiting.push(waiting)
   }
 
-  /** Who is next, who then waits no more. */
-  take(): T | undefined {
+  get next(): T | undefined {
     const [next] = this.#waiting.toSorted(
       (a, b) => b.priority - a.priority || this.#turnOf(a) - this.#turnOf(b), // stable: by arrival
     )
+    return next
+  }
+
+  /** Who is next, who then waits no more. */
+  take(): T | undefined {
+    const { next } = this
     if (next === undefined) return undefined
     this.remove(next)
     this.#turns.delete(next.key)

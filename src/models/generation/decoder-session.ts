@@ -19,7 +19,7 @@ export function decoderSession(
 ): Session & { cache: ContiguousCache } {
   const capacity = longestOf(prompts) + newTokens
   const cache = new ContiguousCache(model, { sequences: prompts.length, capacity, kv })
-  const step = new DecodingStep(model, cache, task)
+  const step = new DecodingStep(model, cache, { task })
   const read = (fresh: Rows): Float32Array[] => {
     const { before, last } = inChunks(fresh, chunk)
     // Rules for long texts go by where the prompts end, not by where a chunk does.
@@ -36,7 +36,7 @@ export function decoderSession(
     const lengths = [...cache.lengths]
     const isStep = fresh.every(({ length }) => length === 1) && lengths.every(length => length > 0)
     try {
-      return isStep ? lastScores(() => step.run(fresh.flat())) : read(fresh)
+      return isStep ? lastScores(() => step.run(fresh.flat()).logits) : read(fresh)
     } catch (error) {
       cache.lengths.splice(0, lengths.length, ...lengths) // as if nothing of it had been read
       throw error

@@ -20,7 +20,7 @@ function bothWays(model: CausalLM, tokens: readonly (readonly number[])[], kv?: 
   const options = { sequences: prompts.length, capacity: 20, kv }
   using played = new ContiguousCache(model, options)
   using computed = new ContiguousCache(model, options)
-  using step = new DecodingStep(model, played, undefined)
+  using step = new DecodingStep(model, played)
   const read = (rows: readonly (readonly number[])[], cache: ContiguousCache): Tensor =>
     model.forward(tokensOfSequences(rows, { past: cache.lengths }), { cache, logitsAt: 'last' }).logits
   return inferenceMode(() => {
@@ -28,7 +28,7 @@ function bothWays(model: CausalLM, tokens: readonly (readonly number[])[], kv?: 
     return tokens.map(ids =>
       tidy(() => {
         const isPlayed = step.isPlayed
-        const logits = step.run(ids)
+        const { logits } = step.run(ids)
         expectClose(
           logits,
           read(
@@ -91,12 +91,12 @@ test('plays on after the cache was used for other tokens, and for some of the te
     model.forward(tokensOfSequences(rows, { past: cache.lengths }), { cache, logitsAt: 'all' }).logits
   using played = new ContiguousCache(model, { sequences: 3, capacity: 30 })
   using computed = new ContiguousCache(model, { sequences: 3, capacity: 30 })
-  using step = new DecodingStep(model, played, undefined, [0, 2])
+  using step = new DecodingStep(model, played, { texts: [0, 2] })
   inferenceMode(() =>
     tidy(() => {
       for (const cache of [played, computed]) read([[5, 6, 7], [8], [9, 10]], cache)
       for (let i = 0; i < 5; i++) {
-        expectClose(step.run([i, i + 1]), read([[i], [], [i + 1]], computed), 0)
+        expectClose(step.run([i, i + 1]).logits, read([[i], [], [i + 1]], computed), 0)
         for (const cache of [played, computed]) read([[], [20 + i, 30], []], cache)
       }
     }),

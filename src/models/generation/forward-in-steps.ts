@@ -19,9 +19,8 @@ export function forwardInSteps(model: CausalLM, { ids, starts }: Tokens): Forwar
   const cache = new ContiguousCache(model, { sequences: texts, capacity: length })
   try {
     using step = new DecodingStep(model, cache)
-    const logits = Array.from({ length }, (_, t) =>
-      step.run(Array.from({ length: texts }, (_, b) => numbers[b * length + t] as number)),
-    )
+    const tokensAt = (t: number) => Array.from({ length: texts }, (_, b) => numbers[b * length + t] as number)
+    const logits = Array.from({ length }, (_, t) => step.run(tokensAt(t)).logits)
     return { logits: stack(logits, 1).flatten(0, 1), routings: [] }
   } finally {
     cache.dispose()

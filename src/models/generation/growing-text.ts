@@ -6,6 +6,7 @@ import { type TokenProbabilities, tokenProbabilities } from './probabilities.ts'
 import { uniformSource } from './random.ts'
 import { checkSampling, type SamplingOptions, sampleToken, type TextSoFar } from './sampling.ts'
 import type { TextModel } from './session.ts'
+import { maskLogits, type TokenConstraint } from './token-constraint.ts'
 
 export interface GrowthOptions extends SamplingOptions {
   /** Default 128, or what is left of the model's positions. 0: the prompt is read, and nothing written. */
@@ -27,6 +28,14 @@ export interface WrittenToken {
   probabilities?: TokenProbabilities
 }
 
+/** What a text keeps to beside its options. */
+export interface GrowthLimits {
+  /** Tokens that there is memory for, the prompt's included. Default: as many as the model has positions. */
+  room?: number
+  /** Default: any token may come next. */
+  constraint?: TokenConstraint | null
+}
+
 export class GrowingText implements TextSoFar {
   readonly prompt: readonly number[]
   readonly written: number[] = []
@@ -39,17 +48,17 @@ export class GrowingText implements TextSoFar {
   /** What ends a text that reaches its limit. */
   readonly #atLimit: StopReason
   readonly #uniform: () => number
+  readonly #constraint: TokenConstraint | null
 
   /**
    * @param prompt at least one id
-   * @param room tokens that there is memory for, the prompt's included. Default: as many as the model has positions
    * @throws ConfigError for a prompt and options that cannot be
    */
   constructor(
     config: TextModel['config'],
     prompt: readonly number[],
     options: GrowthOptions = {},
-    room = Number.POSITIVE_INFINITY,
+    { room = Number.POSITIVE_INFINITY, constraint = null }: GrowthLimits = {},
   ) {
     const { seed = 0, maxNewTokens, stopIds, logprobs } = options
     this.prompt = prompt
@@ -59,6 +68,7 @@ export class GrowingText implements TextSoFar {
     this.#limit = Math.min(maxNewTokens ?? 128, roomAfter(config, prompt, room))
     this.#atLimit = this.#limit < (maxNewTokens ?? this.#limit) ? 'positions' : 'max-new-tokens'
     this.#uniform = uniformSource(seed)
+    this.#constraint = constraint
     if (this.#limit === 0) this.reason = this.#atLimit
   }
 
@@ -70,15 +80,18 @@ export class GrowingText implements TextSoFar {
   /**
    * Draws the next token; null when the text ends without one more.
    *
-   * @param logits [V], changed by penalties and biases
+   * @param logits [V], changed by what may not come next, penalties and biases
    */
   extend(logits: Float32Array): WrittenToken | null {
     const unchanged = this.#logprobs === undefined ? null : logits.slice()
-    const id = sampleToken(logits, this, this.#sampling, this.#uniform)
-    if (this.#stopIds.has(id)) {
+    // Where nothing may follow there is nothing to draw.
+    const isOver = this.#constraint !== null && !maskLogits(logits, this.#constraint.allowed())
+    const id = isOver ? null : sampleToken(logits, this, this.#sampling, this.#uniform)
+    if (id === null || this.#stopIds.has(id)) {
       this.reason = 'end-of-text'
       return null
     }
+    this.#constraint?.accept(id)
     this.written.push(id)
     if (this.written.length >= this.#limit) this.reason = this.#atLimit
     return unchanged ? { id, probabilities: tokenProbabilities(unchanged, id, this.#logprobs) } : { id }

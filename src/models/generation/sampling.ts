@@ -117,7 +117,7 @@ function keepLikely(weights: Float64Array, { topK, topP, minP }: Required<Sampli
     if (topK > 0) ids = ids.subarray(0, topK)
     ids = ids.subarray(0, nucleusSize(weights, ids, topP))
   }
-  return ids.filter(id => at(weights, id) >= minP)
+  return ids.filter(id => at(weights, id) >= Math.max(minP, Number.MIN_VALUE)) // none that cannot come at all
 }
 
 /** How many of the sorted `ids` it takes to reach the share `topP` of their weight. */

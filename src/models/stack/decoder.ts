@@ -86,7 +86,7 @@ export class Decoder extends Module {
 
   /** Hidden states [N, D] of new tokens, which follow those in the cache. */
   forward(tokens: Tokens, cache?: KvCache): { hidden: Tensor; routings: LayerRouting[] } {
-    const { ids, starts, tasks = null } = tokens
+    const { ids, starts, tasks = null, mostExperts = null } = tokens
     this.onTokens?.(tokens)
     const rotation = this.#rotation(tokens)
     const { isCausal } = this
@@ -94,7 +94,7 @@ export class Decoder extends Module {
       this.#run(layer, [
         x,
         { rotation, starts, isCausal, window: this.windowOf(i), store: cache?.layers[i] },
-        { ids, tasks, starts },
+        { ids, tasks, starts, mostExperts },
       ]),
     )
     cache?.advance(starts)

@@ -15,6 +15,8 @@ export interface Tokens {
   extent: number
   /** i64 [N]: the task of each token, for routers that go by it. Default: none. */
   tasks?: Tensor | null
+  /** i64 [N]: most experts of each token. Default: as many as routers choose. */
+  mostExperts?: Tensor | null
 }
 
 /** Texts of equal length from their first token on: ids i64 [B, T], tasks the same. */
@@ -37,12 +39,14 @@ export interface SequenceOptions {
   device?: Device
   /** The task of all tokens. Default: none. */
   task?: number | undefined
+  /** Most experts of each token. Default: as many as routers choose. */
+  mostExperts?: readonly number[] | undefined
 }
 
 /** New tokens of sequences of any lengths. */
 export function tokensOfSequences(
   rows: readonly (readonly number[])[],
-  { past = [], device = 'cpu', task }: SequenceOptions = {},
+  { past = [], device = 'cpu', task, mostExperts }: SequenceOptions = {},
 ): Tokens {
   const starts = [0]
   for (const ids of rows) starts.push((starts.at(-1) as number) + ids.length)
@@ -55,6 +59,7 @@ export function tokensOfSequences(
     positions: integers(positions),
     extent: positions.reduce((most, position) => Math.max(most, position + 1), 0),
     tasks: task === undefined ? null : integers(positions.map(() => task)),
+    mostExperts: mostExperts === undefined ? null : integers(mostExperts),
   }
 }
 

@@ -1,7 +1,7 @@
 // Fewer experts than were chosen, at inference: the heaviest, or all but those that count little (arXiv:2402.14800 section 3.3).
 // Shapes: T tokens, K slots per token.
 
-import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
+import { arange, noGrad, type Tensor, tidy, where } from '../../torch/index.ts'
 import { emptied } from '../routing/slots.ts'
 import type { TokenRouting } from '../routing/token.ts'
 
@@ -31,6 +31,30 @@ export function keepHeaviest(routing: TokenRouting, count: number): TokenRouting
       indices: indices.gather(-1, slots),
       weights: weights.gather(-1, slots),
     })
+  })
+}
+
+/**
+ * The same with a number of slots for each token, i64 [T]; a token that may keep all of its slots is left as it is, to the last
+ * bit.
+ */
+export function keepMost(routing: TokenRouting, most: Tensor): TokenRouting {
+  const { indices, weights } = routing
+  const slots = weights.size(-1)
+  return tidy(() => {
+    const [, order] = weights.detach().topk(slots, -1) // [T, K], heaviest first
+    const isLeft = arange(0, slots, 1, { device: most.device }).ge(most.unsqueeze(-1)) // [T, K]
+    const kept = withSumOf(routing, {
+      ...routing,
+      indices: indices.gather(-1, order).maskedFill(isLeft, -1),
+      weights: weights.gather(-1, order).maskedFill(isLeft, 0),
+    })
+    const isWhole = most.ge(slots).unsqueeze(-1)
+    return {
+      ...routing,
+      indices: where(isWhole, indices, kept.indices),
+      weights: where(isWhole, weights, kept.weights),
+    }
   })
 }
 

@@ -1,6 +1,13 @@
 // Several texts at once, and what they come to: for n answers, or several prompts.
 
-import type { PromptRead, TextEnd, TextEngine, TextPart, TextRequest } from '../../engine/index.ts'
+import type {
+  PromptRead,
+  RoutedTokens,
+  TextEnd,
+  TextEngine,
+  TextPart,
+  TextRequest,
+} from '../../engine/index.ts'
 import type { WrittenToken } from '../../models/index.ts'
 
 /** A part of one of several texts. */
@@ -14,6 +21,7 @@ export interface Answer {
   text: string
   tokens: readonly WrittenToken[]
   prompt: PromptRead | null
+  routing: RoutedTokens | null
   end: TextEnd
 }
 
@@ -50,17 +58,33 @@ export async function collect(parts: AsyncIterable<AnswerPart>, count: number): 
     text: '',
     tokens: [] as WrittenToken[],
     prompt: null as PromptRead | null,
+    routing: null as RoutedTokens | null,
     end: null as TextEnd | null,
   }))
-  for await (const { index, text, tokens, prompt, end } of parts) {
+  for await (const { index, text, tokens, prompt, routing, end } of parts) {
     const answer = answers[index]
     if (!answer) continue
     answer.text += text
     answer.tokens.push(...tokens)
     answer.prompt = prompt ?? answer.prompt
+    answer.routing = routing ? joined(answer.routing, routing) : answer.routing
     answer.end = end ?? answer.end
   }
   return answers as Answer[]
+}
+
+const joined = (before: RoutedTokens | null, { layers, tokens }: RoutedTokens): RoutedTokens => ({
+  layers,
+  tokens: [...(before?.tokens ?? []), ...tokens],
+})
+
+/** What an answer says beyond OpenAI's fields where a request has the field `switchyard`, or a piece of it in a stream. */
+export function extensionOf(
+  request: { switchyard?: object | undefined },
+  { routing, end }: { routing?: RoutedTokens | null | undefined; end?: TextEnd | undefined },
+): { switchyard?: object } {
+  if (request.switchyard === undefined || !(routing || end)) return {}
+  return { switchyard: { ...(routing && { routing }), ...(end && { seconds: end.seconds }) } }
 }
 
 /** Why a text ended, in OpenAI's words. */

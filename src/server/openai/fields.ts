@@ -32,8 +32,15 @@ export const samplingFields = ({ n, stops, stopLength }: Limits) => {
     stream: z.boolean().optional(),
     stream_options: z.strictObject({ include_usage: z.boolean().optional() }).optional(),
     user: z.string().max(1000).optional(),
+    switchyard: extensionSchema.optional(),
   }
 }
+
+/** What no other server has. */
+const extensionSchema = z.strictObject({
+  experts_per_token: z.int().min(1).optional(),
+  return_routing: z.boolean().optional(),
+})
 
 type SamplingFields = z.infer<z.ZodObject<ReturnType<typeof samplingFields>>>
 
@@ -51,6 +58,8 @@ export function samplingOf(fields: SamplingFields): Omit<TextRequest, 'prompt'> 
       frequencyPenalty: fields.frequency_penalty,
       repetitionPenalty: fields.repetition_penalty,
       logitBias: fields.logit_bias,
+      expertsPerToken: fields.switchyard?.experts_per_token,
+      routing: fields.switchyard?.return_routing,
     }),
     stop: [stop ?? []].flat(),
     seed: fields.seed ?? Math.floor(Math.random() * 2 ** 32),

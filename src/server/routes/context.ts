@@ -3,9 +3,9 @@
 import type { Context, Hono } from 'hono'
 import type { TextEngine, TextPart, TextRequest } from '../../engine/index.ts'
 import { ApiError } from '../api-error.ts'
+import type { StreamListener } from '../event-stream.ts'
 import type { Metrics } from '../metrics.ts'
 import { type AnswerPart, writeAll } from '../openai/answers.ts'
-import type { StreamListener } from '../openai/event-stream.ts'
 import type { RequestRecord } from '../request-record.ts'
 import type { ServedModel } from '../served-model.ts'
 import type { Limits } from '../settings.ts'
@@ -18,7 +18,7 @@ export interface Env {
 export type Routes = Hono<Env>
 
 export interface ServerContext {
-  served: ServedModel
+  models: readonly ServedModel[]
   metrics: Metrics
   limits: Limits
   /** Aborted when requests that are still answered are to end. */
@@ -37,11 +37,12 @@ export async function jsonOf(c: Context<Env>): Promise<unknown> {
 /** Writes texts for a request, until its client has gone or the server stops. */
 export async function* writeFor(
   c: Context<Env>,
-  { served, metrics, stopping }: ServerContext,
+  { metrics, stopping }: ServerContext,
+  served: ServedModel,
   requests: readonly TextRequest[],
 ): AsyncGenerator<AnswerPart, void> {
   const record = c.get('record')
-  const engine = observed(served.engine, metrics)
+  const engine = observed(served, metrics)
   const signal = AbortSignal.any([c.req.raw.signal, stopping])
   const named = requests.map(request => ({ ...request, key: record.key }))
   for await (const part of record.watch(writeAll(engine, named, signal))) {
@@ -57,6 +58,6 @@ const abortedBy = (client: AbortSignal): ApiError =>
     : new ApiError(503, 'the server stops: repeat the request', { code: 'stopping', retryAfter: 5 })
 
 /** An engine whose texts are counted. */
-const observed = (engine: TextEngine, metrics: Metrics): Pick<TextEngine, 'generate'> => ({
-  generate: (request): AsyncGenerator<TextPart, void> => metrics.watch(engine.generate(request)),
+const observed = ({ id, engine }: ServedModel, metrics: Metrics): Pick<TextEngine, 'generate'> => ({
+  generate: (request): AsyncGenerator<TextPart, void> => metrics.watch(id, engine.generate(request)),
 })

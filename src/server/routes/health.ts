@@ -7,12 +7,12 @@ export const openPaths: readonly string[] = ['/health', '/ready']
 
 export function healthRoutes(
   app: Routes,
-  { served, metrics }: ServerContext,
+  { models, metrics }: ServerContext,
   isDraining: () => boolean,
 ): void {
   app.get('/health', c => c.json({ status: 'ok' }))
   app.get('/ready', c => {
-    const isReady = served.engine.isReady && !isDraining()
+    const isReady = models.every(({ engine }) => engine.isReady) && !isDraining()
     return c.json({ status: isReady ? 'ready' : 'not ready' }, isReady ? 200 : 503)
   })
   app.get('/metrics', async c => c.text(await metrics.text(), 200, { 'content-type': metrics.contentType }))

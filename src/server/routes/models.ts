@@ -1,17 +1,14 @@
 // GET /v1/models and /v1/models/{id}
 
-import { requireModel, type ServedModel } from '../served-model.ts'
+import { modelOf, type ServedModel } from '../served-model.ts'
 import type { Routes, ServerContext } from './context.ts'
 
-export function modelRoutes(app: Routes, { served }: ServerContext): void {
-  app.get('/v1/models', c => c.json({ object: 'list', data: [modelOf(served)] }))
-  app.get('/v1/models/:id{.+}', c => {
-    requireModel(served, c.req.param('id'))
-    return c.json(modelOf(served))
-  })
+export function modelRoutes(app: Routes, { models }: ServerContext): void {
+  app.get('/v1/models', c => c.json({ object: 'list', data: models.map(described) }))
+  app.get('/v1/models/:id{.+}', c => c.json(described(modelOf(models, c.req.param('id')))))
 }
 
-const modelOf = ({ id, created, engine }: ServedModel) => ({
+const described = ({ id, created, engine }: ServedModel) => ({
   ...{ id, object: 'model', created, owned_by: 'switchyard' },
   max_model_len: engine.facts.context, // vLLM's name for it
 })

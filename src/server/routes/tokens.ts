@@ -2,38 +2,36 @@
 
 import { z } from 'zod'
 import { wrongField } from '../api-error.ts'
-import { chatSchema } from '../openai/chat-request.ts'
+import { chatSchema, messagesOf } from '../openai/chat-request.ts'
 import { parseBody } from '../openai/fields.ts'
-import { requireModel } from '../served-model.ts'
+import { modelOf } from '../served-model.ts'
+import type { Limits } from '../settings.ts'
 import { chatPrompt } from './chat.ts'
 import { jsonOf, type Routes, type ServerContext } from './context.ts'
 
-export function tokenRoutes(app: Routes, { served, limits }: ServerContext): void {
-  const { tokenizer, engine } = served
-  const { messages } = chatSchema(limits).shape
-  const tokenizeSchema = z.strictObject({
+export const tokenizeSchema = (limits: Limits) =>
+  z.strictObject({
     model: z.string().optional(),
     prompt: z.string().optional(),
-    messages: messages.optional(),
+    messages: chatSchema(limits).shape.messages.optional(),
     add_special_tokens: z.boolean().optional(),
   })
-  const detokenizeSchema = z.strictObject({
-    model: z.string().optional(),
-    tokens: z.array(
-      z
-        .int()
-        .nonnegative()
-        .max(tokenizer.vocabSize - 1),
-    ),
-  })
 
+export const detokenizeSchema = z.strictObject({
+  model: z.string().optional(),
+  tokens: z.array(z.int().nonnegative()),
+})
+
+export function tokenRoutes(app: Routes, { models, limits }: ServerContext): void {
+  const schema = tokenizeSchema(limits)
   app.post('/tokenize', async c => {
-    const request = parseBody(tokenizeSchema, await jsonOf(c))
-    requireModel(served, request.model)
+    const request = parseBody(schema, await jsonOf(c))
+    const served = modelOf(models, request.model)
+    const { tokenizer, engine } = served
     const { prompt, messages, add_special_tokens } = request
     if ((prompt === undefined) === (messages === undefined))
       throw wrongField('prompt', 'send either prompt or messages')
-    const text = messages ? chatPrompt(served, { messages }) : (prompt ?? '')
+    const text = messages ? chatPrompt(served, { messages: messagesOf({ messages }) }) : (prompt ?? '')
     // A template has written special tokens out.
     const tokens = await tokenizer.encode(text, { addSpecialTokens: add_special_tokens ?? !messages })
     return c.json({ count: tokens.length, max_model_len: engine.facts.context, tokens })
@@ -41,7 +39,13 @@ export function tokenRoutes(app: Routes, { served, limits }: ServerContext): voi
 
   app.post('/detokenize', async c => {
     const request = parseBody(detokenizeSchema, await jsonOf(c))
-    requireModel(served, request.model)
+    const { tokenizer } = modelOf(models, request.model)
+    const wrong = request.tokens.findIndex(id => id >= tokenizer.vocabSize)
+    if (wrong >= 0)
+      throw wrongField(
+        `tokens[${wrong}]`,
+        `must be below ${tokenizer.vocabSize}, got ${request.tokens[wrong]}`,
+      )
     return c.json({ prompt: tokenizer.decode(request.tokens) })
   })
 }

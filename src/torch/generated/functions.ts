@@ -308,9 +308,9 @@ export function attentionDecode(queries: Tensor, keys: Tensor, values: Tensor, l
   return wrap(call(switchyardAttentionDecodeOp.id, (queries as Tensor).handle, (keys as Tensor).handle, (values as Tensor).handle, (lengths as Tensor).handle, scale, window) as Handle)
 }
 
-/** `switchyard::attention_cached(Tensor queries, Tensor keys, Tensor values, int[] starts, Tensor lengths, float scale, int window=0, Tensor? sinks=None) -> Tensor` */
-export function attentionCached(queries: Tensor, keys: Tensor, values: Tensor, starts: readonly number[], lengths: Tensor, scale: number, window?: number, sinks?: Tensor | null): Tensor {
-  return wrap(call(switchyardAttentionCachedOp.id, (queries as Tensor).handle, (keys as Tensor).handle, (values as Tensor).handle, starts, (lengths as Tensor).handle, scale, window, (sinks as Tensor | null | undefined)?.handle ?? null) as Handle)
+/** `switchyard::attention_cached(Tensor queries, Tensor keys, Tensor values, int[] starts, Tensor lengths, Tensor pages, float scale, int window=0, Tensor? sinks=None) -> Tensor` */
+export function attentionCached(queries: Tensor, keys: Tensor, values: Tensor, starts: readonly number[], lengths: Tensor, pages: Tensor, scale: number, window?: number, sinks?: Tensor | null): Tensor {
+  return wrap(call(switchyardAttentionCachedOp.id, (queries as Tensor).handle, (keys as Tensor).handle, (values as Tensor).handle, starts, (lengths as Tensor).handle, (pages as Tensor).handle, scale, window, (sinks as Tensor | null | undefined)?.handle ?? null) as Handle)
 }
 
 /** `switchyard::encoded_linear(Tensor x, Tensor rows, str type, int outputs, Tensor? bias=None) -> Tensor` */

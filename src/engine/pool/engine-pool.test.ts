@@ -1,0 +1,120 @@
+// Which models are loaded when, with engines that say what they do.
+import { describe, expect, test } from 'vitest'
+import type { EngineFacts, EngineStatus, TextEngine } from '../batching/engine.ts'
+import { EnginePool, type PoolOptions } from './engine-pool.ts'
+
+const facts: EngineFacts = { texts: 1, context: 8, cacheTokens: 128, waiting: 1 }
+
+/** Models by name, and what became of them. A text goes on until it is let go. */
+function models(names: readonly string[], options: PoolOptions) {
+  const pool = new EnginePool(options)
+  const log: string[] = []
+  const goOn = new Map<string, () => void>()
+  const open = (name: string) => async (): Promise<TextEngine> => {
+    log.push(`open ${name}`)
+    return {
+      facts,
+      isReady: true,
+      async *generate({ prompt }) {
+        log.push(`${prompt} by ${name}`)
+        await new Promise<void>(resolve => goOn.set(String(prompt), resolve))
+        yield { text: String(prompt), tokens: [] }
+      },
+      status: async () => ({ running: 1 }) as EngineStatus,
+      close: async () => void log.push(`close ${name}`),
+    }
+  }
+  const engines = new Map(names.map(name => [name, pool.add(facts, open(name))]))
+  const ask = async (name: string, prompt: string): Promise<string> => {
+    let text = ''
+    for await (const part of engines.get(name)!.generate({ prompt })) text += part.text
+    return text
+  }
+  return { pool, log, engines, ask, end: (prompt: string) => goOn.get(prompt)?.() }
+}
+
+const settled = (): Promise<void> => new Promise(resolve => setTimeout(resolve, 5))
+
+describe('a pool of one', () => {
+  test('loads on demand, and gives up what nobody uses', async () => {
+    const { log, engines, ask, end } = models(['a', 'b'], { most: 1 })
+    expect(await engines.get('a')!.status()).toBeNull()
+    const first = ask('a', 'one')
+    await settled()
+    expect(await engines.get('a')!.status()).toMatchObject({ running: 1 })
+    end('one')
+    expect(await first).toBe('one')
+    expect(log).toEqual(['open a', 'one by a']) // it stays, for the next one
+    const again = ask('a', 'two')
+    await settled()
+    end('two')
+    await again
+    const other = ask('b', 'three')
+    await settled()
+    end('three')
+    await other
+    expect(log).toEqual(['open a', 'one by a', 'two by a', 'close a', 'open b', 'three by b'])
+  })
+
+  test('waits for texts to end, and lets nobody pass who came later', async () => {
+    const { log, ask, end } = models(['a', 'b'], { most: 1 })
+    const all = [ask('a', 'one'), ask('b', 'two'), ask('a', 'three')]
+    await settled()
+    expect(log).toEqual(['open a', 'one by a'])
+    end('one')
+    await settled()
+    expect(log.slice(2)).toEqual(['close a', 'open b', 'two by b'])
+    end('two')
+    await settled()
+    expect(log.slice(5)).toEqual(['close b', 'open a', 'three by a'])
+    end('three')
+    expect(await Promise.all(all)).toEqual(['one', 'two', 'three'])
+  })
+
+  test('goes on after a model that cannot be opened', async () => {
+    const { pool, ask, end } = models(['a'], { most: 1 })
+    const broken = pool.add(facts, () => Promise.reject(new Error('no such file')))
+    const read = async (): Promise<void> => {
+      for await (const _ of broken.generate({ prompt: 'x' }));
+    }
+    const both = Promise.allSettled([read(), read()])
+    expect((await both).map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    const next = ask('a', 'one')
+    await settled()
+    end('one')
+    expect(await next).toBe('one')
+  })
+
+  test('closed, it ends those that wait', async () => {
+    const { pool, log, ask, end } = models(['a', 'b'], { most: 1 })
+    const all = Promise.allSettled([ask('a', 'one'), ask('b', 'two')])
+    await settled()
+    await pool.close()
+    end('one')
+    const [, second] = await all
+    expect(second).toMatchObject({ status: 'rejected', reason: { message: 'the engines were closed' } })
+    expect(log).toContain('close a')
+  })
+})
+
+test('those that were used longest ago go first', async () => {
+  const { log, ask, end } = models(['a', 'b', 'c'], { most: 2 })
+  const write = async (name: string, prompt: string): Promise<void> => {
+    const text = ask(name, prompt)
+    await settled()
+    end(prompt)
+    await text
+  }
+  for (const [i, name] of ['a', 'b', 'a', 'c'].entries()) await write(name, `${i}`)
+  expect(log.filter(line => /open|close/.test(line))).toEqual(['open a', 'open b', 'close b', 'open c'])
+})
+
+test('a model that nobody asks is given up after a while', async () => {
+  const { log, ask, end } = models(['a'], { most: 1, idleSeconds: 0.02 })
+  const text = ask('a', 'one')
+  await settled()
+  end('one')
+  await text
+  expect(log).toEqual(['open a', 'one by a'])
+  await expect.poll(() => log.at(-1)).toBe('close a')
+})

@@ -1,0 +1,162 @@
+// Models that share a process: one is loaded when a text is asked of it, and goes when others need its place, or when nobody has
+// asked for long.
+
+import { StoppedError } from '../../errors.ts'
+import type { EngineFacts, EngineStatus, TextEngine } from '../batching/engine.ts'
+import type { TextPart, TextRequest } from '../batching/request.ts'
+
+export interface PoolOptions {
+  /** Models that are loaded at a time. */
+  most: number
+  /** Seconds after its last text that a model stays. Default: until another one needs its place. */
+  idleSeconds?: number | undefined
+}
+
+/** A model of the pool that is loaded, or about to be. */
+interface Loaded {
+  engine: Promise<TextEngine>
+  /** Texts that it writes. */
+  users: number
+  idle: NodeJS.Timeout | null
+}
+
+export class EnginePool {
+  readonly #options: PoolOptions
+  /** Those that were used longest ago first. */
+  readonly #loaded = new Map<PooledEngine, Loaded>()
+  /** Texts whose model finds no place, in the order in which they came. */
+  readonly #waiting: { of: PooledEngine; turn: () => void }[] = []
+  #isClosed = false
+
+  constructor(options: PoolOptions) {
+    this.#options = options
+  }
+
+  /** A model, which is not loaded yet. */
+  add(facts: EngineFacts, open: () => Promise<TextEngine>): TextEngine {
+    return new PooledEngine(this, facts, open)
+  }
+
+  /** Loads a model before anybody asks. @throws what its open() throws */
+  async load(engine: TextEngine): Promise<void> {
+    if (!(engine instanceof PooledEngine)) return
+    await this.take(engine)
+    this.release(engine)
+  }
+
+  /** The engine of a model, which stays until release(). @throws what its open() throws */
+  async take(of: PooledEngine): Promise<TextEngine> {
+    // Who comes later does not go first: a model that is always busy would hold up the others for ever.
+    if (this.#waiting.length > 0 || !this.#hasPlace(of))
+      await new Promise<void>(turn => this.#waiting.push({ of, turn }))
+    while (!(this.#isClosed || this.#hasPlace(of)))
+      // somebody was quicker
+      await new Promise<void>(turn => this.#waiting.unshift({ of, turn }))
+    if (this.#isClosed) throw new StoppedError('the engines were closed')
+    const loaded = this.#loaded.get(of) ?? this.#load(of)
+    loaded.users++
+    if (loaded.idle) clearTimeout(loaded.idle)
+    this.#loaded.delete(of)
+    this.#loaded.set(of, loaded)
+    this.#next()
+    try {
+      return await loaded.engine
+    } catch (error) {
+      if (this.#loaded.get(of) === loaded) this.#loaded.delete(of)
+      this.#next()
+      throw error
+    }
+  }
+
+  release(of: PooledEngine): void {
+    const loaded = this.#loaded.get(of)
+    if (!loaded) return
+    loaded.users--
+    const { idleSeconds } = this.#options
+    if (loaded.users === 0 && idleSeconds !== undefined)
+      loaded.idle = setTimeout(() => void this.#unload(of), idleSeconds * 1000).unref()
+    this.#next()
+  }
+
+  /** What a model does; null while it is not loaded. */
+  async statusOf(of: PooledEngine): Promise<EngineStatus | null> {
+    const engine = await this.#loaded.get(of)?.engine.catch(() => null)
+    return engine?.status() ?? null
+  }
+
+  /** Ends all texts. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    for (const { turn } of this.#waiting.splice(0)) turn()
+    await Promise.all([...this.#loaded.keys()].map(of => this.#unload(of)))
+  }
+
+  /** Whether a model is there, or finds a place. */
+  #hasPlace(of: PooledEngine): boolean {
+    if (this.#loaded.has(of) || this.#loaded.size < this.#options.most) return true
+    return [...this.#loaded.values()].some(({ users }) => users === 0)
+  }
+
+  #next(): void {
+    const [first] = this.#waiting
+    if (!first || !this.#hasPlace(first.of)) return
+    this.#waiting.shift()
+    first.turn()
+  }
+
+  /** In the place of whoever was not used for longest, where there is no other. */
+  #load(of: PooledEngine): Loaded {
+    const isFull = this.#loaded.size >= this.#options.most
+    const [gone] = isFull ? ([...this.#loaded].find(([, { users }]) => users === 0) ?? []) : []
+    const left = gone ? this.#unload(gone) : Promise.resolve() // its memory is needed first
+    const loaded = { engine: left.then(() => of.open()), users: 0, idle: null }
+    loaded.engine.catch(() => undefined) // whoever waits for it is told
+    this.#loaded.set(of, loaded)
+    return loaded
+  }
+
+  async #unload(of: PooledEngine): Promise<void> {
+    const loaded = this.#loaded.get(of)
+    if (!loaded) return
+    this.#loaded.delete(of)
+    if (loaded.idle) clearTimeout(loaded.idle)
+    const engine = await loaded.engine.catch(() => null)
+    await engine?.close()
+  }
+}
+
+class PooledEngine implements TextEngine {
+  readonly facts: EngineFacts
+  readonly open: () => Promise<TextEngine>
+  readonly #pool: EnginePool
+
+  constructor(pool: EnginePool, facts: EngineFacts, open: () => Promise<TextEngine>) {
+    this.#pool = pool
+    this.facts = facts
+    this.open = open
+  }
+
+  /** It can be loaded. */
+  get isReady(): boolean {
+    return true
+  }
+
+  async *generate(
+    request: TextRequest & { signal?: AbortSignal | undefined },
+  ): AsyncGenerator<TextPart, void> {
+    const engine = await this.#pool.take(this)
+    try {
+      yield* engine.generate(request)
+    } finally {
+      this.#pool.release(this)
+    }
+  }
+
+  status(): Promise<EngineStatus | null> {
+    return this.#pool.statusOf(this)
+  }
+
+  close(): Promise<void> {
+    return this.#pool.close()
+  }
+}
