@@ -16,10 +16,10 @@ const room = { max_position_embeddings: 1e6 }
 async function drawn(
   grammars: Grammars,
   grammar: TextGrammar,
-  { tokenizer = bytes, seed = 0, tokens = 2000, temperature = 1 } = {},
+  { tokenizer = bytes, seed = 0, tokens = 2000, temperature = 1, width = 0 } = {},
 ): Promise<string | null> {
   using constraint = await grammars.constraint(grammar)
-  const config = { vocab_size: tokenizer.vocabSize + 5, eos_token_id: eos(tokenizer), ...room }
+  const config = { vocab_size: width || tokenizer.vocabSize + 5, eos_token_id: eos(tokenizer), ...room }
   const options = { seed, temperature, maxNewTokens: tokens }
   const text = new GrowingText(config as never, [eos(tokenizer)], options, { constraint })
   const uniform = uniformSource(seed + 1)
@@ -164,10 +164,17 @@ describe('a schema that cannot be held to is refused by name', () => {
     [{ allOf: [true, true] }, at('.allOf', 'can be held to only with one schema')],
     [{ $ref: '#' }, at('', '# refers to itself')],
     [{ $ref: '#/$defs/a' }, at('.$ref', 'there is no #/$defs/a')],
+    [{ $ref: '#/%' }, at('.$ref', 'there is no #/%')],
+    [{ type: 'string', pattern: '('.repeat(5000) }, at('.pattern', 'has more than 1000 characters')],
     [{ $ref: 'https://example.org/x' }, at('.$ref', 'https://example.org/x is not in this schema')],
     [{ type: 'string', pattern: '(?=a)b' }, at('.pattern', 'has a group with (?, which cannot be enforced')],
+    [{ type: 'string', pattern: '(\\w+ ?)*' }, at('.pattern', 'has a repetition within a repetition')],
+    [{ type: 'string', pattern: '(a*b){2}' }, at('.pattern', 'has a repetition within a repetition')],
     [{ type: 'string', pattern: '[é-ü]' }, at('.pattern', 'has é in a class')],
-    [{ type: 'string', maxLength: 1e9 }, at('.maxLength', 'makes 1000000000 counted characters')],
+    [
+      { type: 'string', maxLength: 1e9 },
+      at('.maxLength', 'makes the schema as costly as 1000000001 counted characters; with this'),
+    ],
     [{ type: 'string', pattern: '((a{99}){99}){99}' }, at('.pattern', 'has {99}, which is too often')],
     [{ required: 'a' }, at('.required', 'must be a list of names')],
     [{ type: 'object', properties: { a: 5 } }, at('.properties.a', 'must be a JSON schema')],
@@ -183,6 +190,13 @@ describe('a schema that cannot be held to is refused by name', () => {
     await expect(grammars.constraint({ ebnf: 'root ::= (' })).rejects.toThrow('grammar: cannot be read')
     expect(await drawn(grammars, { ebnf: 'root ::= "yes"' })).toBe('yes')
   })
+})
+
+test('a vocabulary may be as wide as it likes', async () => {
+  for (const width of [bytes.vocabSize, 288, 289]) {
+    const own = new Grammars(bytes, width, [eos(bytes)])
+    expect(await drawn(own, { ebnf: 'root ::= "yes"' }, { width })).toBe('yes')
+  }
 })
 
 describe('the end', () => {

@@ -57,7 +57,7 @@ export class Grammars implements Disposable {
     const { bytes, xgrammar, compiler } = await this.#compiler
     const compiled = await this.#compile(compiler, text)
     const matcher = await xgrammar.GrammarMatcher.createGrammarMatcher(compiled, [...stopIds, this.#noToken])
-    return new MatchedText(matcher, this.#width, bytes)
+    return new MatchedText(matcher, this.#noToken + 1, bytes)
   }
 
   /** xgrammar wants a token that ends texts; this one no model writes. */

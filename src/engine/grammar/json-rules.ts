@@ -19,8 +19,10 @@ const shared = {
   int: '"0" | "-"? [1-9] [0-9]{0,14}',
   num: '"-"? ("0" | [1-9] [0-9]{0,14}) ("." [0-9]{1,15})? ([eE] [+-]? [0-9]{1,2})?',
   any: 'obj | arr | str | num | "true" | "false" | "null"',
-  obj: '"{" (str ":" sp any ("," sp str ":" sp any)*)? "}"',
-  arr: '"[" (any ("," sp any)*)? "]"',
+  obj: '"{}" | "{" member',
+  member: 'str ":" sp any ("}" | "," sp member)',
+  arr: '"[]" | "[" item',
+  item: 'any ("]" | "," sp item)',
 }
 
 /** Names of rules of JSON. */

@@ -18,15 +18,16 @@ const mostSchemas = 2000
 const deepest = 64
 
 /**
- * What compiling may cost: places in strings that are told apart, times tokens. Each place takes half a microsecond for
- * each token of the vocabulary, and texts of others wait meanwhile.
+ * What compiling may cost, in characters that are told apart times tokens: each takes about half a microsecond, and texts
+ * of others wait meanwhile. Other parts count as shares of a character, as they were measured.
  */
-const mostPlaces = 4e6
+const mostCost = 4e6
+const costs = { schema: 1 / 32, constant: 1 / 16, bounds: 1 / 2, item: 1 / 128, optionalPair: 1 / 8 }
 
 export interface SchemaOptions {
   /** How errors call the schema. */
   path: string
-  /** Tokens of the vocabulary, by which counted characters cost. */
+  /** Tokens of the vocabulary, by which a schema costs. */
   tokens: number
 }
 
@@ -58,7 +59,7 @@ class SchemaRules {
   readonly #tokens: number
   readonly #references = new Map<string, string>()
   #count = 0
-  #places = 0
+  #cost = 0
 
   constructor(rules: Rules, schema: JsonSchema, path: string, tokens: number) {
     this.#rules = rules
@@ -70,6 +71,7 @@ class SchemaRules {
 
   #value(schema: unknown, place: Place): string {
     if (++this.#count > mostSchemas) throw refusal(this.#rootPath, `has more than ${mostSchemas} schemas`)
+    this.#charge(costs.schema, place.path)
     if (place.depth > deepest) throw refusal(place.path, `is nested deeper than ${deepest}`)
     if (schema === true) return jsonRule(this.#rules, 'any')
     if (schema === false) throw refusal(place.path, 'is false: nothing satisfies it')
@@ -84,7 +86,10 @@ class SchemaRules {
     if ($ref !== undefined) return this.#reference($ref, place)
     if (allOf !== undefined) return this.#single(allOf, place)
     if (anyOf ?? oneOf) return this.#alternatives(schema, place)
-    if (schema.enum ?? 'const' in schema) return constants(schema, place.path)
+    if (schema.enum ?? 'const' in schema) {
+      this.#charge(costs.constant * (schema.enum?.length ?? 1), place.path)
+      return constants(schema, place.path)
+    }
     const types = typesOf(schema, keywords, place.path)
     if (types.length === 0) return jsonRule(this.#rules, 'any')
     return choice(...types.map(type => this.#ofType(type, schema, place)))
@@ -128,7 +133,7 @@ class SchemaRules {
     if (!ref.startsWith('#')) throw refusal(`${path}.$ref`, `${ref} is not in this schema`)
     const steps = ref.slice(1).split('/').slice(1)
     return steps.reduce((at: unknown, step) => {
-      const name = decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~')
+      const name = decoded(step).replaceAll('~1', '/').replaceAll('~0', '~')
       if (typeof at !== 'object' || at === null || !Object.hasOwn(at, name))
         throw refusal(`${path}.$ref`, `there is no ${ref}`)
       return (at as Record<string, unknown>)[name]
@@ -162,6 +167,9 @@ class SchemaRules {
       const rule = sequence(literal(JSON.stringify(name)), colon, value)
       return { rule, isRequired: (required as string[]).includes(name) }
     })
+    // Each may be followed by any of those after it.
+    const optional = members.filter(({ isRequired }) => !isRequired).length
+    this.#charge((costs.optionalPair * optional * (optional + 1)) / 2, place.path)
     jsonRule(this.#rules, 'sp')
     return sequence('"{"', this.#listed(members), '"}"')
   }
@@ -199,8 +207,7 @@ class SchemaRules {
     const within = (name: string): Place => ({ ...inside(place, name), unfolded: [] })
     const most = items === false ? Math.min(maxItems, prefixItems.length) : maxItems
     if (minItems > most) throw refusal(`${place.path}.minItems`, `${minItems} are more than there may be`)
-    if (Math.max(minItems, Number.isFinite(most) ? most : 0) > mostSchemas)
-      throw refusal(`${place.path}.minItems`, `at most ${mostSchemas} items are counted`)
+    this.#charge(costs.item * (Number.isFinite(most) ? most : minItems), place.path)
     const first = prefixItems.slice(0, most).map((one, i) => this.#value(one, within(`.prefixItems[${i}]`)))
     jsonRule(this.#rules, 'sp')
     if (most <= first.length) return sequence('"["', first.join(` ${comma} `) || '""', '"]"')
@@ -220,7 +227,7 @@ class SchemaRules {
       if (minLength > 0 || maxLength !== undefined)
         throw refusal(path, 'a length cannot be held to beside a pattern or a format')
       const { rule, states } = patternRule(form, `${path}.${pattern === undefined ? 'format' : 'pattern'}`)
-      this.#charge(states, path, 'pattern')
+      this.#charge(states, path)
       return rule
     }
     if (format !== undefined)
@@ -229,7 +236,7 @@ class SchemaRules {
         `${format} cannot be held to; there are ${Object.keys(formats).join(', ')}`,
       )
     if (minLength === 0 && maxLength === undefined) return jsonRule(this.#rules, 'str')
-    this.#charge(maxLength ?? minLength, path, maxLength === undefined ? 'minLength' : 'maxLength')
+    this.#charge(maxLength ?? minLength, `${path}.${maxLength === undefined ? 'minLength' : 'maxLength'}`)
     if (maxLength === undefined)
       return sequence('"\\""', repeated(plainCharacter, minLength, minLength), this.#tail())
     if (minLength > maxLength) throw refusal(`${path}.minLength`, 'is more than maxLength')
@@ -246,20 +253,30 @@ class SchemaRules {
       name => !(name in schema),
     )
     if (isFree) return jsonRule(this.#rules, type === 'integer' ? 'int' : 'num')
+    this.#charge(costs.bounds, path)
     const rule = (type === 'integer' ? integersWithin : numbersWithin)(schema as Bounds)
     if (rule === null) throw refusal(path, 'has bounds between which no number can be written')
     return rule
   }
 
-  /** Counts places in strings that are told apart. */
-  #charge(places: number, path: string, keyword: string): void {
-    this.#places += places
-    const most = Math.floor(mostPlaces / this.#tokens)
-    if (this.#places > most)
+  /** Counts what compiling costs, in characters. */
+  #charge(cost: number, path: string): void {
+    this.#cost += cost
+    const most = Math.floor(mostCost / this.#tokens)
+    if (this.#cost > most)
       throw refusal(
-        `${path}.${keyword}`,
-        `makes ${Math.ceil(this.#places)} counted characters in all; with this vocabulary at most ${most} can be held to`,
+        path,
+        `makes the schema as costly as ${Math.ceil(this.#cost)} counted characters; with this vocabulary ${most} are taken`,
       )
+  }
+}
+
+/** A step of a reference, which may be written as in an address. */
+function decoded(step: string): string {
+  try {
+    return decodeURIComponent(step)
+  } catch {
+    return step
   }
 }
 

@@ -7,6 +7,9 @@ import { choice, codePoint, literal, repeated, sequence } from './rules.ts'
 /** What `\d` and its like stand for, in a class. */
 const classes: Record<string, string> = { d: '0-9', w: '0-9A-Za-z_', s: ' ' }
 
+/** Longest pattern. */
+const longestPattern = 1000
+
 /** Most places in a string that are told apart. */
 const mostStates = 5000
 
@@ -20,10 +23,12 @@ export interface PatternRule {
  * A string that matches a pattern from its first character to its last, whether the pattern is anchored or not.
  *
  * @param path where it stands
- * @throws ConfigError for what has no such form: lookaround, references, word boundaries, classes of what is not in them
+ * @throws ConfigError for what has no such form: lookaround, references, word boundaries, classes of what is not in them,
+ * repetitions within repetitions
  */
 export function patternRule(pattern: string, path: string): PatternRule {
   const reader = new PatternReader(pattern.replace(/^\^/, '').replace(/(?<!\\)\$$/, ''), path)
+  if (pattern.length > longestPattern) reader.refuse(`more than ${longestPattern} characters`)
   const rule = reader.alternatives()
   if (!reader.isOver) reader.refuse('an unmatched )')
   return { rule: sequence('"\\""', rule, '"\\""'), states: reader.states }
@@ -34,6 +39,8 @@ class PatternReader {
   readonly #path: string
   #at = 0
   #states = 0
+  /** Repetitions without a bound. */
+  #endless = 0
 
   constructor(text: string, path: string) {
     this.#text = text
@@ -61,7 +68,7 @@ class PatternReader {
   #sequence(): string {
     const parts: string[] = []
     while (!this.isOver && !/^[|)]/.test(this.#rest)) {
-      const before = this.#states
+      const before = { states: this.#states, endless: this.#endless }
       parts.push(this.#quantified(this.#atom(), before))
     }
     return sequence(...parts)
@@ -137,14 +144,18 @@ class PatternReader {
     return `${inClass(low)}-${inClass(high)}`
   }
 
-  #quantified(atom: string, before: number): string {
+  #quantified(atom: string, before: { states: number; endless: number }): string {
     const [text, sign = '', least, comma, most] = /^([*+?]|\{(\d+)(,?)(\d*)\})\??/.exec(this.#rest) ?? []
     if (text === undefined) return atom
     this.#at += text.length
+    // A text that such a pattern can be found in, in many ways, takes a time that grows with all of them.
+    if (sign !== '?' && this.#endless > before.endless) this.refuse('a repetition within a repetition')
+    if (/^[*+]|,\}$/.test(sign)) this.#endless++
     if (least === undefined) return `(${atom})${sign}`
     const end = comma === '' ? Number(least) : most === '' ? Number.POSITIVE_INFINITY : Number(most)
     if (end < Number(least)) this.refuse(sign)
-    this.#states = before + (this.#states - before) * (Number.isFinite(end) ? end : Number(least) + 1)
+    const times = Number.isFinite(end) ? end : Number(least) + 1
+    this.#states = before.states + (this.#states - before.states) * times
     if (this.#states > mostStates) this.refuse(`${sign}, which is too often`)
     return repeated(atom, Number(least), end)
   }

@@ -45,6 +45,7 @@ export class TemplateThread {
 
   #answer(task: RenderTask): Promise<RenderResult> {
     const worker = this.#started()
+    worker.postMessage(task) // throws what cannot be copied, before anything waits for it
     return new Promise(resolve => {
       const end = (result: RenderResult): void => {
         clearTimeout(late)
@@ -59,7 +60,6 @@ export class TemplateThread {
       const late = setTimeout(() => fail(`it takes longer than ${this.#seconds} s`), this.#seconds * 1000)
       worker.on('message', end)
       worker.on('exit', () => fail(`it takes more than ${mostMemory} MiB`))
-      worker.postMessage(task)
     })
   }
 
