@@ -102,6 +102,8 @@ export class TieredModel implements Disposable {
     const prefetcher = perLayer < experts ? createPrefetcher(prefetch, subject) : null
     this.#store?.[Symbol.dispose]() // first: there may be no room for both
     this.#store = null
+    this.#chooseFreely()
+    this.#chooseFreely = () => undefined
     const store = new ExpertStore(rows, {
       ...{
         bytes,
@@ -112,7 +114,6 @@ export class TieredModel implements Disposable {
         onMiss,
       },
     })
-    this.#chooseFreely()
     if (onMiss.kind === 'resident' && store.capacity < store.total)
       this.#chooseFreely = chooseAmongResidents(layers, store)
     for (const [i, layer] of this.#layers.entries())
