@@ -30,9 +30,9 @@ export class ApiError extends Error {
     return { error: { message, type: typeOf(this.status), param, code } }
   }
 
-  toResponse(): Response {
+  toResponse(body: object = this.body): Response {
     const headers = this.retryAfter === null ? {} : { 'retry-after': `${this.retryAfter}` }
-    return Response.json(this.body, { status: this.status, headers })
+    return Response.json(body, { status: this.status, headers })
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { type Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
+import { anthropicError } from './anthropic/errors.ts'
 import { ApiError, internalError, knownError } from './api-error.ts'
 import { ApiKeys } from './keys.ts'
 import { Metrics } from './metrics.ts'
@@ -12,7 +13,9 @@ import { chatRoutes } from './routes/chat.ts'
 import { completionRoutes } from './routes/completions.ts'
 import type { Env, Routes, ServerContext } from './routes/context.ts'
 import { healthRoutes, openPaths } from './routes/health.ts'
+import { messageRoutes } from './routes/messages.ts'
 import { modelRoutes } from './routes/models.ts'
+import { responseRoutes } from './routes/responses.ts'
 import { tokenRoutes } from './routes/tokens.ts'
 import type { ServedModel } from './served-model.ts'
 import type { ServerSettings } from './settings.ts'
@@ -42,31 +45,39 @@ export function createApp(models: readonly ServedModel[], options: AppOptions): 
   if (perMinute !== undefined) app.use(checkRate(new RateLimit(perMinute)))
   app.use(refuseWhile(isDraining))
   app.use(requireJson)
-  app.use(bodyLimit({ maxSize: limits.body, onError: () => tooLarge(limits.body) }))
+  app.use(bodyLimit({ maxSize: limits.body, onError: c => tooLarge(limits.body, c) }))
 
   healthRoutes(app, context, isDraining)
   modelRoutes(app, context)
   chatRoutes(app, context)
   completionRoutes(app, context)
+  responseRoutes(app, context)
+  messageRoutes(app, context)
   tokenRoutes(app, context)
   app.get('/openapi.json', c => c.json(openApi(limits, keys.length > 0)))
 
   app.notFound(c =>
-    new ApiError(404, `there is no ${c.req.method} ${c.req.path}`, { code: 'not_found' }).toResponse(),
+    responseOf(new ApiError(404, `there is no ${c.req.method} ${c.req.path}`, { code: 'not_found' }), c),
   )
   app.onError((error, c) => {
     c.get('record').fail(error)
-    return (knownError(error) ?? internalError()).toResponse()
+    return responseOf(knownError(error) ?? internalError(), c)
   })
   return app
 }
 
 type Middleware = (c: Context<Env>, next: () => Promise<void>) => Promise<Response | undefined>
 
+/** In the words of the API that was asked. */
+function responseOf(error: ApiError, { req }: Context<Env>): Response {
+  const isAnthropic = req.path.startsWith('/v1/messages')
+  return error.toResponse(isAnthropic ? anthropicError(error) : error.body)
+}
+
 /** What is left of the body is not read: nothing else can come over this connection. */
-function tooLarge(most: number): Response {
+function tooLarge(most: number, c: Context): Response {
   const error = new ApiError(413, `the body is larger than ${most} bytes`, { code: 'body_too_large' })
-  const response = error.toResponse()
+  const response = responseOf(error, c)
   response.headers.set('connection', 'close')
   return response
 }
@@ -90,7 +101,16 @@ function recordRequests(metrics: Metrics, onRequest: AppOptions['onRequest']): M
 
 /** Metrics have a series for each of them, and none for what else is asked for. */
 const knownPaths: readonly string[] = [
-  ...['/v1/models', '/v1/chat/completions', '/v1/completions', '/tokenize', '/detokenize'],
+  ...[
+    '/v1/models',
+    '/v1/chat/completions',
+    '/v1/completions',
+    '/v1/responses',
+    '/v1/messages',
+    '/v1/messages/count_tokens',
+    '/tokenize',
+    '/detokenize',
+  ],
   ...['/health', '/ready', '/metrics', '/openapi.json'],
 ]
 
@@ -114,18 +134,23 @@ function checkOrigins(origins: readonly string[]): Middleware {
 }
 
 const preflight = {
-  'access-control-allow-methods': 'GET, POST',
-  'access-control-allow-headers': 'authorization, content-type',
+  'access-control-allow-methods': 'GET, POST, DELETE',
+  'access-control-allow-headers': 'authorization, content-type, x-api-key, anthropic-version',
   'access-control-max-age': '600',
 }
 
 function checkKeys(keys: ApiKeys): Middleware {
   return async (c, next) => {
-    if (!openPaths.includes(c.req.path)) c.get('record').key = keys.nameOf(c.req.header('authorization'))
+    if (!openPaths.includes(c.req.path))
+      c.get('record').key = keys.nameOf(c.req.header('authorization') ?? bearer(c.req.header('x-api-key')))
     await next()
     return undefined
   }
 }
+
+/** Anthropic's clients show a key by itself. */
+const bearer = (key: string | undefined): string | undefined =>
+  key === undefined ? undefined : `Bearer ${key}`
 
 function checkRate(limit: RateLimit): Middleware {
   return async (c, next) => {

@@ -61,6 +61,8 @@ export interface PromptRead {
 
 export interface TextEnd {
   reason: StopReason
+  /** The stop text that ended it, where one did. */
+  stopText?: string
   promptTokens: number
   /** Of them, those whose keys and values were there already. */
   cachedTokens: number

@@ -192,7 +192,7 @@ export function abortWaiting(asked: AskedText): void {
 }
 
 function endOf(
-  { text, askedAt }: AskedText,
+  { text, writer, askedAt }: AskedText,
   reason: StopReason,
   { cached, startedAt, readAt }: { cached: number; startedAt?: number; readAt?: number | null },
 ): TextEnd {
@@ -200,6 +200,7 @@ function endOf(
   const [started, read] = [startedAt ?? now, readAt ?? now]
   return {
     reason,
+    ...(reason === 'stop-text' && writer.stopText !== null && { stopText: writer.stopText }),
     promptTokens: text.prompt.length,
     cachedTokens: cached,
     newTokens: text.written.length,

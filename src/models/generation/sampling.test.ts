@@ -123,8 +123,14 @@ describe('StopTexts', () => {
   function through(stops: string[], pieces: string[]): { shown: string; reached: boolean } {
     const filter = new StopTexts(stops)
     const shown = pieces.map(piece => filter.push(piece)).join('')
-    return { shown: shown + filter.flush(), reached: filter.reached }
+    return { shown: shown + filter.flush(), reached: filter.found !== null }
   }
+
+  test('says which one it found: the one that begins first', () => {
+    const filter = new StopTexts(['world', 'o w'])
+    expect(filter.push('hello wor')).toBe('hell')
+    expect(filter.found).toBe('o w')
+  })
 
   test('ends before a stop text, wherever pieces are cut', () => {
     for (let cut = 0; cut <= 11; cut++) {

@@ -4,8 +4,8 @@
 export class StopTexts {
   readonly #stops: readonly string[]
   #held = ''
-  /** Whether a stop text appeared. */
-  reached = false
+  /** The stop text that appeared. */
+  found: string | null = null
 
   constructor(stops: readonly string[]) {
     this.#stops = stops.filter(text => text !== '')
@@ -13,13 +13,14 @@ export class StopTexts {
 
   /** Takes text and returns what can be shown. */
   push(text: string): string {
-    if (this.reached) return ''
+    if (this.found !== null) return ''
     const all = this.#held + text
-    const places = this.#stops.map(stop => all.indexOf(stop)).filter(at => at >= 0)
-    if (places.length > 0) {
-      this.reached = true
+    const places = this.#stops.map(stop => ({ stop, at: all.indexOf(stop) })).filter(({ at }) => at >= 0)
+    const [first] = places.toSorted((a, b) => a.at - b.at)
+    if (first) {
+      this.found = first.stop
       this.#held = ''
-      return all.slice(0, Math.min(...places))
+      return all.slice(0, first.at)
     }
     const kept = Math.max(0, ...this.#stops.map(stop => overlap(all, stop)))
     this.#held = all.slice(all.length - kept)

@@ -21,7 +21,12 @@ export class TextWriter {
 
   /** Whether a stop text appeared. */
   get stopped(): boolean {
-    return this.#stops.reached
+    return this.stopText !== null
+  }
+
+  /** The one that appeared. */
+  get stopText(): string | null {
+    return this.#stops.found
   }
 
   /** Takes a token and returns the text that is now certain, often nothing or several characters. */

@@ -5,11 +5,11 @@ import type { TextEnd } from '../../engine/index.ts'
 import { ConfigError } from '../../errors.ts'
 import { seedOf } from '../../models/index.ts'
 import { wrongField } from '../api-error.ts'
+import { eventStream } from '../event-stream.ts'
 import { type AnswerPart, collect, extensionOf, type Usage, usageOf } from '../openai/answers.ts'
 import { MessageWriter } from '../openai/chat-answer.ts'
 import { type ChatRequest, chatSchema } from '../openai/chat-request.ts'
 import { type ChatTurn, chatText, chatTurn, mostCalls } from '../openai/chat-turn.ts'
-import { eventStream } from '../openai/event-stream.ts'
 import { parseBody } from '../openai/fields.ts'
 import { chatLogprobs } from '../openai/logprobs.ts'
 import { modelOf, type ServedModel } from '../served-model.ts'
@@ -33,12 +33,15 @@ export function chatRoutes(app: Routes, context: ServerContext): void {
 }
 
 /** The same parts; what is wrong with a prompt is wrong with the messages that it was made of. */
-async function* ofMessages(parts: AsyncGenerator<AnswerPart, void>): AsyncGenerator<AnswerPart, void> {
+export async function* ofMessages(
+  parts: AsyncGenerator<AnswerPart, void>,
+  field = 'messages',
+): AsyncGenerator<AnswerPart, void> {
   try {
     yield* parts
   } catch (error) {
     if (!(error instanceof ConfigError && error.path === 'prompt')) throw error
-    throw wrongField('messages', `are too long: the prompt ${error.problem}`, 'context_length_exceeded')
+    throw wrongField(field, `are too long: the prompt ${error.problem}`, 'context_length_exceeded')
   }
 }
 

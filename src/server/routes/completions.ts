@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { seedOf } from '../../models/index.ts'
+import { eventStream } from '../event-stream.ts'
 import {
   type Answer,
   type AnswerPart,
@@ -16,7 +17,6 @@ import {
   completionSchema,
   promptsOf,
 } from '../openai/completion-request.ts'
-import { eventStream } from '../openai/event-stream.ts'
 import { parseBody } from '../openai/fields.ts'
 import { completionLogprobs } from '../openai/logprobs.ts'
 import { modelOf, type ServedModel } from '../served-model.ts'

@@ -1,6 +1,21 @@
-// Server-sent events: `data: {...}` and an empty line for each, `data: [DONE]` at the end.
+// Server-sent events: lines and an empty one for each.
 
-import { internalError, knownError } from '../api-error.ts'
+import { type ApiError, internalError, knownError } from './api-error.ts'
+
+/** How an API says its events. */
+export interface EventWording {
+  event(event: unknown): string
+  error(error: ApiError): string
+  /** What follows the last one. */
+  end: string
+}
+
+/** `data: {...}`, and `data: [DONE]` at the end. */
+export const openaiWording: EventWording = {
+  event: event => `data: ${JSON.stringify(event)}\n\n`,
+  error: ({ body }) => `data: ${JSON.stringify(body)}\n\n`,
+  end: 'data: [DONE]\n\n',
+}
 
 /** Is told what happens after the status was sent. */
 export interface StreamListener {
@@ -16,13 +31,14 @@ export interface StreamListener {
 export async function eventStream(
   events: AsyncGenerator<unknown, void>,
   listener: StreamListener,
+  wording: EventWording = openaiWording,
 ): Promise<Response> {
   const first = await events.next()
   const all = (async function* () {
     if (!first.done) yield first.value
     yield* events
   })()
-  return new Response(streamOf(linesOf(all, listener)), {
+  return new Response(streamOf(linesOf(all, listener, wording)), {
     headers: {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
@@ -34,13 +50,14 @@ export async function eventStream(
 async function* linesOf(
   events: AsyncGenerator<unknown, void>,
   { onError, onEnd }: StreamListener,
+  wording: EventWording,
 ): AsyncGenerator<string, void> {
   try {
-    for await (const event of events) yield `data: ${JSON.stringify(event)}\n\n`
-    yield 'data: [DONE]\n\n'
+    for await (const event of events) yield wording.event(event)
+    yield wording.end
   } catch (error) {
     onError(error)
-    yield `data: ${JSON.stringify((knownError(error) ?? internalError()).body)}\n\n`
+    yield wording.error(knownError(error) ?? internalError())
   } finally {
     onEnd()
   }
