@@ -9,6 +9,7 @@ export {
   type EngineOptions,
   type EngineStatus,
   engineFacts,
+  type StoreStatus,
   type TextEngine,
 } from './batching/engine.ts'
 export type { LayerLoad } from './batching/expert-load.ts'

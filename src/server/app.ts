@@ -20,7 +20,8 @@ import { tokenRoutes } from './routes/tokens.ts'
 import type { ServedModel } from './served-model.ts'
 import type { ServerSettings } from './settings.ts'
 
-export interface AppOptions extends Pick<ServerSettings, 'keys' | 'origins' | 'limits' | 'perMinute'> {
+export interface AppOptions
+  extends Pick<ServerSettings, 'keys' | 'origins' | 'limits' | 'perMinute' | 'expertSeries'> {
   /** Is told of each request once it is answered. */
   onRequest?: (line: LogLine) => void
   /** Aborted when no new requests are taken. */
@@ -35,7 +36,7 @@ const never = new AbortController().signal
 export function createApp(models: readonly ServedModel[], options: AppOptions): Routes {
   const { keys, origins, limits, perMinute, onRequest, draining = never, stopping = never } = options
   const app = new Hono<Env>()
-  const metrics = new Metrics(models)
+  const metrics = new Metrics(models, options.expertSeries)
   const context: ServerContext = { models, metrics, limits, stopping }
   const isDraining = (): boolean => draining.aborted
 

@@ -77,6 +77,31 @@ const series: readonly Series[] = [
     help: 'Bytes of experts read.',
     value: ofExperts(experts => experts.bytes),
   },
+  {
+    name: 'switchyard_experts_resident_bytes',
+    help: 'Bytes of the places of experts.',
+    value: ofExperts(experts => experts.residentBytes),
+  },
+  {
+    name: 'switchyard_expert_copied_total',
+    help: 'Uses that a copy of fewer bits stood in for.',
+    value: ofExperts(experts => experts.copied),
+  },
+  {
+    name: 'switchyard_expert_replaced_total',
+    help: 'Choices that gave way to experts in memory.',
+    value: ofExperts(experts => experts.replaced),
+  },
+  {
+    name: 'switchyard_expert_ahead_useful_bytes_total',
+    help: 'Bytes read ahead that were used in time.',
+    value: ofExperts(experts => experts.useful),
+  },
+  {
+    name: 'switchyard_expert_ahead_wasted_bytes_total',
+    help: 'Bytes read ahead that were not.',
+    value: ofExperts(experts => experts.wasted),
+  },
 ]
 
 interface LayerSeries {
@@ -104,28 +129,68 @@ const layerSeries: readonly LayerSeries[] = [
   },
 ]
 
-/** @param statuses of models by name, as far as they are known */
-export function registerEngineSeries(registry: Registry, statuses: ReadonlyMap<string, EngineStatus>): void {
+/** Of layers, what the store of experts counts. */
+const storeSeries: readonly { name: string; help: string; field: 'uses' | 'hits' }[] = [
+  { name: 'switchyard_expert_layer_uses_total', help: 'Experts that a layer needed.', field: 'uses' },
+  { name: 'switchyard_expert_layer_hits_total', help: 'Of them, those in memory.', field: 'hits' },
+]
+
+/**
+ * @param statuses of models by name, as far as they are known
+ * @param mostExperts series of single experts, of each model those that served most
+ */
+export function registerEngineSeries(
+  registry: Registry,
+  statuses: ReadonlyMap<string, EngineStatus>,
+  mostExperts: number,
+): void {
+  const each = (read: (status: EngineStatus) => Value[]): Value[] =>
+    [...statuses].flatMap(([model_name, status]) =>
+      read(status).map(({ labels, value }) => ({ labels: { model_name, ...labels }, value })),
+    )
   for (const { name, help, value } of series)
     register(registry, { name, help, labels: ['model_name'] }, () =>
-      [...statuses].flatMap(([model_name, status]) => {
+      each(status => {
         const one = value(status)
-        return one === null ? [] : [{ labels: { model_name }, value: one }]
+        return one === null ? [] : [{ labels: {}, value: one }]
       }),
     )
+  const ofLayer = ['model_name', 'layer']
   for (const { name, help, value } of layerSeries)
-    register(registry, { name, help, labels: ['model_name', 'layer'] }, () =>
-      [...statuses].flatMap(([model_name, { load }]) =>
-        load.map(layer => ({ labels: { model_name, layer: `${layer.layer}` }, value: value(layer) })),
+    register(registry, { name, help, labels: ofLayer }, () =>
+      each(({ load }) => load.map(layer => ({ labels: { layer: `${layer.layer}` }, value: value(layer) }))),
+    )
+  for (const { name, help, field } of storeSeries)
+    register(registry, { name, help, labels: ofLayer }, () =>
+      each(({ experts }) =>
+        (experts?.layers ?? []).map((layer, i) => ({ labels: { layer: `${i}` }, value: layer[field] })),
       ),
     )
+  const name = 'switchyard_expert_served_total'
+  const help = 'Slots of prompts that an expert served, of those that served most.'
+  if (mostExperts > 0)
+    register(registry, { name, help, labels: [...ofLayer, 'expert'] }, () =>
+      each(({ load }) => busiest(load, mostExperts)),
+    )
+}
+
+interface Value {
+  labels: Record<string, string>
+  value: number
+}
+
+function busiest(load: readonly LayerLoad[], most: number): Value[] {
+  const all = load.flatMap(({ layer, counts }) =>
+    counts.map((value, expert) => ({ labels: { layer: `${layer}`, expert: `${expert}` }, value })),
+  )
+  return all.toSorted((a, b) => b.value - a.value).slice(0, most)
 }
 
 /** Reads its values when it is asked for them. */
 function register(
   registry: Registry,
   { name, help, labels }: { name: string; help: string; labels: string[] },
-  read: () => { labels: Record<string, string>; value: number }[],
+  read: () => Value[],
 ): void {
   const shared = { name, help, labelNames: labels, registers: [registry] }
   if (!name.endsWith('_total')) {

@@ -36,7 +36,8 @@ export class Metrics {
   readonly #finished: Counter<'model_name' | 'finished_reason'>
   readonly #http: Counter<'method' | 'path' | 'status'>
 
-  constructor(models: readonly ServedModel[]) {
+  /** @param mostExperts series of single experts of each model */
+  constructor(models: readonly ServedModel[], mostExperts = 0) {
     this.#models = models
     this.#finished = new Counter({
       name: 'vllm:request_success_total',
@@ -50,7 +51,7 @@ export class Metrics {
       labelNames: ['method', 'path', 'status'],
       registers: [this.#registry],
     })
-    registerEngineSeries(this.#registry, this.#statuses)
+    registerEngineSeries(this.#registry, this.#statuses, mostExperts)
   }
 
   get contentType(): string {

@@ -12,6 +12,8 @@ export interface ServerSettings {
   limits: Limits
   /** Requests that each key may send in a minute; without keys, all together. Default: as many as it likes. */
   perMinute?: number | undefined
+  /** Series of metrics for single experts of each model, those that serve most. Default: none. */
+  expertSeries?: number | undefined
   /** Seconds that requests have to end in when the server is to stop. */
   drainSeconds: number
 }

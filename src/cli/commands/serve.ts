@@ -25,6 +25,7 @@ interface Flags extends TextModelFlags {
   waiting?: number
   apiKeyFile?: string
   rate?: number
+  expertSeries?: number
   allowOrigin?: string[]
   maxBody: number
   drain: number
@@ -77,6 +78,11 @@ export function serveCommand(): Command {
     )
     .option('--api-key-file <path>', 'who may ask: an API key per line')
     .option('--rate <n>', 'requests a minute of each API key (default: any)', wholeNumberOf('--rate', 1))
+    .option(
+      '--expert-series <n>',
+      'metrics of single experts, of each model the busiest (default: none)',
+      wholeNumberOf('--expert-series', 1),
+    )
     .option('--allow-origin <url...>', 'web pages that may ask, as https://example.org')
     .option('--max-body <size>', 'largest request', sizeOf('--max-body'), 2 ** 20)
     .option('--drain <seconds>', 'how long requests may go on after SIGTERM', wholeNumberOf('--drain'), 30)
@@ -94,6 +100,7 @@ async function serve(paths: string[], flags: Flags): Promise<void> {
     ...{ host: flags.host, port: flags.port, drainSeconds: flags.drain },
     ...{ keys: apiKeysOf(flags.apiKeyFile), origins: flags.allowOrigin ?? [] },
     perMinute: flags.rate,
+    expertSeries: flags.expertSeries,
     limits: { ...defaultLimits, body: flags.maxBody },
   }
   const { result: models, seconds } = await timed(() => openModels(paths, flags))

@@ -67,10 +67,29 @@ export interface EngineStatus extends SchedulerCounts {
   /** Of the process, in bytes. */
   memory: number
   /** Of experts that come from the file; null where all are in memory. */
-  experts: { resident: number; total: number; uses: number; hits: number; bytes: number } | null
+  experts: StoreStatus | null
   load: readonly LayerLoad[]
   /** How often the engine was started again after its thread had died. */
   restarts: number
+}
+
+/** Of experts that come from the file. */
+export interface StoreStatus {
+  /** Experts that fit, of all, and bytes of their places. */
+  resident: number
+  total: number
+  residentBytes: number
+  /** What layers needed, and of it what was there; of each layer too. */
+  uses: number
+  hits: number
+  layers: readonly { uses: number; hits: number }[]
+  /** Of uses, those that a copy of fewer bits stood in for, and choices that gave way to experts that were there. */
+  copied: number
+  replaced: number
+  /** Bytes that were read; of those that were read ahead, the ones that were used in time, and the others. */
+  bytes: number
+  useful: number
+  wasted: number
 }
 
 /** What answers requests: an engine in this thread, or one in another. */
@@ -149,12 +168,10 @@ export class Engine implements TextEngine {
   }
 
   async status(): Promise<EngineStatus> {
-    const { store } = this.#loaded
-    const { uses, hits, bytes } = store?.counts ?? { uses: 0, hits: 0, bytes: 0 }
     return {
       ...this.#scheduler.counts,
       memory: process.memoryUsage.rss(),
-      experts: store && { resident: store.capacity, total: store.total, uses, hits, bytes },
+      experts: this.#loaded.store && storeStatus(this.#loaded.store),
       load: this.#load.layers,
       restarts: 0,
     }
@@ -212,6 +229,11 @@ export class Engine implements TextEngine {
     }
     this.#running = null
   }
+}
+
+function storeStatus({ capacity, total, bytes: residentBytes, counts }: ExpertStore): StoreStatus {
+  const { copied, replaced, layers } = counts
+  return { resident: capacity, total, residentBytes, layers, copied, replaced, ...counts.totals }
 }
 
 /** What an engine of a model will be. @throws ConfigError for a model that is no decoder, and for sizes that cannot be */

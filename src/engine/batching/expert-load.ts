@@ -12,6 +12,8 @@ export interface LayerLoad {
   dead: number
   /** How many equally loaded experts would spread as wide. */
   effectiveExperts: number
+  /** Slots that each expert served. */
+  counts: readonly number[]
 }
 
 export class ExpertLoad {
@@ -31,7 +33,7 @@ export class ExpertLoad {
   get layers(): LayerLoad[] {
     return [...this.#counts].map(([layer, counts]) => {
       const { maxOverMean, dead, effectiveExperts } = loadStats(counts)
-      return { layer, maxOverMean, dead, effectiveExperts }
+      return { layer, maxOverMean, dead, effectiveExperts, counts }
     })
   }
 }
