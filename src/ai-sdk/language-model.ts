@@ -60,8 +60,11 @@ export class SwitchyardModel implements LanguageModelV3 {
   }
 
   async *#answer(options: LanguageModelV3CallOptions): AsyncGenerator<LanguageModelV3StreamPart, void> {
-    this.#served ??= this.#load()
-    yield* streamParts(writeChat(await this.#served, chatBody(options), options.abortSignal))
+    const loading = (this.#served ??= this.#load())
+    loading.catch(() => {
+      if (this.#served === loading) this.#served = null // the next one tries again
+    })
+    yield* streamParts(writeChat(await loading, chatBody(options), options.abortSignal))
   }
 
   async #load(): Promise<ServedModel> {

@@ -126,8 +126,12 @@ function checkOrigins(origins: readonly string[]): Middleware {
       throw new ApiError(403, 'pages of this origin may not ask here', { code: 'origin_not_allowed' })
     if (origin === undefined) return void (await next())
     const allowed = { 'access-control-allow-origin': origin, vary: 'Origin' }
-    if (c.req.method === 'OPTIONS')
-      return new Response(null, { status: 204, headers: { ...allowed, ...preflight } })
+    if (c.req.method === 'OPTIONS') {
+      // Clients have headers of their own, more with each version: a page that may ask may send them.
+      const headers = c.req.header('access-control-request-headers') ?? 'authorization, content-type'
+      const all = { ...allowed, ...preflight, 'access-control-allow-headers': headers }
+      return new Response(null, { status: 204, headers: all })
+    }
     await next()
     for (const [name, value] of Object.entries(allowed)) c.res.headers.set(name, value)
     return undefined
@@ -136,7 +140,6 @@ function checkOrigins(origins: readonly string[]): Middleware {
 
 const preflight = {
   'access-control-allow-methods': 'GET, POST, DELETE',
-  'access-control-allow-headers': 'authorization, content-type, x-api-key, anthropic-version',
   'access-control-max-age': '600',
 }
 

@@ -45,7 +45,7 @@ Examples:
 
 export function serveCommand(): Command {
   const command = new Command('serve')
-    .description('answer clients of OpenAI's and Anthropic's APIs over HTTP')
+    .description("answer clients of OpenAI's and Anthropic's APIs over HTTP")
     .argument('<model...>', 'model folders, run folders, .gguf files or downloaded org/name')
     .option('--host <address>', 'where to listen', '127.0.0.1')
     .option('--port <n>', '0: any that is free', wholeNumberOf('--port'), 8000)

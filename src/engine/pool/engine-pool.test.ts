@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { EngineFacts, EngineStatus, TextEngine } from '../batching/engine.ts'
 import { EnginePool, type PoolOptions } from './engine-pool.ts'
 
-const facts: EngineFacts = { texts: 1, context: 8, cacheTokens: 128, waiting: 1 }
+const facts: EngineFacts = { texts: 1, context: 8, cacheTokens: 128, waiting: 2 }
 
 /** Models by name, and what became of them. A text goes on until it is let go. */
 function models(names: readonly string[], options: PoolOptions) {
@@ -69,6 +69,68 @@ describe('a pool of one', () => {
     expect(log.slice(5)).toEqual(['close b', 'open a', 'three by a'])
     end('three')
     expect(await Promise.all(all)).toEqual(['one', 'two', 'three'])
+  })
+
+  test('lets as many wait as a model does, and who goes makes room for nobody', async () => {
+    const { log, engines, ask, end } = models(['a', 'b'], { most: 1 })
+    const first = ask('a', 'one')
+    await settled()
+    const gone = new AbortController()
+    const left = (async () => {
+      const parts = []
+      for await (const part of engines.get('b')!.generate({ prompt: 'x', signal: gone.signal }))
+        parts.push(part)
+      return parts
+    })()
+    const other = ask('b', 'two')
+    await settled()
+    await expect(ask('b', 'three')).rejects.toMatchObject({ name: 'BusyError', waiting: 2 })
+    gone.abort()
+    expect(await left).toMatchObject([{ end: { reason: 'aborted', newTokens: 0 } }])
+    end('one')
+    await first
+    await settled()
+    end('two')
+    await other
+    expect(log).toEqual(['open a', 'one by a', 'close a', 'open b', 'two by b'])
+  })
+
+  test('says nothing of a model that is being loaded', async () => {
+    const { pool } = models([], { most: 1 })
+    let ready = (_: TextEngine): void => undefined
+    const slow = pool.add(facts, () => new Promise(resolve => (ready = resolve)))
+    const loading = pool.load(slow)
+    await settled()
+    expect(await slow.status()).toBeNull()
+    ready({
+      facts,
+      isReady: true,
+      status: async () => ({ running: 0 }),
+      close: async () => undefined,
+    } as never)
+    await loading
+    expect(await slow.status()).toEqual({ running: 0 })
+  })
+
+  test('has no second model in memory while the first one goes', async () => {
+    const pool = new EnginePool({ most: 1, idleSeconds: 0.01 })
+    let [open, most] = [0, 0]
+    const model = (): TextEngine =>
+      pool.add(facts, async () => {
+        most = Math.max(most, ++open)
+        const close = async (): Promise<void> => {
+          await new Promise(resolve => setTimeout(resolve, 30))
+          open--
+        }
+        return { facts, isReady: true, close, status: async () => null } as never
+      })
+    const [a, b] = [model(), model()]
+    await pool.load(a)
+    await new Promise(resolve => setTimeout(resolve, 20)) // it goes by itself
+    await pool.load(b)
+    expect(most).toBe(1)
+    await pool.close()
+    expect(open).toBe(0)
   })
 
   test('goes on after a model that cannot be opened', async () => {

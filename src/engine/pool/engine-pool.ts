@@ -1,7 +1,7 @@
 // Models that share a process: one is loaded when a text is asked of it, and goes when others need its place, or when nobody has
 // asked for long.
 
-import { StoppedError } from '../../errors.ts'
+import { BusyError, StoppedError } from '../../errors.ts'
 import type { EngineFacts, EngineStatus, TextEngine } from '../batching/engine.ts'
 import type { TextPart, TextRequest } from '../batching/request.ts'
 
@@ -15,17 +15,27 @@ export interface PoolOptions {
 /** A model of the pool that is loaded, or about to be. */
 interface Loaded {
   engine: Promise<TextEngine>
+  /** What it does can be asked for. */
+  isReady: boolean
   /** Texts that it writes. */
   users: number
   idle: NodeJS.Timeout | null
+}
+
+/** A text whose model finds no place. */
+interface Waiting {
+  of: PooledEngine
+  turn: () => void
 }
 
 export class EnginePool {
   readonly #options: PoolOptions
   /** Those that were used longest ago first. */
   readonly #loaded = new Map<PooledEngine, Loaded>()
-  /** Texts whose model finds no place, in the order in which they came. */
-  readonly #waiting: { of: PooledEngine; turn: () => void }[] = []
+  /** In the order in which they came. */
+  readonly #waiting: Waiting[] = []
+  /** Models that are going: their memory is needed before another one comes. */
+  readonly #going = new Set<Promise<void>>()
   #isClosed = false
 
   constructor(options: PoolOptions) {
@@ -44,14 +54,15 @@ export class EnginePool {
     this.release(engine)
   }
 
-  /** The engine of a model, which stays until release(). @throws what its open() throws */
-  async take(of: PooledEngine): Promise<TextEngine> {
+  /**
+   * The engine of a model, which stays until release().
+   *
+   * @throws what its open() throws, BusyError when as many wait as the model lets wait, and the signal's reason
+   */
+  async take(of: PooledEngine, signal?: AbortSignal): Promise<TextEngine> {
     // Who comes later does not go first: a model that is always busy would hold up the others for ever.
-    if (this.#waiting.length > 0 || !this.#hasPlace(of))
-      await new Promise<void>(turn => this.#waiting.push({ of, turn }))
-    while (!(this.#isClosed || this.#hasPlace(of)))
-      // somebody was quicker
-      await new Promise<void>(turn => this.#waiting.unshift({ of, turn }))
+    if (this.#waiting.length > 0 || !this.#hasPlace(of)) await this.#wait(of, 'last', signal)
+    while (!(this.#isClosed || this.#hasPlace(of))) await this.#wait(of, 'first', signal) // somebody was quicker
     if (this.#isClosed) throw new StoppedError('the engines were closed')
     const loaded = this.#loaded.get(of) ?? this.#load(of)
     loaded.users++
@@ -80,15 +91,39 @@ export class EnginePool {
 
   /** What a model does; null while it is not loaded. */
   async statusOf(of: PooledEngine): Promise<EngineStatus | null> {
-    const engine = await this.#loaded.get(of)?.engine.catch(() => null)
-    return engine?.status() ?? null
+    const loaded = this.#loaded.get(of)
+    return loaded?.isReady ? (await loaded.engine).status() : null
   }
 
   /** Ends all texts. */
   async close(): Promise<void> {
     this.#isClosed = true
     for (const { turn } of this.#waiting.splice(0)) turn()
-    await Promise.all([...this.#loaded.keys()].map(of => this.#unload(of)))
+    for (const of of [...this.#loaded.keys()]) void this.#unload(of)
+    await Promise.all(this.#going)
+  }
+
+  /** Until it is this text's turn. */
+  async #wait(of: PooledEngine, place: 'first' | 'last', signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted()
+    const others = this.#waiting.filter(waiting => waiting.of === of).length
+    if (place === 'last' && others >= of.facts.waiting) throw new BusyError(others)
+    await new Promise<void>((resolve, reject) => {
+      const leave = (): void => {
+        const at = this.#waiting.indexOf(waiting)
+        if (at >= 0) this.#waiting.splice(at, 1)
+        reject(signal?.reason)
+        this.#next()
+      }
+      const turn = (): void => {
+        signal?.removeEventListener('abort', leave)
+        resolve()
+      }
+      const waiting = { of, turn }
+      if (place === 'last') this.#waiting.push(waiting)
+      else this.#waiting.unshift(waiting)
+      signal?.addEventListener('abort', leave, { once: true })
+    })
   }
 
   /** Whether a model is there, or finds a place. */
@@ -107,21 +142,35 @@ export class EnginePool {
   /** In the place of whoever was not used for longest, where there is no other. */
   #load(of: PooledEngine): Loaded {
     const isFull = this.#loaded.size >= this.#options.most
-    const [gone] = isFull ? ([...this.#loaded].find(([, { users }]) => users === 0) ?? []) : []
-    const left = gone ? this.#unload(gone) : Promise.resolve() // its memory is needed first
-    const loaded = { engine: left.then(() => of.open()), users: 0, idle: null }
-    loaded.engine.catch(() => undefined) // whoever waits for it is told
+    const [gone] = (isFull && [...this.#loaded].find(([, { users }]) => users === 0)) || []
+    if (gone) void this.#unload(gone)
+    const loaded: Loaded = {
+      engine: Promise.all(this.#going).then(() => of.open()),
+      ...{ isReady: false, users: 0, idle: null },
+    }
+    loaded.engine.then(
+      () => {
+        loaded.isReady = true
+      },
+      () => undefined, // whoever waits for it is told
+    )
     this.#loaded.set(of, loaded)
     return loaded
   }
 
-  async #unload(of: PooledEngine): Promise<void> {
+  #unload(of: PooledEngine): Promise<void> {
     const loaded = this.#loaded.get(of)
-    if (!loaded) return
+    if (!loaded) return Promise.resolve()
     this.#loaded.delete(of)
     if (loaded.idle) clearTimeout(loaded.idle)
-    const engine = await loaded.engine.catch(() => null)
-    await engine?.close()
+    const going = loaded.engine
+      .then(
+        engine => engine.close(),
+        () => undefined,
+      )
+      .finally(() => this.#going.delete(going))
+    this.#going.add(going)
+    return going
   }
 }
 
@@ -144,7 +193,17 @@ class PooledEngine implements TextEngine {
   async *generate(
     request: TextRequest & { signal?: AbortSignal | undefined },
   ): AsyncGenerator<TextPart, void> {
-    const engine = await this.#pool.take(this)
+    const asked = performance.now()
+    const engine = await this.#pool.take(this, request.signal).catch(error => {
+      if (request.signal?.aborted) return null
+      throw error
+    })
+    if (engine === null) {
+      const seconds = { queued: (performance.now() - asked) / 1000, prompt: 0, writing: 0 }
+      const end = { promptTokens: 0, cachedTokens: 0, newTokens: 0, seconds }
+      yield { text: '', tokens: [], end: { reason: 'aborted', ...end } }
+      return
+    }
     try {
       yield* engine.generate(request)
     } finally {

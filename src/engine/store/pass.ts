@@ -5,6 +5,6 @@ export interface Pass {
   ids: readonly number[]
   /** Whether a text begins with them. */
   begins: boolean
-  /** Whether they are one of each text, as in decoding. */
+  /** Whether no text has more than one, as in decoding. */
   isDecoding: boolean
 }

@@ -25,7 +25,7 @@ export class RunningModel implements ModelSight {
       onPass({
         ids: numbersOf(ids),
         begins: numbersOf(positions).includes(0),
-        isDecoding: ids.size(0) === starts.length - 1,
+        isDecoding: starts.every((start, b) => start - (starts[b - 1] ?? 0) <= 1), // places of an engine may be empty
       })
     }
   }

@@ -29,7 +29,7 @@ const thinking = z.strictObject({
 })
 
 const blocks = <T extends z.ZodType>(block: T, error: string) =>
-  z.union([z.string(), z.array(block).min(1)], { error })
+  z.union([z.string(), z.array(block)], { error }) // an answer may have none, and comes back
 const message = z.discriminatedUnion(
   'role',
   [

@@ -10,7 +10,10 @@ const toolCall = z.strictObject({
   id: z.string().max(256),
   type: z.literal('function').optional(),
   index: z.int().optional(), // as pieces of a stream have it
-  function: z.strictObject({ name: z.string().max(256), arguments: z.string() }),
+  function: z.strictObject({
+    ...{ name: z.string().max(256), arguments: z.string() },
+    parsed_arguments: z.unknown().optional(), // what the openai package adds to those of strict tools
+  }),
 })
 
 const message = z.discriminatedUnion(

@@ -11,7 +11,7 @@ export interface KeptResponse {
   body: { id: string }
 }
 
-/** Characters of all conversations that are kept. */
+/** Characters of all that is kept. */
 const mostCharacters = 16 * 2 ** 20
 
 /** In memory, until there is too much of it: those that were used longest ago go first. */
@@ -45,4 +45,5 @@ export class KeptResponses {
 }
 
 /** Each conversation counts whole, though it begins as the one before it. */
-const charactersOf = ({ messages }: KeptResponse): number => JSON.stringify(messages).length
+const charactersOf = ({ messages, body }: KeptResponse): number =>
+  JSON.stringify(messages).length + JSON.stringify(body).length
