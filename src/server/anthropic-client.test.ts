@@ -180,6 +180,17 @@ test('reasoning is a block of its own', async () => {
   expect(content).toMatchObject([{ type: 'thinking' }, { type: 'text', text: 'Yes.' }])
 })
 
+test('an answer without anything in it comes back', async () => {
+  const by = scripted('', 'Yes.')
+  const empty = clientOf({}, 'none', by)
+  const { content } = await empty.messages.create(asked)
+  expect(content).toEqual([])
+  const again = [...messages, { role: 'assistant' as const, content }, ...messages]
+  expect((await empty.messages.create({ ...asked, messages: again })).content).toMatchObject([
+    { text: 'Yes.' },
+  ])
+})
+
 test('shows its key as its clients do', async () => {
   const keyed = { keys: ['right'] }
   expect((await clientOf(keyed, 'right').messages.create(asked)).type).toBe('message')

@@ -178,6 +178,10 @@ describe('what is no request', () => {
       headers: { origin },
     })
     expect(preflight.status).toBe(204)
+    expect(preflight.headers.get('access-control-allow-headers')).toBe('authorization, content-type')
+    const own = { origin, 'access-control-request-headers': 'x-stainless-os, authorization' }
+    const ofClient = await appOf(allowed).request('/v1/completions', { method: 'OPTIONS', headers: own })
+    expect(ofClient.headers.get('access-control-allow-headers')).toBe(own['access-control-request-headers'])
     expect((await appOf().request('/v1/models')).headers.get('access-control-allow-origin')).toBeNull()
   })
 })

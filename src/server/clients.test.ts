@@ -48,6 +48,11 @@ describe('openai', () => {
     })
     const [made] = completion.choices[0]?.message.tool_calls ?? []
     expect(sum.parse(made?.function.parsed_arguments)).toBeDefined()
+    const result = { role: 'tool' as const, tool_call_id: made?.id ?? '', content: '12' }
+    const back = [...messages, completion.choices[0]?.message as never, result]
+    const next = templated(hermesTemplate, scripted('It is 12.'))
+    const answer = await next.chat.completions.create({ ...greedy, messages: back })
+    expect(answer.choices[0]?.message.content).toBe('It is 12.')
   })
 
   test.each([false, true])('runTools() goes round, streaming: %j', async stream => {

@@ -178,7 +178,7 @@ test.each([
 test('those that were used longest ago go first, and nobody finds those of another key', () => {
   const kept = new KeptResponses()
   const keep = (id: string, key: string, length: number): void =>
-    kept.keep({ key, messages: [{ role: 'user', content: 'x'.repeat(length) }], body: { id } })
+    kept.keep({ key, messages: [], body: { id, tools: 'x'.repeat(length) } as { id: string } })
   const third = 6 * 2 ** 20
   for (const id of ['a', 'b']) keep(id, 'one', third)
   expect(kept.find('a', 'two')).toBeUndefined()

@@ -5,9 +5,17 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
 import { fixture, quantized } from '../../../tests/support/tiered-files.ts'
-import { type CausalLM, dequantize, Generation, openSource, quantize } from '../../models/index.ts'
+import {
+  type CausalLM,
+  dequantize,
+  Generation,
+  openSource,
+  quantize,
+  tokensOfSequences,
+} from '../../models/index.ts'
 import { layersOfChoice } from '../../moe/index.ts'
-import { arange, encodedRows, type Tensor } from '../../torch/index.ts'
+import { PagedCache } from '../../nn/index.ts'
+import { arange, encodedRows, inferenceMode, type Tensor, tidy } from '../../torch/index.ts'
 import type { ExpertStore } from './expert-store.ts'
 import type { OnMiss } from './on-miss.ts'
 import { loadTiered, TieredModel } from './open.ts'
@@ -30,6 +38,28 @@ function write(model: CausalLM, newTokens: number, onPrompt: () => void = () => 
 }
 
 const misses = ({ counts }: ExpertStore): number => counts.uses - counts.hits
+
+test('places without a text change nothing: decoding is one token of each text that there is', () => {
+  using tiered = new TieredModel(openSource(quantized('mixtral', 'q8_0', scratch)))
+  const full = tiered.keepExperts(all)
+  const { bytes, total } = full
+  write(tiered.model, 1)
+  const layers = full.counts.layers.length
+  const places = total - total / layers + 4
+  const some = tiered.keepExperts((bytes * places) / total, { onMiss: { kind: 'resident' } })
+  using cache = new PagedCache(tiered.model, { sequences: 3, capacity: 128, pageTokens: 128, pages: 3 })
+  cache.pages[1]?.push(0)
+  const read = (ids: readonly number[]): void =>
+    inferenceMode(() =>
+      tidy(
+        () => void tiered.model.forward(tokensOfSequences([[], ids, []], { past: cache.lengths }), { cache }),
+      ),
+    )
+  read([5, 6, 7]) // as many tokens as places: a prompt all the same
+  expect(some.counts.choices).toBe(0)
+  for (let id = 8; id < 40; id++) read([id])
+  expect(some.counts.choices).toBeGreaterThan(0)
+})
 
 describe.each([
   ['mixtral', quantized('mixtral', 'bf16', scratch)],
