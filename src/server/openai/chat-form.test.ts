@@ -226,6 +226,14 @@ describe('is refused', () => {
       { tools: [tool('f', 'x', { type: 'integer', multipleOf: 2 })], tool_choice: 'required' },
       'cannot be held to',
     ],
+    [
+      'tools[2].function.parameters.properties.x.maxLength', // each alone would be taken
+      {
+        tools: ['f', 'g', 'h'].map(name => tool(name, 'x', { type: 'string', maxLength: 6000 })),
+        tool_choice: 'required',
+      },
+      'makes the schema as costly as',
+    ],
     ['tools', { tools: new Array(129).fill(tools[0]) }, 'at most 128'],
   ])('%s', async (param, fields, message) => {
     const asked = templated(templates.hermesTemplate).chat.completions.create({
