@@ -148,9 +148,17 @@ class SchemaRules {
     const [name, list] = schema.anyOf ? ['anyOf', schema.anyOf] : ['oneOf', schema.oneOf]
     const path = `${place.path}.${name}`
     if (!Array.isArray(list) || list.length === 0) throw refusal(path, 'must be a list of schemas')
-    if (name === 'oneOf' && !areDisjoint(list, ref => this.#at(ref, path)))
+    if (name === 'oneOf' && !this.#areDisjoint(list, path))
       throw refusal(path, 'can be held to only where types or constants tell its schemas apart; use anyOf')
     return choice(...list.map((one, i) => this.#value(one, inside(place, `.${name}[${i}]`))))
+  }
+
+  #areDisjoint(list: readonly unknown[], path: string): boolean {
+    return areDisjoint(list, {
+      path,
+      at: ref => this.#at(ref, path),
+      charge: values => this.#charge((1 + values) / this.#tokens, path),
+    })
   }
 
   #members(schema: SchemaObject, place: Place): string {
