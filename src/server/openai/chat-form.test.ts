@@ -207,6 +207,16 @@ describe('is refused', () => {
       { response_format: { type: 'json_schema', json_schema } },
       'cannot be held to',
     ],
+    [
+      'response_format', // two million characters as a grammar
+      {
+        response_format: {
+          type: 'json_schema',
+          json_schema: { name: 'x', schema: { properties: { ['é'.repeat(60_000)]: {} } } },
+        },
+      },
+      'at most 1048576 are taken',
+    ],
     ['response_format.json_schema', { response_format: { type: 'json_schema' } }, 'is missing'],
   ])('%s', async (param, fields, message) => {
     const asked = clientOf().chat.completions.create({ ...greedy, messages, ...fields } as never)
