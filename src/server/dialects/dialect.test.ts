@@ -118,6 +118,25 @@ describe.each(written)('%s', (_, template, content, text) => {
   })
 })
 
+describe('a call as JSON', () => {
+  const hermes = (body: string): string => `<tool_call>\n${body}\n</tool_call>`
+
+  test.each(['null', 'true', '-1.5e3', '"{\\"a\\": \\"}\\"}"', '[]'])('whose arguments are %s', value => {
+    const text = hermes(`{"name": "f", "arguments": ${value}}`)
+    const expected = { content: '', reasoning: '', calls: [['f', value]] }
+    expect(told(templates.hermesTemplate, [...text])).toEqual(expected)
+    expect(told(templates.hermesTemplate, [text])).toEqual(expected)
+  })
+
+  test.each(['\\q', '\\u12', 'a\nb'])('whose name is no text of JSON is none: %j', name => {
+    const { content, calls } = told(templates.hermesTemplate, [
+      hermes(`{"name": "${name}", "arguments": {}}`),
+    ])
+    expect(calls).toEqual([])
+    expect(content).toContain(name)
+  })
+})
+
 describe('reasoning', () => {
   const template = templates.thinkingTemplate
 
