@@ -79,7 +79,7 @@ describe.each(families)('%s', (_, template) => {
     const calls = deltas.flatMap(delta => delta.tool_calls ?? [])
     expect(calls.every(call => call.index === 0 && typeof call.function?.arguments === 'string')).toBe(true)
     expect(calls[0]).toMatchObject({
-      id: expect.stringMatching(/^call_/),
+      id: expect.stringMatching(/^[a-zA-Z0-9]{9}$/),
       type: 'function',
       function: { arguments: '' },
     })
