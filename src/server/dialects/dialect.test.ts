@@ -128,6 +128,24 @@ describe('a call as JSON', () => {
     expect(told(templates.hermesTemplate, [text])).toEqual(expected)
   })
 
+  test('which has more members is followed by others', () => {
+    const text =
+      '{"name": "f", "arguments": {"n": 1}, "id": "a}b", "x": [1]}, {"name": "g", "arguments": {}, "id": null}'
+    const calls = [
+      ['f', '{"n": 1}'],
+      ['g', '{}'],
+    ]
+    for (const pieces of [[...`[TOOL_CALLS][${text}]`], [`[TOOL_CALLS][${text}]`]])
+      expect(told(templates.mistralTemplate, pieces)).toEqual({ content: '', reasoning: '', calls })
+  })
+
+  test('has its name as soon as it is written, whatever came before', () => {
+    const reader = dialectOf(templates.mistralTemplate).read('', true)
+    const text = '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "g", "arguments": {'
+    const names = reader.push(text).flatMap(event => (event.kind === 'call' ? event.name : []))
+    expect(names).toEqual(['f', 'g'])
+  })
+
   test.each(['\\q', '\\u12', 'a\nb'])('whose name is no text of JSON is none: %j', name => {
     const { content, calls } = told(templates.hermesTemplate, [
       hermes(`{"name": "${name}", "arguments": {}}`),

@@ -7,6 +7,8 @@ const inString = String.raw`(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]
 const head = new RegExp(
   String.raw`^\s*\{\s*"name"\s*:\s*"(${inString})"\s*,\s*"(?:arguments|parameters)"\s*:\s*`,
 )
+/** The end of a call, or what it has beside its name and arguments: a key, as of an id. */
+const endOrKey = new RegExp(String.raw`^\s*(?:\}|(,)\s*"${inString}"\s*:\s*)`)
 
 /** Reads one call. False for text that is none, of which nothing has been read. */
 export function* jsonCall(input: Input): Reading<boolean> {
@@ -14,8 +16,13 @@ export function* jsonCall(input: Input): Reading<boolean> {
   if (found === null) return false
   yield { kind: 'call', name: JSON.parse(`"${found[1]}"`) as string }
   yield* jsonArguments(input)
-  yield* skipMatch(input, /^\s*\}/)
+  while ((yield* skipMatch(input, endOrKey))?.[1]) yield* skipValue(input)
   return true
+}
+
+/** Passes a value of JSON. */
+function* skipValue(input: Input): Reading {
+  for (const event of jsonArguments(input)) if (event === null) yield null
 }
 
 /** Gives out a value of JSON as arguments, up to its last character. */
