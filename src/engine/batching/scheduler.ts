@@ -110,11 +110,14 @@ export class Scheduler implements Disposable {
     this.#done.steps++
   }
 
-  /** Those that were put aside go on before others begin. A text that is alone always finds room. */
+  /** Of one priority those that were put aside go on before others begin. A text that is alone always finds room. */
   #admit(): void {
     while (this.#places.hasFree) {
-      const [paused] = this.#paused
-      const asked = paused?.asked ?? this.#line.next
+      const { next } = this.#line
+      const [first] = this.#paused
+      const paused =
+        first && first.asked.priority >= (next?.priority ?? first.asked.priority) ? first : undefined
+      const asked = paused?.asked ?? next
       if (asked === undefined || !this.#isWelcome(asked)) return
       const place = this.#places.take(this.#isShareable(asked) ? asked.text.prompt : [])
       if (paused) paused.resume(place)

@@ -26,7 +26,8 @@ const call = z.strictObject({
 })
 const output = z.strictObject({
   ...{ type: z.literal('function_call_output'), ...named },
-  ...{ call_id: callId, output: z.string() },
+  call_id: callId,
+  output: z.union([z.string(), z.array(part)], { error: 'must be text, or parts of type input_text' }),
 })
 /** What an answer thought; it is not read again. */
 const reasoning = z.strictObject({
@@ -66,8 +67,9 @@ export const responsesSchema = z.strictObject({
   top_p: z.number().gt(0).max(1).optional(),
   stream: z.boolean().optional(),
   store: z.boolean().optional(),
+  include: z.array(z.never(), { error: 'must be empty' }).optional(),
   metadata: z.record(z.string().max(64), z.string().max(512)).optional(),
-  text: z.strictObject({ format: format.optional() }).optional(),
+  text: z.strictObject({ format: format.nullish() }).optional(),
   tools: z.array(tool).max(128).optional(),
   tool_choice: z
     .union([z.enum(['none', 'auto', 'required']), z.strictObject({ type: z.literal('function'), name })], {
@@ -76,7 +78,10 @@ export const responsesSchema = z.strictObject({
     .optional(),
   parallel_tool_calls: z.boolean().optional(),
   reasoning: z
-    .strictObject({ effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']).nullish() })
+    .strictObject({
+      effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']).nullish(),
+      summary: z.null().optional(),
+    })
     .optional(),
   truncation: z.literal('disabled').optional(),
   user: z.string().max(1000).optional(),
@@ -93,14 +98,17 @@ export function inputMessages({ input }: Pick<ResponsesRequest, 'input'>): Reque
 function messagesOf(item: Exclude<ResponsesRequest['input'], string>[number]): RequestMessage[] {
   if (item.type === 'reasoning') return []
   if (item.type === 'function_call_output')
-    return [{ role: 'tool', tool_call_id: item.call_id, content: item.output }]
+    return [{ role: 'tool', tool_call_id: item.call_id, content: textOf(item.output) }]
   if (item.type === 'function_call') {
     const { call_id: id, name, arguments: text } = item
     return [{ role: 'assistant', content: '', tool_calls: [{ id, function: { name, arguments: text } }] }]
   }
   const { role, content } = item
-  return [{ role, content: typeof content === 'string' ? content : content.map(({ text }) => text).join('') }]
+  return [{ role, content: textOf(content) }]
 }
+
+const textOf = (content: string | readonly { text: string }[]): string =>
+  typeof content === 'string' ? content : content.map(({ text }) => text).join('')
 
 /** What an assistant said and called in one turn is one message. */
 function joinedCalls(messages: readonly RequestMessage[]): RequestMessage[] {
