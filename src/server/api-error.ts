@@ -59,6 +59,7 @@ const fieldNames: Record<string, string> = {
   presencePenalty: 'presence_penalty',
   frequencyPenalty: 'frequency_penalty',
   logitBias: 'logit_bias',
+  grammar: 'response_format',
   expertsPerToken: 'switchyard.experts_per_token',
 }
 

@@ -159,6 +159,21 @@ describe('what is no request', () => {
     expect(await response.json()).toMatchObject({ error: { code: 'invalid_json' } })
   })
 
+  test.each([
+    ['[', ']'],
+    ['{"a":', '}'],
+  ])('is nested too deep: %s', async (open, close) => {
+    const body = `{"model":"tiny","messages":${open.repeat(100_000)}1${close.repeat(100_000)}}`
+    const response = await post('/v1/chat/completions', body)
+    expect(response.status).toBe(400)
+    expect(await response.json()).toMatchObject({ error: { message: 'the body is nested deeper than 200' } })
+  })
+
+  test('is not what has brackets in its texts', async () => {
+    const prompt = `\\"${'['.repeat(201)}`
+    expect((await post('/v1/completions', { ...greedy, prompt, max_tokens: 1 })).status).toBe(200)
+  })
+
   test('is too large', async () => {
     const response = await post('/v1/completions', { prompt: 'x'.repeat(defaultLimits.body) })
     expect([response.status, response.headers.get('connection')]).toEqual([413, 'close'])

@@ -1,43 +1,99 @@
 // Whether a value can satisfy two schemas: for `oneOf`, which allows one that satisfies exactly one.
 
-import type { SchemaObject } from './schema-keywords.ts'
-import { typeOf } from './schema-keywords.ts'
+import { keywordsOf, type SchemaObject, typeOf } from './schema-keywords.ts'
+
+/** Where schemas come from, and who counts the work. */
+export interface Surroundings {
+  /** How errors call the schemas. */
+  path: string
+  /** What a reference means. */
+  at(ref: string): unknown
+  /** Told of values before they are compared. */
+  charge(values: number): void
+}
+
+/** What shows of the values that a schema allows; null: any. */
+interface Shown {
+  types: ReadonlySet<string> | null
+  values: ReadonlySet<string> | null
+  required: ReadonlySet<string>
+  properties: Readonly<Record<string, unknown>>
+}
+
+const whatever: Shown = { types: null, values: null, required: new Set(), properties: {} }
 
 /**
  * Whether no value satisfies two of the schemas, as far as their types and constants show, or constants of a property that
  * both demand.
+ *
+ * @throws ConfigError for a schema that is none
  */
-export function areDisjoint(schemas: readonly unknown[], at: (ref: string) => unknown): boolean {
-  const resolved = schemas.map(schema => resolve(schema, at))
-  return resolved.every((one, i) => resolved.slice(i + 1).every(other => arePairDisjoint(one, other, at)))
+export function areDisjoint(schemas: readonly unknown[], surroundings: Surroundings): boolean {
+  const alternatives = new Alternatives(surroundings)
+  const shown = schemas.map(schema => alternatives.shown(schema))
+  return shown.every((one, i) => {
+    for (let j = i + 1; j < shown.length; j++)
+      if (!alternatives.areDisjoint(one, shown[j] as Shown)) return false
+    return true
+  })
 }
 
-function resolve(schema: unknown, at: (ref: string) => unknown): SchemaObject {
-  const { $ref } = (schema ?? {}) as { $ref?: unknown }
-  return ((typeof $ref === 'string' ? at($ref) : schema) ?? {}) as SchemaObject
+class Alternatives {
+  readonly #surroundings: Surroundings
+  readonly #known = new Map<unknown, Shown>()
+
+  constructor(surroundings: Surroundings) {
+    this.#surroundings = surroundings
+  }
+
+  /** What a schema shows, which is looked at once. */
+  shown(schema: unknown): Shown {
+    const { $ref } = (schema ?? {}) as { $ref?: unknown }
+    const meant = typeof $ref === 'string' ? this.#surroundings.at($ref) : schema
+    const known = this.#known.get(meant) ?? this.#look(meant)
+    this.#known.set(meant, known)
+    return known
+  }
+
+  #look(schema: unknown): Shown {
+    if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) return whatever
+    const checked = schema as SchemaObject
+    keywordsOf(checked, this.#surroundings.path)
+    const { required = [], properties = {} } = checked
+    const constants = checked.enum ?? ('const' in checked ? [checked.const] : null)
+    this.#surroundings.charge(required.length + (constants?.length ?? 0))
+    return {
+      types: constants ? new Set(constants.map(typeOf)) : namedTypes(checked),
+      values: constants && new Set(constants.map(value => JSON.stringify(value))),
+      required: new Set(required),
+      properties,
+    }
+  }
+
+  areDisjoint(a: Shown, b: Shown): boolean {
+    if (this.#haveNone(a.types, b.types) || this.#haveNone(a.values, b.values)) return true
+    this.#surroundings.charge(a.required.size)
+    for (const name of a.required)
+      if (b.required.has(name) && this.#haveNone(this.#constants(a, name), this.#constants(b, name)))
+        return true
+    return false
+  }
+
+  #constants({ properties }: Shown, name: string): ReadonlySet<string> | null {
+    return Object.hasOwn(properties, name) ? this.shown(properties[name]).values : null
+  }
+
+  /** Whether two sets have nothing in common; null is a set of whatever. */
+  #haveNone(a: ReadonlySet<string> | null, b: ReadonlySet<string> | null): boolean {
+    if (a === null || b === null) return false
+    this.#surroundings.charge(Math.min(a.size, b.size))
+    const [few, many] = a.size < b.size ? [a, b] : [b, a]
+    for (const value of few) if (many.has(value)) return false
+    return true
+  }
 }
 
-function arePairDisjoint(a: SchemaObject, b: SchemaObject, at: (ref: string) => unknown): boolean {
-  if (haveNone(typesIn(a), typesIn(b)) || haveNone(valuesIn(a), valuesIn(b))) return true
-  const shared = (a.required ?? []).filter(name => (b.required ?? []).includes(name))
-  return shared.some(name =>
-    haveNone(valuesIn(resolve(a.properties?.[name], at)), valuesIn(resolve(b.properties?.[name], at))),
-  )
+function namedTypes({ type = [] }: SchemaObject): ReadonlySet<string> | null {
+  const types = [type].flat().flatMap(one => (one === 'number' ? ['number', 'integer'] : [one]))
+  return types.length === 0 ? null : new Set(types)
 }
-
-/** Whether two lists have nothing in common; null is a list of whatever. */
-const haveNone = (a: readonly string[] | null, b: readonly string[] | null): boolean =>
-  a !== null && b !== null && !a.some(value => b.includes(value))
-
-function typesIn(schema: SchemaObject): string[] | null {
-  const constants = constantsIn(schema)
-  if (constants) return constants.map(typeOf)
-  if (schema.type === undefined) return null
-  return [schema.type].flat().flatMap(type => (type === 'number' ? ['number', 'integer'] : [type]))
-}
-
-const valuesIn = (schema: SchemaObject): string[] | null =>
-  constantsIn(schema)?.map(value => JSON.stringify(value)) ?? null
-
-const constantsIn = (schema: SchemaObject): readonly unknown[] | null =>
-  schema.enum ?? ('const' in schema ? [schema.const] : null)

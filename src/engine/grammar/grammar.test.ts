@@ -161,6 +161,12 @@ describe('a schema that cannot be held to is refused by name', () => {
     [{ type: 'integer', minLength: 2 }, at('.minLength', 'says nothing of integer')],
     [{ anyOf: [true], minimum: 1 }, at('.minimum', 'cannot be held to beside anyOf')],
     [{ oneOf: [{ type: 'integer' }, { type: 'number' }] }, at('.oneOf', 'can be held to only where')],
+    [{ oneOf: [{ type: [] }, { type: 'number' }] }, at('.oneOf', 'can be held to only where')],
+    [{ oneOf: [{ required: 'x' }, { type: 'null' }] }, at('.oneOf.required', 'must be a list of names')],
+    [{ oneOf: [{ enum: 'x' }, { type: 'null' }] }, at('.oneOf.enum', 'must be a list')],
+    [{ anyOf: null }, at('.anyOf', 'must be a list')],
+    [{ oneOf: false }, at('.oneOf', 'must be a list')],
+    [{ oneOf: Array.from({ length: 4000 }, (_, i) => ({ const: i })) }, at('.oneOf', 'makes the schema as')],
     [{ allOf: [true, true] }, at('.allOf', 'can be held to only with one schema')],
     [{ $ref: '#' }, at('', '# refers to itself')],
     [{ $ref: '#/$defs/a' }, at('.$ref', 'there is no #/$defs/a')],
@@ -170,6 +176,10 @@ describe('a schema that cannot be held to is refused by name', () => {
     [{ type: 'string', pattern: '(?=a)b' }, at('.pattern', 'has a group with (?, which cannot be enforced')],
     [{ type: 'string', pattern: '(\\w+ ?)*' }, at('.pattern', 'has a repetition within a repetition')],
     [{ type: 'string', pattern: '(a*b){2}' }, at('.pattern', 'has a repetition within a repetition')],
+    [
+      { type: 'string', pattern: `${'('.repeat(17)}a${')'.repeat(17)}` },
+      at('.pattern', 'has groups nested deeper than 16'),
+    ],
     [{ type: 'string', pattern: '[é-ü]' }, at('.pattern', 'has é in a class')],
     [
       { type: 'string', maxLength: 1e9 },
@@ -184,6 +194,15 @@ describe('a schema that cannot be held to is refused by name', () => {
     [{ anyOf: new Array(2001).fill({ type: 'null' }) }, at('', 'has more than 2000 schemas')],
   ])('%#', async (wanted, message) => {
     await expect(grammars.constraint({ jsonSchema: wanted })).rejects.toThrow(message)
+  })
+
+  test('but one that is nested as deep as it may be is read', async () => {
+    const pattern = `${'(a|'.repeat(16)}b${')?'.repeat(16)}`
+    const nested = Array.from({ length: 63 }).reduce<JsonSchema>(
+      one => ({ anyOf: [one, { type: 'null' }] }),
+      { type: ['string', 'null'], pattern },
+    )
+    expect(await drawn(grammars, { jsonSchema: nested })).toMatch(/^(null|"[ab]?")$/)
   })
 
   test('and a grammar that is none, after which others are read', async () => {

@@ -19,7 +19,7 @@ const deepest = 64
 
 /**
  * What compiling may cost, in characters that are told apart times tokens: each takes about half a microsecond, and texts
- * of others wait meanwhile. Other parts count as shares of a character, as they were measured.
+ * of others wait meanwhile. All schemas of a request share it. Other parts count as shares of a character, as they were measured.
  */
 const mostCost = 4e6
 const costs = { schema: 1 / 32, constant: 1 / 16, bounds: 1 / 2, item: 1 / 128, optionalPair: 1 / 8 }
@@ -59,7 +59,6 @@ class SchemaRules {
   readonly #tokens: number
   readonly #references = new Map<string, string>()
   #count = 0
-  #cost = 0
 
   constructor(rules: Rules, schema: JsonSchema, path: string, tokens: number) {
     this.#rules = rules
@@ -149,9 +148,17 @@ class SchemaRules {
     const [name, list] = schema.anyOf ? ['anyOf', schema.anyOf] : ['oneOf', schema.oneOf]
     const path = `${place.path}.${name}`
     if (!Array.isArray(list) || list.length === 0) throw refusal(path, 'must be a list of schemas')
-    if (name === 'oneOf' && !areDisjoint(list, ref => this.#at(ref, path)))
+    if (name === 'oneOf' && !this.#areDisjoint(list, path))
       throw refusal(path, 'can be held to only where types or constants tell its schemas apart; use anyOf')
     return choice(...list.map((one, i) => this.#value(one, inside(place, `.${name}[${i}]`))))
+  }
+
+  #areDisjoint(list: readonly unknown[], path: string): boolean {
+    return areDisjoint(list, {
+      path,
+      at: ref => this.#at(ref, path),
+      charge: values => this.#charge((1 + values) / this.#tokens, path),
+    })
   }
 
   #members(schema: SchemaObject, place: Place): string {
@@ -259,14 +266,14 @@ class SchemaRules {
     return rule
   }
 
-  /** Counts what compiling costs, in characters. */
+  /** Counts what compiling costs, in characters, with the schemas that have rules already. */
   #charge(cost: number, path: string): void {
-    this.#cost += cost
+    this.#rules.cost += cost
     const most = Math.floor(mostCost / this.#tokens)
-    if (this.#cost > most)
+    if (this.#rules.cost > most)
       throw refusal(
         path,
-        `makes the schema as costly as ${Math.ceil(this.#cost)} counted characters; with this vocabulary ${most} are taken`,
+        `makes the schema as costly as ${Math.ceil(this.#rules.cost)} counted characters; with this vocabulary ${most} are taken`,
       )
   }
 }

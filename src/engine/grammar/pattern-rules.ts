@@ -13,6 +13,9 @@ const longestPattern = 1000
 /** Most places in a string that are told apart. */
 const mostStates = 5000
 
+/** Groups within groups: xgrammar fails where brackets are nested deeper than about 130, and a group makes up to three. */
+const deepestGroup = 16
+
 export interface PatternRule {
   rule: string
   /** Places in a string that the rule tells apart, counted by how many characters may stand there: 1 for any. */
@@ -39,6 +42,7 @@ class PatternReader {
   readonly #path: string
   #at = 0
   #states = 0
+  #depth = 0
   /** Repetitions without a bound. */
   #endless = 0
 
@@ -104,8 +108,10 @@ class PatternReader {
 
   #group(): string {
     if (this.#rest.startsWith('?') && !this.#takes('?:')) this.refuse('a group with (?')
+    if (++this.#depth > deepestGroup) this.refuse(`groups nested deeper than ${deepestGroup}`)
     const rule = this.alternatives()
     if (!this.#takes(')')) this.refuse('an unmatched (')
+    this.#depth--
     return `(${rule})`
   }
 

@@ -4,6 +4,8 @@
 export class Rules {
   readonly #bodies = new Map<string, string>()
   #count = 0
+  /** What schemas among them cost to compile, in characters: all of a request share one limit. */
+  cost = 0
 
   /** Names a rule; its body may refer to itself. */
   rule(body: (name: string) => string): string {

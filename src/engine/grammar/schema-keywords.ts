@@ -76,6 +76,7 @@ const isObject = (value: unknown): string | null =>
 /** What is wrong with a keyword's value, where there is something. */
 const formOf: Record<string, (value: unknown) => string | null> = {
   ...{ properties: isObject, propertyNames: isObject, prefixItems: isList, enum: isList },
+  ...{ anyOf: isList, oneOf: isList, allOf: isList },
   ...{ minItems: isCount, maxItems: isCount, minLength: isCount, maxLength: isCount },
   ...{ minimum: isNumber, maximum: isNumber, exclusiveMinimum: isNumber, exclusiveMaximum: isNumber },
   ...{ pattern: isText, format: isText },

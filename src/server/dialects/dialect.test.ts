@@ -118,6 +118,43 @@ describe.each(written)('%s', (_, template, content, text) => {
   })
 })
 
+describe('a call as JSON', () => {
+  const hermes = (body: string): string => `<tool_call>\n${body}\n</tool_call>`
+
+  test.each(['null', 'true', '-1.5e3', '"{\\"a\\": \\"}\\"}"', '[]'])('whose arguments are %s', value => {
+    const text = hermes(`{"name": "f", "arguments": ${value}}`)
+    const expected = { content: '', reasoning: '', calls: [['f', value]] }
+    expect(told(templates.hermesTemplate, [...text])).toEqual(expected)
+    expect(told(templates.hermesTemplate, [text])).toEqual(expected)
+  })
+
+  test('which has more members is followed by others', () => {
+    const text =
+      '{"name": "f", "arguments": {"n": 1}, "id": "a}b", "x": [1]}, {"name": "g", "arguments": {}, "id": null}'
+    const calls = [
+      ['f', '{"n": 1}'],
+      ['g', '{}'],
+    ]
+    for (const pieces of [[...`[TOOL_CALLS][${text}]`], [`[TOOL_CALLS][${text}]`]])
+      expect(told(templates.mistralTemplate, pieces)).toEqual({ content: '', reasoning: '', calls })
+  })
+
+  test('has its name as soon as it is written, whatever came before', () => {
+    const reader = dialectOf(templates.mistralTemplate).read('', true)
+    const text = '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "g", "arguments": {'
+    const names = reader.push(text).flatMap(event => (event.kind === 'call' ? event.name : []))
+    expect(names).toEqual(['f', 'g'])
+  })
+
+  test.each(['\\q', '\\u12', 'a\nb'])('whose name is no text of JSON is none: %j', name => {
+    const { content, calls } = told(templates.hermesTemplate, [
+      hermes(`{"name": "${name}", "arguments": {}}`),
+    ])
+    expect(calls).toEqual([])
+    expect(content).toContain(name)
+  })
+})
+
 describe('reasoning', () => {
   const template = templates.thinkingTemplate
 

@@ -2,7 +2,13 @@
 
 import { type Input, type Reading, skipMatch, skipSpace } from './input.ts'
 
-const head = /^\s*\{\s*"name"\s*:\s*"((?:[^"\\]|\\.)*)"\s*,\s*"(?:arguments|parameters)"\s*:\s*/
+/** What stands between the quotes of a string of JSON. */
+const inString = String.raw`(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*`
+const head = new RegExp(
+  String.raw`^\s*\{\s*"name"\s*:\s*"(${inString})"\s*,\s*"(?:arguments|parameters)"\s*:\s*`,
+)
+/** The end of a call, or what it has beside its name and arguments: a key, as of an id. */
+const endOrKey = new RegExp(String.raw`^\s*(?:\}|(,)\s*"${inString}"\s*:\s*)`)
 
 /** Reads one call. False for text that is none, of which nothing has been read. */
 export function* jsonCall(input: Input): Reading<boolean> {
@@ -10,8 +16,13 @@ export function* jsonCall(input: Input): Reading<boolean> {
   if (found === null) return false
   yield { kind: 'call', name: JSON.parse(`"${found[1]}"`) as string }
   yield* jsonArguments(input)
-  yield* skipMatch(input, /^\s*\}/)
+  while ((yield* skipMatch(input, endOrKey))?.[1]) yield* skipValue(input)
   return true
+}
+
+/** Passes a value of JSON. */
+function* skipValue(input: Input): Reading {
+  for (const event of jsonArguments(input)) if (event === null) yield null
 }
 
 /** Gives out a value of JSON as arguments, up to its last character. */
@@ -26,29 +37,46 @@ export function* jsonArguments(input: Input): Reading {
   }
 }
 
-/** Finds the end of an object or list of JSON that comes in pieces. */
+/** Finds the end of a value of JSON that comes in pieces. */
 class JsonSpan {
   #depth = 0
   #isInString = false
   #isEscaped = false
+  /** Whether it is a number, true, false or null, whose end shows in what follows. */
+  #isBare = false
+  #isBegun = false
   isOver = false
 
   /** How much of a piece belongs to the value. */
   push(text: string): number {
-    for (const [at, character] of [...text].entries()) {
+    for (let at = 0; at < text.length; at++) {
+      const character = text.charAt(at)
+      if (this.#isAfter(character)) return at
       this.#step(character)
-      if (this.isOver) return [...text].slice(0, at + 1).join('').length
+      if (this.isOver) return at + 1
     }
     return text.length
   }
 
+  /** Whether a character comes after a value that shows its end so. */
+  #isAfter(character: string): boolean {
+    if (!this.#isBegun) this.#isBare = /[-\w]/.test(character)
+    this.#isBegun = true
+    this.isOver = this.#isBare && /[\s,\]}]/.test(character)
+    return this.isOver
+  }
+
   #step(character: string): void {
     if (this.#isEscaped) this.#isEscaped = false
-    else if (this.#isInString) {
-      this.#isEscaped = character === '\\'
-      this.#isInString = character !== '"'
-    } else if (character === '"') this.#isInString = true
+    else if (this.#isInString) this.#stepInString(character)
+    else if (character === '"') this.#isInString = true
     else if (/[{[]/.test(character)) this.#depth++
     else if (/[}\]]/.test(character) && --this.#depth <= 0) this.isOver = true
+  }
+
+  #stepInString(character: string): void {
+    this.#isEscaped = character === '\\'
+    this.#isInString = character !== '"'
+    this.isOver = !this.#isInString && this.#depth === 0
   }
 }

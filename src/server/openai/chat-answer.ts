@@ -1,6 +1,6 @@
 // An answer in pieces, as the API calls them, and whole.
 
-import { randomUUID } from 'node:crypto'
+import { randomInt } from 'node:crypto'
 import type { TextEnd } from '../../engine/index.ts'
 import type { AnswerReader } from '../dialects/dialect.ts'
 import type { AnswerEvent } from '../dialects/input.ts'
@@ -27,6 +27,12 @@ export interface Message {
   reasoning_content?: string
   tool_calls?: { id: string; type: 'function'; function: { name: string; arguments: string } }[]
 }
+
+const alphanumerics = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+
+/** Names a call, in the only form that Mistral's chat templates take back. */
+const callId = (): string =>
+  Array.from({ length: 9 }, () => alphanumerics.charAt(randomInt(alphanumerics.length))).join('')
 
 /** The message of one answer. */
 export class MessageWriter {
@@ -70,7 +76,7 @@ export class MessageWriter {
 
   #begin(name: string): MessageDelta | null {
     if (++this.#called > this.#mostCalls) return null
-    const call = { id: `call_${randomUUID()}`, type: 'function' as const, function: { name, arguments: '' } }
+    const call = { id: callId(), type: 'function' as const, function: { name, arguments: '' } }
     const index = this.#calls.push(call) - 1
     return { tool_calls: [{ index, ...call, function: { ...call.function } }] }
   }

@@ -79,7 +79,7 @@ describe.each(families)('%s', (_, template) => {
     const calls = deltas.flatMap(delta => delta.tool_calls ?? [])
     expect(calls.every(call => call.index === 0 && typeof call.function?.arguments === 'string')).toBe(true)
     expect(calls[0]).toMatchObject({
-      id: expect.stringMatching(/^call_/),
+      id: expect.stringMatching(/^[a-zA-Z0-9]{9}$/),
       type: 'function',
       function: { arguments: '' },
     })
@@ -207,6 +207,16 @@ describe('is refused', () => {
       { response_format: { type: 'json_schema', json_schema } },
       'cannot be held to',
     ],
+    [
+      'response_format', // two million characters as a grammar
+      {
+        response_format: {
+          type: 'json_schema',
+          json_schema: { name: 'x', schema: { properties: { ['é'.repeat(60_000)]: {} } } },
+        },
+      },
+      'at most 1048576 are taken',
+    ],
     ['response_format.json_schema', { response_format: { type: 'json_schema' } }, 'is missing'],
   ])('%s', async (param, fields, message) => {
     const asked = clientOf().chat.completions.create({ ...greedy, messages, ...fields } as never)
@@ -225,6 +235,14 @@ describe('is refused', () => {
       'tools[0].function.parameters.properties.x.multipleOf',
       { tools: [tool('f', 'x', { type: 'integer', multipleOf: 2 })], tool_choice: 'required' },
       'cannot be held to',
+    ],
+    [
+      'tools[2].function.parameters.properties.x.maxLength', // each alone would be taken
+      {
+        tools: ['f', 'g', 'h'].map(name => tool(name, 'x', { type: 'string', maxLength: 6000 })),
+        tool_choice: 'required',
+      },
+      'makes the schema as costly as',
     ],
     ['tools', { tools: new Array(129).fill(tools[0]) }, 'at most 128'],
   ])('%s', async (param, fields, message) => {

@@ -4,11 +4,15 @@ import type { Context, Hono } from 'hono'
 import type { TextEngine, TextPart, TextRequest } from '../../engine/index.ts'
 import { ApiError } from '../api-error.ts'
 import type { StreamListener } from '../event-stream.ts'
+import { isDeeperThan } from '../json-depth.ts'
 import type { Metrics } from '../metrics.ts'
 import { type AnswerPart, writeAll } from '../openai/answers.ts'
 import type { RequestRecord } from '../request-record.ts'
 import type { ServedModel } from '../served-model.ts'
 import type { Limits } from '../settings.ts'
+
+/** Lists and objects within each other in a body, which is walked by functions that call themselves. */
+const deepestBody = 200
 
 /** What middleware leaves for a route. */
 export interface Env {
@@ -25,10 +29,13 @@ export interface ServerContext {
   stopping: AbortSignal
 }
 
-/** The body as JSON. */
+/** The body as JSON. @throws ApiError for what is none, or nested too deep */
 export async function jsonOf(c: Context<Env>): Promise<unknown> {
+  const text = await c.req.text().catch(() => '')
+  if (isDeeperThan(deepestBody, text))
+    throw new ApiError(400, `the body is nested deeper than ${deepestBody}`, { code: 'invalid_json' })
   try {
-    return await c.req.json()
+    return JSON.parse(text)
   } catch {
     throw new ApiError(400, 'the body is no valid JSON', { code: 'invalid_json' })
   }

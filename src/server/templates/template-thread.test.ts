@@ -26,6 +26,17 @@ test('one that takes too long ends, and the next one succeeds', async () => {
   expect(await next).toBe('done')
 })
 
+test('one that has answered while this thread was busy is not late', async () => {
+  const thread = new TemplateThread('{{ a }}', 0.5)
+  await thread.render({ a: 'x' }) // its thread has begun
+  await new Promise(setImmediate) // timers come next, and messages after them
+  const answer = thread.render({ a: 'y' })
+  await null // it has been asked
+  await null
+  for (const end = performance.now() + 700; performance.now() < end; );
+  expect(await answer).toBe('y')
+})
+
 test('one that writes or keeps too much ends', async () => {
   const long =
     "{% set n = namespace(x='x' * 1024) %}{% for i in range(20) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}"

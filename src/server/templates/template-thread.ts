@@ -49,6 +49,7 @@ export class TemplateThread {
     return new Promise(resolve => {
       const end = (result: RenderResult): void => {
         clearTimeout(late)
+        clearImmediate(later)
         worker.removeAllListeners('message').removeAllListeners('exit')
         resolve(result)
       }
@@ -57,7 +58,12 @@ export class TemplateThread {
         this.#worker = null
         void worker.terminate()
       }
-      const late = setTimeout(() => fail(`it takes longer than ${this.#seconds} s`), this.#seconds * 1000)
+      // Where this thread was busy for so long, an answer may lie there that it has not looked at.
+      let later: NodeJS.Immediate | undefined
+      const look = (): void => {
+        later = setImmediate(() => fail(`it takes longer than ${this.#seconds} s`))
+      }
+      const late = setTimeout(look, this.#seconds * 1000)
       worker.on('message', end)
       worker.on('exit', () => fail(`it takes more than ${mostMemory} MiB`))
     })
