@@ -60,7 +60,8 @@ export class SwitchyardModel implements LanguageModelV3 {
   }
 
   async *#answer(options: LanguageModelV3CallOptions): AsyncGenerator<LanguageModelV3StreamPart, void> {
-    const loading = (this.#served ??= this.#load())
+    this.#served ??= this.#load()
+    const loading = this.#served
     loading.catch(() => {
       if (this.#served === loading) this.#served = null // the next one tries again
     })
