@@ -87,7 +87,7 @@ export {
   writeModelFolder,
 } from './files/write-folder.ts'
 export { prefillChunk } from './generation/decoder-session.ts'
-export { DecodingStep, type StepChoices, type StepOptions } from './generation/decoding-step.ts'
+export { choicesOf, DecodingStep, type StepChoices, type StepOptions } from './generation/decoding-step.ts'
 export { forwardInSteps } from './generation/forward-in-steps.ts'
 export {
   type GeneratedToken,

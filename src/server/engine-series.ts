@@ -1,7 +1,7 @@
 // Series of metrics that follow from what an engine says of itself.
 
 import { Counter, Gauge, type Registry } from 'prom-client'
-import type { EngineStatus, LayerLoad } from '../engine/index.ts'
+import type { EngineStatus, LayerLoad, StoreStatus } from '../engine/index.ts'
 
 interface Series {
   /** A counter where it ends in _total. */
@@ -11,10 +11,20 @@ interface Series {
   value: (status: EngineStatus) => number | null
 }
 
-const ofExperts =
-  (value: (experts: NonNullable<EngineStatus['experts']>) => number): Series['value'] =>
-  ({ experts }) =>
-    experts && value(experts)
+type StoreNumber = Exclude<keyof StoreStatus, 'layers'>
+
+/** What a store of experts counts, by field. */
+const ofStore: readonly (readonly [name: string, help: string, field: StoreNumber])[] = [
+  ['switchyard_experts_resident', 'Experts that fit in memory.', 'resident'],
+  ['switchyard_experts_resident_bytes', 'Bytes of the places of experts.', 'residentBytes'],
+  ['switchyard_expert_uses_total', 'Experts that layers needed.', 'uses'],
+  ['switchyard_expert_hits_total', 'Of them, those in memory.', 'hits'],
+  ['switchyard_expert_read_bytes_total', 'Bytes of experts read.', 'bytes'],
+  ['switchyard_expert_copied_total', 'Uses that a copy of fewer bits stood in for.', 'copied'],
+  ['switchyard_expert_replaced_total', 'Choices that gave way to experts in memory.', 'replaced'],
+  ['switchyard_expert_ahead_useful_bytes_total', 'Bytes read ahead that were used in time.', 'useful'],
+  ['switchyard_expert_ahead_wasted_bytes_total', 'Bytes read ahead that were not.', 'wasted'],
+]
 
 const series: readonly Series[] = [
   { name: 'vllm:num_requests_running', help: 'Texts that have a place.', value: status => status.running },
@@ -53,55 +63,13 @@ const series: readonly Series[] = [
     value: status => status.memory,
   },
   {
-    name: 'switchyard_experts_resident',
-    help: 'Experts that fit in memory.',
-    value: ofExperts(experts => experts.resident),
-  },
-  {
-    name: 'switchyard_expert_uses_total',
-    help: 'Experts that layers needed.',
-    value: ofExperts(experts => experts.uses),
-  },
-  {
-    name: 'switchyard_expert_hits_total',
-    help: 'Of them, those in memory.',
-    value: ofExperts(experts => experts.hits),
-  },
-  {
     name: 'switchyard_expert_misses_total',
-    help: 'Those that were read.',
-    value: ofExperts(experts => experts.uses - experts.hits),
+    help: 'Experts that were read when layers needed them.',
+    value: ({ experts }) => experts && experts.uses - experts.hits,
   },
-  {
-    name: 'switchyard_expert_read_bytes_total',
-    help: 'Bytes of experts read.',
-    value: ofExperts(experts => experts.bytes),
-  },
-  {
-    name: 'switchyard_experts_resident_bytes',
-    help: 'Bytes of the places of experts.',
-    value: ofExperts(experts => experts.residentBytes),
-  },
-  {
-    name: 'switchyard_expert_copied_total',
-    help: 'Uses that a copy of fewer bits stood in for.',
-    value: ofExperts(experts => experts.copied),
-  },
-  {
-    name: 'switchyard_expert_replaced_total',
-    help: 'Choices that gave way to experts in memory.',
-    value: ofExperts(experts => experts.replaced),
-  },
-  {
-    name: 'switchyard_expert_ahead_useful_bytes_total',
-    help: 'Bytes read ahead that were used in time.',
-    value: ofExperts(experts => experts.useful),
-  },
-  {
-    name: 'switchyard_expert_ahead_wasted_bytes_total',
-    help: 'Bytes read ahead that were not.',
-    value: ofExperts(experts => experts.wasted),
-  },
+  ...ofStore.map(([name, help, field]) => ({
+    ...{ name, help, value: ({ experts }: EngineStatus) => experts?.[field] ?? null },
+  })),
 ]
 
 interface LayerSeries {

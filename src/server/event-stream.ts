@@ -17,6 +17,13 @@ export const openaiWording: EventWording = {
   end: 'data: [DONE]\n\n',
 }
 
+/** `event: type`, then its data; nothing after the last one. @param failure an error as an event, whose type is error */
+export const namedWording = (failure: (error: ApiError) => object): EventWording => {
+  const event = (data: unknown): string =>
+    `event: ${(data as { type: string }).type}\ndata: ${JSON.stringify(data)}\n\n`
+  return { event, error: error => event(failure(error)), end: '' }
+}
+
 /** Is told what happens after the status was sent. */
 export interface StreamListener {
   onError(error: unknown): void

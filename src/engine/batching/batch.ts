@@ -4,6 +4,7 @@
 
 import {
   type CausalLM,
+  choicesOf,
   DecodingStep,
   type LayerRouting,
   lastScores,
@@ -14,7 +15,7 @@ import {
 import type { PagedCache } from '../../nn/index.ts'
 import { inferenceMode, type Tensor, tidy } from '../../torch/index.ts'
 import type { RoutedTokens } from './request.ts'
-import { choicesOf, routedTokens } from './routed.ts'
+import { routedTokens } from './routed.ts'
 import type { RunningText } from './running-text.ts'
 
 /** Is told what layers decided of prompts. */

@@ -1,15 +1,8 @@
 // What layers chose, for the host.
 // Shapes: N tokens, K slots of each.
 
-import type { LayerRouting, StepChoices } from '../../models/index.ts'
+import type { StepChoices } from '../../models/index.ts'
 import type { RoutedTokens } from './request.ts'
-
-/** Where layers chose experts by token. */
-export function choicesOf(routings: readonly LayerRouting[]): StepChoices[] {
-  return routings.flatMap(({ layer, served }) =>
-    served.kind === 'token' ? [{ layer, indices: served.indices, weights: served.weights }] : [],
-  )
-}
 
 /** The experts of each of N tokens in all layers; slots that hold none are left out. */
 export function routedTokens(ids: readonly number[], choices: readonly StepChoices[]): RoutedTokens {

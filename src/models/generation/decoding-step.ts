@@ -4,7 +4,15 @@
 import { Places, type RowCache } from '../../nn/index.ts'
 import { record, type Tape, type Tensor, tensor, zeros } from '../../torch/index.ts'
 import type { CausalLM } from '../stack/language-model.ts'
+import type { LayerRouting } from '../stack/layers.ts'
 import type { Tokens } from '../stack/tokens.ts'
+
+/** Where layers chose experts by token. */
+export function choicesOf(routings: readonly LayerRouting[]): StepChoices[] {
+  return routings.flatMap(({ layer, served }) =>
+    served.kind === 'token' ? [{ layer, indices: served.indices, weights: served.weights }] : [],
+  )
+}
 
 /** What the host does for each operator is done twice: from then on a tape is played, where the model allows one. */
 export interface StepOptions {
@@ -94,11 +102,9 @@ export class DecodingStep implements Disposable {
   #forward(): readonly Tensor[] {
     if (this.#next === 'first') this.#next = 'record'
     const { logits, routings } = this.#model.forward(this.#input, { cache: this.#cache })
-    const chosen = routings.flatMap(({ layer, served }) =>
-      this.#isRouted && served.kind === 'token' ? [{ layer, served }] : [],
-    )
+    const chosen = this.#isRouted ? choicesOf(routings) : []
     this.#layers = chosen.map(({ layer }) => layer)
-    return [logits, ...chosen.flatMap(({ served: { indices, weights } }) => [indices, weights])]
+    return [logits, ...chosen.flatMap(({ indices, weights }) => [indices, weights])]
   }
 
   #recorded(): readonly Tensor[] {

@@ -3,13 +3,12 @@
 import { randomUUID } from 'node:crypto'
 import { anthropicError } from '../anthropic/errors.ts'
 import {
-  type AnthropicPrompt,
   anthropicSchema,
   countTokensSchema,
   promptAsChat,
   requestAsChat,
 } from '../anthropic/messages-request.ts'
-import { type EventWording, eventStream } from '../event-stream.ts'
+import { eventStream, namedWording } from '../event-stream.ts'
 import { MessageWriter } from '../openai/chat-answer.ts'
 import { chatPrompt, chatText, chatTurn, mostCalls } from '../openai/chat-turn.ts'
 import { parseBody } from '../openai/fields.ts'
@@ -34,7 +33,7 @@ export function messageRoutes(app: Routes, context: ServerContext): void {
       ...{ stop_reason: null, stop_sequence: null },
     }
     if (request.stream) {
-      const input_tokens = await promptTokens(served, request)
+      const input_tokens = await tokensOf(served, String(text.prompt))
       return eventStream(eventsOf(segments, { ...head, input_tokens }), c.get('late'), wording)
     }
     const answer = await wholeAnswer(segments)
@@ -43,21 +42,16 @@ export function messageRoutes(app: Routes, context: ServerContext): void {
 
   app.post('/v1/messages/count_tokens', async c => {
     const request = parseBody(countTokensSchema, await jsonOf(c))
-    return c.json({ input_tokens: await promptTokens(modelOf(models, request.model), request) })
+    const served = modelOf(models, request.model)
+    return c.json({ input_tokens: await tokensOf(served, await chatPrompt(served, promptAsChat(request))) })
   })
 }
 
-/** `event: kind`, then its data; nothing after the last one. */
-const wording: EventWording = {
-  event: event => `event: ${(event as { type: string }).type}\ndata: ${JSON.stringify(event)}\n\n`,
-  error: error => `event: error\ndata: ${JSON.stringify(anthropicError(error))}\n\n`,
-  end: '',
-}
+const wording = namedWording(anthropicError)
 
-async function promptTokens(served: ServedModel, request: AnthropicPrompt): Promise<number> {
-  const text = await chatPrompt(served, promptAsChat(request))
-  return (await served.tokenizer.encode(text, { addSpecialTokens: false })).length // the template wrote them out
-}
+/** Of a prompt whose special tokens the template wrote out. */
+const tokensOf = async ({ tokenizer }: ServedModel, prompt: string): Promise<number> =>
+  (await tokenizer.encode(prompt, { addSpecialTokens: false })).length
 
 /** Arguments that a text ended in are none yet. */
 function blockOf({ kind, id, name, text }: Segment): object {

@@ -1,7 +1,7 @@
 // POST /v1/responses, and GET and DELETE of what it has answered.
 
 import { ApiError, wrongField } from '../api-error.ts'
-import { type EventWording, eventStream } from '../event-stream.ts'
+import { eventStream, namedWording } from '../event-stream.ts'
 import { MessageWriter } from '../openai/chat-answer.ts'
 import type { RequestMessage } from '../openai/chat-messages.ts'
 import { chatText, chatTurn, mostCalls } from '../openai/chat-turn.ts'
@@ -74,13 +74,7 @@ function unknownResponse(id: string, param: string | null): ApiError {
   return new ApiError(404, problem, { code: 'not_found' })
 }
 
-/** `event: kind`, then its data. */
-const wording: EventWording = {
-  event: event => `event: ${(event as { type: string }).type}\ndata: ${JSON.stringify(event)}\n\n`,
-  error: ({ code, message, param }) =>
-    `event: error\ndata: ${JSON.stringify({ type: 'error', code, message, param })}\n\n`,
-  end: '',
-}
+const wording = namedWording(({ code, message, param }) => ({ type: 'error', code, message, param }))
 
 /** What this API calls pieces of each kind, and their end. */
 const pieces = {
