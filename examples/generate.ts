@@ -19,21 +19,22 @@ const opened = openModel(positionals[0] ?? (await reciter()))
 const model = opened.load({ kind: 'text' }) // refuses an encoder, which cannot continue a text
 console.log(`${opened.path}: ${opened.config.model_type}, ${model.numParameters} parameters`)
 
-const interrupted = new AbortController()
-process.once('SIGINT', () => interrupted.abort())
-const signal = AbortSignal.any([interrupted.signal, AbortSignal.timeout(1000 * Number(values.seconds))])
+// Node 20 may collect an AbortSignal.timeout() that only AbortSignal.any() knows (nodejs/node#57736): one controller.
+const ended = new AbortController()
+process.once('SIGINT', () => ended.abort())
+setTimeout(() => ended.abort(), 1000 * Number(values.seconds)).unref()
 
 const text = generateText(model, opened.tokenizer, values.prompt, {
   maxNewTokens: Number(values.tokens),
   temperature: 0.7,
   topP: 0.9,
   seed: 1,
-  signal,
+  signal: ended.signal,
 })
 process.stdout.write(values.prompt)
 // `for await` would do for the text alone; what the generator returns says how it ended.
 let next = await text.next()
 for (; !next.done; next = await text.next()) process.stdout.write(next.value)
 const { reason, tokens, timings } = next.value
-const rate = timings.newTokens / timings.newSeconds
+const rate = timings.newTokens / (timings.newSeconds || 1)
 console.log(`\n${tokens} tokens, ended by ${reason}, ${rate.toFixed(0)} tokens/s`)
