@@ -22,16 +22,13 @@ namespace {
 /** So few products are done before another thread would be awake. */
 constexpr int64_t kWorthThreads = 1 << 17;
 
-/** @param alone whether tasks call no library */
 template <typename Task>
-void runTasks(int64_t count, int64_t products, bool alone, const Task& task) {
+void runTasks(int64_t count, int64_t products, const Task& task) {
   if (products < kWorthThreads) {
     const Alone guard;
     for (int64_t i = 0; i < count; i++) task(i);
-  } else if (alone) {
-    helpedTasks(count, task);
   } else {
-    parallelTasks(count, task);
+    helpedTasks(count, task);
   }
 }
 
@@ -77,8 +74,7 @@ at::Tensor throughExperts(const at::Tensor& x, const std::vector<int64_t>& sourc
   Activations activations(x, type);
   const std::vector<int64_t> order = activations.inOrder(sources);
   const std::vector<Part> parts = partsOf(slots, outputs, EncodedMatrix(stack, type, columns).rowsPerTask());
-  const bool alone = EncodedMatrix(stack, type, columns).isAlone(slots.rows());
-  runTasks(parts.size(), slots.rows() * outputs * columns, alone, [&](int64_t i) {
+  runTasks(parts.size(), slots.rows() * outputs * columns, [&](int64_t i) {
     const Part& part = parts[i];
     const int64_t first = slots.offsets[part.expert];
     const EncodedMatrix matrix(stack, type, columns, part.expert);
@@ -211,7 +207,7 @@ at::Tensor encodedLinear(const at::Tensor& x, const at::Tensor& rows, const std:
   at::Tensor y = at::empty({count, stride}, input.options());
   if (count > 0) {
     const int64_t tasks = (stride + part - 1) / part;
-    runTasks(tasks, count * stride * input.size(1), matrix.isAlone(count), [&](int64_t i) {
+    runTasks(tasks, count * stride * input.size(1), [&](int64_t i) {
       matrix.multiply(activations, nullptr, count, i * part, std::min((i + 1) * part, stride), y.data_ptr<float>(),
                       stride);
     });

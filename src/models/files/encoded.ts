@@ -2,6 +2,7 @@
 
 import { type Buffer, type Declaration, Parameter } from '../../nn/index.ts'
 import { empty, inPanels, type Tensor, tidy } from '../../torch/index.ts'
+import { copyPiece } from './copy-piece.ts'
 import { byParameter, type MatchedPiece } from './matching.ts'
 import type { MappedFiles } from './tensor-file.ts'
 import { isWhole, viewOfPart } from './tensor-part.ts'
@@ -46,11 +47,14 @@ function encodingOf(tensor: Parameter | Buffer | undefined, pieces: readonly Mat
   if (!(tensor instanceof Parameter) || !isEncodable(tensor.declaration)) return null
   const encoding = pieces[0]?.stored.rowEncoding ?? null
   const isAlike = pieces.every(
-    ({ stored, transposed, columns, alternating }) =>
-      stored.rowEncoding === encoding && !transposed && !columns && alternating !== 'columns',
+    piece => piece.stored.rowEncoding === encoding && (piece.stored.dtype !== null || hasWholeRows(piece)),
   )
   return isAlike ? encoding : null
 }
+
+/** Whether a row of the file is one of the parameter: what is in blocks can be moved by rows alone, halves one by one. */
+const hasWholeRows = ({ transposed, columns, alternating }: MatchedPiece): boolean =>
+  !transposed && !columns && alternating !== 'columns'
 
 /** Routers decide by small differences, and are small. */
 const isEncodable = ({ encodable, role }: Declaration): boolean => encodable === true && role !== 'router'
@@ -73,10 +77,23 @@ function rowsOf(shape: readonly number[], pieces: readonly MatchedPiece[], files
   const [first] = pieces as [MatchedPiece, ...MatchedPiece[]]
   const whole = first.stored.rows(files)
   if (pieces.length === 1 && isWhole(first)) return whole
+  if (!pieces.every(hasWholeRows)) return rowsOfNumbers(shape, pieces, files)
   const rows = empty([...shape.slice(0, -1), whole.size(-1)], { dtype: 'u8' })
   for (const piece of pieces) {
     const part = viewOfPart(rows, piece)
     part.copy_(piece.stored.rows(files).view(part.shape))
   }
   return rows
+}
+
+/** The same of halves that a file has in another order, as gpt-oss's experts with their inputs first. */
+function rowsOfNumbers(
+  shape: readonly number[],
+  pieces: readonly MatchedPiece[],
+  files: MappedFiles,
+): Tensor {
+  const [{ parameter, stored }] = pieces as [MatchedPiece, ...MatchedPiece[]]
+  const numbers = empty(shape, { dtype: stored.dtype ?? 'f32' })
+  for (const piece of pieces) copyPiece(new Map([[parameter, numbers]]), piece, files)
+  return numbers.viewDtype('u8')
 }
