@@ -50,10 +50,10 @@ export function chatCommand(): Command {
 
 async function chat(
   path: string,
-  { system, json, quiet = false, memory, prefetch, onMiss, hints: table, ...flags }: Flags,
+  { system, json, quiet = false, memory, deviceMemory, prefetch, onMiss, hints: table, ...flags }: Flags,
 ): Promise<void> {
   const { device, dtype, weights, ...options } = flags
-  const placement = textPlacementOf({ memory, prefetch, onMiss, hints: table, ...flags })
+  const placement = textPlacementOf({ memory, deviceMemory, prefetch, onMiss, hints: table, ...flags })
   const opened = await openNamed(path, { quiet })
   const { template, tokenizer, path: folder } = opened
   if (template === null) {

@@ -56,10 +56,22 @@ export function generateCommand(): Command {
 
 async function run(
   path: string,
-  { prompt, samples, task, json, quiet = false, memory, prefetch, onMiss, hints: table, ...flags }: Flags,
+  {
+    prompt,
+    samples,
+    task,
+    json,
+    quiet = false,
+    memory,
+    deviceMemory,
+    prefetch,
+    onMiss,
+    hints: table,
+    ...flags
+  }: Flags,
 ): Promise<void> {
   const { device, dtype, weights, ...options } = flags
-  const placement = textPlacementOf({ memory, prefetch, onMiss, hints: table, ...flags })
+  const placement = textPlacementOf({ memory, deviceMemory, prefetch, onMiss, hints: table, ...flags })
   const { generateTexts } = await import('../../models/index.ts')
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened
