@@ -23,6 +23,7 @@ import {
   tensor,
   tidy,
   where,
+  zeros,
   zerosLike,
 } from './index.ts'
 
@@ -251,6 +252,12 @@ describe.each(panelTypes)('panels of %s', type => {
           expect(panels.rows.shape).toEqual([16 * Math.ceil(outputs / 16), rows.size(1)])
           const again = encodedRows(panels.rows, panels.encoding, arange(0, outputs))
           expect(again.equal(decoded(rows, type))).toBe(true)
+          // The same into the second half of other matrices.
+          const whole = zeros([2, 2 * panels.rows.size(0), rows.size(1)], { dtype: 'u8' })
+          const second = whole.narrow(1, panels.rows.size(0), panels.rows.size(0))
+          encodedPanels(rows.expand([2, outputs, rows.size(1)]), type, second)
+          for (const matrix of [0, 1]) expect(second.select(0, matrix).equal(panels.rows)).toBe(true)
+          expect(whole.narrow(1, 0, panels.rows.size(0)).eq(0).all().item()).toBe(1)
         }),
       ),
     )
@@ -301,6 +308,6 @@ test('what does not fit is refused in words', () => {
   )
   expect(() => encodedLinear(x.requiresGrad_(), rows, 'Q8_0', 3)).toThrow('encoded weights have no gradient')
   expect(() => encodedRows(rows, 'Q8_0', tensor([3]).to('i64'))).toThrow('index 3 is outside of 3 rows')
-  expect(() => encodedPanels(rows, 'Q5_1')).toThrow("there are no panels of type 'Q5_1'")
+  expect(() => encodedPanels(rows, 'Q5_1', rows)).toThrow("there are no panels of type 'Q5_1'")
   expect(() => chooseSimd('mmx')).toThrow("this processor has no 'mmx': SWITCHYARD_SIMD is one of portable")
 })

@@ -173,26 +173,42 @@ SortedRows throughChosen(const at::Tensor& x, const ChosenExperts& chosen, const
 
 }  // namespace
 
-at::Tensor encodedPanels(const at::Tensor& rows, const std::string& type) {
-  const PanelType* panels = panelTypeOf(type);
-  TORCH_CHECK(panels != nullptr, "there are no panels of type '", type, "'");
-  TORCH_CHECK(rows.scalar_type() == at::kByte && rows.is_cpu() && rows.dim() >= 2 && rows.size(-1) % panels->blockBytes == 0,
+namespace {
+
+/** Whether each matrix has its rows one after the other, and matrices are a dimension at most. */
+bool areMatrices(const at::Tensor& rows) {
+  const bool isWhole = rows.stride(-1) == 1 && (rows.size(-2) == 1 || rows.stride(-2) == rows.size(-1));
+  return isWhole && (rows.dim() <= 3 || rows.is_contiguous());
+}
+
+}  // namespace
+
+void encodedPanelsInto(const at::Tensor& rows, const std::string& type, at::Tensor& panels) {
+  const PanelType* kind = panelTypeOf(type);
+  TORCH_CHECK(kind != nullptr, "there are no panels of type '", type, "'");
+  TORCH_CHECK(rows.scalar_type() == at::kByte && rows.is_cpu() && rows.dim() >= 2 && rows.size(-1) % kind->blockBytes == 0,
               "rows of ", type, " must be u8 [..., rows, bytes], got ", rows.scalar_type(), " ", rows.sizes());
-  const at::Tensor source = rows.contiguous();
   const int64_t outputs = rows.size(-2), rowBytes = rows.size(-1), perMatrix = (outputs + kPanel - 1) / kPanel;
   std::vector<int64_t> shape = rows.sizes().vec();
   shape[shape.size() - 2] = perMatrix * kPanel;
-  at::Tensor out = at::empty(shape, rows.options());
-  if (out.numel() == 0) return out;
-  const int64_t matrices = source.numel() / (outputs * rowBytes);
+  TORCH_CHECK(panels.scalar_type() == at::kByte && panels.is_cpu() && panels.sizes() == at::IntArrayRef(shape),
+              "panels of rows ", rows.sizes(), " are u8 ", at::IntArrayRef(shape), ", got ", panels.scalar_type(), " ",
+              panels.sizes());
+  if (panels.numel() == 0) return;
+  const at::Tensor source = areMatrices(rows) ? rows : rows.contiguous();
+  TORCH_CHECK(areMatrices(panels), "panels lie one after the other");
+  const int64_t matrices = rows.numel() / (outputs * rowBytes);
+  const auto step = [&](const at::Tensor& of, int64_t rowsOfEach) {
+    return of.dim() == 3 ? of.stride(0) : rowsOfEach * rowBytes;
+  };
+  const int64_t from = step(source, outputs), to = step(panels, perMatrix * kPanel);
   parallelRange(matrices * perMatrix, std::max<int64_t>(1, (1 << 16) / (kPanel * rowBytes)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
-      const int64_t first = i % perMatrix * kPanel;
-      interleave(*panels, source.data_ptr<uint8_t>() + (i / perMatrix * outputs + first) * rowBytes,
-                 std::min(kPanel, outputs - first), rowBytes, out.data_ptr<uint8_t>() + i * kPanel * rowBytes);
+      const int64_t matrix = i / perMatrix, first = i % perMatrix * kPanel;
+      interleave(*kind, source.data_ptr<uint8_t>() + matrix * from + first * rowBytes, std::min(kPanel, outputs - first),
+                 rowBytes, panels.data_ptr<uint8_t>() + matrix * to + first * rowBytes);
     }
   });
-  return out;
 }
 
 at::Tensor encodedLinear(const at::Tensor& x, const at::Tensor& rows, const std::string& type, int64_t outputs,

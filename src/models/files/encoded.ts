@@ -1,11 +1,20 @@
 // Matrices that stay as their file encodes them.
 
 import { type Buffer, type Declaration, Parameter } from '../../nn/index.ts'
-import { empty, inPanels, type Tensor, tidy } from '../../torch/index.ts'
+import {
+  type EncodedRows,
+  empty,
+  encodedPanels,
+  inPanels,
+  panelRows,
+  panelsOf,
+  type Tensor,
+  tidy,
+} from '../../torch/index.ts'
 import { copyPiece } from './copy-piece.ts'
 import { byParameter, type MatchedPiece } from './matching.ts'
 import type { MappedFiles } from './tensor-file.ts'
-import { isWhole, viewOfPart } from './tensor-part.ts'
+import { isReordered, isWhole, viewOfPart } from './tensor-part.ts'
 
 /**
  * Gives every parameter that can stay encoded the rows of its pieces: in panels where its type has them; else a copy of their
@@ -32,14 +41,45 @@ export function keepEncoded(
     tidy(() => {
       const parameter = tensors.get(path) as Parameter
       const group = groups.get(path) ?? []
-      const rows = rowsOf(parameter.shape, group, files)
-      const kept = inPanels({ rows, encoding })
-      const isCopy = kept.rows !== rows || group.some(({ stored }) => stored.isApart)
-      parameter.makeEncoded(mapped || isCopy ? kept : { ...kept, rows: rows.clone() })
+      const rows = panelsByPiece(parameter.shape, group, files, encoding)
+      parameter.makeEncoded(rows ?? rowsToKeep(parameter.shape, group, files, { encoding, mapped }))
       if (!mapped) files.forgetPages()
     })
   }
   return new Set(encodings.keys())
+}
+
+/** The rows of all pieces together, in panels where their type has them. */
+function rowsToKeep(
+  shape: readonly number[],
+  group: readonly MatchedPiece[],
+  files: MappedFiles,
+  { encoding, mapped }: { encoding: string; mapped: boolean },
+): EncodedRows {
+  const rows = rowsOf(shape, group, files)
+  const kept = inPanels({ rows, encoding })
+  const isCopy = kept.rows !== rows || group.some(({ stored }) => stored.isApart)
+  return mapped || isCopy ? kept : { ...kept, rows: rows.clone() }
+}
+
+/** The same without a copy in between: each piece goes to its panels at once. Null where pieces are not of whole panels. */
+function panelsByPiece(
+  shape: readonly number[],
+  pieces: readonly MatchedPiece[],
+  files: MappedFiles,
+  encoding: string,
+): EncodedRows | null {
+  const kept = panelsOf(encoding)
+  const areWhole = pieces.every(
+    ({ index: _, rows, ...order }) =>
+      !isReordered(order) && (rows ?? []).every(row => panelRows(row, kept) === row),
+  )
+  if (kept === encoding || !areWhole) return null
+  const [{ stored }] = pieces as [MatchedPiece, ...MatchedPiece[]]
+  const bytes = stored.rows(files).size(-1)
+  const panels = empty([...shape.slice(0, -2), panelRows(shape.at(-2) ?? 0, kept), bytes], { dtype: 'u8' })
+  for (const piece of pieces) encodedPanels(piece.stored.rows(files), encoding, viewOfPart(panels, piece))
+  return { rows: panels, encoding: kept }
 }
 
 /** How all of a parameter is encoded; null where it is to be decoded. */
