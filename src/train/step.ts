@@ -13,8 +13,10 @@ import type { LossScaler } from './precision.ts'
 export interface StepOptions {
   losses: Losses
   learningRate: number
-  /** The learning rate as a share of its peak, at which routers adapt. Default 1. */
-  pace?: number
+  /** The learning rate as a share of its peak, at which routers adapt what no gradient trains; null: they do not. Default 1. */
+  pace?: number | null
+  /** What the optimizer moves, whose gradients count for their norm. Default: all parameters. */
+  trained?: readonly Parameter[]
   /** Largest gradient norm; null: any. */
   clip: number | null
   /** Compute forward in this type where weights are f32. Default: in theirs. */
@@ -45,7 +47,7 @@ export function trainStep(
   batches: Iterable<Batch>,
   options: StepOptions,
 ): StepResult {
-  const { pace = 1, lossScaler = null, observe } = options
+  const { trained = model.parameters(), lossScaler = null, observe } = options
   model.zeroGrad()
   const seen = [...batches].map((batch, _, all) =>
     tidy(() => {
@@ -53,11 +55,20 @@ export function trainStep(
       return observe ? look(objective) : null
     }),
   )
-  const result = tidy(() => update(model.parameters(), optimizer, options))
+  const result = tidy(() => update(trained, optimizer, options))
   if (result.updated !== null) lossScaler?.note(result.updated)
-  if (result.updated === false) model.discard()
-  else model.adapt(pace)
+  adaptRouters(model, result.updated, options)
   return { ...result, ...merged(seen.flatMap(batch => batch ?? [])) }
+}
+
+/** Lets routers adapt to a step, or forget one that moved nothing. */
+export function adaptRouters(
+  model: LanguageModel,
+  updated: boolean | null,
+  { pace = 1 }: Pick<StepOptions, 'pace'>,
+): void {
+  if (updated === false || pace === null) model.discard()
+  else model.adapt(pace)
 }
 
 type Observed = Required<Pick<StepResult, 'losses' | 'routing' | 'retrieval'>>

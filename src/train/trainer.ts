@@ -12,7 +12,14 @@ import {
   wordsOfTokens,
 } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
-import { describeFeedForward, type LanguageModel, type ModelConfig } from '../models/index.ts'
+import {
+  type AdapterModule,
+  attachAdapters,
+  copyTokenizer,
+  describeFeedForward,
+  type LanguageModel,
+  type ModelConfig,
+} from '../models/index.ts'
 import { WordRouter } from '../moe/index.ts'
 import {
   cudaMemory,
@@ -24,6 +31,7 @@ import {
   tidy,
 } from '../torch/index.ts'
 import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
+import { adapterWeights, type CheckpointWeights, wholeWeights } from './checkpoint/weights.ts'
 import type { RunStart } from './events.ts'
 import { trainingBatch } from './examples.ts'
 import { GraphedStep } from './graphed-step.ts'
@@ -39,12 +47,14 @@ import {
   lossScalerFor,
   productType,
 } from './precision.ts'
-import { freshModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
-import type { Recipe } from './recipe/schema.ts'
+import { firstModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
+import { requireTokenizerOf } from './recipe/opened.ts'
+import { isOpened, type Recipe } from './recipe/schema.ts'
 import { learningRateFactor } from './schedule.ts'
 import { type StepOptions, type StepResult, trainStep } from './step.ts'
 import { tasksOfDomains } from './tasks.ts'
 import { TokenWindows } from './token-windows.ts'
+import { TrainedParameters } from './trained/trained.ts'
 
 export class Trainer implements Trainee {
   readonly recipe: Recipe
@@ -54,9 +64,10 @@ export class Trainer implements Trainee {
   readonly memory: number
   readonly corpus: Corpus
   readonly tokenizer: Tokenizer
-  readonly tokenizerFile: string
   readonly corpusFingerprint: string
   readonly model: LanguageModel
+  readonly trained: TrainedParameters
+  readonly weights: CheckpointWeights
   readonly optimizer: Optimizer
   readonly training: TokenWindows
   /** Null when the corpus holds nothing out. */
@@ -75,10 +86,11 @@ export class Trainer implements Trainee {
   /** @throws ConfigError when recipe, corpus and machine do not fit each other */
   constructor(recipe: Recipe) {
     this.corpus = openCorpus(recipe.data.path)
-    this.tokenizerFile = this.corpus.tokenizerFile
-    this.tokenizer = loadTokenizer(this.tokenizerFile)
-    this.corpusFingerprint = fingerprint(join(this.corpus.folder, 'corpus.json'), this.tokenizerFile)
+    const { tokenizerFile } = this.corpus
+    this.tokenizer = loadTokenizer(tokenizerFile)
+    this.corpusFingerprint = fingerprint(join(this.corpus.folder, 'corpus.json'), tokenizerFile)
     const vocabulary = vocabularyOf(this.corpus, this.tokenizer)
+    if (isOpened(recipe.model)) requireTokenizerOf(recipe.model, this.tokenizer)
     this.recipe = resolveRecipe(recipe, vocabulary)
     this.config = modelConfigOf(this.recipe, vocabulary)
     this.device = requireDevice(this.recipe.device as Device)
@@ -94,12 +106,15 @@ export class Trainer implements Trainee {
         : null
     this.#sampler = new WindowSampler({ windows: this.training.count, seed })
     manualSeed(seed)
-    this.model = freshModel(this.recipe, this.config)
+    this.model = firstModel(this.recipe, this.config)
+    const adapters = this.recipe.adapter ? attachAdapters(this.model, this.recipe.adapter) : null
     convertWeights(this.model, precision, this.device)
     this.model.to(this.device)
     this.model.model.recompute = this.recipe.recompute
     this.#assignWords()
-    this.optimizer = createOptimizer(this.model.namedParameters(), optimizer, halfOptions(precision))
+    this.trained = new TrainedParameters(this.model, this.recipe.trained)
+    this.optimizer = createOptimizer(this.trained.parameters, optimizer, halfOptions(precision))
+    this.weights = weightsOf(this, adapters)
     this.#lossScaler = lossScalerFor(precision)
   }
 
@@ -131,6 +146,12 @@ export class Trainer implements Trainee {
     this.#sampler.restore(sampler)
   }
 
+  /** Of the model that was opened, with its chat template, or of the corpus. */
+  saveTokenizer(folder: string): void {
+    const { model } = this.recipe
+    copyTokenizer(isOpened(model) ? model.from : this.corpus.folder, folder)
+  }
+
   /** What is to be trained, and on what. */
   get description(): Omit<RunStart, 'run' | 'resumedFrom'> {
     const { recipe, config, corpus, device, memory, tokensPerStep } = this
@@ -140,6 +161,7 @@ export class Trainer implements Trainee {
       modelType: config.model_type,
       feedForward: describeFeedForward(config),
       parameters: this.model.numParameters,
+      trained: this.trained.parts,
       domains: corpus.domains,
       trainingTokens: corpus.train.tokens,
     }
@@ -175,7 +197,8 @@ export class Trainer implements Trainee {
       return this.#train(batches, {
         losses: warmedUp(losses, this.#state.step),
         learningRate: this.learningRate,
-        pace: this.#pace,
+        pace: this.trained.adaptsRouters ? this.#pace : null,
+        trained: [...this.trained.parameters.values()],
         clip,
         autocast: autocastType(precision, this.device),
         lossScaler: this.#lossScaler,
@@ -207,11 +230,23 @@ export class Trainer implements Trainee {
 
   dispose(): void {
     this.#graph?.dispose()
+    this.trained.dispose()
     this.model.dispose()
     this.optimizer.dispose()
     this.training.dispose()
     this.validation?.dispose()
   }
+}
+
+/** What checkpoints hold: of an adapted model, the adapters and what was trained beside them. */
+function weightsOf(
+  { recipe, model, config, trained }: Pick<Trainer, 'recipe' | 'model' | 'config' | 'trained'>,
+  adapters: ReadonlyMap<string, AdapterModule> | null,
+): CheckpointWeights {
+  const { adapter, model: from } = recipe
+  if (!adapter || !adapters || !isOpened(from)) return wholeWeights(model, config)
+  const whole = new Map([...trained.touched].filter(([, { declaration }]) => declaration.role !== 'adapter'))
+  return adapterWeights({ adapters, config: adapter, base: from.from, whole })
 }
 
 function fingerprint(...files: readonly string[]): string {

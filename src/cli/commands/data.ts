@@ -93,7 +93,7 @@ function prepareCommand(): Command {
       sizeOf('--size'),
     )
     .addOption(
-      new Option('--tokenizer <kind>', 'bpe:SIZE to train one, bytes, or a tokenizer.json')
+      new Option('--tokenizer <kind>', 'bpe:SIZE to train one, bytes, or a model folder or tokenizer.json')
         .argParser(parseTokenizer)
         .default(parseTokenizer('bpe:4096'), 'bpe:4096'),
     )
