@@ -40,7 +40,9 @@ export class GraphedStep {
 
   #step(options: StepOptions): Recorded {
     this.#model.zeroGrad()
-    const objectives = this.#batches.map(batch => backward(this.#model, batch, this.#batches.length, options))
+    const objectives = this.#batches.map(batch =>
+      backward(this.#model, batch, 1 / this.#batches.length, options),
+    )
     const norm = gradientNorm(options.trained ?? this.#model.parameters())
     this.#optimizer.move({ norm: norm.add(this.#gate), clip: options.clip })
     return { objectives, norm }

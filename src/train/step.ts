@@ -49,9 +49,11 @@ export function trainStep(
 ): StepResult {
   const { trained = model.parameters(), lossScaler = null, observe } = options
   model.zeroGrad()
-  const seen = [...batches].map((batch, _, all) =>
+  const all = [...batches]
+  const shares = sharesOf(all)
+  const seen = all.map((batch, i) =>
     tidy(() => {
-      const objective = backward(model, batch, all.length, options)
+      const objective = backward(model, batch, shares[i] as number, options)
       return observe ? look(objective) : null
     }),
   )
@@ -59,6 +61,14 @@ export function trainStep(
   if (result.updated !== null) lossScaler?.note(result.updated)
   adaptRouters(model, result.updated, options)
   return { ...result, ...merged(seen.flatMap(batch => batch ?? [])) }
+}
+
+/** What each micro-batch counts in a step: as all others, or, where they tell their targets, by the number of these. */
+function sharesOf(batches: readonly Batch[]): number[] {
+  const total = batches.reduce((sum, { scored = 0 }) => sum + scored, 0)
+  return batches.map(({ scored }) =>
+    scored === undefined || total === 0 ? 1 / batches.length : scored / total,
+  )
 }
 
 /** Lets routers adapt to a step, or forget one that moved nothing. */
@@ -73,17 +83,12 @@ export function adaptRouters(
 
 type Observed = Required<Pick<StepResult, 'losses' | 'routing' | 'retrieval'>>
 
-/** Adds the gradients of one of so many micro-batches to the parameters'. */
-export function backward(
-  model: LanguageModel,
-  batch: Batch,
-  batches: number,
-  options: StepOptions,
-): Objective {
+/** Adds the gradients of a micro-batch, which counts as such a share of its step, to the parameters'. */
+export function backward(model: LanguageModel, batch: Batch, share: number, options: StepOptions): Objective {
   const { losses, autocast: narrow = null, lossScaler } = options
   const compute = (): Objective => computeObjective(model, batch, losses)
   const objective = narrow ? autocast(batch.targets.device, narrow, compute) : compute()
-  objective.total.mul((lossScaler?.scale ?? 1) / batches).backward()
+  objective.total.mul((lossScaler?.scale ?? 1) * share).backward()
   return objective
 }
 

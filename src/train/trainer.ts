@@ -7,6 +7,7 @@ import {
   type Corpus,
   loadTokenizer,
   openCorpus,
+  type SplitName,
   type Tokenizer,
   WindowSampler,
   wordsOfTokens,
@@ -32,8 +33,9 @@ import {
 } from '../torch/index.ts'
 import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
 import { adapterWeights, type CheckpointWeights, wholeWeights } from './checkpoint/weights.ts'
+import { ConversationRows } from './conversation-rows.ts'
 import type { RunStart } from './events.ts'
-import { trainingBatch } from './examples.ts'
+import { type ModelText, trainingBatch } from './examples.ts'
 import { GraphedStep } from './graphed-step.ts'
 import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { type Batch, warmedUp } from './objective.ts'
@@ -69,9 +71,9 @@ export class Trainer implements Trainee {
   readonly trained: TrainedParameters
   readonly weights: CheckpointWeights
   readonly optimizer: Optimizer
-  readonly training: TokenWindows
+  readonly training: ModelText
   /** Null when the corpus holds nothing out. */
-  readonly validation: TokenWindows | null
+  readonly validation: ModelText | null
   readonly #sampler: WindowSampler
   readonly #lossScaler: LossScaler | null
   #graph: GraphedStep | null = null
@@ -97,13 +99,9 @@ export class Trainer implements Trainee {
     const plan = memoryPlan(this.recipe, this.config)
     refuseTooLarge(plan, this.recipe, availableMemory(this.device))
     this.memory = totalBytes(plan)
-    const { data, optimizer, precision, seed } = this.recipe
-    const tasks = tasksOfDomains(this.config, this.corpus.domains)
-    this.training = new TokenWindows(this.corpus.train, data.sequenceLength, tasks)
-    this.validation =
-      this.corpus.validation.tokens > data.sequenceLength
-        ? new TokenWindows(this.corpus.validation, data.sequenceLength, tasks)
-        : null
+    const { optimizer, precision, seed } = this.recipe
+    this.training = modelText(this, 'train')
+    this.validation = holdsText(this) ? modelText(this, 'validation') : null
     this.#sampler = new WindowSampler({ windows: this.training.count, seed })
     manualSeed(seed)
     this.model = firstModel(this.recipe, this.config)
@@ -123,7 +121,7 @@ export class Trainer implements Trainee {
     const routers = [...this.model.namedModules()].flatMap(([, module]) =>
       module instanceof WordRouter ? module : [],
     )
-    if (routers.length === 0) return
+    if (routers.length === 0 || !(this.training instanceof TokenWindows)) return
     const { vocab_size: size } = this.config
     const [words, frequencies] = [wordsOfTokens(this.tokenizer, size), this.training.frequencies(size)]
     for (const router of routers) router.assign(words, frequencies)
@@ -167,6 +165,19 @@ export class Trainer implements Trainee {
     }
   }
 
+  /** What a user should know of the data before it is learnt. */
+  get notes(): string[] {
+    if (!(this.training instanceof ConversationRows)) return []
+    const { cut, dropped, sequenceLength } = this.training
+    const longer = `are longer than ${sequenceLength} tokens`
+    return [
+      ...(cut > 0 ? [`${cut} examples ${longer} and are cut (data.long, data.sequenceLength)`] : []),
+      ...(dropped > 0
+        ? [`${dropped} examples ${longer} and are left out (data.long, data.sequenceLength)`]
+        : []),
+    ]
+  }
+
   /** Most bytes that tensors took so far, where the model is. */
   get peakMemory(): number {
     if (this.device === 'cpu') return memoryUse().peakBytes
@@ -190,10 +201,12 @@ export class Trainer implements Trainee {
   /** One optimizer step on the next windows. */
   step(observe: boolean): StepResult {
     const { data, gradientAccumulation, losses, clip, precision } = this.recipe
+    let tokens = 0
     const result = tidy(() => {
       const batches = Array.from({ length: gradientAccumulation }, () =>
         trainingBatch(this.model, this.training, this.#sampler.take(data.batchSize)),
       )
+      for (const { inputs } of batches) tokens += inputs.starts.at(-1) ?? 0
       return this.#train(batches, {
         losses: warmedUp(losses, this.#state.step),
         learningRate: this.learningRate,
@@ -207,7 +220,7 @@ export class Trainer implements Trainee {
     })
     const skipped = result.updated === false ? 1 : 0
     this.#state.step++
-    this.#state.tokens += this.tokensPerStep
+    this.#state.tokens += tokens
     this.#state.skipped += skipped
     this.#state.skippedInRow = skipped === 0 ? 0 : this.#state.skippedInRow + 1
     return result
@@ -236,6 +249,20 @@ export class Trainer implements Trainee {
     this.training.dispose()
     this.validation?.dispose()
   }
+}
+
+/** A split as the model reads it: whole conversations, or windows of all text. */
+function modelText({ corpus, recipe, config }: TextOfRun, split: SplitName): ModelText {
+  const { sequenceLength, long } = recipe.data
+  if (corpus.manifest.answers) return new ConversationRows(corpus[split], sequenceLength, long)
+  return new TokenWindows(corpus[split], sequenceLength, tasksOfDomains(config, corpus.domains))
+}
+
+type TextOfRun = Pick<Trainer, 'corpus' | 'recipe' | 'config'>
+
+/** Whether the validation split has a row of text. */
+function holdsText({ corpus: { validation, manifest }, recipe }: TextOfRun): boolean {
+  return validation.tokens > (manifest.answers ? 1 : recipe.data.sequenceLength)
 }
 
 /** What checkpoints hold: of an adapted model, the adapters and what was trained beside them. */

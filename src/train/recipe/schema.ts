@@ -76,6 +76,8 @@ const dataSchema = z.strictObject({
   sequenceLength: count,
   /** Sequences per micro-batch. */
   batchSize: count,
+  /** What becomes of conversations that are longer than a sequence. */
+  long: z.enum(['cut', 'drop', 'refuse']).default('cut'),
 })
 
 export const recipeSchema = z.strictObject({
