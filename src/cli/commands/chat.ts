@@ -3,8 +3,7 @@
 import { createInterface } from 'node:readline/promises'
 import { Command } from 'commander'
 import type { Tokenizer } from '../../data/index.ts'
-import { ConfigError } from '../../errors.ts'
-import type { ChatMessage, GenerateTextOptions, GenerationEnd, TextModel } from '../../models/index.ts'
+import type { GenerateTextOptions, GenerationEnd, TextModel } from '../../models/index.ts'
 import { hintsText } from '../fewer-experts.ts'
 import {
   aheadNote,
@@ -21,6 +20,7 @@ import { withSamplingOptions } from '../sampling-options.ts'
 import { bold, dim, yellow } from '../terminal.ts'
 import { timed, timingsOf, timingsText } from '../timings.ts'
 import { wholeNumberOf } from '../values.ts'
+import { type ChatMessage, WrittenChat } from '../written-chat.ts'
 
 type Flags = GenerateTextOptions & TextModelFlags & { system?: string; json?: boolean }
 
@@ -55,13 +55,11 @@ async function chat(
   const { device, dtype, weights, ...options } = flags
   const placement = textPlacementOf({ memory, prefetch, onMiss, hints: table, ...flags })
   const opened = await openNamed(path, { quiet })
-  const { template, tokenizer, path: folder } = opened
-  if (template === null) {
-    throw new ConfigError(
-      'has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json); continue a text with: switchyard generate',
-      { path: folder },
-    )
-  }
+  const { tokenizer } = opened
+  const written = new WrittenChat(opened)
+  const start: ChatMessage[] = system === undefined ? [] : [{ role: 'system', content: system }]
+  // A template that fails is told before the model is loaded, and its thread counts within a budget.
+  await written.text([...start, { role: 'user', content: '' }])
   const positions =
     'max_position_embeddings' in opened.config ? opened.config.max_position_embeddings : plannedContext
   const context = async (): Promise<number> => Math.min(plannedContext, positions)
@@ -69,7 +67,7 @@ async function chat(
   const { model, store, remember, dispose } = result
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY
   const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: isTerminal })
-  const conversation = new Conversation({ model, tokenizer, template, folder, options }, system)
+  const conversation = new Conversation({ model, tokenizer, written, options }, start)
   const show = !json && !quiet && isTerminal
   if (show) process.stdout.write(`${dim('/reset starts anew, /exit ends')}\n`)
   lines.setPrompt(show ? bold('> ') : '')
@@ -132,8 +130,7 @@ async function answer(
 interface Speaker {
   model: TextModel
   tokenizer: Tokenizer
-  template: string
-  folder: string
+  written: WrittenChat
   options: GenerateTextOptions
 }
 
@@ -143,10 +140,10 @@ class Conversation {
   readonly #start: readonly ChatMessage[]
   #messages: ChatMessage[]
 
-  constructor(speaker: Speaker, system: string | undefined) {
+  constructor(speaker: Speaker, start: readonly ChatMessage[]) {
     this.#speaker = speaker
-    this.#start = system === undefined ? [] : [{ role: 'system', content: system }]
-    this.#messages = [...this.#start]
+    this.#start = start
+    this.#messages = [...start]
   }
 
   reset(): void {
@@ -155,13 +152,10 @@ class Conversation {
 
   /** The model's answer to a message, in pieces; both become part of the conversation. */
   async *answer(content: string, signal: AbortSignal): AsyncGenerator<string, GenerationEnd> {
-    const { generateText, renderChat } = await import('../../models/index.ts')
-    const { model, tokenizer, template, folder, options } = this.#speaker
+    const { generateText } = await import('../../models/index.ts')
+    const { model, tokenizer, written, options } = this.#speaker
     this.#messages.push({ role: 'user', content })
-    const { bos, eos } = tokenizer.specialIds
-    const nameOf = (id: number | undefined): string | undefined =>
-      id === undefined ? undefined : tokenizer.idToToken(id)
-    const prompt = renderChat(template, this.#messages, { bos: nameOf(bos), eos: nameOf(eos) }, folder)
+    const prompt = await written.text(this.#messages)
     let text = ''
     const pieces = generateText(model, tokenizer, prompt, { ...options, isTemplated: true, signal })
     let next = await pieces.next()
