@@ -44,7 +44,7 @@ export {
 } from './architectures/table.ts'
 export { mergeAdapter } from './files/adapter/merge.ts'
 export { type Adapted, isAdapter, loadAdapters, readPeftConfig, saveAdapters } from './files/adapter/peft.ts'
-export { type ChatMessage, chatTemplateOf, renderChat } from './files/chat-template.ts'
+export { chatTemplateOf, templateTokens } from './files/chat-template.ts'
 export { copyTokenizer } from './files/conversion/copy-tokenizer.ts'
 export { type BlockEncoder, type RowPlace, roundToNearest } from './files/conversion/encode.ts'
 export {
@@ -85,6 +85,7 @@ export { roundedRows } from './files/requantize.ts'
 export { checkpointOf, listCheckpoints, stepOf } from './files/run-folder.ts'
 export { type ModelSource, openSource } from './files/source.ts'
 export { type ByteRange, rawBytes, type StoredTensor } from './files/stored-tensor.ts'
+export { TemplateError, TemplateThread } from './files/template-thread.ts'
 export { openTensors, tensorSource, wholeTensorSource } from './files/tensor-file.ts'
 export {
   saveModel,
