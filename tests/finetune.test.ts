@@ -1,10 +1,11 @@
 // Fine-tuning from the command line: a model that is there learns other text, all of it or parts, and goes on after a stop.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { openModel } from '../src/models/index.ts'
 import { noGrad, type Tensor, tidy } from '../src/torch/index.ts'
-import { runCli, temporaryFolder } from './support/cli.ts'
+import { main, runCli, temporaryFolder } from './support/cli.ts'
 import { writeServedModel } from './support/served-model.ts'
 
 const folder = temporaryFolder()
@@ -174,6 +175,85 @@ describe('adapters', () => {
     expect(stderr).toMatch(
       /is an adapter of .*: write the model with it first, by '.*convert .* --out FOLDER'/,
     )
+  })
+})
+
+describe('conversations', () => {
+  const chats = path('chats.jsonl')
+  const ask = (n: number): unknown => ({
+    messages: [
+      { role: 'user', content: `Track ${n % 7}?` },
+      { role: 'assistant', content: `Switch ${(n % 7) + 1}.` },
+    ],
+  })
+  writeFileSync(chats, Array.from({ length: 120 }, (_, n) => JSON.stringify(ask(n))).join('\n'))
+
+  test('teach answers by the chat template of the model, which then gives them', async () => {
+    const args = [
+      'finetune',
+      base,
+      '--data',
+      chats,
+      '--out',
+      path('chats'),
+      '--learning-rate',
+      '1e-2',
+      '--epochs',
+      '12',
+    ]
+    const { code } = await runCli([...args, ...settings, '--set', 'logging.every=1'], folder)
+    expect(code).toBe(0)
+    expect(losses('chats').at(-1)).toBeLessThan(0.5)
+    const reply = spawnSync(
+      process.execPath,
+      [main, 'chat', path('chats'), '--quiet', '--temperature', '0'],
+      {
+        input: 'Track 3?\n',
+        encoding: 'utf8',
+      },
+    )
+    expect(reply.stdout.trim()).toBe('Switch 4.')
+  })
+
+  test('are prepared once', async () => {
+    const again = ['finetune', base, '--data', chats, '--out', path('again'), ...settings, '--set', 'steps=1']
+    const before = readdirSync(join(folder, 'data'))
+    expect((await runCli(again, folder)).code).toBe(0)
+    expect(readdirSync(join(folder, 'data'))).toEqual(before)
+  })
+
+  test('that are longer than a sequence are told of, or refused', async () => {
+    const long = path('long.jsonl')
+    const lines = [ask(1), { prompt: 'x'.repeat(30), completion: 'y'.repeat(60) }]
+    writeFileSync(long, lines.map(line => JSON.stringify(line)).join('\n'))
+    const args = ['finetune', base, '--data', long, ...settings, '--set', 'steps=1']
+    const cut = await runCli([...args, '--out', path('cut')], folder)
+    expect(cut.stderr).toContain(
+      '1 examples are longer than 48 tokens and are cut (data.long, data.sequenceLength)',
+    )
+    const refused = await runCli([...args, '--out', path('refused'), '--set', 'data.long=refuse'], folder)
+    expect(refused.code).toBe(2)
+    expect(refused.stderr).toContain('data.long: 1 of 2 examples are longer than data.sequenceLength, 48')
+  })
+
+  test.each([
+    ['a role is missing', '{"messages":[{"content":"x"}]}', "line 1 has a message 1 that has no 'role'"],
+    ['no JSON', 'x', 'line 1 is not JSON'],
+    [
+      'nothing is answered',
+      '{"messages":[{"role":"user","content":"x"}]}',
+      'line 1 has no message of the assistant',
+    ],
+  ])('%s', async (name, line, message) => {
+    const file = path(`${name.replaceAll(' ', '-')}.jsonl`)
+    writeFileSync(file, line)
+    const { code, stderr } = await runCli(
+      ['finetune', base, '--data', file, '--out', path('refused')],
+      folder,
+    )
+    expect(code).toBe(1)
+    expect(stderr).toContain(message)
+    expect(existsSync(path('refused'))).toBe(false)
   })
 })
 

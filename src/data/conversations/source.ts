@@ -6,6 +6,11 @@ import { readJsonLines } from '../sources/json-lines.ts'
 import { readParquet } from '../sources/parquet.ts'
 import { type ConversationRecord, toConversation } from './record.ts'
 
+/** Whether files hold examples rather than text: all of them are JSONL or Parquet. */
+export async function isExamples(paths: readonly string[]): Promise<boolean> {
+  return (await listFiles(paths)).every(({ path }) => isJsonLines(path) || isParquet(path))
+}
+
 /** A record with its domain: its own, or the name of what it was found under. */
 export type FoundRecord = ConversationRecord & { domain: string }
 

@@ -2,6 +2,7 @@
 
 import { openCorpus, WindowMap } from '../../data/index.ts'
 import { openModel } from '../../models/index.ts'
+import { ConversationRows } from '../conversation-rows.ts'
 import { withOverrides } from './load.ts'
 import type { Recipe } from './schema.ts'
 
@@ -55,7 +56,18 @@ export function finetuneRecipe({ model, data, epochs = 1, overrides = [] }: Fine
 
 /** Steps in which the training text is seen so often. */
 function stepsOf({ data, gradientAccumulation }: Recipe, epochs: number): number {
-  const shards = openCorpus(data.path).train.shards.map(shard => shard.tokens)
-  const windows = new WindowMap(shards, data.sequenceLength).count
-  return Math.max(1, Math.ceil((epochs * windows) / (data.batchSize * gradientAccumulation)))
+  return Math.max(1, Math.ceil((epochs * sequencesOf(data)) / (data.batchSize * gradientAccumulation)))
+}
+
+function sequencesOf({ path, sequenceLength, long }: Recipe['data']): number {
+  const { train, manifest } = openCorpus(path)
+  if (manifest.answers) {
+    const rows = new ConversationRows(train, sequenceLength, long)
+    rows.dispose()
+    return rows.count
+  }
+  return new WindowMap(
+    train.shards.map(shard => shard.tokens),
+    sequenceLength,
+  ).count
 }
