@@ -52,7 +52,7 @@ const domainList = Object.entries(debianDomains)
 const prepareHelp = `
 Text comes from Debian packages (kept in --cache, nothing is installed), from
 your own files (text, JSONL or Parquet with a 'text' and perhaps a 'domain',
-also .gz), or from the sample that ships with Switchyard.
+also .gz and .zst), or from the sample that ships with Switchyard.
 
 Domains from Debian:
 ${domainList}

@@ -19,7 +19,7 @@ interface Flags extends TrainFlags {
 const help = `
 Lines of JSONL and rows of Parquet are 'messages' as OpenAI has them (with
 'tools'), 'conversations' as ShareGPT, 'prompt' and 'completion', or 'text'; also
-.gz. They are written by the model's chat template, and what the assistant says
+.gz and .zst. The model's chat template writes them, and what the assistant says
 is learnt. Other files are text, learnt whole. Either is prepared once, in data/.
 
 PARTS are all, non-moe, moe, feed-forward, attention, router, experts, shared,
