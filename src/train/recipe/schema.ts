@@ -58,7 +58,12 @@ const expertLayerFields = {
 }
 
 /** A model that is there: a folder, a run, a GGUF file or `org/name` of a download. All that makes it what it is, is its own. */
-const openedModelSchema = z.strictObject({ type: z.literal('opened'), from: z.string().min(1) })
+const openedModelSchema = z.strictObject({
+  type: z.literal('opened'),
+  from: z.string().min(1),
+  /** `stored`: matrices stay as the file has them, quantized or in half precision, and adapters alone are trained. */
+  weights: z.enum(['decoded', 'stored']).default('decoded'),
+})
 
 const modelSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('mixtral'), num_local_experts: count.default(8), ...decoderFields }),
