@@ -22,7 +22,9 @@ const help = `
 Lines of JSONL and rows of Parquet are 'messages' as OpenAI has them (with
 'tools'), 'conversations' as ShareGPT, 'prompt' and 'completion', or 'text'; also
 .gz and .zst. The model's chat template writes them, and what the assistant says
-is learnt. Other files are text, learnt whole. Either is prepared once, in data/.
+is learnt. Pairs, 'prompt' with 'chosen' and 'rejected', teach which of two is
+preferred (DPO). Other files are text, learnt whole. All are prepared once, in
+data/.
 
 PARTS are all, non-moe, moe, feed-forward, attention, router, experts, shared,
 dense, norms, embeddings, head, one layer's experts as experts:3, or one expert
@@ -61,7 +63,7 @@ export function finetuneCommand(): Command {
     )
     .option(
       '--learning-rate <rate>',
-      'peak (default: 2e-5; with --lora: 2e-4)',
+      'peak (default: 2e-5; with --lora: 2e-4; of pairs: a 20th)',
       numberOf('--learning-rate', { above: 0 }),
     )
   return withTrainOptions(command).addHelpText('after', help).action(run)
@@ -69,7 +71,7 @@ export function finetuneCommand(): Command {
 
 async function run(model: string, flags: Flags): Promise<void> {
   const { finetuneRecipe } = await import('../../train/index.ts')
-  const { data: paths, epochs, train, lora, on, stored, learningRate = lora ? 2e-4 : undefined, set } = flags
+  const { data: paths, epochs, train, lora, on, stored, learningRate, set } = flags
   if (on !== undefined && lora === undefined)
     throw new ConfigError('is for adapters: give --lora too', { path: '--on' })
   if (stored && lora === undefined)

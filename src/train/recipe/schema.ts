@@ -6,6 +6,7 @@ import { dispatchSchema, expertsSchema, routerSchema } from '../../moe/index.ts'
 import { lossesSchema } from '../objective.ts'
 import { optimizerSchema } from '../optimizer/table.ts'
 import { precisionSchema } from '../precision.ts'
+import { objectiveSchema } from '../preference.ts'
 import { scheduleSchema } from '../schedule.ts'
 import { initSchema } from './initialize.ts'
 
@@ -107,6 +108,8 @@ export const recipeSchema = z.strictObject({
   /** Adapters around parts of an opened model, which are then what is trained, unless `trained` says otherwise. */
   adapter: adapterSchema.optional(),
   losses: lossesSchema.prefault({}),
+  /** What is learnt of the text. */
+  objective: objectiveSchema.prefault({}),
   data: dataSchema,
   optimizer: optimizerSchema,
   schedule: scheduleSchema.prefault({}),
