@@ -14,6 +14,7 @@ import {
   shortBytes,
   shortCount,
   shortTime,
+  table,
   wrapList,
   yellow,
 } from './terminal.ts'
@@ -49,6 +50,7 @@ export class TrainReporter {
     else if (event.type === 'start') this.#start(event)
     else if (event.type === 'step') this.#step(event)
     else if (event.type === 'evaluation') this.#evaluation(event)
+    else if (event.type === 'preferences') this.#preferences(event)
     else if (event.type === 'sample') this.#sample(event)
     else if (event.type === 'checkpoint') this.#progress.line(dim(`checkpoint ${event.folder}`))
     else if (event.type === 'warning') this.note(event.message)
@@ -75,6 +77,7 @@ export class TrainReporter {
     const parameters = `${shortCount(about.parameters)} parameters`
     const place = about.products === 'f32' ? about.device : `${about.device} in ${about.products}`
     this.#progress.line(bold(recipe.name), about.modelType, about.feedForward, parameters, place)
+    this.#trainedParts(about)
     const text = `${shortCount(about.trainingTokens)} tokens of `
     this.#progress.line(dim(text + wrapList(about.domains, text.length, this.#progress.width)))
     const memory = shortBytes(about.memory)
@@ -84,6 +87,19 @@ export class TrainReporter {
       ),
     )
     if (resumedFrom !== null) this.#progress.line(dim(`going on from step ${count(resumedFrom)}`))
+  }
+
+  /** What is trained and what is not, where that is not all of it. */
+  #trainedParts({ trained, parameters }: Pick<RunStart, 'trained' | 'parameters'>): void {
+    const moved = trained.reduce((sum, part) => sum + part.trained, 0)
+    if (moved === parameters) return
+    const share = ((100 * moved) / parameters).toFixed(moved < parameters / 10 ? 2 : 0)
+    const rows = trained.map(part => [
+      part.role,
+      count(part.parameters),
+      part.trained === 0 ? 'frozen' : part.trained === part.parameters ? 'all' : count(part.trained),
+    ])
+    this.#progress.line(table([['part', 'parameters', `trained (${share}%)`], ...rows]))
   }
 
   #step(event: StepRecord): void {
@@ -112,9 +128,10 @@ export class TrainReporter {
     const { losses, routing = [], retrieval = [], step: seen = step } = this.#seen ?? {}
     const busiest = Math.max(...routing.map(layer => layer.maxOverMean))
     const idle = routing.reduce((sum, layer) => sum + layer.dead, 0)
-    const loss = losses && `loss ${(losses.crossEntropy ?? 0).toFixed(4)}`
+    const loss = losses && `loss ${(losses.crossEntropy ?? losses.preference ?? 0).toFixed(4)}`
     return [
       loss && (seen === step ? loss : `${loss} (step ${count(seen)})`),
+      losses?.accuracy !== undefined && `${(100 * losses.accuracy).toFixed(0)}% of pairs right`,
       `${shortCount(Math.round(this.#tokensPerStep / this.#pace.secondsPerStep))} tok/s`,
       retrieval.length > 0 && retrievalText(retrieval),
       routing.length > 0 && `busiest expert ${busiest.toFixed(2)}x mean${idle > 0 ? `, ${idle} idle` : ''}`,
@@ -137,6 +154,15 @@ export class TrainReporter {
     const label = '  loss by domain: '
     const each = domains.map(domain => `${domain.name} ${domain.loss.toFixed(3)}`)
     this.#progress.line(dim(label + wrapList(each, label.length, this.#progress.width)))
+  }
+
+  #preferences({ step, score }: Extract<TrainEvent, { type: 'preferences' }>): void {
+    const { loss, accuracy, margin, drift, pairs } = score
+    this.#progress.line(
+      `validation at step ${count(step)}: ${cyan(`loss ${loss.toFixed(4)}`)}`,
+      `${(100 * accuracy).toFixed(0)}% of ${count(pairs)} pairs right`,
+      `margin ${margin.toFixed(3)}, drift ${drift.toFixed(2)} nats`,
+    )
   }
 
   #sample({ step, prompt, text }: Extract<TrainEvent, { type: 'sample' }>): void {

@@ -53,6 +53,22 @@ describe('the field switchyard', () => {
       expect(Object.keys(times ?? {})).toEqual(['queued', 'prompt', 'writing'])
   })
 
+  test.each([
+    ['/v1/chat/completions', { messages }],
+    ['/v1/completions', { prompt: 'Hello' }],
+  ])('ends an answer when its time is over, whole and streamed: %s', async (path, subject) => {
+    const slow = { ...request, max_tokens: 900, switchyard: { deadline_ms: 1 } }
+    const whole = (await (await post(path, { ...subject, ...slow })).json()) as { choices: object[] }
+    const ended = { finish_reason: 'length', switchyard: { ended_by: 'deadline' } }
+    expect(whole.choices[0]).toMatchObject(ended)
+    const events = await eventsOf(await post(path, { ...subject, ...slow, stream: true }))
+    expect(JSON.parse(events.at(-2) ?? '')).toMatchObject({ choices: [ended] })
+    expect(lines.at(-1)).toMatchObject({ status: 200, reasons: ['deadline'] })
+    const quick = { ...subject, ...request, switchyard: { deadline_ms: 3_600_000 } }
+    const { choices } = (await (await post(path, quick)).json()) as { choices: Choice[] }
+    expect(Object.keys(choices[0]?.switchyard ?? {})).toEqual(['seconds'])
+  })
+
   test('is not answered where it is not asked for', async () => {
     const { choices } = (await (await post('/v1/completions', { prompt: 'x', ...request })).json()) as {
       choices: Choice[]
@@ -85,8 +101,8 @@ describe('a field that is wrong, or not there, is named', () => {
     ],
     [
       '/v1/chat/completions',
-      { messages: [{ role: 'user', content: 'x', name: 'y' }] },
-      'messages[0].name',
+      { messages: [{ role: 'user', content: 'x', mood: 'y' }] },
+      'messages[0].mood',
       'unsupported_parameter',
     ],
     [

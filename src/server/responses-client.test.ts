@@ -56,6 +56,7 @@ test('streams the same, in the events that clients know', async () => {
     expect(event.sequence_number).toBe(kinds.length)
     kinds.push(event.type)
     if (event.type === 'response.output_text.delta') text += event.delta
+    if (event.type === 'response.output_item.done') expect(event.item).toMatchObject({ status: 'incomplete' })
   }
   const answer = await stream.finalResponse()
   expect(text).toBe(await written('[user] Hello\n[assistant]'))

@@ -1,7 +1,7 @@
 // An answer as a row of segments: reasoning, text, calls of functions. APIs that have blocks or items send each of them apart.
 
 import type { TextEnd } from '../engine/index.ts'
-import type { AnswerPart } from './openai/answers.ts'
+import { type AnswerPart, isWhole } from './openai/answers.ts'
 import type { MessageDelta, MessageWriter } from './openai/chat-answer.ts'
 
 export interface Segment {
@@ -14,7 +14,9 @@ export interface Segment {
 }
 
 export type SegmentEvent =
-  | { kind: 'open' | 'close'; index: number; segment: Segment }
+  | { kind: 'open'; index: number; segment: Segment }
+  /** `isCut`: the answer ended within it, before its own end. */
+  | { kind: 'close'; index: number; segment: Segment; isCut: boolean }
   | { kind: 'piece'; index: number; segment: Segment; text: string }
   | { kind: 'end'; end: TextEnd; isCalling: boolean; reasoningTokens: number }
 
@@ -28,7 +30,7 @@ export async function* segmentsOf(
   for await (const part of parts) {
     for (const { kind, text, begins } of writer.push(part).map(pieceOf)) {
       if (segment === null || segment.kind !== kind || begins) {
-        if (segment) yield { kind: 'close', index, segment }
+        if (segment) yield { kind: 'close', index, segment, isCut: false }
         segment = { kind, text: '', id: begins?.id ?? '', name: begins?.name ?? '' }
         yield { kind: 'open', index: ++index, segment }
       }
@@ -36,7 +38,7 @@ export async function* segmentsOf(
       if (text !== '') yield { kind: 'piece', index, segment, text }
     }
     if (!part.end) continue
-    if (segment) yield { kind: 'close', index, segment }
+    if (segment) yield { kind: 'close', index, segment, isCut: !isWhole(part.end) }
     const isCalling = writer.finishReason(part.end) === 'tool_calls'
     yield { kind: 'end', end: part.end, isCalling, reasoningTokens: writer.reasoningTokens }
   }

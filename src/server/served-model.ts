@@ -5,7 +5,7 @@ import type { Tokenizer } from '../data/index.ts'
 import type { TextEngine } from '../engine/index.ts'
 import type { OpenedModel } from '../models/index.ts'
 import { ApiError, wrongField } from './api-error.ts'
-import { ChatTemplate } from './templates/chat-template.ts'
+import { ChatTemplate } from './chat-template.ts'
 
 export interface ServedModel {
   /** What clients call it. */
@@ -24,12 +24,9 @@ export function servedModel(
   engine: TextEngine,
   id = basename(path).replace(/\.gguf$/, ''),
 ): ServedModel {
-  const { bos, eos } = tokenizer.specialIds
-  const nameOf = (special: number | undefined) =>
-    special === undefined ? undefined : tokenizer.idToToken(special)
   return {
     ...{ id, created: Math.floor(Date.now() / 1000), engine, tokenizer },
-    template: template === null ? null : new ChatTemplate(template, { bos: nameOf(bos), eos: nameOf(eos) }),
+    template: template === null ? null : new ChatTemplate(template, tokenizer),
   }
 }
 

@@ -1,8 +1,10 @@
 // What a training run tells while it goes, as plain data.
 
 import type { Evaluation } from './evaluate.ts'
+import type { PreferenceScore } from './preference.ts'
 import type { Recipe } from './recipe/schema.ts'
 import type { StepRecord } from './run-log.ts'
+import type { TrainedPart } from './trained/trained.ts'
 
 /** What a run is about to do. */
 export interface RunStart {
@@ -15,6 +17,8 @@ export interface RunStart {
   /** The feed-forwards in a few words. */
   feedForward: string
   parameters: number
+  /** How many of them are trained, by what they are for. */
+  trained: readonly TrainedPart[]
   device: string
   /** The type that most of a step is computed in: `f32`, `bf16` or `f16`. */
   products: string
@@ -32,6 +36,7 @@ export type TrainEvent =
   | { type: 'warning'; message: string }
   | ({ type: 'step' } & StepRecord)
   | { type: 'evaluation'; step: number; evaluation: Evaluation }
+  | { type: 'preferences'; step: number; score: PreferenceScore }
   | { type: 'sample'; step: number; prompt: string; text: string }
   | { type: 'checkpoint'; step: number; folder: string }
   | { type: 'end'; state: 'finished' | 'interrupted'; step: number }

@@ -31,3 +31,27 @@ export const deepseekShortTemplate = `${offered}${turns.replace('CALL', `${deeps
 
 export const harmonyTemplate = `Reasoning: {{ reasoning_effort or 'medium' }}
 ${offered}${turns.replace('CALL', '<|channel|>commentary to=functions.{{ c.function.name }} <|constrain|>json<|message|>{{ c.function.arguments | tojson }}<|call|>')}<|start|>assistant`
+
+export const qwenCoderTemplate = `${offered}${turns.replace(
+  'CALL',
+  `<tool_call>
+<function={{ c.function.name }}>
+{% for name, value in c.function.arguments|items %}<parameter={{ name }}>
+{{ value | tojson | safe if value is mapping or (value is sequence and value is not string) else value | string }}
+</parameter>
+{% endfor %}</function>
+</tool_call>`,
+)}[assistant]`
+
+export const glmTemplate = `${offered}${turns.replace(
+  'CALL',
+  `<tool_call>{{ c.function.name }}
+{% set _args = c.function.arguments %}{% for k, v in _args.items() %}<arg_key>{{ k }}</arg_key>
+<arg_value>{{ v | tojson if v is not string else v }}</arg_value>
+{% endfor %}</tool_call>`,
+)}[assistant]`
+
+export const kimiTemplate = `${offered}${turns.replace(
+  'CALL',
+  "<|tool_calls_section_begin|><|tool_call_begin|>{{ c['id'] }}<|tool_call_argument_begin|>{{ c['function']['arguments'] if c['function']['arguments'] is string else c['function']['arguments'] | tojson }}<|tool_call_end|><|tool_calls_section_end|>",
+)}[assistant]`

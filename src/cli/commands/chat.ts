@@ -3,9 +3,9 @@
 import { createInterface } from 'node:readline/promises'
 import { Command } from 'commander'
 import type { Tokenizer } from '../../data/index.ts'
-import { ConfigError } from '../../errors.ts'
-import type { ChatMessage, GenerateTextOptions, GenerationEnd, TextModel } from '../../models/index.ts'
+import type { GenerateTextOptions, GenerationEnd, TextModel } from '../../models/index.ts'
 import { hintsText } from '../fewer-experts.ts'
+import { JsonForm, withJsonSchemaOption } from '../json-form.ts'
 import {
   aheadNote,
   expertUse,
@@ -21,8 +21,9 @@ import { withSamplingOptions } from '../sampling-options.ts'
 import { bold, dim, yellow } from '../terminal.ts'
 import { timed, timingsOf, timingsText } from '../timings.ts'
 import { wholeNumberOf } from '../values.ts'
+import { type ChatMessage, WrittenChat } from '../written-chat.ts'
 
-type Flags = GenerateTextOptions & TextModelFlags & { system?: string; json?: boolean }
+type Flags = GenerateTextOptions & TextModelFlags & { system?: string; jsonSchema?: string; json?: boolean }
 
 /** Tokens of a conversation that a budget of memory leaves room for, where the model has as many positions. */
 const plannedContext = 4096
@@ -41,7 +42,7 @@ export function chatCommand(): Command {
     .argument('<model>', 'model folder, .gguf file or downloaded org/name')
     .option('--system <text>', 'what the model is told before the conversation')
     .option('--max-new-tokens <n>', 'most tokens of an answer', wholeNumberOf('--max-new-tokens', 1), 512)
-  return withTextModelOptions(withSamplingOptions(command))
+  return withTextModelOptions(withJsonSchemaOption(withSamplingOptions(command)))
     .option('--json', 'print each answer as a line of JSON')
     .option('--quiet', 'print nothing but the answers')
     .addHelpText('after', help)
@@ -50,18 +51,30 @@ export function chatCommand(): Command {
 
 async function chat(
   path: string,
-  { system, json, quiet = false, memory, deviceMemory, prefetch, onMiss, hints: table, ...flags }: Flags,
+  {
+    system,
+    json,
+    jsonSchema,
+    quiet = false,
+    memory,
+    deviceMemory,
+    prefetch,
+    onMiss,
+    hints: table,
+    ...flags
+  }: Flags,
 ): Promise<void> {
   const { device, dtype, weights, ...options } = flags
   const placement = textPlacementOf({ memory, deviceMemory, prefetch, onMiss, hints: table, ...flags })
   const opened = await openNamed(path, { quiet })
-  const { template, tokenizer, path: folder } = opened
-  if (template === null) {
-    throw new ConfigError(
-      'has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json); continue a text with: switchyard generate',
-      { path: folder },
-    )
-  }
+  const { tokenizer } = opened
+  const written = new WrittenChat(opened)
+  const start: ChatMessage[] = system === undefined ? [] : [{ role: 'system', content: system }]
+  // A template or schema that fails is told before the model is loaded, and its thread counts within a budget.
+  await written.text([...start, { role: 'user', content: '' }])
+  const form = jsonSchema === undefined ? null : await JsonForm.read(jsonSchema, opened)
+  const first = await form?.constraint()
+  first?.[Symbol.dispose]()
   const positions =
     'max_position_embeddings' in opened.config ? opened.config.max_position_embeddings : plannedContext
   const context = async (): Promise<number> => Math.min(plannedContext, positions)
@@ -69,7 +82,7 @@ async function chat(
   const { model, store, remember, dispose } = result
   const isTerminal = process.stdin.isTTY && process.stdout.isTTY
   const lines = createInterface({ input: process.stdin, output: process.stdout, terminal: isTerminal })
-  const conversation = new Conversation({ model, tokenizer, template, folder, options }, system)
+  const conversation = new Conversation({ model, tokenizer, written, form, options }, start)
   const show = !json && !quiet && isTerminal
   if (show) process.stdout.write(`${dim('/reset starts anew, /exit ends')}\n`)
   lines.setPrompt(show ? bold('> ') : '')
@@ -132,8 +145,8 @@ async function answer(
 interface Speaker {
   model: TextModel
   tokenizer: Tokenizer
-  template: string
-  folder: string
+  written: WrittenChat
+  form: JsonForm | null
   options: GenerateTextOptions
 }
 
@@ -143,10 +156,10 @@ class Conversation {
   readonly #start: readonly ChatMessage[]
   #messages: ChatMessage[]
 
-  constructor(speaker: Speaker, system: string | undefined) {
+  constructor(speaker: Speaker, start: readonly ChatMessage[]) {
     this.#speaker = speaker
-    this.#start = system === undefined ? [] : [{ role: 'system', content: system }]
-    this.#messages = [...this.#start]
+    this.#start = start
+    this.#messages = [...start]
   }
 
   reset(): void {
@@ -155,20 +168,20 @@ class Conversation {
 
   /** The model's answer to a message, in pieces; both become part of the conversation. */
   async *answer(content: string, signal: AbortSignal): AsyncGenerator<string, GenerationEnd> {
-    const { generateText, renderChat } = await import('../../models/index.ts')
-    const { model, tokenizer, template, folder, options } = this.#speaker
+    const { generateText } = await import('../../models/index.ts')
+    const { model, tokenizer, written, form, options } = this.#speaker
     this.#messages.push({ role: 'user', content })
-    const { bos, eos } = tokenizer.specialIds
-    const nameOf = (id: number | undefined): string | undefined =>
-      id === undefined ? undefined : tokenizer.idToToken(id)
-    const prompt = renderChat(template, this.#messages, { bos: nameOf(bos), eos: nameOf(eos) }, folder)
+    const prompt = await written.text(this.#messages)
+    const constraint = form && (await form.constraint())
+    const own = { isTemplated: true, signal, constraints: constraint ? [constraint] : undefined }
     let text = ''
-    const pieces = generateText(model, tokenizer, prompt, { ...options, isTemplated: true, signal })
+    const pieces = generateText(model, tokenizer, prompt, { ...options, ...own })
     let next = await pieces.next()
     for (; !next.done; next = await pieces.next()) {
       text += next.value
       yield next.value
     }
+    constraint?.[Symbol.dispose]()
     this.#messages.push({ role: 'assistant', content: text })
     return next.value
   }

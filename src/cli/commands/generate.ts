@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { AnyModelConfig, GenerateTextOptions, GenerationEnd } from '../../models/index.ts'
 import { hintsText } from '../fewer-experts.ts'
+import { JsonForm, withJsonSchemaOption } from '../json-form.ts'
 import {
   aheadNote,
   expertUse,
@@ -24,6 +25,7 @@ type Flags = Omit<GenerateTextOptions, 'task'> &
     samples: number
     prompt: string
     task?: string
+    jsonSchema?: string
     json?: boolean
   }
 
@@ -31,7 +33,8 @@ const help = `
 Examples:
   switchyard generate runs/tiny-moe --prompt "func main"
   switchyard generate model --prompt "Once" --temperature 0 --stop "." "!"
-  switchyard generate model.gguf --prompt "Once" --memory 2GiB`
+  switchyard generate model.gguf --prompt "Once" --memory 2GiB
+  switchyard generate model --prompt "Ada:" --json-schema person.json`
 
 export function generateCommand(): Command {
   const command = new Command('generate')
@@ -39,7 +42,7 @@ export function generateCommand(): Command {
     .argument('<model>', 'model folder, run folder, .gguf file or downloaded org/name')
     .requiredOption('--prompt <text>', 'text to continue; for an encoder-decoder to answer')
     .option('--max-new-tokens <n>', 'most tokens to add', wholeNumberOf('--max-new-tokens', 1), 128)
-  return withTextModelOptions(withSamplingOptions(command))
+  return withTextModelOptions(withJsonSchemaOption(withSamplingOptions(command)))
     .option('--samples <n>', 'so many texts, written together', wholeNumberOf('--samples', 1), 1)
     .option(
       '--logprobs <n>',
@@ -67,6 +70,7 @@ async function run(
     prefetch,
     onMiss,
     hints: table,
+    jsonSchema,
     ...flags
   }: Flags,
 ): Promise<void> {
@@ -75,6 +79,11 @@ async function run(
   const { generateTexts } = await import('../../models/index.ts')
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened
+  // Before the model is loaded: what is wrong is told at once, and what it takes counts within a budget.
+  const form = jsonSchema === undefined ? null : await JsonForm.read(jsonSchema, opened)
+  const constraints = form
+    ? await Promise.all(Array.from({ length: samples }, () => form.constraint()))
+    : undefined
   const context = async (): Promise<number> =>
     samples * ((await tokenizer.encode(prompt)).length + (options.maxNewTokens ?? 0))
   const { result, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
@@ -83,6 +92,7 @@ async function run(
   const pieces = generateTexts(model, tokenizer, new Array<string>(samples).fill(prompt), {
     ...options,
     ...(number !== undefined && { task: number }),
+    constraints,
   })
   const isStreamed = !json && samples === 1
   const texts = new Array<string>(samples).fill('')
@@ -113,6 +123,10 @@ async function run(
     const note = store && aheadNote(store)
     if (note) process.stderr.write(`${yellow('note:')} ${note}\n`)
   }
+  if (form && !quiet && end.reason === 'max-new-tokens')
+    process.stderr.write(
+      `${yellow('note:')} ended after ${end.tokens} tokens, before its form did: raise --max-new-tokens\n`,
+    )
   if (end.reason === 'positions' && !quiet && 'max_position_embeddings' in config) {
     process.stderr.write(
       `${yellow('note:')} ended after ${end.tokens} tokens: with the prompt they fill the model's ${config.max_position_embeddings} positions\n`,

@@ -87,11 +87,8 @@ describe('a text does not depend on the others', () => {
     writeModelFolder(path, openSource(folder), { dtype })
     for (const name of ['tokenizer.json', 'tokenizer_config.json'])
       copyFileSync(join(folder, name), join(path, name))
-    const requests = [ids(5, 1), ids(140, 2), ids(30, 3), ids(1, 4)].map(prompt => ({
-      ...wanted,
-      maxNewTokens: 40,
-      prompt,
-    }))
+    const prompts = [ids(5, 1), ids(140, 2), ids(30, 3), ids(1, 4)]
+    const requests = prompts.map(prompt => ({ ...wanted, maxNewTokens: 40, prompt }))
     const mixed = await withEngine(
       { texts: 3 },
       engine => Promise.all(requests.map(request => write(engine, request))),
@@ -292,6 +289,18 @@ test('a text has the form that is asked for, beside others that have none', asyn
   })
 })
 
+test('a text waits while forms of others are compiled, and says the same', async () => {
+  const list = (maxItems: number) => ({ type: 'array', items: { enum: ['a', 'b'] }, minItems: 40, maxItems })
+  const request = (maxItems: number): TextRequest => ({
+    ...{ prompt: ids(9, maxItems), temperature: 3, maxNewTokens: 400, logprobs: 0 },
+    grammar: { jsonSchema: list(maxItems) },
+  })
+  const free = { ...wanted, prompt: ids(9, 1), maxNewTokens: 300 }
+  const all = [free, ...[60, 61, 62, 63, 64].map(request)]
+  const mixed = await withEngine({ texts: 3 }, engine => Promise.all(all.map(one => write(engine, one))))
+  expect(mixed.map(withoutEnd)).toEqual((await alone(all)).map(withoutEnd))
+})
+
 describe('requests', () => {
   test('beyond what may wait are refused at once', async () => {
     await withEngine({ texts: 1, waiting: 1 }, async engine => {
@@ -320,6 +329,29 @@ describe('requests', () => {
       expect((await second).end).toMatchObject({ reason: 'aborted', newTokens: 0 })
       expect(await first).toMatchObject({ reason: 'aborted', newTokens: 3 })
       for await (const _ of engine.generate(request)) break // who stops reading is gone, too
+      expect(await engine.status()).toMatchObject({ running: 0, waiting: 0 })
+    })
+  })
+
+  test('end as they are when their time is over, and while they wait', async () => {
+    await withEngine({ texts: 1 }, async engine => {
+      const clock = vi.spyOn(performance, 'now')
+      const late = performance.now() + 7_200_000
+      const request = { ...wanted, maxNewTokens: 900, prompt: [5] }
+      const first = (async () => {
+        const parts: TextPart[] = []
+        for await (const part of engine.generate({ ...request, deadlineMs: 3_600_000 })) {
+          if (parts.push(part) === 3) clock.mockReturnValue(late)
+        }
+        return parts
+      })()
+      const second = write(engine, { ...request, deadlineMs: 0 })
+      expect((await second).end).toMatchObject({ reason: 'deadline', newTokens: 0, promptTokens: 1 })
+      const parts = await first
+      clock.mockRestore()
+      expect(parts.at(-1)?.end).toMatchObject({ reason: 'deadline', newTokens: 3 })
+      const { text } = await write(engine, { ...request, maxNewTokens: 3 })
+      expect(parts.map(part => part.text).join('')).toBe(text)
       expect(await engine.status()).toMatchObject({ running: 0, waiting: 0 })
     })
   })

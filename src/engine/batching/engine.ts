@@ -165,10 +165,11 @@ export class Engine implements TextEngine {
     signal,
     ...request
   }: TextRequest & { signal?: AbortSignal | undefined }): AsyncGenerator<TextPart, void> {
+    const askedAt = performance.now()
     const parts = new PartQueue()
     const { grammar, stopIds } = request
     using constraint = grammar ? await this.#grammars.constraint(grammar, stopIds) : null
-    const asked = await this.#ask(request, constraint, parts)
+    const asked = await this.#ask(request, constraint, { listener: parts, askedAt })
     yield* parts.read(signal, () => this.#scheduler.cancel(asked))
   }
 
@@ -197,7 +198,7 @@ export class Engine implements TextEngine {
   async #ask(
     request: TextRequest,
     constraint: GrammarConstraint | null,
-    listener: PartQueue,
+    asker: Pick<AskedText, 'listener' | 'askedAt'>,
   ): Promise<AskedText> {
     const { expertsPerToken } = request
     if (expertsPerToken !== undefined) checkFewer(this.#loaded.model, { expertsPerToken })
@@ -208,8 +209,9 @@ export class Engine implements TextEngine {
         room: this.facts.context,
         constraint,
       }),
+      constraint,
       writer: new TextWriter(this.#tokenizer, request.stop ?? [], request.shownSpecials),
-      listener,
+      ...asker,
     })
     this.#scheduler.add(asked)
     this.#running ??= this.#run()
@@ -224,10 +226,11 @@ export class Engine implements TextEngine {
 
   /** Steps until there is nothing to do. The event loop turns between them: who has gone is noticed. */
   async #run(): Promise<void> {
+    let isHeld = false
     while (this.#scheduler.isBusy) {
-      await new Promise(setImmediate)
+      await new Promise<void>(isHeld ? soon : setImmediate)
       try {
-        this.#scheduler.step()
+        isHeld = !this.#scheduler.step()
       } catch (error) {
         this.#scheduler.failAll(error)
       }
@@ -235,6 +238,9 @@ export class Engine implements TextEngine {
     this.#running = null
   }
 }
+
+/** Nobody can go on: there is no need to ask at every turn. */
+const soon = (resolve: () => void): unknown => setTimeout(resolve, 2)
 
 function storeStatus({ capacity, total, bytes: residentBytes, counts, device }: ExpertStore): StoreStatus {
   const { copied, replaced, layers } = counts

@@ -21,6 +21,8 @@ export interface TextRequest extends GrowthOptions {
   expertsPerToken?: number
   /** Whether to report which experts its tokens pass. What is kept of earlier prompts is not used then. Default false. */
   routing?: boolean
+  /** Milliseconds after which the text ends as it is then, be it empty; it may have waited until then. Default: none. */
+  deadlineMs?: number
   /** Whose request it is: those who ask get their turns one after the other. Default: nobody's. */
   key?: string
   /** Requests of a higher one go first. Default 0. */

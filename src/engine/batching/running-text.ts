@@ -7,6 +7,7 @@ import {
   type TokenProbabilities,
   tokenProbabilities,
 } from '../../models/index.ts'
+import type { GrammarConstraint } from '../grammar/grammars.ts'
 import type { Outcome } from './batch.ts'
 import { pageTokens } from './pages.ts'
 import type { Place, Places } from './places.ts'
@@ -22,6 +23,8 @@ export interface TextListener {
 /** A text that was asked for. */
 export interface AskedText extends Waiting {
   readonly text: GrowingText
+  /** The form that it is held to, where there is one. */
+  readonly constraint: GrammarConstraint | null
   readonly writer: TextWriter
   readonly listener: TextListener
   /** See TextRequest. */
@@ -29,15 +32,22 @@ export interface AskedText extends Waiting {
   readonly expertsPerToken: number | undefined
   readonly isRouted: boolean
   readonly askedAt: number
+  /** When it ends at the latest, as performance.now() has it. */
+  readonly endsBy: number
 }
 
 export function askedText(
-  { key = '', priority = 0, promptLogprobs, expertsPerToken, routing = false }: TextRequest,
-  parts: Pick<AskedText, 'text' | 'writer' | 'listener'>,
+  request: TextRequest,
+  parts: Pick<AskedText, 'text' | 'constraint' | 'writer' | 'listener' | 'askedAt'>,
 ): AskedText {
+  const { key = '', priority = 0, promptLogprobs, expertsPerToken, routing = false } = request
+  const { deadlineMs = Number.POSITIVE_INFINITY } = request
   const own = { key, priority, promptLogprobs, expertsPerToken, isRouted: routing }
-  return { ...own, askedAt: performance.now(), ...parts }
+  return { ...own, endsBy: parts.askedAt + deadlineMs, ...parts }
 }
+
+/** What ends texts from outside. */
+export type CutReason = Extract<StopReason, 'aborted' | 'deadline'>
 
 export class RunningText {
   readonly asked: AskedText
@@ -83,6 +93,11 @@ export class RunningText {
 
   get hasEnded(): boolean {
     return !this.isReading && this.asked.text.reason !== null
+  }
+
+  /** Whether what its form allows next is not known yet, as another form is compiled before. */
+  get isHeld(): boolean {
+    return this.asked.constraint?.isReady === false
   }
 
   get isReading(): boolean {
@@ -170,10 +185,10 @@ export class RunningText {
   }
 
   /** Ends it from outside. */
-  abort(): void {
+  cut(reason: CutReason): void {
     const { text, writer, listener } = this.asked
-    text.reason = 'aborted'
-    listener.onPart({ text: writer.flush(), tokens: [], end: this.#end('aborted') })
+    text.reason = reason
+    listener.onPart({ text: writer.flush(), tokens: [], end: this.#end(reason) })
   }
 
   #end(reason: StopReason): TextEnd {
@@ -186,9 +201,9 @@ export class RunningText {
 }
 
 /** Ends a text that has no place yet. */
-export function abortWaiting(asked: AskedText): void {
-  asked.text.reason = 'aborted'
-  asked.listener.onPart({ text: '', tokens: [], end: endOf(asked, 'aborted', { cached: 0 }) })
+export function cutWaiting(asked: AskedText, reason: CutReason): void {
+  asked.text.reason = reason
+  asked.listener.onPart({ text: '', tokens: [], end: endOf(asked, reason, { cached: 0 }) })
 }
 
 function endOf(

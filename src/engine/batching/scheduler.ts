@@ -6,7 +6,7 @@ import { type KvType, PagedCache } from '../../nn/index.ts'
 import { Batch, type Outcome, type RoutingListener } from './batch.ts'
 import { pageTokens } from './pages.ts'
 import { Places, pagesOf, sharedPages } from './places.ts'
-import { type AskedText, abortWaiting, RunningText } from './running-text.ts'
+import { type AskedText, type CutReason, cutWaiting, RunningText } from './running-text.ts'
 import { WaitingLine } from './waiting-line.ts'
 
 export interface SchedulerOptions {
@@ -84,9 +84,13 @@ export class Scheduler implements Disposable {
 
   /** Ends a text that waits or runs; one that has ended stays as it is. */
   cancel(asked: AskedText): void {
-    if (this.#line.remove(asked)) abortWaiting(asked)
-    for (const text of [...this.#running, ...this.#paused].filter(each => each.asked === asked)) {
-      text.abort()
+    this.#cut('aborted', each => each === asked)
+  }
+
+  #cut(reason: CutReason, isMeant: (asked: AskedText) => boolean): void {
+    for (const asked of this.#line.removeAll(isMeant)) cutWaiting(asked, reason)
+    for (const text of [...this.#running, ...this.#paused].filter(({ asked }) => isMeant(asked))) {
+      text.cut(reason)
       this.#leave(text)
     }
   }
@@ -94,20 +98,23 @@ export class Scheduler implements Disposable {
   /** Ends all texts with an error. */
   failAll(error: unknown): void {
     const begun = [...this.#running, ...this.#paused]
-    const asked = [...begun.map(text => text.asked), ...this.#line.clear()]
+    const asked = [...begun.map(text => text.asked), ...this.#line.removeAll(() => true)]
     for (const text of begun) this.#leave(text)
     this.#places.forget()
     this.#batch.forget()
     for (const { listener } of asked) listener.onError(error)
   }
 
-  /** One pass of the model: a token for every text that is written, some pages of prompts. */
-  step(): void {
+  /** One pass of the model: a token for every text that is written, some pages of prompts. Whether anybody took part. */
+  step(): boolean {
+    const now = performance.now()
+    this.#cut('deadline', ({ endsBy }) => endsBy <= now)
     this.#admit()
     const texts = this.#withRoom()
-    if (texts.length === 0) return
+    if (texts.length === 0) return false
     for (const [text, outcome] of this.#batch.run(texts)) this.#advance(text, outcome)
     this.#done.steps++
+    return true
   }
 
   /** Of one priority those that were put aside go on before others begin. A text that is alone always finds room. */
@@ -139,15 +146,16 @@ export class Scheduler implements Disposable {
 
   /**
    * Who takes part in a step, with room for its next tokens. Where there is none for what is written, whoever began last is
-   * put aside; a prompt waits, unless everybody would.
+   * put aside; a prompt waits, unless everybody would. Who is held does not take part.
    */
   #withRoom(): RunningText[] {
-    const writers = this.#running.filter(text => !text.isReading)
+    const isFree = (text: RunningText): boolean => !text.isHeld
+    const writers = this.#running.filter(text => !text.isReading && isFree(text))
     for (const writer of writers) this.#makeRoom(writer)
     for (;;) {
       const readers = this.#readers().filter(text => this.#places.grow(text.place, text.next.length))
       const texts = [...writers.filter(writer => this.#running.includes(writer)), ...readers]
-      if (texts.length > 0 || this.#running.length === 0) return texts
+      if (texts.length > 0 || !this.#running.some(isFree)) return texts
       this.#putAside(this.#lastOf(this.#running))
     }
   }

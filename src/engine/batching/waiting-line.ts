@@ -45,23 +45,18 @@ export class WaitingLine<T extends Waiting> {
   take(): T | undefined {
     const { next } = this
     if (next === undefined) return undefined
-    this.remove(next)
+    this.removeAll(waiting => waiting === next)
     this.#turns.delete(next.key)
     this.#turns.set(next.key, ++this.#turn)
     this.#forget()
     return next
   }
 
-  /** Whether it waited. */
-  remove(waiting: T): boolean {
-    const place = this.#waiting.indexOf(waiting)
-    if (place >= 0) this.#waiting.splice(place, 1)
-    return place >= 0
-  }
-
-  /** All who wait, who then wait no more. */
-  clear(): T[] {
-    return this.#waiting.splice(0)
+  /** Those who are meant, who then wait no more. */
+  removeAll(isMeant: (waiting: T) => boolean): T[] {
+    const all = this.#waiting.splice(0)
+    this.#waiting.push(...all.filter(waiting => !isMeant(waiting)))
+    return all.filter(isMeant)
   }
 
   #turnOf({ key }: T): number {

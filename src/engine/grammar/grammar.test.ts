@@ -122,6 +122,10 @@ test.each<[JsonSchema, RegExp]>([
   [{ type: ['string', 'null'], minLength: 2, maxLength: 2, title: 'T' }, /^(null|".{2}")$/su],
   [{ minLength: 1, maxLength: 1 }, /^"."$/su],
   [{ type: 'number', minimum: 0, maximum: 1 }, /^([01]|0\.\d{1,15})$/],
+  [{ type: 'number', exclusiveMinimum: 999, exclusiveMaximum: 1000 }, /^999\.\d{1,12}$/], // more digits read as 1000
+  [{ type: 'number', minimum: -1000, exclusiveMaximum: -999 }, /^-(1000|999\.\d{1,12})$/],
+  [{ type: 'array', items: [{ const: 1 }, { const: 2 }] }, /^\[1, ?2\]$/], // as drafts before 2020-12 have it
+  [{ items: [{ const: 1 }], additionalItems: { type: 'null' }, minItems: 2 }, /^\[1(, ?null)+\]$/],
   [{ type: 'string', enum: ['a', 7] }, /^"a"$/],
   [{}, /./],
   [true, /./],
@@ -209,6 +213,25 @@ describe('a schema that cannot be held to is refused by name', () => {
     await expect(grammars.constraint({ ebnf: 'root ::= (' })).rejects.toThrow('grammar: cannot be read')
     expect(await drawn(grammars, { ebnf: 'root ::= "yes"' })).toBe('yes')
   })
+})
+
+test('a text is not ready while another grammar is compiled before it, and goes on then', async () => {
+  using first = await grammars.constraint({ ebnf: 'root ::= "ab"' })
+  const [a, b] = (await bytes.encode('ab')) as [number, number]
+  const later = grammars.constraint({ jsonSchema: { type: 'string', maxLength: 300 } })
+  first.accept(a)
+  expect(first.isReady).toBe(false)
+  using _ = await later
+  expect(first.isReady).toBe(true)
+  const allowed = first.allowed()
+  expect((allowed[b >> 5] ?? 0) >>> (b & 31)).toBe(1)
+})
+
+test('a grammar that is none leaves those alone that are there', async () => {
+  using one = await grammars.constraint({ ebnf: 'root ::= "a" "b"' })
+  await expect(grammars.constraint({ ebnf: 'root ::= x' })).rejects.toThrow('grammar: cannot be read')
+  one.accept((await bytes.encode('a'))[0] as number)
+  expect(one.allowed().some(bits => bits !== 0)).toBe(true)
 })
 
 test('a vocabulary may be as wide as it likes', async () => {

@@ -1,40 +1,40 @@
-// Grammars of one model's texts: compiled once, kept while they are in use, a matcher for each text.
+// Grammars of one model's texts, in a thread of their own: compiling one may take seconds.
 // Shapes: V vocabulary.
 
-import type { CompiledGrammar, GrammarCompiler as Compiling, GrammarMatcher } from '@mlc-ai/web-xgrammar'
+import { Worker } from 'node:worker_threads'
 import type { Tokenizer } from '../../data/index.ts'
-import { ConfigError } from '../../errors.ts'
+import { ConfigError, StoppedError } from '../../errors.ts'
 import type { TokenConstraint } from '../../models/index.ts'
 import { jsonRule } from './json-rules.ts'
 import { schemaRule } from './json-schema.ts'
+import type { FromGrammars, OpenText, ToGrammars } from './messages.ts'
 import { Rules } from './rules.ts'
 import type { TextGrammar } from './text-grammar.ts'
-import { mayFollow, spelled, tokenBytes } from './token-bytes.ts'
-import { loadXGrammar, type XGrammar } from './xgrammar.ts'
+import { vocabularyBytes } from './token-bytes.ts'
+import { TokenMasks } from './token-masks.ts'
 
-/** Compiled grammars that are kept. */
-const mostKept = 32
+/** Built code, as a worker has no loader for sources; src/engine/grammar and dist/engine/grammar lie equally deep. */
+const builtEntry = new URL('../../../dist/engine/grammar/grammar-main.js', import.meta.url)
 
 /** Largest grammar as text. */
 const largestText = 2 ** 20
 
 /** A text's constraint, which holds memory until it is disposed of. */
-export type GrammarConstraint = TokenConstraint & Disposable
-
-interface Compiler {
-  /** Of each token. */
-  bytes: readonly Uint8Array[]
-  xgrammar: XGrammar
-  compiler: Compiling
+export interface GrammarConstraint extends TokenConstraint, Disposable {
+  /** Whether allowed() would answer soon: not while another grammar is compiled first. */
+  readonly isReady: boolean
 }
 
 export class Grammars implements Disposable {
   readonly #tokenizer: Tokenizer
   readonly #width: number
   readonly #stopIds: readonly number[]
-  #compiler: Promise<Compiler> | null = null
-  /** By text, those that were used last at the end. */
-  readonly #compiled = new Map<string, CompiledGrammar>()
+  #worker: Worker | null = null
+  /** Who waits for a grammar, by number. */
+  readonly #opening = new Map<number, (problem: string | null) => void>()
+  /** Of texts that are held to one. */
+  readonly #open = new Set<TokenMasks>()
+  #count = 0
 
   /**
    * @param width V, which may be more than the tokenizer has
@@ -47,22 +47,47 @@ export class Grammars implements Disposable {
   }
 
   /** @throws ConfigError for a schema that cannot be held to, and a grammar that cannot be read */
-  async constraint(grammar: TextGrammar, stopIds = this.#stopIds): Promise<GrammarConstraint> {
-    const text = this.#textOf(grammar)
-    if (text.length > largestText)
-      throw new ConfigError(`has ${text.length} characters; at most ${largestText} are taken`, {
+  async constraint(wanted: TextGrammar, stopIds = this.#stopIds): Promise<GrammarConstraint> {
+    const grammar = this.#textOf(wanted)
+    if (grammar.length > largestText)
+      throw new ConfigError(`has ${grammar.length} characters; at most ${largestText} are taken`, {
         path: 'grammar',
       })
-    this.#compiler ??= this.#load()
-    const { bytes, xgrammar, compiler } = await this.#compiler
-    const compiled = await this.#compile(compiler, text)
-    const matcher = await xgrammar.GrammarMatcher.createGrammarMatcher(compiled, [...stopIds, this.#noToken])
-    return new MatchedText(matcher, this.#noToken + 1, bytes)
+    const id = ++this.#count
+    const masks = new TokenMasks(this.#width + 1)
+    const worker = this.#started()
+    const isForeign = 'ebnf' in wanted
+    const problem = await this.#opened(worker, {
+      ...{ kind: 'open', id, grammar, isForeign, stopIds, masks: masks.buffer },
+    })
+    if (problem !== null && this.#worker !== worker) throw new StoppedError(problem)
+    if (problem !== null)
+      throw new ConfigError('cannot be read: it must be EBNF as xgrammar has it', {
+        ...{ path: 'grammar', cause: new Error(problem) },
+      })
+    this.#open.add(masks)
+    return new MatchedText(masks, {
+      accept: token => send(worker, { kind: 'accept', id, token }),
+      close: () => {
+        this.#open.delete(masks)
+        send(worker, { kind: 'close', id })
+      },
+      isIdle: () => this.#opening.size === 0,
+    })
   }
 
-  /** xgrammar wants a token that ends texts; this one no model writes. */
-  get #noToken(): number {
-    return this.#width
+  /** What is wrong with a grammar; null: it is there. Until then the thread keeps the process. */
+  async #opened(worker: Worker, message: OpenText): Promise<string | null> {
+    worker.ref()
+    try {
+      return await new Promise(resolve => {
+        this.#opening.set(message.id, resolve)
+        send(worker, message)
+      })
+    } finally {
+      this.#opening.delete(message.id)
+      if (this.#opening.size === 0) worker.unref()
+    }
   }
 
   #textOf(grammar: TextGrammar): string {
@@ -73,86 +98,59 @@ export class Grammars implements Disposable {
     return rules.text(schemaRule(rules, grammar.jsonSchema, options))
   }
 
-  async #load(): Promise<Compiler> {
-    const xgrammar = loadXGrammar()
-    const bytes = tokenBytes(this.#tokenizer, this.#width)
-    const tokens = bytes.map(spelled)
-    const { TokenizerInfo, GrammarCompiler } = xgrammar
-    const width = this.#noToken + 1
-    const info = await TokenizerInfo.createTokenizerInfo(tokens, 'byte_level', false, width, [this.#noToken])
-    return { bytes, xgrammar, compiler: await GrammarCompiler.createGrammarCompiler(info, false) }
-  }
-
-  async #compile(compiler: Compiling, text: string): Promise<CompiledGrammar> {
-    const known = this.#compiled.get(text)
-    this.#compiled.delete(text)
-    const compiled = known ?? (await this.#fresh(compiler, text))
-    this.#compiled.set(text, compiled)
-    for (const [oldest, grammar] of this.#compiled) {
-      if (this.#compiled.size <= mostKept) break
-      this.#compiled.delete(oldest)
-      grammar.dispose() // texts that are held to it have their own share of it
-    }
-    return compiled
-  }
-
-  /** A grammar that it cannot read ends the engine of grammars: others get a new one. */
-  async #fresh(compiler: Compiling, text: string): Promise<CompiledGrammar> {
-    try {
-      return await compiler.compileGrammar(text)
-    } catch (cause) {
-      this.#compiler = null
-      this.#compiled.clear()
-      throw new ConfigError('cannot be read: it must be EBNF as xgrammar has it', { path: 'grammar', cause })
-    }
+  #started(): Worker {
+    if (this.#worker) return this.#worker
+    const worker = new Worker(builtEntry, { workerData: vocabularyBytes(this.#tokenizer, this.#width) })
+    worker.on('message', ({ id, problem }: FromGrammars) => this.#opening.get(id)?.(problem))
+    worker.on('error', () => undefined) // its exit says it
+    worker.on('exit', () => {
+      if (this.#worker === worker) this.#worker = null // the next one starts another
+      for (const fail of this.#opening.values()) fail('the thread of grammars ended: repeat the request')
+      for (const masks of this.#open) masks.fail()
+    })
+    this.#worker = worker
+    return worker
   }
 
   [Symbol.dispose](): void {
-    this.#compiled.clear()
-    this.#compiler = null
+    void this.#worker?.terminate()
+    this.#worker = null
   }
 }
 
-/** What the package's own method does, which answers later than a text can wait. */
-interface MatcherHandle {
-  GetNextTokenBitmask(width: number): { get(at: number): number; size(): number; delete(): void }
+const send = (worker: Worker, message: ToGrammars): void => worker.postMessage(message)
+
+interface Matcher {
+  accept(id: number): void
+  close(): void
+  /** Whether nothing is compiled. */
+  isIdle(): boolean
 }
 
 class MatchedText implements GrammarConstraint {
-  readonly #matcher: GrammarMatcher
-  readonly #width: number
-  readonly #bytes: readonly Uint8Array[]
-  /** The last byte of the text. */
-  #last: number | undefined
+  readonly #masks: TokenMasks
+  readonly #matcher: Matcher
+  #accepted = 0
 
-  constructor(matcher: GrammarMatcher, width: number, bytes: readonly Uint8Array[]) {
+  constructor(masks: TokenMasks, matcher: Matcher) {
+    this.#masks = masks
     this.#matcher = matcher
-    this.#width = width
-    this.#bytes = bytes
+  }
+
+  get isReady(): boolean {
+    return this.#masks.count > this.#accepted || this.#matcher.isIdle()
   }
 
   allowed(): Int32Array {
-    const { handle } = this.#matcher as unknown as { handle: MatcherHandle }
-    const bits = handle.GetNextTokenBitmask(this.#width)
-    const allowed = Int32Array.from({ length: bits.size() }, (_, i) => bits.get(i))
-    bits.delete()
-    if ((this.#last ?? 0) >= 0xe0) this.#finishCharacter(allowed)
-    return allowed
-  }
-
-  /** Within a character only a few bytes may follow. */
-  #finishCharacter(allowed: Int32Array): void {
-    for (const [id, [first]] of this.#bytes.entries())
-      if (first !== undefined && !mayFollow(this.#last, first))
-        allowed[id >> 5] = (allowed[id >> 5] ?? 0) & ~(1 << (id & 31))
+    return this.#masks.take(this.#accepted + 1)
   }
 
   accept(id: number): void {
-    this.#last = this.#bytes[id]?.at(-1)
-    this.#matcher.acceptToken(id)
+    this.#accepted++
+    this.#matcher.accept(id)
   }
 
   [Symbol.dispose](): void {
-    this.#matcher.dispose()
+    this.#matcher.close()
   }
 }

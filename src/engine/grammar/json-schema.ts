@@ -209,13 +209,13 @@ class SchemaRules {
   }
 
   #items(schema: SchemaObject, place: Place): string {
-    const { prefixItems = [], items = prefixItems.length === 0, minItems = 0 } = schema
-    const { maxItems = Number.POSITIVE_INFINITY } = schema
+    const { name, prefixItems, items } = tupleOf(schema)
+    const { minItems = 0, maxItems = Number.POSITIVE_INFINITY } = schema
     const within = (name: string): Place => ({ ...inside(place, name), unfolded: [] })
     const most = items === false ? Math.min(maxItems, prefixItems.length) : maxItems
     if (minItems > most) throw refusal(`${place.path}.minItems`, `${minItems} are more than there may be`)
     this.#charge(costs.item * (Number.isFinite(most) ? most : minItems), place.path)
-    const first = prefixItems.slice(0, most).map((one, i) => this.#value(one, within(`.prefixItems[${i}]`)))
+    const first = prefixItems.slice(0, most).map((one, i) => this.#value(one, within(`.${name}[${i}]`)))
     jsonRule(this.#rules, 'sp')
     if (most <= first.length) return sequence('"["', first.join(` ${comma} `) || '""', '"]"')
     const item = this.#rules.rule(() => this.#value(items, within('.items')))
@@ -276,6 +276,15 @@ class SchemaRules {
         `makes the schema as costly as ${Math.ceil(this.#rules.cost)} counted characters; with this vocabulary ${most} are taken`,
       )
   }
+}
+
+/** The first items of a list, and what the others are: of what has none, false where first ones are named. */
+function tupleOf(schema: SchemaObject): { name: string; prefixItems: readonly unknown[]; items: unknown } {
+  // As drafts before 2020-12 have it.
+  if (Array.isArray(schema.items))
+    return { name: 'items', prefixItems: schema.items, items: schema.additionalItems ?? false }
+  const { prefixItems = [] } = schema
+  return { name: 'prefixItems', prefixItems, items: schema.items ?? prefixItems.length === 0 }
 }
 
 /** A step of a reference, which may be written as in an address. */

@@ -39,25 +39,37 @@ export function numbersWithin(bounds: Bounds): string | null {
   const { minimum, exclusiveMinimum, maximum, exclusiveMaximum } = bounds
   const least = Math.max(Math.ceil(minimum ?? -none), Math.ceil(exclusiveMinimum ?? -none), -largest)
   const most = Math.min(Math.floor(maximum ?? none), Math.floor(exclusiveMaximum ?? none), largest)
-  const fraction = '"." [0-9]{0,14} [1-9]'
   const parts: string[] = []
   const whole = integersWithin(bounds)
   if (whole !== null) parts.push(whole)
-  if (most > Math.max(least, 0)) parts.push(sequence(naturals(Math.max(least, 0), most - 1), fraction))
+  if (most > Math.max(least, 0)) parts.push(...fractions(Math.max(least, 0), most - 1))
   if (least < Math.min(most, 0))
-    parts.push(sequence('"-"', naturals(Math.max(0, -most), -least - 1), fraction))
+    parts.push(...fractions(Math.max(0, -most), -least - 1).map(part => sequence('"-"', part)))
   return parts.length > 0 ? choice(...parts) : null
 }
 
 /** Natural numbers from `low` to `high`, without leading zeros. */
-function naturals(low: number, high: number): string {
-  const parts: string[] = []
+const naturals = (low: number, high: number): string =>
+  choice(...spans(low, high).map(({ start, end }) => digits(start, end)))
+
+/** What is above natural numbers and below the next ones. With 15 digits in all, none reads back as one of these. */
+function fractions(low: number, high: number): string[] {
+  return spans(low, high)
+    .filter(({ start }) => start.length < 15)
+    .map(({ start, end }) =>
+      sequence(digits(start, end), '"."', repeated('[0-9]', 0, 14 - start.length), '[1-9]'),
+    )
+}
+
+/** Natural numbers by how many digits they have. */
+function spans(low: number, high: number): { start: string; end: string }[] {
+  const all: { start: string; end: string }[] = []
   for (let start = low; start <= high; ) {
-    const end = Math.min(high, 10 ** `${start}`.length - 1) // of as many digits
-    parts.push(digits(`${start}`, `${end}`))
+    const end = Math.min(high, 10 ** `${start}`.length - 1)
+    all.push({ start: `${start}`, end: `${end}` })
     start = end + 1
   }
-  return choice(...parts)
+  return all
 }
 
 /** Numbers of equally many digits, from one to the other. */

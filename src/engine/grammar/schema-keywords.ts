@@ -21,7 +21,7 @@ export interface SchemaObject extends Readonly<Record<string, unknown>> {
 /** Keywords by the type that they speak of. */
 const keywords: Record<string, readonly string[]> = {
   object: ['properties', 'required', 'additionalProperties', 'propertyNames'],
-  array: ['items', 'prefixItems', 'minItems', 'maxItems'],
+  array: ['items', 'prefixItems', 'additionalItems', 'minItems', 'maxItems'],
   string: ['minLength', 'maxLength', 'pattern', 'format'],
   number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
 }

@@ -1,6 +1,7 @@
 // The bytes that each token adds to a text, whatever its tokenizer is made of.
 
 import { byteCharacters, type Tokenizer } from '../../data/index.ts'
+import type { VocabularyBytes } from './messages.ts'
 
 /**
  * Of each id below `size`. Tokens that stand for no text have no bytes, nor have those whose text depends on their
@@ -28,6 +29,16 @@ function textAfter(tokenizer: Tokenizer): (id: number) => Uint8Array | undefined
       ? Buffer.from(text.slice(before.length))
       : undefined
   }
+}
+
+/** tokenBytes() for another thread. */
+export function vocabularyBytes(tokenizer: Tokenizer, width: number): VocabularyBytes {
+  const tokens = tokenBytes(tokenizer, width)
+  let end = 0
+  const ends = Uint32Array.from(tokens, ({ length }) => (end += length))
+  const bytes = new Uint8Array(end)
+  for (const [id, token] of tokens.entries()) bytes.set(token, ends[id - 1] ?? 0)
+  return { bytes, ends, width }
 }
 
 /** Bytes in the spelling of byte-level vocabularies: a character for each. */

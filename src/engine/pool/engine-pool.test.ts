@@ -95,6 +95,29 @@ describe('a pool of one', () => {
     expect(log).toEqual(['open a', 'one by a', 'close a', 'open b', 'two by b'])
   })
 
+  test('lets nobody wait beyond a deadline, neither for a place nor while a model is loaded', async () => {
+    const { pool, log, engines, ask, end } = models(['a', 'b'], { most: 1 })
+    const first = ask('a', 'one')
+    await settled()
+    const late = async (engine: TextEngine): Promise<unknown> => {
+      for await (const { end } of engine.generate({ prompt: 'x', deadlineMs: 5 })) return end
+      return null
+    }
+    const ending = { reason: 'deadline', promptTokens: 0, newTokens: 0 }
+    expect(await late(engines.get('b')!)).toMatchObject(ending)
+    end('one')
+    await first
+    let ready = (_: TextEngine): void => undefined
+    const slow = pool.add(facts, () => new Promise(resolve => (ready = resolve)))
+    expect(await late(slow)).toMatchObject(ending)
+    ready({ facts, isReady: true, close: async () => void log.push('close slow') } as never)
+    const other = ask('b', 'two') // whose place nobody holds
+    await settled()
+    end('two')
+    await other
+    expect(log.slice(2)).toEqual(['close a', 'close slow', 'open b', 'two by b'])
+  })
+
   test('says nothing of a model that is being loaded', async () => {
     const { pool } = models([], { most: 1 })
     let ready = (_: TextEngine): void => undefined

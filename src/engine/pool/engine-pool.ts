@@ -71,9 +71,10 @@ export class EnginePool {
     this.#loaded.set(of, loaded)
     this.#next()
     try {
-      return await loaded.engine
+      return await Promise.race([loaded.engine, abortionOf(signal)])
     } catch (error) {
-      if (this.#loaded.get(of) === loaded) this.#loaded.delete(of)
+      if (signal?.aborted) this.release(of)
+      else if (this.#loaded.get(of) === loaded) this.#loaded.delete(of)
       this.#next()
       throw error
     }
@@ -174,6 +175,10 @@ export class EnginePool {
   }
 }
 
+/** Fails when a signal is aborted. */
+const abortionOf = (signal: AbortSignal | undefined): Promise<never> =>
+  new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason), { once: true }))
+
 class PooledEngine implements TextEngine {
   readonly facts: EngineFacts
   readonly open: () => Promise<TextEngine>
@@ -193,19 +198,26 @@ class PooledEngine implements TextEngine {
   async *generate(
     request: TextRequest & { signal?: AbortSignal | undefined },
   ): AsyncGenerator<TextPart, void> {
+    const { signal, deadlineMs } = request
     const asked = performance.now()
-    const engine = await this.#pool.take(this, request.signal).catch(error => {
-      if (request.signal?.aborted) return null
+    const ending = deadlineMs === undefined ? [] : [AbortSignal.timeout(deadlineMs)]
+    const waiting = AbortSignal.any([...(signal ? [signal] : []), ...ending])
+    const engine = await this.#pool.take(this, waiting).catch(error => {
+      if (waiting.aborted) return null
       throw error
     })
+    const waited = performance.now() - asked
     if (engine === null) {
-      const seconds = { queued: (performance.now() - asked) / 1000, prompt: 0, writing: 0 }
+      const seconds = { queued: waited / 1000, prompt: 0, writing: 0 }
       const end = { promptTokens: 0, cachedTokens: 0, newTokens: 0, seconds }
-      yield { text: '', tokens: [], end: { reason: 'aborted', ...end } }
+      yield { text: '', tokens: [], end: { reason: signal?.aborted ? 'aborted' : 'deadline', ...end } }
       return
     }
     try {
-      yield* engine.generate(request)
+      yield* engine.generate({
+        ...request,
+        ...(deadlineMs !== undefined && { deadlineMs: deadlineMs - waited }),
+      })
     } finally {
       this.#pool.release(this)
     }

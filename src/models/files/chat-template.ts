@@ -2,8 +2,7 @@
 
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { Template } from '@huggingface/jinja'
-import { FormatError } from '../../errors.ts'
+import type { Tokenizer } from '../../data/index.ts'
 import { readJson } from './folder.ts'
 import { isGgufFile } from './gguf/open.ts'
 import { ggufChatTemplate } from './gguf/read-tokenizer.ts'
@@ -25,31 +24,10 @@ export function chatTemplateOf(path: string): string | null {
   return typeof plain === 'string' ? plain : null
 }
 
-export interface ChatMessage {
-  role: 'system' | 'user' | 'assistant'
-  content: string
-}
-
-/**
- * A conversation as the model's template writes it, ready for the model's answer.
- *
- * @param tokenName the text of a special token, by role
- * @throws FormatError when the template cannot be read, or refuses the conversation
- */
-export function renderChat(
-  template: string,
-  messages: readonly ChatMessage[],
-  tokenName: { bos?: string | undefined; eos?: string | undefined },
-  source: string,
-): string {
-  try {
-    return new Template(template).render({
-      messages: messages.map(message => ({ ...message })),
-      add_generation_prompt: true,
-      bos_token: tokenName.bos ?? '',
-      eos_token: tokenName.eos ?? '',
-    })
-  } catch (cause) {
-    throw new FormatError(`the chat template fails: ${(cause as Error).message}`, { file: source, cause })
-  }
+/** The special tokens that templates write out, by name. */
+export function templateTokens(tokenizer: Tokenizer): { bos_token: string; eos_token: string } {
+  const nameOf = (id: number | undefined): string =>
+    (id === undefined ? undefined : tokenizer.idToToken(id)) ?? ''
+  const { bos, eos } = tokenizer.specialIds
+  return { bos_token: nameOf(bos), eos_token: nameOf(eos) }
 }

@@ -5,6 +5,7 @@ import type { KvType } from '../../nn/index.ts'
 import { GrowingText, type GrowthOptions, type StopReason, type WrittenToken } from './growing-text.ts'
 import type { Rows, Session, TextModel } from './session.ts'
 import { startSession } from './start-session.ts'
+import type { TokenConstraint } from './token-constraint.ts'
 
 export interface GenerateOptions extends GrowthOptions {
   /** Default 0. The n-th of several texts has a seed of its own that follows from it. */
@@ -13,6 +14,8 @@ export interface GenerateOptions extends GrowthOptions {
   task?: number
   /** What keys and values are kept in: f16 and q8_0 for models in f32 on a CPU. Default: what the model computes in. */
   kv?: KvType | undefined
+  /** What each of the texts is held to. Default: any token may come next. */
+  constraints?: readonly TokenConstraint[] | undefined
   /** Ends the generation between two tokens. */
   signal?: AbortSignal
 }
@@ -89,10 +92,11 @@ export class Generation implements Disposable {
   /** @throws ConfigError for prompts and options that cannot be */
   constructor(model: TextModel, prompts: Rows, options: GenerateOptions = {}) {
     if (prompts.length === 0) throw new ConfigError('there is none', { path: 'prompts' })
-    const { seed = 0, task, kv } = options
-    this.#texts = prompts.map(
-      (prompt, i) => new GrowingText(model.config, prompt, { ...options, seed: seedOf(seed, i) }),
-    )
+    const { seed = 0, task, kv, constraints = [] } = options
+    this.#texts = prompts.map((prompt, i) => {
+      const own = { ...options, seed: seedOf(seed, i) }
+      return new GrowingText(model.config, prompt, own, { constraint: constraints[i] ?? null })
+    })
     const newTokens = Math.max(...this.#texts.map(text => text.limit))
     this.#session = startSession(model, { prompts, newTokens, task, kv })
     this.#fresh = this.#session.first

@@ -19,8 +19,11 @@ export interface GrowthOptions extends SamplingOptions {
   logprobs?: number
 }
 
-/** Why a text ended; `positions`: there is room for no more of them, though more tokens were wanted. */
-export type StopReason = 'end-of-text' | 'stop-text' | 'max-new-tokens' | 'positions' | 'aborted'
+/**
+ * Why a text ended; `positions`: there is room for no more of them, though more tokens were wanted; `deadline`: there was no
+ * time for more.
+ */
+export type StopReason = 'end-of-text' | 'stop-text' | 'max-new-tokens' | 'positions' | 'deadline' | 'aborted'
 
 /** A token, and when `logprobs` asks for it how likely it was. */
 export interface WrittenToken {

@@ -35,7 +35,7 @@ export const deepseek = formatOf(
   template => template.includes(begin) && template.includes('```json'),
   `function${between}`,
   closed,
-  ({ name, argumentsRule }) => sequence(literal(`${name}\n${fence}`), argumentsRule),
+  ({ name, rule }) => sequence(literal(`${name}\n${fence}`), rule()),
 )
 
 /** `f<sep>{...}` */
@@ -43,7 +43,7 @@ export const deepseekShort = formatOf(
   template => template.includes(begin) && !template.includes('```json'),
   '',
   '',
-  ({ name, argumentsRule }) => sequence(literal(`${name}${between}`), argumentsRule),
+  ({ name, rule }) => sequence(literal(`${name}${between}`), rule()),
 )
 
 function* readCalls(input: Input): Reading {

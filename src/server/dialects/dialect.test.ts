@@ -4,6 +4,12 @@ import { describe, expect, test } from 'vitest'
 import * as templates from '../../../tests/support/chat-templates.ts'
 import { dialectOf } from './dialect.ts'
 import type { AnswerEvent } from './input.ts'
+import type { OfferedTool } from './tool-format.ts'
+
+const offered: OfferedTool[] = ['f', 'g'].map(name => ({
+  name,
+  parameters: { properties: { city: { type: 'string' }, days: { type: 'array' } } },
+}))
 
 interface Told {
   content: string
@@ -11,8 +17,8 @@ interface Told {
   calls: [string, string][]
 }
 
-function told(template: string, pieces: readonly string[], { prompt = '', hasTools = true } = {}): Told {
-  const reader = dialectOf(template).read(prompt, hasTools)
+function told(template: string, pieces: readonly string[], { prompt = '', tools = offered } = {}): Told {
+  const reader = dialectOf(template).read(prompt, tools)
   const events: AnswerEvent[] = [...pieces.flatMap(piece => reader.push(piece)), ...reader.end()]
   const result: Told = { content: '', reasoning: '', calls: [] }
   for (const event of events) {
@@ -67,6 +73,24 @@ const written: [string, string, string, string][] = [
     `So:${begin}${deepseek(`f<｜tool▁sep｜>${args}`)}${deepseek(`g<｜tool▁sep｜>${other}`)}${end}`,
   ],
   [
+    'qwen coder',
+    templates.qwenCoderTemplate,
+    'So:',
+    `So:\n<tool_call>\n<function=f>\n<parameter=city>\nKö}"[ln\n</parameter>\n<parameter=days>\n[1, {"n": 2}]\n</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=g>\n</function>\n</tool_call>`,
+  ],
+  [
+    'glm',
+    templates.glmTemplate,
+    'So:',
+    `So:\n<tool_call>f\n<arg_key>city</arg_key>\n<arg_value>Kö}"[ln</arg_value>\n<arg_key>days</arg_key>\n<arg_value>[1, {"n": 2}]</arg_value>\n</tool_call>\n<tool_call>g\n</tool_call>`,
+  ],
+  [
+    'kimi',
+    templates.kimiTemplate,
+    'So:',
+    `So:<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>${args}<|tool_call_end|><|tool_call_begin|>functions.g:1<|tool_call_argument_begin|>${other}<|tool_call_end|><|tool_calls_section_end|>`,
+  ],
+  [
     'harmony',
     templates.harmonyTemplate,
     '',
@@ -103,12 +127,12 @@ describe.each(written)('%s', (_, template, content, text) => {
   })
 
   test('arguments come before they are over', () => {
-    const reader = dialectOf(template).read('', true)
+    const reader = dialectOf(template).read('', offered)
     const at = text.indexOf('days')
     const events = [...text.slice(0, at)].flatMap(piece => reader.push(piece))
-    expect(events.flatMap(event => (event.kind === 'arguments' ? event.text : [])).join('')).toBe(
-      args.slice(0, args.indexOf('days')),
-    )
+    const come = events.flatMap(event => (event.kind === 'arguments' ? event.text : [])).join('')
+    expect(args).toContain(come)
+    expect(come).toContain('Kö}\\"[ln"')
   })
 
   test('a text is a text', () => {
@@ -139,8 +163,17 @@ describe('a call as JSON', () => {
       expect(told(templates.mistralTemplate, pieces)).toEqual({ content: '', reasoning: '', calls })
   })
 
+  test.each([
+    '{"id": "a\\"name\\": 1", "name": "f", "arguments": {"n": 1}}',
+    '{"type": "function", "n": -1.5, "name": "f", "ok": true, "parameters": {"n": 1}, "x": null}',
+  ])('which has others before: %s', body => {
+    const expected = { content: '', reasoning: '', calls: [['f', '{"n": 1}']] }
+    for (const pieces of [[...hermes(body)], [hermes(body)]])
+      expect(told(templates.hermesTemplate, pieces)).toEqual(expected)
+  })
+
   test('has its name as soon as it is written, whatever came before', () => {
-    const reader = dialectOf(templates.mistralTemplate).read('', true)
+    const reader = dialectOf(templates.mistralTemplate).read('', offered)
     const text = '[TOOL_CALLS][{"name": "f", "arguments": {}}, {"name": "g", "arguments": {'
     const names = reader.push(text).flatMap(event => (event.kind === 'call' ? event.name : []))
     expect(names).toEqual(['f', 'g'])
@@ -152,6 +185,69 @@ describe('a call as JSON', () => {
     ])
     expect(calls).toEqual([])
     expect(content).toContain(name)
+  })
+})
+
+describe('arguments without quotes', () => {
+  const parameters = {
+    properties: {
+      text: { type: 'string' },
+      some: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+      size: { $ref: '#/$defs/Size' },
+      n: { type: 'integer' },
+      is: { type: ['boolean', 'null'] },
+      list: { items: { type: 'string' } },
+      not: { const: 5 },
+    },
+    $defs: { Size: { enum: ['1', '2'] } },
+  }
+  const call = (name: string, value: string): [string, string][] => [
+    [
+      templates.qwenCoderTemplate,
+      `<tool_call>\n<function=f>\n<parameter=${name}>\n${value}\n</parameter>\n</function>\n</tool_call>`,
+    ],
+    [
+      templates.glmTemplate,
+      `<tool_call>f\n<arg_key>${name}</arg_key>\n<arg_value>${value}</arg_value>\n</tool_call>`,
+    ],
+  ]
+
+  test.each<[string, string, unknown]>([
+    ['text', '5', '5'],
+    ['text', 'true\n\n<b> </para "x" \\', 'true\n\n<b> </para "x" \\'],
+    ['text', '', ''],
+    ['some', 'null', null],
+    ['some', 'nullable', 'nullable'],
+    ['size', '2', '2'],
+    ['n', '-12', -12],
+    ['n', 'many', 'many'], // which is wrong, and the caller's to see
+    ['is', 'True', true],
+    ['is', 'None', null],
+    ['list', '["a", "</b>"]', ['a', '</b>']],
+    ['not', '5', 5],
+    ['other', '{"a": 1}', '{"a": 1}'], // nothing is known of it
+  ])('%s: %j', (name, value, expected) => {
+    for (const [template, text] of call(name, value))
+      for (const pieces of [[...text], [text]]) {
+        const [[, args] = ['', '']] = told(template, pieces, { tools: [{ name: 'f', parameters }] }).calls
+        expect(JSON.parse(args)).toEqual({ [name]: expected })
+      }
+  })
+
+  test('are not closed where they are cut off', () => {
+    for (const [template, text] of call('text', 'so far'))
+      expect(
+        told(template, [text.slice(0, text.indexOf(' far'))], { tools: [{ name: 'f', parameters }] }).calls,
+      ).toEqual([['f', '{"text": "so']])
+  })
+
+  test('what is around a function may be missing, and a mark alone is text', () => {
+    const [[template, text = ''] = ['']] = call('n', '1')
+    const bare = text.replace('<tool_call>\n', '')
+    expect(told(template, [...bare], { tools: [{ name: 'f', parameters }] }).calls).toEqual([
+      ['f', '{"n": 1}'],
+    ])
+    expect(told(template, [...'a <tool_call> b']).content).toBe('a <tool_call>b')
   })
 })
 
@@ -178,7 +274,14 @@ describe('reasoning', () => {
   test('goes before calls', () => {
     const text = '<think>Hm</think>\n<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
     expect(told(template, [...text])).toEqual({ content: '', reasoning: 'Hm', calls: [['f', '{}']] })
-    expect(told(template, [text], { hasTools: false }).content).toContain('<tool_call>')
+    expect(told(template, [text], { tools: [] }).content).toContain('<tool_call>')
+  })
+
+  test('an answer in no channel of harmony is a text, and the head of a message is none', () => {
+    const template = templates.harmonyTemplate
+    expect(told(template, [...'Yes, I do.']).content).toBe('Yes, I do.')
+    for (const head of ['<|channel|>anal', ' to=functions.f<|cha', 'to=func'])
+      expect(told(template, [head])).toEqual({ content: '', reasoning: '', calls: [] })
   })
 
   test('is a channel of its own in harmony', () => {
@@ -194,7 +297,8 @@ describe('reasoning', () => {
 
 test.each([
   ['{{ messages }}', null, false],
-  ['<tool_call><function=f><parameter=x>', null, false], // XML, which is not known here
+  ['<minimax:tool_call><invoke name="f">', null, false], // XML that is not known here
+  [templates.qwenCoderTemplate, 'qwen coder', false],
   [templates.hermesTemplate, 'hermes', false],
   [templates.thinkingTemplate, 'hermes', true],
 ])('a dialect shows in the template: %#', (template, tools, hasReasoning) => {

@@ -1,16 +1,19 @@
 // What a model writes beside text, by its chat template: reasoning and calls of functions.
 
 import { deepseek, deepseekShort } from './deepseek.ts'
+import { glm } from './glm.ts'
 import { finalOpening, harmony } from './harmony.ts'
 import { hermes } from './hermes.ts'
 import { type AnswerEvent, Input, type Reading, textUntil } from './input.ts'
+import { kimi } from './kimi.ts'
 import { llama } from './llama.ts'
 import { mistral, mistralNamed } from './mistral.ts'
+import { qwenCoder } from './qwen-coder.ts'
 import { hasThinking, isThinking, noThought, readThought, thinkSpecials } from './thinking.ts'
-import type { ToolFormat } from './tool-format.ts'
+import type { OfferedTool, ToolFormat } from './tool-format.ts'
 
 const formats: readonly ToolFormat[] = [
-  ...[harmony, hermes, mistralNamed, mistral, deepseek, deepseekShort, llama],
+  ...[harmony, hermes, qwenCoder, glm, kimi, mistralNamed, mistral, deepseek, deepseekShort, llama],
 ]
 
 export interface Dialect {
@@ -24,7 +27,7 @@ export interface Dialect {
   /** What an answer itself begins with. */
   answerStart: string
   /** Reads an answer to a prompt. Calls are looked for where functions were offered. */
-  read(prompt: string, hasTools: boolean): AnswerReader
+  read(prompt: string, offered: readonly OfferedTool[]): AnswerReader
 }
 
 export function dialectOf(template: string): Dialect {
@@ -37,8 +40,12 @@ export function dialectOf(template: string): Dialect {
     specials: [...(thinks ? thinkSpecials : []), ...(tools?.specials ?? [])],
     thoughtEnd: prompt => (thinks && isThinking(prompt) ? noThought : ''),
     answerStart: '',
-    read: (prompt, hasTools) =>
-      new AnswerReader(input => partsOf(input, thinks, isThinking(prompt), hasTools ? tools : null)),
+    read: (prompt, offered) =>
+      new AnswerReader(function* (input) {
+        if (thinks) yield* readThought(input, isThinking(prompt))
+        if (tools && offered.length > 0) yield* tools.read(input, offered)
+        else yield* textUntil(input, [])
+      }),
   }
 }
 
@@ -48,13 +55,7 @@ const harmonyDialect: Dialect = {
   specials: harmony.specials,
   thoughtEnd: () => '',
   answerStart: finalOpening,
-  read: () => new AnswerReader(input => harmony.read(input)),
-}
-
-function* partsOf(input: Input, thinks: boolean, isOpen: boolean, tools: ToolFormat | null): Reading {
-  if (thinks) yield* readThought(input, isOpen)
-  if (tools) yield* tools.read(input)
-  else yield* textUntil(input, [])
+  read: (_, offered) => new AnswerReader(input => harmony.read(input, offered)),
 }
 
 /** Takes an answer in pieces, and tells what each adds to it. */

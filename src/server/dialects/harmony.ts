@@ -19,7 +19,7 @@ export const harmony: ToolFormat = {
   *read(input) {
     for (;;) {
       const header = yield* headerOf(input)
-      if (header === null) return
+      if (header === null) return yield* readRest(input)
       yield* readMessage(input, header)
     }
   },
@@ -29,8 +29,8 @@ export const harmony: ToolFormat = {
     const format = ` ${constrain}json${message}`
     const [first, ...others] = tools
     if (first && others.length === 0)
-      return { opening: `${opening}${first.name}${format}`, rule: first.argumentsRule }
-    const calls = tools.map(({ name, argumentsRule }) => sequence(literal(`${name}${format}`), argumentsRule))
+      return { opening: `${opening}${first.name}${format}`, rule: first.rule() }
+    const calls = tools.map(({ name, rule }) => sequence(literal(`${name}${format}`), rule()))
     return { opening, rule: rules.rule(() => choice(...calls)) }
   },
 }
@@ -45,13 +45,17 @@ function* headerOf(input: Input): Reading<string | null> {
   }
 }
 
+/** An answer in no channel is a text all the same; what begins a message that was cut off is none. */
+function* readRest(input: Input): Reading {
+  const isHeader = harmony.specials.some(mark => input.text.includes(mark)) || /^\s*to=/.test(input.text)
+  const text = input.take(input.text.length)
+  if (!isHeader && text !== '') yield { kind: 'content', text }
+}
+
 function* readMessage(input: Input, header: string): Reading {
   const name = /to=functions\.([\w.-]+)/.exec(header)?.[1]
   if (name !== undefined) {
     yield { kind: 'call', name }
-    for (const event of textUntil(input, [end, call, stop])) yield asArguments(event)
+    yield* textUntil(input, [end, call, stop], 'arguments')
   } else yield* textUntil(input, [end, stop], header.includes('analysis') ? 'reasoning' : 'content')
 }
-
-const asArguments = <T extends { kind: string } | null>(event: T): T =>
-  event === null ? event : { ...event, kind: 'arguments' }

@@ -1,10 +1,13 @@
 // Reading an answer as it is written. A reading is a generator: it gives out what has become certain, and `null` when it
 // needs more text.
 
+type TextKind = 'content' | 'reasoning' | 'arguments'
+
 /** A piece of an answer. The first of a call has its name, and pieces of its arguments follow. */
 export type AnswerEvent =
-  | { kind: 'content' | 'reasoning' | 'arguments'; text: string }
-  | { kind: 'call'; name: string }
+  | { kind: TextKind; text: string }
+  /** With the id that the model gives it, where it gives one. */
+  | { kind: 'call'; name: string; id?: string }
 
 export type Reading<T = void> = Generator<AnswerEvent | null, T, void>
 
@@ -26,7 +29,7 @@ export class Input {
 export function* textUntil(
   input: Input,
   markers: readonly string[],
-  kind: 'content' | 'reasoning' = 'content',
+  kind: TextKind = 'content',
 ): Reading<string | null> {
   for (;;) {
     const found = earliest(input.text, markers)
@@ -42,7 +45,7 @@ export function* textUntil(
   }
 }
 
-function* pieceOf(kind: 'content' | 'reasoning', text: string): Reading {
+function* pieceOf(kind: TextKind, text: string): Reading {
   if (text !== '') yield { kind, text }
 }
 

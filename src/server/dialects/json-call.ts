@@ -4,8 +4,10 @@ import { type Input, type Reading, skipMatch, skipSpace } from './input.ts'
 
 /** What stands between the quotes of a string of JSON. */
 const inString = String.raw`(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*`
+/** Members beside the name that come before the arguments, as an id or a type. */
+const others = String.raw`(?:"(?!(?:name|arguments|parameters)")${inString}"\s*:\s*(?:"${inString}"|[-+.\w]+)\s*,\s*)*`
 const head = new RegExp(
-  String.raw`^\s*\{\s*"name"\s*:\s*"(${inString})"\s*,\s*"(?:arguments|parameters)"\s*:\s*`,
+  String.raw`^\s*\{\s*${others}"name"\s*:\s*"(${inString})"\s*,\s*${others}"(?:arguments|parameters)"\s*:\s*`,
 )
 /** The end of a call, or what it has beside its name and arguments: a key, as of an id. */
 const endOrKey = new RegExp(String.raw`^\s*(?:\}|(,)\s*"${inString}"\s*:\s*)`)

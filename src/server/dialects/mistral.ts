@@ -3,7 +3,7 @@
 import { choice, literal, sequence } from '../../engine/index.ts'
 import { type Input, type Reading, skipMatch, skipSpace, textUntil } from './input.ts'
 import { jsonArguments, jsonCall } from './json-call.ts'
-import { callObject, type ToolFormat } from './tool-format.ts'
+import { type CallableTool, callObject, type ToolFormat } from './tool-format.ts'
 
 const [open, between, id] = ['[TOOL_CALLS]', '[ARGS]', '[CALL_ID]']
 
@@ -27,10 +27,9 @@ export const mistralNamed: ToolFormat = {
   read: readCalls,
 
   force([first, ...others], rules, isMany) {
-    const call = ({ name, argumentsRule }: { name: string; argumentsRule: string }): string =>
-      sequence(literal(`${name}${between}`), argumentsRule)
+    const call = ({ name, rule }: CallableTool): string => sequence(literal(`${name}${between}`), rule())
     if (first && others.length === 0 && !isMany)
-      return { opening: `${open}${first.name}${between}`, rule: first.argumentsRule }
+      return { opening: `${open}${first.name}${between}`, rule: first.rule() }
     const any = rules.rule(() => choice(...[first ?? [], ...others].flat().map(call)))
     return { opening: open, rule: isMany ? sequence(any, `(${sequence(literal(open), any)})*`) : any }
   },

@@ -2,11 +2,29 @@
 
 import { literal, type Rules, sequence } from '../../engine/index.ts'
 import type { Input, Reading } from './input.ts'
+import type { Schema } from './parameter-schema.ts'
 
-/** A function that may be called, and the rule of a grammar that derives its arguments. */
+/** A function as it is offered. */
+export interface OfferedTool {
+  name: string
+  /** The schema of its arguments. */
+  parameters?: Schema | undefined
+}
+
+/** What is known of a function that a model names, which may be nothing. */
+export const toolNamed = (name: string, tools: readonly OfferedTool[]): OfferedTool =>
+  tools.find(tool => tool.name === name) ?? { name }
+
+/** A function that is to be called. Rules are parts of a grammar, and are made when they are asked for. */
 export interface CallableTool {
   name: string
-  argumentsRule: string
+  parameters: Schema
+  /** How errors call its schema. */
+  path: string
+  /** Derives its arguments as JSON. */
+  rule(): string
+  /** Derives one of them. */
+  partRule(name: string): string
 }
 
 /** What makes a model call a function. */
@@ -24,12 +42,12 @@ export interface ToolFormat {
   specials: readonly string[]
   /** Texts that end an answer. */
   stops?: readonly string[]
-  /** Reads an answer: text, and calls. */
-  read(input: Input): Reading
+  /** Reads an answer: text, and calls of functions that are offered. */
+  read(input: Input, tools: readonly OfferedTool[]): Reading
   /** Calls of one of some functions, or with `isMany` of several. */
   force(tools: readonly CallableTool[], rules: Rules, isMany: boolean): ForcedCall
 }
 
 /** `{"name": "f", "arguments": ...}`, where `key` is what they are called. */
-export const callObject = (key: string, { name, argumentsRule }: CallableTool): string =>
-  sequence(literal(`{"name": ${JSON.stringify(name)}, "${key}": `), argumentsRule, literal('}'))
+export const callObject = (key: string, { name, rule }: CallableTool): string =>
+  sequence(literal(`{"name": ${JSON.stringify(name)}, "${key}": `), rule(), literal('}'))

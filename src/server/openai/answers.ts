@@ -84,14 +84,25 @@ export function extensionOf(
   { routing, end }: { routing?: RoutedTokens | null | undefined; end?: TextEnd | undefined },
 ): { switchyard?: object } {
   if (request.switchyard === undefined || !(routing || end)) return {}
-  return { switchyard: { ...(routing && { routing }), ...(end && { seconds: end.seconds }) } }
+  const isLate = end?.reason === 'deadline'
+  return {
+    switchyard: {
+      ...(routing && { routing }),
+      ...(end && { seconds: end.seconds }),
+      ...(isLate && { ended_by: 'deadline' }),
+    },
+  }
 }
 
 /** Why a text ended, in OpenAI's words. */
 export function finishReason({ reason }: TextEnd): 'stop' | 'length' | 'abort' {
   if (reason === 'aborted') return 'abort'
-  return reason === 'end-of-text' || reason === 'stop-text' ? 'stop' : 'length'
+  return isWhole({ reason }) ? 'stop' : 'length'
 }
+
+/** Whether a text has ended by itself. */
+export const isWhole = ({ reason }: Pick<TextEnd, 'reason'>): boolean =>
+  reason === 'end-of-text' || reason === 'stop-text'
 
 export interface Usage {
   prompt_tokens: number

@@ -71,12 +71,12 @@ export class MessageWriter {
       this.#reasoning += event.text
       return { reasoning_content: event.text }
     }
-    return event.kind === 'call' ? this.#begin(event.name) : this.#argue(event.text)
+    return event.kind === 'call' ? this.#begin(event.name, event.id) : this.#argue(event.text)
   }
 
-  #begin(name: string): MessageDelta | null {
+  #begin(name: string, id = callId()): MessageDelta | null {
     if (++this.#called > this.#mostCalls) return null
-    const call = { id: callId(), type: 'function' as const, function: { name, arguments: '' } }
+    const call = { id, type: 'function' as const, function: { name, arguments: '' } }
     const index = this.#calls.push(call) - 1
     return { tool_calls: [{ index, ...call, function: { ...call.function } }] }
   }

@@ -44,6 +44,9 @@ function expectCall({ name, arguments: args }: Asked): void {
 
 describe.each(families)('%s', (_, template) => {
   const client = templated(template)
+  const id = 'functions.add:0' // as Kimi has them, which knows the name by it
+  const inXml = '<parameter=n>\\n5\\n</parameter>|<arg_key>n</arg_key>\\n<arg_value>5</arg_value>'
+  const writtenCall = new RegExp(`add.*(\\{"n": 5\\}|${inXml}).*\\[tool\\] six`, 's')
 
   test('a call that is demanded is one, of a random model', async () => {
     for (const seed of [1, 2]) {
@@ -79,7 +82,7 @@ describe.each(families)('%s', (_, template) => {
     const calls = deltas.flatMap(delta => delta.tool_calls ?? [])
     expect(calls.every(call => call.index === 0 && typeof call.function?.arguments === 'string')).toBe(true)
     expect(calls[0]).toMatchObject({
-      id: expect.stringMatching(/^[a-zA-Z0-9]{9}$/),
+      id: expect.stringMatching(/^([a-zA-Z0-9]{9}|functions\.\w+:\d+)$/),
       type: 'function',
       function: { arguments: '' },
     })
@@ -110,14 +113,14 @@ describe.each(families)('%s', (_, template) => {
         {
           role: 'assistant',
           content: null,
-          tool_calls: [{ id: 'a', type: 'function', function: { name: 'add', arguments: '{"n": 5}' } }],
+          tool_calls: [{ id, type: 'function', function: { name: 'add', arguments: '{"n": 5}' } }],
         },
-        { role: 'tool', tool_call_id: 'a', content: 'six' },
+        { role: 'tool', tool_call_id: id, content: 'six' },
       ],
     })
     const [{ prompt } = {}] = engine.asked
     expect(prompt).toMatch(/"description": "The weather"/)
-    expect(prompt).toMatch(/add.*\{"n": 5\}.*\[tool\] six/s)
+    expect(prompt).toMatch(writtenCall)
   })
 })
 
@@ -160,6 +163,62 @@ describe('of a free text', () => {
       expect(choices[0]?.message.content).toContain('<tool_call>')
     }
   })
+})
+
+test('texts without quotes are held to those that a schema names, and refused where it wants a form', async () => {
+  const properties = {
+    kind: { enum: ['a b', 'c<d'] },
+    note: { anyOf: [{ type: 'string' }, { type: 'null' }] },
+    at: { type: 'array', items: { type: 'integer' }, minItems: 2, maxItems: 2 },
+  }
+  for (const template of [templates.qwenCoderTemplate, templates.glmTemplate]) {
+    const ask = (note: object) =>
+      templated(template).chat.completions.create({
+        ...{
+          ...random,
+          parallel_tool_calls: false,
+          tool_choice: 'required',
+          logit_bias: { 13: 20, 50: 20, 63: 20 },
+        }, // line feed, / and <
+        tools: [
+          {
+            type: 'function',
+            function: {
+              name: 'f',
+              parameters: { type: 'object', properties: { ...properties, note }, required: ['kind', 'at'] },
+            },
+          },
+        ],
+      })
+    const { choices } = await ask(properties.note)
+    const [call] = callsOf(choices[0]?.message as OpenAI.ChatCompletionMessage)
+    expect(['a b', 'c<d']).toContain(call?.arguments.kind)
+    expect(call?.arguments.at).toMatchObject([expect.any(Number), expect.any(Number)])
+    await expect(ask({ type: 'string', maxLength: 3 })).rejects.toMatchObject({
+      status: 400,
+      param: 'tools[0].function.parameters.properties.note.maxLength',
+    })
+  }
+})
+
+test('fields that clients leave empty are left out, and names reach the template', async () => {
+  const engine = scripted('')
+  const template = `{% for m in messages %}{{ m.role }} {{ m.name }}: {{ m.content }};{% endfor %}{{ tools | tojson }}{# tools #}<tool_call>`
+  const fn = { name: 'f', description: null, parameters: null, strict: null }
+  await templated(template, engine).chat.completions.create({
+    ...greedy,
+    messages: [
+      { role: 'user', name: 'Ada', content: 'Hello' },
+      { role: 'assistant', name: 'Bob', content: 'Hi' },
+      { role: 'user', name: null, content: 'x' },
+    ],
+    tools: [{ type: 'function', function: fn }],
+    stream_options: null,
+    switchyard: { deadline_ms: null },
+  } as never)
+  expect(engine.asked[0]?.prompt).toBe(
+    'user Ada: Hello;assistant Bob: Hi;user : x;[{"type": "function", "function": {"name": "f"}}]<tool_call>',
+  )
 })
 
 test('JSON mode gives an object', async () => {

@@ -6,6 +6,7 @@ const textPart = z.strictObject({ type: z.literal('text'), text: z.string() })
 const content = z.union([z.string(), z.array(textPart).min(1)], {
   error: 'must be text, or parts of type text',
 })
+const name = z.string().max(256).nullish()
 const toolCall = z.strictObject({
   id: z.string().max(256),
   type: z.literal('function').optional(),
@@ -19,10 +20,10 @@ const toolCall = z.strictObject({
 const message = z.discriminatedUnion(
   'role',
   [
-    z.strictObject({ role: z.enum(['system', 'developer', 'user']), content }),
+    z.strictObject({ role: z.enum(['system', 'developer', 'user']), content, name }),
     z.strictObject({
       role: z.literal('assistant'),
-      content: content.nullish(),
+      ...{ content: content.nullish(), name },
       tool_calls: z.array(toolCall).max(128).nullish(),
       reasoning_content: z.string().nullish(),
       ...{ refusal: z.null().optional(), audio: z.null().optional(), function_call: z.null().optional() },
@@ -32,7 +33,7 @@ const message = z.discriminatedUnion(
       role: z.literal('tool'),
       content,
       tool_call_id: z.string().max(256),
-      name: z.string().max(256).optional(),
+      name,
     }),
   ],
   { error: 'must be system, developer, user, assistant or tool' },
@@ -57,11 +58,13 @@ export function templateMessages(
   return messages.map(message => {
     const text = textOf(message.content)
     if (message.role === 'tool') {
-      const { role, tool_call_id, name = nameOf.get(tool_call_id) } = message
-      return { role, content: text, tool_call_id, ...(name !== undefined && { name }) }
+      const { role, tool_call_id, name } = message
+      return { role, content: text, tool_call_id, ...named(name ?? nameOf.get(tool_call_id)) }
     }
-    if (message.role !== 'assistant')
-      return { role: message.role === 'developer' ? 'system' : message.role, content: text } // newer clients' word for it
+    if (message.role !== 'assistant') {
+      const role = message.role === 'developer' ? 'system' : message.role // newer clients' word for it
+      return { role, content: text, ...named(message.name) }
+    }
     const { role, tool_calls, reasoning_content } = message
     const calls = (tool_calls ?? []).map(call => ({
       id: call.id,
@@ -69,12 +72,14 @@ export function templateMessages(
       function: { ...call.function, ...(hasValues && { arguments: argumentsOf(call.function.arguments) }) },
     }))
     return {
-      ...{ role, content: text },
+      ...{ role, content: text, ...named(message.name) },
       ...(reasoning_content && { reasoning_content }),
       ...(calls.length > 0 && { tool_calls: calls }),
     }
   })
 }
+
+const named = (name: string | null | undefined): { name?: string } => (name ? { name } : {})
 
 function textOf(content: RequestMessage['content']): string {
   if (typeof content === 'string') return content

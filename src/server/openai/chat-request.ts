@@ -18,7 +18,7 @@ const responseFormat = z.discriminatedUnion(
       type: z.literal('json_schema'),
       json_schema: z.strictObject({
         name: z.string().max(64),
-        description: z.string().optional(),
+        description: z.string().nullish(),
         schema: json.optional(),
         strict: z.boolean().nullish(), // an answer is held to the schema either way
       }),

@@ -4,7 +4,8 @@ import { z } from 'zod'
 import { Rules, schemaRule, type TextGrammar } from '../../engine/index.ts'
 import { ConfigError } from '../../errors.ts'
 import { wrongField } from '../api-error.ts'
-import type { ToolFormat } from '../dialects/tool-format.ts'
+import type { Schema } from '../dialects/parameter-schema.ts'
+import type { CallableTool, ToolFormat } from '../dialects/tool-format.ts'
 
 const name = z.string().regex(/^[\w.-]{1,64}$/, { error: 'must be 1 to 64 letters, digits, _, . or -' })
 const record = z.record(z.string(), z.unknown())
@@ -16,8 +17,8 @@ export const toolFields = {
         type: z.literal('function'),
         function: z.strictObject({
           name,
-          description: z.string().optional(),
-          parameters: record.optional(),
+          description: z.string().nullish(),
+          parameters: record.nullish(),
           strict: z.boolean().nullish(),
         }),
       }),
@@ -39,11 +40,20 @@ export const toolFields = {
 export type ToolFields = z.infer<z.ZodObject<typeof toolFields>>
 export type RequestTool = NonNullable<ToolFields['tools']>[number]
 
-/** The functions that a template is told of. */
+/** The functions that a template is told of, without fields that clients have left empty. */
 export function offeredTools({ tools = [], tool_choice }: ToolFields): readonly RequestTool[] {
   if (tools.length === 0 && tool_choice !== undefined && tool_choice !== 'none' && tool_choice !== 'auto')
     throw wrongField('tool_choice', 'needs tools')
-  return tool_choice === 'none' ? [] : tools
+  if (tool_choice === 'none') return []
+  return tools.map(({ type, function: { name, description, parameters, strict } }) => ({
+    type,
+    function: {
+      name,
+      ...(description && { description }),
+      ...(parameters && { parameters }),
+      ...(typeof strict === 'boolean' && { strict }),
+    },
+  }))
 }
 
 /** What makes the answer a call, where the request demands one. @throws ApiError for parameters that cannot be held to */
@@ -60,12 +70,23 @@ export function forcedCall(
     ([
       i,
       {
-        function: { name, parameters = {} },
+        function: { name, parameters },
       },
-    ]) => {
+    ]): CallableTool[] => {
       if (named !== null && named !== name) return []
+      const all: Schema = { type: 'object', ...parameters }
       const path = `tools[${i}].function.parameters`
-      return [{ name, argumentsRule: heldTo(rules, { type: 'object', ...parameters }, path, tokens) }]
+      const { $defs, definitions, properties } = all as Record<string, Schema | undefined>
+      return [
+        {
+          ...{ name, parameters: all, path },
+          rule: () => heldTo(rules, all, path, tokens),
+          partRule(part) {
+            const schema = { $defs, definitions, ...(properties?.[part] as Schema) }
+            return heldTo(rules, schema, `${path}.properties.${part}`, tokens)
+          },
+        },
+      ]
     },
   )
   if (callable.length === 0) throw wrongField('tool_choice', `there is no function '${named}' in tools`)

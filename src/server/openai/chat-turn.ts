@@ -1,10 +1,10 @@
 // What a conversation asks of the engine: the prompt, the form of the answer, and how to read it.
 
 import { Rules, type TextGrammar, type TextRequest } from '../../engine/index.ts'
+import { TemplateError } from '../../models/index.ts'
 import { ApiError, wrongField } from '../api-error.ts'
 import type { AnswerReader, Dialect } from '../dialects/dialect.ts'
 import type { ServedModel } from '../served-model.ts'
-import { TemplateError } from '../templates/template-thread.ts'
 import { templateMessages } from './chat-messages.ts'
 import { type ChatRequest, chatSampling } from './chat-request.ts'
 import { forcedCall, heldTo, offeredTools } from './chat-tools.ts'
@@ -32,7 +32,10 @@ export async function chatTurn(served: ServedModel, request: ChatRequest): Promi
     stops: dialect.tools?.stops ?? [],
     hasReasoning: dialect.hasReasoning,
     read() {
-      const reader = dialect.read(prompt, offeredTools(request).length > 0)
+      const offered = offeredTools(request).map(({ function: { name, parameters } }) => ({
+        ...{ name, parameters: parameters ?? undefined },
+      }))
+      const reader = dialect.read(prompt, offered)
       reader.begin(opening)
       return reader
     },

@@ -30,16 +30,20 @@ export const samplingFields = ({ n, stops, stopLength }: Limits) => {
       })
       .optional(),
     stream: z.boolean().optional(),
-    stream_options: z.strictObject({ include_usage: z.boolean().optional() }).optional(),
+    stream_options: z.strictObject({ include_usage: z.boolean().nullish() }).optional(),
     user: z.string().max(1000).optional(),
     switchyard: extensionSchema.optional(),
   }
 }
 
+/** A day, in milliseconds. */
+const longestDeadline = 86_400_000
+
 /** What no other server has. */
 const extensionSchema = z.strictObject({
-  experts_per_token: z.int().min(1).optional(),
-  return_routing: z.boolean().optional(),
+  experts_per_token: z.int().min(1).nullish(),
+  return_routing: z.boolean().nullish(),
+  deadline_ms: z.int().min(1).max(longestDeadline).nullish(),
 })
 
 type SamplingFields = z.infer<z.ZodObject<ReturnType<typeof samplingFields>>>
@@ -60,15 +64,16 @@ export function samplingOf(fields: SamplingFields): Omit<TextRequest, 'prompt'> 
       logitBias: fields.logit_bias,
       expertsPerToken: fields.switchyard?.experts_per_token,
       routing: fields.switchyard?.return_routing,
+      deadlineMs: fields.switchyard?.deadline_ms,
     }),
     stop: [stop ?? []].flat(),
     seed: fields.seed ?? Math.floor(Math.random() * 2 ** 32),
   }
 }
 
-/** Without what is undefined. */
+/** Without what is left out. */
 function given<T extends Record<string, unknown>>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null)) as {
     [K in keyof T]?: NonNullable<T[K]>
   }
 }

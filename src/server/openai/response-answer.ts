@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import type { Segment, SegmentEvent } from '../segments.ts'
+import { isWhole } from './answers.ts'
 import type { RequestMessage } from './chat-messages.ts'
 import type { ResponsesRequest } from './responses-request.ts'
 
@@ -34,15 +35,14 @@ export class ResponseAnswer {
     return { ...this.#head, status: 'in_progress', incomplete_details: null, output: [], usage: null }
   }
 
-  ended(segments: readonly Segment[], { end, isCalling, reasoningTokens }: Ending): ResponseBody {
-    const { reason, promptTokens, cachedTokens, newTokens } = end
-    const isWhole = isCalling || reason === 'end-of-text' || reason === 'stop-text'
-    const status = isWhole ? 'completed' : 'incomplete'
+  ended(segments: readonly Segment[], { end, reasoningTokens }: Ending): ResponseBody {
+    const { promptTokens, cachedTokens, newTokens } = end
+    const status = isWhole(end) ? 'completed' : 'incomplete'
     const last = segments.length - 1
     return {
       ...this.#head,
       status,
-      incomplete_details: isWhole ? null : { reason: 'max_output_tokens' },
+      incomplete_details: isWhole(end) ? null : { reason: 'max_output_tokens' },
       output: segments.map((segment, i) => this.item(segment, i === last ? status : 'completed')),
       usage: {
         input_tokens: promptTokens,

@@ -69,6 +69,7 @@ const stopReasons = {
   'stop-text': 'stop_sequence',
   'max-new-tokens': 'max_tokens',
   positions: 'max_tokens',
+  deadline: 'max_tokens',
   aborted: 'end_turn', // nobody reads it
 }
 

@@ -134,6 +134,6 @@ function itemEvents(event: ItemEvent, answer: ResponseAnswer): [type: string, da
   return [
     [`${name}.done`, { ...within, ...all, ...logprobs }],
     ...(hasPart ? [['response.content_part.done', part] as [string, object]] : []),
-    ['response.output_item.done', { item: answer.item(segment, 'completed') }],
+    ['response.output_item.done', { item: answer.item(segment, event.isCut ? 'incomplete' : 'completed') }],
   ]
 }

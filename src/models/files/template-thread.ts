@@ -1,10 +1,11 @@
 // Chat templates come with models, whoever made them: each runs in a thread of its own, which ends when it takes too long.
 
 import { Worker } from 'node:worker_threads'
+import { SwitchyardError } from '../../errors.ts'
 import type { RenderResult, RenderTask } from './render-main.ts'
 
-/** Built code, as a worker has no loader for sources; src/server/templates and dist/server/templates lie equally deep. */
-const builtEntry = new URL('../../../dist/server/templates/render-main.js', import.meta.url)
+/** Built code, as a worker has no loader for sources; src/models/files and dist/models/files lie equally deep. */
+const builtEntry = new URL('../../../dist/models/files/render-main.js', import.meta.url)
 
 /** Time that a template may take for one conversation. */
 const mostSeconds = 2
@@ -13,7 +14,7 @@ const mostMemory = 256
 const mostText = 2 ** 23
 
 /** A template that refuses a conversation, or takes too much for it. */
-export class TemplateError extends Error {}
+export class TemplateError extends SwitchyardError {}
 
 export class TemplateThread {
   readonly #template: string
