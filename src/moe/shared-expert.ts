@@ -30,7 +30,7 @@ export class SharedExpertMoe<
 > extends MoeLayer<R, X> {
   readonly shared_expert: GatedMlp
   readonly shared_expert_gate: Linear | null // [1, D]
-  /** Of the gate. May be changed at any time: see scoreSteadily(). */
+  /** Of the gate. May be changed at any time: see computeSteadily(). */
   sigmoid: (x: Tensor) => Tensor = x => x.sigmoid()
 
   constructor(layer: MoeLayer<R, X>, options: SharedExpertOptions) {

@@ -1,8 +1,8 @@
 // What a layer gives a token, kept from depending, in its last bits, on which tokens pass with it.
 // Shapes: T tokens, D model, E experts.
 
-import type { Module } from '../nn/index.ts'
-import { cat, encodedLinear, type Tensor, zeros } from '../torch/index.ts'
+import { LatentAttention, Linear, linearBy, type Module } from '../nn/index.ts'
+import { cat, encodedLinear, steadyProducts, type Tensor, zeros } from '../torch/index.ts'
 import { LinearRouter } from './routers/linear.ts'
 import { SharedExpertMoe } from './shared-expert.ts'
 
@@ -35,9 +35,26 @@ export function steadySigmoid(x: Tensor): Tensor {
   return all.narrow(0, 0, count).view(x.shape)
 }
 
-/** From now on the routers of a model that score by a linear map, and gates of shared experts, do it so; for inference alone. */
-export function scoreSteadily(model: Module): void {
+/** A linear layer whose weights are plain numbers, by steadyProduct(). */
+const steadyLinear: typeof linearBy = (x, weight, bias = null) => {
+  if (weight.encoding !== null || !isSteady(x)) return linearBy(x, weight, bias)
+  const y = steadyProduct(x.reshape([-1, weight.size(1)]), weight).view([
+    ...x.shape.slice(0, -1),
+    weight.size(0),
+  ])
+  return bias === null ? y : y.add(bias)
+}
+
+/**
+ * From now on what a model computes of a token does not depend, to the last bit, on the tokens beside it, as far as libraries
+ * would have it otherwise: linear layers, routers that score by a linear map, gates of shared experts, latent attention. For
+ * inference alone. Experts are so where their weights are as files have them.
+ */
+export function computeSteadily(model: Module): void {
   for (const [, module] of model.namedModules()) {
+    if (module instanceof Linear) module.product = steadyLinear
+    if (module instanceof LatentAttention)
+      module.product = (x, maps) => (isSteady(x) ? steadyProducts(x, maps) : x.matmul(maps))
     if (module instanceof LinearRouter) module.product = steadyProduct
     if (module instanceof LinearRouter || module instanceof SharedExpertMoe) module.sigmoid = steadySigmoid
   }

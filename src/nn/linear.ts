@@ -24,6 +24,8 @@ export interface LinearOptions {
 export class Linear extends Module {
   readonly weight: Parameter // [out, in]
   readonly bias: Parameter | null
+  /** How it computes. May be changed at any time: see computeSteadily(). */
+  product: typeof linearBy = linearBy
 
   constructor(
     inFeatures: number,
@@ -38,7 +40,7 @@ export class Linear extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return linearBy(x, this.weight, this.bias)
+    return this.product(x, this.weight, this.bias)
   }
 }
 

@@ -72,6 +72,7 @@ export {
   searchsorted,
   stack,
   startRead,
+  steadyProducts,
   sumChoices,
   vectorNorm,
   where,

@@ -7,6 +7,7 @@
 #include "packing.h"
 #include "panels.h"
 #include "row_reader.h"
+#include "steady_products.h"
 
 namespace switchyard {
 namespace {
@@ -60,6 +61,11 @@ at::Tensor packedRowsOp(const at::Tensor& values, const at::Tensor& scales, std:
 
 void panelsOp(const at::Tensor& rows, std::string type, at::Tensor panels) { encodedPanelsInto(rows, type, panels); }
 
+at::Tensor steadyProductsOp(const at::Tensor& x, const at::Tensor& w) {
+  refuseGradient(x);
+  return steadyProducts(x, w);
+}
+
 std::vector<std::string> panelTypesOp() { return panelTypes(); }
 std::string simdChoiceOp() { return simdChoice(); }
 std::vector<std::string> simdLevelsOp() { return simdLevels(); }
@@ -85,6 +91,7 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
   library.def("cancel_read(int ticket) -> bool", &cancelRead);
   library.def("has_read(int ticket) -> bool", &hasRead);
   library.def("encoded_panels(Tensor rows, str type, Tensor(a!) panels) -> ()", &panelsOp);
+  library.def("steady_products(Tensor x, Tensor w) -> Tensor", &steadyProductsOp);
   library.def("panel_types() -> str[]", &panelTypesOp);
   library.def("simd_choice() -> str", &simdChoiceOp);
   library.def("simd_levels() -> str[]", &simdLevelsOp);

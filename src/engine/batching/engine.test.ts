@@ -14,7 +14,7 @@ import {
   tokensOfSequences,
   writeModelFolder,
 } from '../../models/index.ts'
-import { scoreSteadily } from '../../moe/index.ts'
+import { computeSteadily } from '../../moe/index.ts'
 import { inferenceMode, memoryUse } from '../../torch/index.ts'
 import { Engine, type EngineOptions, pageTokens, type TextPart, type TextRequest } from '../index.ts'
 
@@ -408,7 +408,7 @@ describe('routing', () => {
       expect(tokens.map(({ id }) => id)).toEqual(all)
       expect(routed[0]?.layers).toEqual([0, 1])
       using model = openModel(gguf).load({ kind: 'decoder', weights: 'stored' })
-      scoreSteadily(model)
+      computeSteadily(model)
       const { routings } = inferenceMode(() => model.forward(tokensOfSequences([all])))
       for (const [layer, { served }] of routings.entries()) {
         if (served.kind !== 'token') throw new Error('tokens choose')

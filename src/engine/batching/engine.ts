@@ -12,7 +12,7 @@ import {
   TextWriter,
   textStart,
 } from '../../models/index.ts'
-import { checkFewer, type FewerExperts, scoreSteadily, serveFewer } from '../../moe/index.ts'
+import { checkFewer, computeSteadily, type FewerExperts, serveFewer } from '../../moe/index.ts'
 import type { KvType } from '../../nn/index.ts'
 import { type GrammarConstraint, Grammars } from '../grammar/grammars.ts'
 import { ServedHints } from '../prefetch/served-hints.ts'
@@ -147,7 +147,7 @@ export class Engine implements TextEngine {
     this.#tokenizer = opened.tokenizer
     refuseOtherTokenizer(opened, this.#tokenizer)
     this.#loaded = load(opened, options, this.facts)
-    scoreSteadily(this.#loaded.model)
+    computeSteadily(this.#loaded.model)
     this.#hints = options.hints === undefined ? null : ServedHints.read(this.#loaded.model, options.hints)
     if (options.fewer) serveFewer(this.#loaded.model, options.fewer)
     const { vocab_size, eos_token_id } = this.#loaded.model.config

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { writeFloat8Folder, writeMxfp4Folder } from '../../../tests/support/block-folders.ts'
 import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
-import { scoreSteadily } from '../../moe/index.ts'
+import { computeSteadily } from '../../moe/index.ts'
 import { PagedCache } from '../../nn/index.ts'
 import {
   arange,
@@ -88,17 +88,16 @@ describe.each(architectures)('%s', name => {
   })
 })
 
-// Latent attention is computed by libraries' products; the last two are no decoders.
-const exceptions = ['deepseek_v2', 'deepseek_v3', 'switch_transformers', 'nllb_moe']
+const decoders = architectures.filter(name => !['switch_transformers', 'nllb_moe'].includes(name))
 
-describe.each(architectures.filter(name => !exceptions.includes(name)))('%s', name => {
+describe.each(decoders)('%s', name => {
   test.each(['f32', 'bf16', 'f16'] as const)(
     'from %s: what is read beside a text changes no bit of it',
     dtype => {
       const folder = join(scratch, `${name}-alone-${dtype}`)
       writeModelFolder(folder, openSource(fixture(name)), { dtype })
       using model = openModel(folder).load({ kind: 'decoder', weights: 'stored' })
-      scoreSteadily(model)
+      computeSteadily(model)
       const text = (length: number, step: number): number[] =>
         Array.from({ length }, (_, i) => 3 + ((i * step) % 80))
       /** Of 7 tokens that are read together, as a server reads them, and of one more. */

@@ -30,7 +30,7 @@ export abstract class LinearRouter extends Module implements Router {
   readonly bias: Parameter | null // [E]
   readonly numExperts: number
   readonly jitter: number
-  /** `x W^T` of x [T, D] and W [E, D]. May be changed at any time: see scoreSteadily(). */
+  /** `x W^T` of x [T, D] and W [E, D]. May be changed at any time: see computeSteadily(). */
   product: (xTD: Tensor, weightED: Tensor) => Tensor = (xTD, weightED) => xTD.matmul(weightED.t())
   /** The same of the sigmoid of scores, where they have one. */
   sigmoid: (x: Tensor) => Tensor = x => x.sigmoid()

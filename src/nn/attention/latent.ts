@@ -50,6 +50,8 @@ export class LatentAttention extends Module implements LatentForm {
   readonly kv_b_proj: Linear // [H * (K + V), R]
   readonly o_proj: Linear // [hidden, H * V]
   readonly decodesStatically = false
+  /** Products with maps of heads, [H, N, I] and [H, I, O]. May be changed at any time: see computeSteadily(). */
+  product: (x: Tensor, maps: Tensor) => Tensor = (x, maps) => x.matmul(maps)
   readonly flopsPerPosition: number
   readonly #sizes: Required<LatentAttentionOptions>
 
@@ -133,7 +135,7 @@ export class LatentAttention extends Module implements LatentForm {
     const { plainDim, rotaryDim } = this.#sizes
     const perHead = queries.view([queries.size(0), -1, plainDim + rotaryDim]) // [N, H, K + P]
     const plain = perHead.narrow(-1, 0, plainDim).transpose(0, 1) // [H, N, K]
-    const onLatents = plain.matmul(this.#maps.narrow(1, 0, plainDim)).transpose(0, 1) // [N, H, R]
+    const onLatents = this.product(plain, this.#maps.narrow(1, 0, plainDim)).transpose(0, 1) // [N, H, R]
     return cat([onLatents, perHead.narrow(-1, plainDim, rotaryDim)], -1).flatten(1)
   }
 
@@ -141,7 +143,7 @@ export class LatentAttention extends Module implements LatentForm {
     const { plainDim, valueDim, keyValueRank } = this.#sizes
     const perHead = mixed.view([mixed.size(0), -1, keyValueRank]).transpose(0, 1) // [H, N, R]
     const maps = this.#maps.narrow(1, plainDim, valueDim).transpose(1, 2) // [H, R, V]
-    return perHead.matmul(maps).transpose(0, 1).flatten(1) // [N, H * V]
+    return this.product(perHead, maps).transpose(0, 1).flatten(1) // [N, H * V]
   }
 
   /** [H, K + V, R] */

@@ -60,6 +60,7 @@ const switchyardEncodedRowsOp = new Operator('switchyard::encoded_rows')
 const switchyardEncodedExpertsOp = new Operator('switchyard::encoded_experts')
 const switchyardEncodedExpertRowsOp = new Operator('switchyard::encoded_expert_rows')
 const switchyardSumChoicesOp = new Operator('switchyard::sum_choices')
+const switchyardSteadyProductsOp = new Operator('switchyard::steady_products')
 const switchyardStartReadOp = new Operator('switchyard::start_read')
 const switchyardFinishReadOp = new Operator('switchyard::finish_read')
 const switchyardPackedRowsOp = new Operator('switchyard::packed_rows')
@@ -341,6 +342,11 @@ export function encodedExpertRows(x: Tensor, indices: Tensor, places: Tensor, ro
 /** `switchyard::sum_choices(Tensor rows, Tensor indices, Tensor weights) -> Tensor` */
 export function sumChoices(rows: Tensor, indices: Tensor, weights: Tensor): Tensor {
   return wrap(call(switchyardSumChoicesOp.id, (rows as Tensor).handle, (indices as Tensor).handle, (weights as Tensor).handle) as Handle)
+}
+
+/** `switchyard::steady_products(Tensor x, Tensor w) -> Tensor` */
+export function steadyProducts(x: Tensor, w: Tensor): Tensor {
+  return wrap(call(switchyardSteadyProductsOp.id, (x as Tensor).handle, (w as Tensor).handle) as Handle)
 }
 
 /** `switchyard::start_read(Tensor to, str type, str packing, bool alternating, int[] files, int[] offsets, int[] bytes, int urgency=0) -> int` */
