@@ -1,12 +1,4 @@
-import {
-  arange,
-  encodedLinear,
-  encodedRows,
-  isRecorded,
-  linear,
-  recompute,
-  type Tensor,
-} from '../torch/index.ts'
+import { decodedRows, encodedLinear, isRecorded, linear, recompute, type Tensor } from '../torch/index.ts'
 import { uniform } from './init.ts'
 import { Module } from './module.ts'
 import { Parameter, type Role } from './parameter.ts'
@@ -62,6 +54,5 @@ export function linearBy(x: Tensor, weight: Parameter, bias: Tensor | null = nul
 export function numbersOf(weight: Parameter): Tensor {
   const { encoding, shape } = weight
   if (encoding === null) return weight
-  const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1)
-  return encodedRows(weight.flatten(0, -2), encoding, arange(0, rows)).view(shape)
+  return decodedRows({ rows: weight.detach(), encoding }, shape.at(-2) ?? 0)
 }

@@ -6,6 +6,7 @@ import {
   arange,
   callOperator,
   chooseSimd,
+  decodedRows,
   type EncodedRows,
   encodedExperts,
   encodedLinear,
@@ -311,3 +312,14 @@ test('what does not fit is refused in words', () => {
   expect(() => encodedPanels(rows, 'Q5_1', rows)).toThrow("there are no panels of type 'Q5_1'")
   expect(() => chooseSimd('mmx')).toThrow("this processor has no 'mmx': SWITCHYARD_SIMD is one of portable")
 })
+
+test.each(['Q8_0', 'Q5_K', 'F32', 'BF16'])('stacks of %s are decoded without what panels add', type =>
+  tidy(() => {
+    const w = randn([3, 21, 256], { seed: 1 })
+    const whole = stored(w, type)
+    const each = Array.from({ length: 3 }, (_, e) => decoded(encoded(w.select(0, e), type), type))
+    const got = decodedRows(whole, 21)
+    expect(got.shape).toEqual([3, 21, 256])
+    for (const [e, wanted] of each.entries()) expect(got.select(0, e).equal(wanted)).toBe(true)
+  }),
+)

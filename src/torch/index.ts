@@ -88,6 +88,7 @@ export { MappedFile, mapFile } from './map-file.ts'
 export type { OperatorSchema, OperatorTime, RuntimeInfo } from './native.ts'
 export {
   chooseSimd,
+  decodedRows,
   type EncodedRows,
   inPanels,
   panelRows,

@@ -1,7 +1,7 @@
 // Rows of quantized blocks interleaved by 16, which is how products with them are quickest.
 
-import { empty } from './create.ts'
-import { encodedPanels } from './generated/functions.ts'
+import { arange, empty } from './create.ts'
+import { encodedPanels, encodedRows } from './generated/functions.ts'
 import { callOperator } from './runtime.ts'
 import type { Tensor } from './tensor.ts'
 
@@ -9,7 +9,7 @@ import type { Tensor } from './tensor.ts'
 export interface EncodedRows {
   /** u8 [..., rows, bytes of a row]; in panels the number of rows is rounded up to 16 */
   rows: Tensor
-  /** A GGML type, `BF16` or `F16`; a GGML type with `x16`: in panels */
+  /** A GGML type, `F32`, `BF16` or `F16`; a GGML type with `x16`: in panels */
   encoding: string
 }
 
@@ -42,6 +42,22 @@ export function inPanels({ rows, encoding }: EncodedRows): EncodedRows {
   const panels = empty([...outer, panelRows(count, kept), bytes], { dtype: 'u8' })
   encodedPanels(rows, encoding, panels)
   return { rows: panels, encoding: kept }
+}
+
+/**
+ * Rows as f32 numbers: [..., count, columns]. Those that are f32 are not copied.
+ *
+ * @param count rows of each matrix, which in panels may have more
+ */
+export function decodedRows({ rows, encoding }: EncodedRows, count: number): Tensor {
+  if (encoding === 'F32') return rows.viewDtype('f32')
+  const [outer, all = 0, bytes = 0] = [rows.shape.slice(0, -2), ...rows.shape.slice(-2)]
+  const matrices = outer.reduce((product, size) => product * size, 1)
+  const wanted = arange(0, matrices * all)
+    .view([matrices, all])
+    .narrow(1, 0, count)
+    .reshape([-1])
+  return encodedRows(rows.reshape([-1, bytes]), encoding, wanted).view([...outer, count, -1])
 }
 
 /**

@@ -3,16 +3,7 @@
 import { ConfigError } from '../../errors.ts'
 import { type GgmlTypeName, ggmlByteLength, ggmlTypes } from '../../formats/index.ts'
 import { type ExpertRows, roundedRows } from '../../models/index.ts'
-import {
-  arange,
-  empty,
-  encodedRows,
-  inPanels,
-  panelRows,
-  panelsOf,
-  type Tensor,
-  tidy,
-} from '../../torch/index.ts'
+import { decodedRows, empty, inPanels, panelRows, panelsOf, type Tensor, tidy } from '../../torch/index.ts'
 import { bytesOf, type ExpertKind, type MatrixKind } from './expert-kind.ts'
 import type { LayerRows } from './layer-rows.ts'
 import type { Wave } from './layer-waves.ts'
@@ -71,7 +62,7 @@ export class ExpertCopies implements Disposable {
 
   #copy(stored: Tensor, { encoding }: MatrixKind, { shape: [rows], rangesOf }: ExpertRows, to: Tensor): void {
     tidy(() => {
-      const values = encodedRows(stored, encoding, arange(0, rows)) // [rows, columns]
+      const values = decodedRows({ rows: stored, encoding }, rows) // [rows, columns]
       const rounded = roundedRows(values, this.#type, rangesOf(0)[0]?.file ?? '')
       to.copy_(inPanels({ rows: rounded, encoding: this.#type }).rows)
     })

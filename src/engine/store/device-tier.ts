@@ -3,12 +3,11 @@
 
 import type { Projections } from '../../moe/index.ts'
 import {
-  arange,
   CopyLane,
   type CopyMark,
   type CopyQueue,
   type Device,
-  encodedRows,
+  decodedRows,
   type Tensor,
   tidy,
 } from '../../torch/index.ts'
@@ -187,5 +186,5 @@ export class DeviceTier implements Disposable {
 /** A matrix in host memory as the device computes with it: [rows, columns]. */
 function numbersOf(stored: Tensor, { encoding }: MatrixKind, dtype: DeviceDType, rows: number): Tensor {
   if (encoding === encodingOf(dtype)) return stored.viewDtype(dtype)
-  return encodedRows(stored, encoding, arange(0, rows)).to(dtype)
+  return decodedRows({ rows: stored, encoding }, rows).to(dtype)
 }

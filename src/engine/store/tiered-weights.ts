@@ -4,7 +4,7 @@
 import { invariant } from '../../errors.ts'
 import type { EncodedStacks, ExpertWeights, FusedForm, Projections, TokenRouting } from '../../moe/index.ts'
 import { expertRowsInto, mixEncoded } from '../../moe/index.ts'
-import { arange, empty, encodedRows, sumChoices, type Tensor, tensor, zerosLike } from '../../torch/index.ts'
+import { decodedRows, empty, sumChoices, type Tensor, tensor, zerosLike } from '../../torch/index.ts'
 import type { DeviceTier } from './device-tier.ts'
 import type { MatrixKind } from './expert-kind.ts'
 import type { ExpertStore } from './expert-store.ts'
@@ -90,4 +90,4 @@ function mixWaves(
 
 /** One expert's matrix in f32: [rows, columns]. */
 const decoded = (stored: Tensor, { encoding }: MatrixKind, rows: number): Tensor =>
-  encodedRows(stored, encoding, arange(0, rows))
+  decodedRows({ rows: stored, encoding }, rows)

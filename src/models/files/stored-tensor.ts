@@ -90,7 +90,7 @@ function plain(location: TensorLocation): StoredTensor {
     shape,
     encoding: dtype,
     dtype: torchDTypeOf(dtype) ?? null,
-    rowEncoding: location.offset % 2 === 0 ? rowEncodingOf(dtype) : null, // halves lie at even addresses
+    rowEncoding: location.offset % (dtype === 'F32' ? 4 : 2) === 0 ? rowEncodingOf(dtype) : null, // where numbers may lie
     isReadable: torchDTypeOf(dtype) !== undefined,
     isApart: false,
     ranges: index => [rangeOf(location, shape[0], index)],

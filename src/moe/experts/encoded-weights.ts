@@ -3,7 +3,7 @@
 
 import { invariant } from '../../errors.ts'
 import type { Parameter } from '../../nn/index.ts'
-import { arange, encodedExpertRows, encodedExperts, encodedRows, type Tensor } from '../../torch/index.ts'
+import { decodedRows, encodedExpertRows, encodedExperts, type Tensor } from '../../torch/index.ts'
 import type { TokenRouting } from '../routing/token.ts'
 import { mixGrouped } from './experts.ts'
 import type { FusedForm } from './forms.ts'
@@ -85,5 +85,5 @@ function encodingOf({ encoding }: Parameter): string {
 
 function decoded(stack: Parameter, expert: number): Tensor {
   const [, rows = 0] = stack.shape
-  return encodedRows(stack.select(0, expert), encodingOf(stack), arange(0, rows))
+  return decodedRows({ rows: stack.select(0, expert), encoding: encodingOf(stack) }, rows)
 }
