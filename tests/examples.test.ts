@@ -53,6 +53,13 @@ describe('generate', () => {
   })
 })
 
+test('finetune: a model answers questions that it has not seen', () => {
+  const printed = run('finetune')
+  const losses = [...printed.matchAll(/^step \d+: ([\d.]+) nats/gm)].map(([, loss]) => Number(loss))
+  expect(losses.at(-1)).toBeLessThan((losses[0] ?? 0) / 4)
+  expect(printed).toContain('Where does mail? track 3\nWhere does steel? track 5\n')
+})
+
 test('own-router: the router takes fewer experts than top-k, and learns', () => {
   const lines = run('own-router', '--steps', '200').trim().split('\n')
   const numbers = lines.map(line => Number(/perToken ([\d.]+)/.exec(line)?.[1]))
