@@ -16,10 +16,15 @@ import type { PagedCache } from '../../nn/index.ts'
 import { inferenceMode, type Tensor, tidy } from '../../torch/index.ts'
 import type { RoutedTokens } from './request.ts'
 import { routedTokens } from './routed.ts'
-import type { RunningText } from './running-text.ts'
+import type { AskedText, RunningText } from './running-text.ts'
 
-/** Is told what layers decided of prompts. */
-export type RoutingListener = (routings: readonly LayerRouting[]) => void
+/** Is told of passes of the model. */
+export interface BatchListener {
+  /** Texts are about to be read, in this order. */
+  onTexts(texts: readonly AskedText[]): void
+  /** What layers decided of prompts. */
+  onRouting(routings: readonly LayerRouting[]): void
+}
 
 /** What a text gets for its next tokens. */
 export interface Outcome {
@@ -32,14 +37,14 @@ export interface Outcome {
 export class Batch implements Disposable {
   readonly #model: CausalLM
   readonly #cache: PagedCache
-  readonly #onRouting: RoutingListener
+  readonly #listener: BatchListener
   /** Steps of one set of texts are played from a tape, until another set has a turn. */
   #step: { step: DecodingStep; of: string } | null = null
 
-  constructor(model: CausalLM, cache: PagedCache, onRouting: RoutingListener) {
+  constructor(model: CausalLM, cache: PagedCache, listener: BatchListener) {
     this.#model = model
     this.#cache = cache
-    this.#onRouting = onRouting
+    this.#listener = listener
   }
 
   /** Whether the angles of a text follow from its own length alone, so that texts can be read together. */
@@ -54,6 +59,7 @@ export class Batch implements Disposable {
   }
 
   #together(texts: readonly RunningText[]): Map<RunningText, Outcome> {
+    this.#listener.onTexts(texts.map(({ asked }) => asked))
     const isStep = this.isShared && texts.every(text => !text.isReading)
     const routed = new RoutingOfTexts(texts)
     const scores = isStep ? this.#decode(texts, routed) : this.#read(texts, routed)
@@ -100,7 +106,7 @@ export class Batch implements Disposable {
 
   #scores(tokens: () => Tokens, logitsAt: readonly number[], routed: RoutingOfTexts): Float32Array[] {
     const note = (routings: readonly LayerRouting[]): void => {
-      this.#onRouting(routings)
+      this.#listener.onRouting(routings)
       if (routed.isWanted) routed.note(choicesOf(routings))
     }
     const forward = (): Tensor => {

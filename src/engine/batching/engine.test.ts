@@ -416,6 +416,21 @@ describe('routing', () => {
     })
   })
 
+  test('on miss is as the text says, but where copies stand in', async () => {
+    const memory = process.memoryUsage.rss() + 300e6
+    const request = { ...wanted, maxNewTokens: 9, prompt: ids(5, 1) }
+    const [plain] = await alone([request])
+    await withEngine({ memory }, async engine => {
+      const texts = await Promise.all(
+        (['read', 'resident'] as const).map(onMiss => write(engine, { ...request, onMiss })),
+      )
+      for (const text of texts) expect(withoutEnd(text)).toEqual(withoutEnd(plain as Written)) // all are there
+    })
+    await withEngine({ memory, onMiss: { kind: 'copy', type: 'Q4_0' } }, engine =>
+      expect(write(engine, { ...request, onMiss: 'read' })).rejects.toThrow('onMiss: is not for each text'),
+    )
+  })
+
   test('of more experts than are chosen is refused', () =>
     withEngine({}, engine =>
       expect(write(engine, { prompt: [5], expertsPerToken: 5 })).rejects.toThrow(

@@ -129,6 +129,7 @@ export class Engine implements TextEngine {
   readonly #grammars: Grammars
   readonly #load = new ExpertLoad()
   readonly #hints: ServedHints | null
+  readonly #onMiss: OnMiss
   #running: Promise<void> | null = null
   #isClosed = false
 
@@ -147,8 +148,14 @@ export class Engine implements TextEngine {
     if (options.fewer) serveFewer(this.#loaded.model, options.fewer)
     const { vocab_size, eos_token_id } = this.#loaded.model.config
     this.#grammars = new Grammars(this.#tokenizer, vocab_size, [eos_token_id ?? []].flat())
-    this.#scheduler = new Scheduler(this.#loaded.model, { ...this.facts, kv: options.kv }, routings =>
-      this.#load.note(routings),
+    this.#onMiss = options.onMiss ?? { kind: 'read' }
+    this.#scheduler = new Scheduler(
+      this.#loaded.model,
+      { ...this.facts, kv: options.kv },
+      {
+        onRouting: routings => this.#load.note(routings),
+        onTexts: texts => this.#loaded.store?.letChoose(texts.map(({ onMiss }) => onMiss ?? null)),
+      },
     )
   }
 
@@ -195,7 +202,9 @@ export class Engine implements TextEngine {
     constraint: GrammarConstraint | null,
     asker: Pick<AskedText, 'listener' | 'askedAt'>,
   ): Promise<AskedText> {
-    const { expertsPerToken } = request
+    const { expertsPerToken, onMiss } = request
+    if (onMiss !== undefined && this.#onMiss.kind === 'copy')
+      throw new ConfigError('is not for each text where copies stand in for experts', { path: 'onMiss' })
     if (expertsPerToken !== undefined) checkFewer(this.#loaded.model, { expertsPerToken })
     const ids = await this.#idsOf(request)
     if (this.#isClosed) throw new StoppedError('the engine was closed')

@@ -19,6 +19,8 @@ export interface TextRequest extends GrowthOptions {
   promptLogprobs?: number
   /** Experts of each of its tokens, those that count most: see serveFewer(). Default: as many as the router chooses. */
   expertsPerToken?: number
+  /** Within a budget, what becomes of experts that are not in memory: see OnMiss. Default: what the engine does for all. */
+  onMiss?: 'read' | 'resident'
   /** Whether to report which experts its tokens pass. What is kept of earlier prompts is not used then. Default false. */
   routing?: boolean
   /** Milliseconds after which the text ends as it is then, be it empty; it may have waited until then. Default: none. */

@@ -30,6 +30,7 @@ export interface AskedText extends Waiting {
   /** See TextRequest. */
   readonly promptLogprobs: number | undefined
   readonly expertsPerToken: number | undefined
+  readonly onMiss: TextRequest['onMiss']
   readonly isRouted: boolean
   readonly askedAt: number
   /** When it ends at the latest, as performance.now() has it. */
@@ -40,9 +41,9 @@ export function askedText(
   request: TextRequest,
   parts: Pick<AskedText, 'text' | 'constraint' | 'writer' | 'listener' | 'askedAt'>,
 ): AskedText {
-  const { key = '', priority = 0, promptLogprobs, expertsPerToken, routing = false } = request
+  const { key = '', priority = 0, promptLogprobs, expertsPerToken, onMiss, routing = false } = request
   const { deadlineMs = Number.POSITIVE_INFINITY } = request
-  const own = { key, priority, promptLogprobs, expertsPerToken, isRouted: routing }
+  const own = { key, priority, promptLogprobs, expertsPerToken, onMiss, isRouted: routing }
   return { ...own, endsBy: parts.askedAt + deadlineMs, ...parts }
 }
 

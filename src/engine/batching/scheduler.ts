@@ -3,7 +3,7 @@
 
 import type { CausalLM } from '../../models/index.ts'
 import { type KvType, PagedCache } from '../../nn/index.ts'
-import { Batch, type Outcome, type RoutingListener } from './batch.ts'
+import { Batch, type BatchListener, type Outcome } from './batch.ts'
 import { pageTokens } from './pages.ts'
 import { Places, pagesOf, sharedPages } from './places.ts'
 import { type AskedText, type CutReason, cutWaiting, RunningText } from './running-text.ts'
@@ -54,12 +54,12 @@ export class Scheduler implements Disposable {
   constructor(
     model: CausalLM,
     { texts, context, cacheTokens, waiting, kv }: SchedulerOptions,
-    onRouting: RoutingListener,
+    listener: BatchListener,
   ) {
     const pages = pagesOf(cacheTokens)
     this.#cache = new PagedCache(model, { sequences: texts, capacity: context, pageTokens, pages, kv })
     this.#places = new Places(this.#cache)
-    this.#batch = new Batch(model, this.#cache, onRouting)
+    this.#batch = new Batch(model, this.#cache, listener)
     this.#line = new WaitingLine(waiting)
   }
 

@@ -114,7 +114,7 @@ export class TieredModel implements Disposable {
         onMiss,
       },
     })
-    if (onMiss.kind === 'resident' && store.capacity < store.total)
+    if (onMiss.kind !== 'copy' && store.capacity < store.total)
       this.#chooseFreely = chooseAmongResidents(layers, store)
     for (const [i, layer] of this.#layers.entries())
       layer.experts.serveFrom(running.watched(tieredWeights(store, i, layer.experts.stacks)))
