@@ -32,6 +32,8 @@ export interface Outcome {
   scores: readonly Float32Array[]
   /** Of all of them, where it asks for that. */
   routing: RoutedTokens | null
+  /** The sum of their hidden states, [D], where it asks for that. */
+  hiddenSum: Float64Array | null
 }
 
 export class Batch implements Disposable {
@@ -62,8 +64,14 @@ export class Batch implements Disposable {
     this.#listener.onTexts(texts.map(({ asked }) => asked))
     const isStep = this.isShared && texts.every(text => !text.isReading)
     const routed = new RoutingOfTexts(texts)
-    const scores = isStep ? this.#decode(texts, routed) : this.#read(texts, routed)
-    return new Map(texts.map(text => [text, { scores: scores.get(text) ?? [], routing: routed.of(text) }]))
+    const sums = new Map<RunningText, Float64Array>()
+    const scores = isStep ? this.#decode(texts, routed) : this.#read(texts, routed, sums)
+    return new Map(
+      texts.map(text => [
+        text,
+        { scores: scores.get(text) ?? [], routing: routed.of(text), hiddenSum: sums.get(text) ?? null },
+      ]),
+    )
   }
 
   #decode(texts: readonly RunningText[], routed: RoutingOfTexts): Map<RunningText, Float32Array[]> {
@@ -87,9 +95,18 @@ export class Batch implements Disposable {
     return this.#step
   }
 
-  #read(texts: readonly RunningText[], routed: RoutingOfTexts): Map<RunningText, Float32Array[]> {
+  #read(
+    texts: readonly RunningText[],
+    routed: RoutingOfTexts,
+    sums: Map<RunningText, Float64Array>,
+  ): Map<RunningText, Float32Array[]> {
     const wanted = wantedRows(texts)
-    const scores = this.#scores(() => this.#tokensOf(texts), [...wanted.values()].flat(), routed)
+    const note = ({ hidden, routings }: PassOutput): void => {
+      this.#listener.onRouting(routings)
+      if (routed.isWanted) routed.note(choicesOf(routings))
+      for (const [text, sum] of hiddenSums(texts, hidden)) sums.set(text, sum)
+    }
+    const scores = this.#scores(() => this.#tokensOf(texts), [...wanted.values()].flat(), note)
     return new Map(texts.map(text => [text, scores.splice(0, wanted.get(text)?.length)]))
   }
 
@@ -104,18 +121,18 @@ export class Batch implements Disposable {
     return { ...tokens, extent: Math.max(...extents) }
   }
 
-  #scores(tokens: () => Tokens, logitsAt: readonly number[], routed: RoutingOfTexts): Float32Array[] {
-    const note = (routings: readonly LayerRouting[]): void => {
-      this.#listener.onRouting(routings)
-      if (routed.isWanted) routed.note(choicesOf(routings))
-    }
+  #scores(
+    tokens: () => Tokens,
+    logitsAt: readonly number[],
+    note: (output: PassOutput) => void,
+  ): Float32Array[] {
     const forward = (): Tensor => {
-      const { logits, routings } = this.#model.forward(tokens(), { cache: this.#cache, logitsAt })
-      note(routings)
-      return logits
+      const output = this.#model.forward(tokens(), { cache: this.#cache, logitsAt })
+      note(output)
+      return output.logits
     }
     if (logitsAt.length > 0) return lastScores(forward)
-    inferenceMode(() => tidy(() => note(this.#model.model.forward(tokens(), this.#cache).routings)))
+    inferenceMode(() => tidy(() => note(this.#model.model.forward(tokens(), this.#cache))))
     return []
   }
 
@@ -128,6 +145,24 @@ export class Batch implements Disposable {
   [Symbol.dispose](): void {
     this.forget()
   }
+}
+
+/** What a pass gives beside logits. */
+interface PassOutput {
+  /** [N, D] of all tokens, one text after the other. */
+  hidden: Tensor
+  routings: readonly LayerRouting[]
+}
+
+/** Of the next tokens of each text that asks for it. */
+function hiddenSums(texts: readonly RunningText[], hidden: Tensor): [RunningText, Float64Array][] {
+  let start = 0
+  return texts.flatMap((text): [RunningText, Float64Array][] => {
+    const { length } = text.next
+    const own = hidden.narrow(0, start, length)
+    start += length
+    return text.asked.isEmbedded ? [[text, own.double().sum(0).toTypedArray<'f64'>().slice()]] : []
+  })
 }
 
 /** What the next tokens of texts chose, of those that ask for it. */

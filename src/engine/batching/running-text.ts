@@ -32,6 +32,7 @@ export interface AskedText extends Waiting {
   readonly expertsPerToken: number | undefined
   readonly onMiss: TextRequest['onMiss']
   readonly isRouted: boolean
+  readonly isEmbedded: boolean
   readonly askedAt: number
   /** When it ends at the latest, as performance.now() has it. */
   readonly endsBy: number
@@ -41,9 +42,10 @@ export function askedText(
   request: TextRequest,
   parts: Pick<AskedText, 'text' | 'constraint' | 'writer' | 'listener' | 'askedAt'>,
 ): AskedText {
-  const { key = '', priority = 0, promptLogprobs, expertsPerToken, onMiss, routing = false } = request
+  const { key = '', priority = 0, promptLogprobs, expertsPerToken, onMiss } = request
   const { deadlineMs = Number.POSITIVE_INFINITY } = request
-  const own = { key, priority, promptLogprobs, expertsPerToken, onMiss, isRouted: routing }
+  const { routing: isRouted = false, embedding: isEmbedded = false } = request
+  const own = { key, priority, promptLogprobs, expertsPerToken, onMiss, isRouted, isEmbedded }
   return { ...own, endsBy: parts.askedAt + deadlineMs, ...parts }
 }
 
@@ -65,6 +67,8 @@ export class RunningText {
   readonly #startedAt = performance.now()
   #readAt: number | null = null
   #probabilities: (TokenProbabilities | null)[] = [null]
+  /** Of the hidden states of its prompt. */
+  #sum: Float64Array | null = null
 
   /** @param place with what is kept there of the prompt */
   constructor(asked: AskedText, place: Place) {
@@ -136,11 +140,13 @@ export class RunningText {
     this.#fed = 0
     this.#isAgain = true
     this.#probabilities = [null]
+    this.#sum = null
   }
 
   /** Counts its next tokens as read. */
-  advance({ scores, routing }: Outcome): void {
+  advance({ scores, routing, hiddenSum }: Outcome): void {
     if (routing) this.#report(routing)
+    if (hiddenSum && this.isReading) this.#sum = hiddenSum.map((value, d) => value + (this.#sum?.[d] ?? 0))
     if (this.isReading) this.#advanceReading(scores)
     else this.#fed++
     const last = scores.at(-1)
@@ -166,6 +172,7 @@ export class RunningText {
     this.read = Math.min(this.read + pageTokens, this.prompt.length)
     if (this.isReading || this.#readAt !== null) return
     this.#readAt = performance.now()
+    if (this.#sum) listener.onPart({ text: '', tokens: [], embedding: direction(this.#sum) })
     if (promptLogprobs !== undefined)
       listener.onPart({
         text: '',
@@ -199,6 +206,12 @@ export class RunningText {
       readAt: this.#readAt,
     })
   }
+}
+
+/** A vector of length 1; of a sum the same as of the mean. */
+function direction(sum: Float64Array): Float32Array {
+  const length = Math.hypot(...sum)
+  return Float32Array.from(sum, value => (length > 0 ? value / length : 0))
 }
 
 /** Ends a text that has no place yet. */

@@ -196,11 +196,12 @@ export class Scheduler implements Disposable {
   }
 
   /**
-   * Scores of the prompt and routing are of tokens that are read; fewer experts leave other keys and values; and where angles
+   * Scores of the prompt, its embedding and routing are of tokens that are read; fewer experts leave other keys and values; and where angles
    * follow from a text's length no two are alike.
    */
-  #isShareable({ promptLogprobs, isRouted, expertsPerToken }: AskedText): boolean {
-    return promptLogprobs === undefined && !isRouted && expertsPerToken === undefined && this.#batch.isShared
+  #isShareable({ promptLogprobs, isRouted, isEmbedded, expertsPerToken }: AskedText): boolean {
+    const isOfRead = promptLogprobs !== undefined || isRouted || isEmbedded
+    return !isOfRead && expertsPerToken === undefined && this.#batch.isShared
   }
 
   #advance(text: RunningText, outcome: Outcome): void {
