@@ -9,6 +9,7 @@ import { convertCommand } from './commands/convert.ts'
 import { dataCommand } from './commands/data.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { evalCommand } from './commands/eval.ts'
+import { finetuneCommand } from './commands/finetune.ts'
 import { generateCommand } from './commands/generate.ts'
 import { hintsCommand } from './commands/hints.ts'
 import { initCommand } from './commands/init.ts'
@@ -40,6 +41,7 @@ function createProgram(): Command {
   const commands = [
     dataCommand(),
     trainCommand(),
+    finetuneCommand(),
     evalCommand(),
     generateCommand(),
     chatCommand(),

@@ -54,7 +54,7 @@ export function placementOf(
   const type = dtype ?? (device === 'cpu' ? 'f32' : 'bf16')
   if (type === 'f16' && device === 'cpu')
     throw new ConfigError('f16 needs CUDA: a CPU has no products in it; use f32', { path: '--dtype' })
-  return { device, dtype: type, weights: weights ?? (canStay ? usual : 'decoded') }
+  return { device, dtype: type, weights: weights ?? (canStay ? usual : 'decoded'), mapped: true }
 }
 
 function deviceOf(text: string): Device {

@@ -14,6 +14,7 @@ import {
   shortBytes,
   shortCount,
   shortTime,
+  table,
   wrapList,
   yellow,
 } from './terminal.ts'
@@ -75,6 +76,7 @@ export class TrainReporter {
     const parameters = `${shortCount(about.parameters)} parameters`
     const place = about.products === 'f32' ? about.device : `${about.device} in ${about.products}`
     this.#progress.line(bold(recipe.name), about.modelType, about.feedForward, parameters, place)
+    this.#trainedParts(about)
     const text = `${shortCount(about.trainingTokens)} tokens of `
     this.#progress.line(dim(text + wrapList(about.domains, text.length, this.#progress.width)))
     const memory = shortBytes(about.memory)
@@ -84,6 +86,19 @@ export class TrainReporter {
       ),
     )
     if (resumedFrom !== null) this.#progress.line(dim(`going on from step ${count(resumedFrom)}`))
+  }
+
+  /** What is trained and what is not, where that is not all of it. */
+  #trainedParts({ trained, parameters }: Pick<RunStart, 'trained' | 'parameters'>): void {
+    const moved = trained.reduce((sum, part) => sum + part.trained, 0)
+    if (moved === parameters) return
+    const share = ((100 * moved) / parameters).toFixed(moved < parameters / 10 ? 2 : 0)
+    const rows = trained.map(part => [
+      part.role,
+      count(part.parameters),
+      part.trained === 0 ? 'frozen' : part.trained === part.parameters ? 'all' : count(part.trained),
+    ])
+    this.#progress.line(table([['part', 'parameters', `trained (${share}%)`], ...rows]))
   }
 
   #step(event: StepRecord): void {

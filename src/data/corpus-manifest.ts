@@ -53,6 +53,8 @@ const manifest = z.strictObject({
     skippedFiles: count,
   }),
   shards: z.strictObject({ train: z.array(shard).min(1), validation: z.array(shard) }),
+  /** Of a corpus of conversations: documents, and their tokens that are to be learnt. All of other corpora's are. */
+  answers: z.strictObject({ examples: count, tokens: count }).optional(),
 })
 
 export type CorpusManifest = z.infer<typeof manifest>

@@ -27,19 +27,25 @@ export class ShardWriter {
   #starts: number[] = []
   #domains: number[] = []
   #bytes: number[] = []
+  #taught: Uint8Array[] = []
 
   constructor(options: ShardWriterOptions) {
     this.#options = options
     this.#tokens = this.#allocate(1 << 16)
   }
 
-  /** Appends a document: its tokens, the index of its domain, and the UTF-8 bytes of its text. */
-  async add(ids: readonly number[], domain: number, bytes: number): Promise<void> {
+  /**
+   * Appends a document: its tokens, the index of its domain, and the UTF-8 bytes of its text.
+   *
+   * @param taught 1 for each token that is to be learnt; of all documents or of none. Default: all are, and no marks are kept
+   */
+  async add(ids: readonly number[], domain: number, bytes: number, taught?: Uint8Array): Promise<void> {
     if (this.#count > 0 && this.#count + ids.length > this.#options.shardTokens) await this.#writeShard()
     this.#reserve(this.#count + ids.length)
     this.#starts.push(this.#count)
     this.#domains.push(domain)
     this.#bytes.push(bytes)
+    if (taught) this.#taught.push(taught)
     this.#tokens.set(ids, this.#count)
     this.#count += ids.length
   }
@@ -77,6 +83,7 @@ export class ShardWriter {
     this.#starts = []
     this.#domains = []
     this.#bytes = []
+    this.#taught = []
   }
 
   #tensors(): TensorSource[] {
@@ -107,7 +114,12 @@ export class ShardWriter {
         shape: documents,
         bytes: () => bytesOf(BigInt64Array.from(this.#bytes, BigInt)),
       },
+      ...(this.#taught.length === 0 ? [] : [this.#marks()]),
     ]
+  }
+
+  #marks(): TensorSource {
+    return { name: 'taught', dtype: 'U8', shape: [this.#count], bytes: () => Buffer.concat(this.#taught) }
   }
 }
 

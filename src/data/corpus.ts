@@ -27,22 +27,33 @@ export interface TokenRange {
   length: number
 }
 
+/** What the shards of a corpus have in common. */
+export interface ShardForm {
+  dtype: TokenRange['dtype']
+  /** Whether they say which tokens are to be learnt. */
+  hasAnswers: boolean
+}
+
 /** One file of tokens. */
 export class CorpusShard {
   readonly file: string
   /** How many tokens it holds. */
   readonly tokens: number
   readonly tokenRange: TokenRange
+  /** The bytes that mark which tokens are to be learnt, one each; null where all are. */
+  readonly taughtRange: Omit<TokenRange, 'dtype'> | null
   readonly #entries: Map<string, TensorEntry>
   #starts: number[] | undefined
   #domains: number[] | undefined
 
-  constructor(file: string, entry: ShardEntry, dtype: TokenRange['dtype']) {
+  constructor(file: string, entry: ShardEntry, { dtype, hasAnswers }: ShardForm) {
     this.file = file
     this.tokens = entry.tokens
-    this.#entries = checkedEntries(file, entry, dtype)
+    this.#entries = checkedEntries(file, entry, { dtype, hasAnswers })
     const { offset, length } = this.#entries.get('tokens')!
     this.tokenRange = { dtype, offset, length }
+    const marks = hasAnswers ? this.#entries.get('taught') : undefined
+    this.taughtRange = marks ? { offset: marks.offset, length: marks.length } : null
   }
 
   /** Where each document begins, ascending from 0. Read from the file when first asked for. */
@@ -145,8 +156,8 @@ export async function verifyCorpus(
 }
 
 function openSplit(folder: string, manifest: CorpusManifest, name: SplitName): CorpusSplit {
-  const dtype = tokenDType(manifest.vocabSize)
-  const shards = manifest.shards[name].map(entry => new CorpusShard(join(folder, entry.file), entry, dtype))
+  const form = { dtype: tokenDType(manifest.vocabSize), hasAnswers: manifest.answers !== undefined }
+  const shards = manifest.shards[name].map(entry => new CorpusShard(join(folder, entry.file), entry, form))
   return new CorpusSplit(
     name,
     shards,
@@ -158,14 +169,15 @@ function openSplit(folder: string, manifest: CorpusManifest, name: SplitName): C
 function checkedEntries(
   file: string,
   { tokens, documents }: ShardEntry,
-  dtype: SafetensorsDType,
+  { dtype, hasAnswers }: ShardForm,
 ): Map<string, TensorEntry> {
   const { tensors } = readSafetensorsHeader(file)
-  const expected: [string, SafetensorsDType, number][] = [
+  const expected: (readonly [string, SafetensorsDType, number])[] = [
     ['tokens', dtype, tokens],
     ['document_starts', 'I64', documents],
     ['document_domains', 'I32', documents],
     ['document_bytes', 'I64', documents],
+    ...(hasAnswers ? ([['taught', 'U8', tokens]] as const) : []),
   ]
   for (const [name, type, length] of expected) {
     const entry = tensors.get(name)

@@ -1,5 +1,9 @@
 // Text to tokens: sources, cleaning, tokenizers, packed corpora, the order of training windows. No tensors here.
 
+export type { AnsweredText, Render } from './conversations/answers.ts'
+export { type PrepareConversationsOptions, prepareConversations } from './conversations/prepare.ts'
+export type { ChatTurn, ConversationRecord } from './conversations/record.ts'
+export { isExamples } from './conversations/source.ts'
 export {
   type Corpus,
   CorpusShard,

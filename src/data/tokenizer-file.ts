@@ -107,6 +107,15 @@ class FileTokenizer implements Tokenizer {
     return encodings.map(encoding => encoding.getIds())
   }
 
+  async encodeWithEnds(
+    text: string,
+    { specials = 'token', addSpecialTokens = false }: EncodeOptions = {},
+  ): Promise<{ ids: number[]; ends: number[] }> {
+    const native = specials === 'token' ? this.#native : this.#withoutSpecials()
+    const encoding = await native.encode(text, null, { addSpecialTokens })
+    return { ids: encoding.getIds(), ends: encoding.getOffsets().map(([, end = 0]) => end) }
+  }
+
   decode(ids: readonly number[], { skipSpecialTokens = false }: DecodeOptions = {}): string {
     const tokens = ids
       .filter(id => !(skipSpecialTokens && this.isSpecial(id)))

@@ -31,6 +31,8 @@ export interface Tokenizer {
   encode(text: string, options?: EncodeOptions): Promise<number[]>
   /** encode() of several texts together. */
   encodeBatch(texts: readonly string[], options?: EncodeOptions): Promise<number[][]>
+  /** encode(), and where in the text each token ends, in Unicode code points; 0 for tokens that are put around it. */
+  encodeWithEnds(text: string, options?: EncodeOptions): Promise<{ ids: number[]; ends: number[] }>
   /** The text of token ids. */
   decode(ids: readonly number[], options?: DecodeOptions): string
   /** The token as the vocabulary writes it; undefined for an id that is not in it. */

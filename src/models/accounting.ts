@@ -157,6 +157,7 @@ const partNames: Record<Declaration['role'], string> = {
   dense: 'feed-forward',
   embedding: 'embedding',
   head: 'head',
+  adapter: 'adapters',
 }
 
 function mergeEqual(rows: readonly LayerCounts[]): LayerCounts[] {

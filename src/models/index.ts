@@ -12,6 +12,9 @@ export {
   memoryNeeds,
   type ParameterCounts,
 } from './accounting.ts'
+export { type AdapterConfig, type AdapterModule, adapterSchema, attachAdapters } from './adapters/attach.ts'
+export { LoraExperts } from './adapters/lora-experts.ts'
+export { LoraLinear, type LoraOptions } from './adapters/lora-linear.ts'
 export type { Architecture, CheckpointPiece, Declarations } from './architectures/architecture.ts'
 export { check } from './architectures/config.ts'
 export {
@@ -37,7 +40,10 @@ export {
   modelTypes,
   parseAnyConfig,
   parseModelConfig,
+  requireOneStack,
 } from './architectures/table.ts'
+export { mergeAdapter } from './files/adapter/merge.ts'
+export { type Adapted, isAdapter, loadAdapters, readPeftConfig, saveAdapters } from './files/adapter/peft.ts'
 export { chatTemplateOf, templateTokens } from './files/chat-template.ts'
 export { copyTokenizer } from './files/conversion/copy-tokenizer.ts'
 export { type BlockEncoder, type RowPlace, roundToNearest } from './files/conversion/encode.ts'
@@ -128,6 +134,14 @@ export { refuseOtherTokenizer, TextWriter, textStart } from './generation/text-w
 export type { TokenConstraint } from './generation/token-constraint.ts'
 export { presetConfig } from './preset-configs.ts'
 export { type Preset, type PresetCounts, presetCounts, presetNames, presetOf, presets } from './presets.ts'
+export {
+  type Selectable,
+  type Share,
+  select,
+  selectable,
+  selectionSchema,
+  selectionWords,
+} from './selection.ts'
 export type { DecoderConfig, EncoderConfig, EncoderDecoderConfig } from './stack/config.ts'
 export type { Recompute } from './stack/decoder.ts'
 export { type EncodedSource, EncoderDecoderLM } from './stack/encoder-decoder.ts'

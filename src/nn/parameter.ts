@@ -14,7 +14,16 @@ import {
 import { constant, fill, type Init } from './init.ts'
 
 /** What a tensor is for: by this, not by its name, are learning rates, types of files and counts told apart. */
-export type Role = 'embedding' | 'norm' | 'attention' | 'router' | 'experts' | 'shared' | 'dense' | 'head'
+export type Role =
+  | 'embedding'
+  | 'norm'
+  | 'attention'
+  | 'router'
+  | 'experts'
+  | 'shared'
+  | 'dense'
+  | 'head'
+  | 'adapter'
 
 /** All that is known of a tensor without its memory. */
 export interface Declaration {

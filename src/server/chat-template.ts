@@ -33,8 +33,12 @@ export class ChatTemplate {
     return new RegExp(`\\b${variable}\\b`).test(this.#text)
   }
 
-  /** A conversation, ready for the model's answer. @throws TemplateError when it refuses, or takes too long */
-  render(variables: Record<string, unknown>): Promise<string> {
-    return this.#thread.render({ ...variables, add_generation_prompt: true, ...this.#tokens })
+  /**
+   * A conversation, by default ready for the model's answer.
+   *
+   * @throws TemplateError when the template refuses it, or takes too long
+   */
+  render(variables: Record<string, unknown>, { forAnswer = true } = {}): Promise<string> {
+    return this.#thread.render({ ...variables, add_generation_prompt: forAnswer, ...this.#tokens })
   }
 }

@@ -2,6 +2,7 @@
 
 export { ApiError } from './api-error.ts'
 export { type AppOptions, createApp } from './app.ts'
+export { ChatTemplate } from './chat-template.ts'
 export type { MessageDelta } from './openai/chat-answer.ts'
 export { type ChatPiece, writeChat } from './openai/write-chat.ts'
 export type { LogLine } from './request-record.ts'

@@ -10,8 +10,7 @@ import {
 } from '../models/index.ts'
 import { expertUsage, loadByDomain, type UsageStats, usageStats } from '../moe/index.ts'
 import { inferenceMode, type Tensor, tensor, tidy } from '../torch/index.ts'
-import { evaluationBatch } from './examples.ts'
-import type { TokenWindows } from './token-windows.ts'
+import { evaluationBatch, type ModelText } from './examples.ts'
 
 export interface DomainScore {
   name: string
@@ -49,7 +48,7 @@ export interface EvaluateOptions {
 /** Evaluates between turns of the event loop. The training mode of every module is left as it was. */
 export async function evaluate(
   model: LanguageModel,
-  windows: TokenWindows,
+  windows: ModelText,
   options: EvaluateOptions,
 ): Promise<Evaluation> {
   const { domains, batchSize, batches, forward = inputs => model.forward(inputs) } = options
@@ -91,7 +90,7 @@ class Tally {
 
 interface Reader {
   model: LanguageModel
-  windows: TokenWindows
+  windows: ModelText
   forward: (inputs: Tokens) => ForwardOutput
 }
 
@@ -136,7 +135,7 @@ function entryOf<V>(map: Map<number, V>, key: number, make: () => V): V {
   return value
 }
 
-function summarize(tally: Tally, windows: TokenWindows, domains: readonly string[]): Evaluation {
+function summarize(tally: Tally, windows: ModelText, domains: readonly string[]): Evaluation {
   const bytesPerToken = windows.split.counts.map(({ bytes, tokens }) => (tokens === 0 ? 0 : bytes / tokens))
   const score = (losses: number, tokens: number, bytes: number): Omit<DomainScore, 'name'> => {
     const loss = losses / tokens

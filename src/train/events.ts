@@ -3,6 +3,7 @@
 import type { Evaluation } from './evaluate.ts'
 import type { Recipe } from './recipe/schema.ts'
 import type { StepRecord } from './run-log.ts'
+import type { TrainedPart } from './trained/trained.ts'
 
 /** What a run is about to do. */
 export interface RunStart {
@@ -15,6 +16,8 @@ export interface RunStart {
   /** The feed-forwards in a few words. */
   feedForward: string
   parameters: number
+  /** How many of them are trained, by what they are for. */
+  trained: readonly TrainedPart[]
   device: string
   /** The type that most of a step is computed in: `f32`, `bf16` or `f16`. */
   products: string

@@ -3,13 +3,18 @@
 
 import { type LanguageModel, MaskedLM } from '../models/index.ts'
 import { rand, stack, type Tensor, tidy } from '../torch/index.ts'
+import { ConversationRows } from './conversation-rows.ts'
 import { drawsPerToken, maskTokens } from './masking.ts'
 import { type Batch, batchOf } from './objective.ts'
 import type { TextRows, TokenWindows } from './token-windows.ts'
 
+/** Text to train or evaluate on: windows of all of it, or whole conversations of which answers are learnt. */
+export type ModelText = TokenWindows | ConversationRows
+
 /** A batch to train on. Masks are drawn by the generator whose state checkpoints keep. */
-export function trainingBatch(model: LanguageModel, windows: TokenWindows, rows: readonly number[]): Batch {
+export function trainingBatch(model: LanguageModel, windows: ModelText, rows: readonly number[]): Batch {
   const { device } = model
+  if (windows instanceof ConversationRows) return windows.batch(rows, device)
   const draw = ([batch, length]: readonly number[]): Tensor =>
     rand([batch as number, length as number, drawsPerToken], { dtype: 'f64', device })
   return examples(model, windows.batch(rows, device), draw)
@@ -18,9 +23,11 @@ export function trainingBatch(model: LanguageModel, windows: TokenWindows, rows:
 /** A batch to evaluate on: the masks of a window are always the same. */
 export function evaluationBatch(
   model: LanguageModel,
-  windows: TokenWindows,
+  windows: ModelText,
   rows: readonly number[],
 ): Batch & { domains: BigInt64Array } {
+  if (windows instanceof ConversationRows)
+    return { ...windows.batch(rows, model.device), domains: windows.domains(rows) }
   const shape = [windows.sequenceLength, drawsPerToken]
   const draw = (): Tensor =>
     stack(rows.map(window => rand(shape, { dtype: 'f64', seed: window }))).to(model.device)

@@ -5,7 +5,7 @@ import { type Replay, replayable, type Tensor, tidy, zeros } from '../torch/inde
 import type { Batch, Objective } from './objective.ts'
 import { gradientNorm } from './optimizer/clip.ts'
 import type { Optimizer } from './optimizer/optimizer.ts'
-import { backward, describeStep, type StepOptions, type StepResult } from './step.ts'
+import { adaptRouters, backward, describeStep, type StepOptions, type StepResult } from './step.ts'
 
 interface Recorded {
   objectives: Objective[]
@@ -40,8 +40,10 @@ export class GraphedStep {
 
   #step(options: StepOptions): Recorded {
     this.#model.zeroGrad()
-    const objectives = this.#batches.map(batch => backward(this.#model, batch, this.#batches.length, options))
-    const norm = gradientNorm(this.#model.parameters())
+    const objectives = this.#batches.map(batch =>
+      backward(this.#model, batch, 1 / this.#batches.length, options),
+    )
+    const norm = gradientNorm(options.trained ?? this.#model.parameters())
     this.#optimizer.move({ norm: norm.add(this.#gate), clip: options.clip })
     return { objectives, norm }
   }
@@ -55,8 +57,7 @@ export class GraphedStep {
     return tidy(() => {
       const { objectives, norm } = this.#graph.run()
       const result = observe ? describeStep(objectives, norm.item()) : { gradientNorm: null, updated: null }
-      if (result.updated === false) this.#model.discard()
-      else this.#model.adapt(pace)
+      adaptRouters(this.#model, result.updated, { pace })
       return result
     })
   }

@@ -5,7 +5,7 @@ import { memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { batchOf } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { checkRecipe } from './recipe/check.ts'
-import { freshModel, modelConfigOf, resolveRecipe } from './recipe/model-config.ts'
+import { firstModel, modelConfigOf, resolveRecipe } from './recipe/model-config.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { trainStep } from './step.ts'
 
@@ -34,7 +34,7 @@ function recipeOf(model: object, rest: object = {}): Recipe {
 function measured(recipe: Recipe): number {
   const start = memoryUse().bytes
   const config = modelConfigOf(recipe, vocabulary)
-  using model = freshModel(recipe, config)
+  using model = firstModel(recipe, config)
   model.model.recompute = recipe.recompute
   const group = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0.1 }
   using optimizer = new AdamW([group], recipe.optimizer)

@@ -4,12 +4,23 @@
 
 import { freemem } from 'node:os'
 import { ConfigError } from '../errors.ts'
-import { type Declarations, declareModel, type ModelConfig } from '../models/index.ts'
-import { activeExperts } from '../moe/index.ts'
-import type { Role } from '../nn/index.ts'
+import {
+  type AdapterConfig,
+  type AdapterModule,
+  attachAdapters,
+  type Declarations,
+  declareModel,
+  type LanguageModel,
+  LoraExperts,
+  type ModelConfig,
+  select,
+  selectable,
+} from '../models/index.ts'
+import { MoeLayer, PeerLayer } from '../moe/index.ts'
+import { type Declaration, declared, type Role } from '../nn/index.ts'
 import { availableCudaMemory, type Device, hasCudaRuntime, itemSize } from '../torch/index.ts'
 import { autocastType, type Precision } from './precision.ts'
-import { hasExpertLayers, type Recipe } from './recipe/schema.ts'
+import { isOpened, type Recipe } from './recipe/schema.ts'
 
 /** Bytes at the moment of a step at which there are most. */
 export interface MemoryPlan {
@@ -71,23 +82,40 @@ export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {
   const { precision, gradientAccumulation, recompute } = recipe
   const model = declareModel(config)
   const shapes = model.declarations()
+  const adapters = recipe.adapter ? declaredAdapters(model, recipe.adapter) : null
+  const { withGradients, moved } = trainedShapes(model, recipe.trained)
   const bytes = (of: Declarations, each: (precision: Precision, role: Role) => number): number =>
     sum([...of.values()].map(({ shape, role }) => product(shape) * each(precision, role)))
-  const sizes = { ...sizesOf(recipe, config), isCausal: model.model.isCausal }
+  const sizes = sizesOf(recipe, config, model)
   const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => {
-    const own = shapesOfLayer(shapes, layer)
-    return { gradients: bytes(own, weightBytes), ...layerMemory(own, sizes) }
+    const gradients = bytes(shapesOfLayer(withGradients, layer), weightBytes)
+    return { gradients, ...layerMemory(shapesOfLayer(shapes, layer), sizes) }
   })
-  const weights = bytes(shapes, weightBytes)
-  const optimizer = bytes(shapes, optimizerBytes)
+  const weights = bytes(model.declarations(), weightBytes)
+  const optimizer = bytes(moved, optimizerBytes)
   const narrowed = autocastType(precision, recipe.device as Device) ? weights / 2 : 0 // copies that the graph keeps
   const outside = {
     ...headMemory(config, sizes),
-    gradients: weights - sum(layers.map(each => each.gradients)),
+    gradients: bytes(withGradients, weightBytes) - sum(layers.map(each => each.gradients)),
   }
   const moments = stepMoments(layers, outside, { recompute, accumulates: gradientAccumulation > 1 })
   const { gradients, activations, working } = largest(moments)
-  return { weights, optimizer, gradients, activations: activations + narrowed, working }
+  const sums = adapters ? adaptedElements(adapters) * sizes.size : 0
+  return { weights, optimizer, gradients, activations: activations + narrowed + sums, working }
+}
+
+/** Adapters around a model of declarations. */
+const declaredAdapters = (model: LanguageModel, config: AdapterConfig): ReadonlyMap<string, AdapterModule> =>
+  declared(() => attachAdapters(model, config))
+
+/** Numbers of the stacks of experts that are written out with what is added to them. */
+function adaptedElements(adapters: ReadonlyMap<string, AdapterModule>): number {
+  const stacks = [...adapters.values()].flatMap(adapter =>
+    adapter instanceof LoraExperts
+      ? [adapter.up && adapter.base.stacks.up, adapter.down && adapter.base.stacks.down]
+      : [],
+  )
+  return sum(stacks.map(stack => stack?.numel ?? 0))
 }
 
 type Moment = Pick<MemoryPlan, 'gradients' | 'activations' | 'working'>
@@ -125,21 +153,38 @@ function largest(moments: readonly Moment[]): Moment {
   return moments.reduce((most, moment) => (size(moment) > size(most) ? moment : most))
 }
 
-function sizesOf(
-  { data, router, model, precision, device }: Recipe,
-  config: ModelConfig,
-): Omit<Sizes, 'isCausal'> {
-  const peer = hasExpertLayers(model) && model.experts.kind === 'peer' ? model.experts : null
-  const routed = model.type !== 'mistral' && !peer ? router : undefined
-  const experts = 'num_local_experts' in config ? config.num_local_experts : 0
-  const routerSizes = { hiddenSize: config.hidden_size, numExperts: experts, vocabSize: config.vocab_size }
+/** What gets gradients, whole tensors, and what the optimizer moves, of which some are single experts of a stack. */
+function trainedShapes(
+  model: LanguageModel,
+  selection: readonly string[],
+): Record<'withGradients' | 'moved', Declarations> {
+  const all = selectable(model)
+  const chosen = [...select(selection, all)].flatMap(([path, share]) => {
+    const declaration = all.get(path)?.declaration
+    return declaration ? [{ path, share, declaration }] : []
+  })
+  const moved = chosen.map(({ path, share, declaration }): [string, Declaration] => {
+    const [experts = 0, ...rest] = declaration.shape
+    return [path, { ...declaration, shape: [share === 'all' ? experts : share.length, ...rest] }]
+  })
+  return {
+    withGradients: new Map(chosen.map(({ path, declaration }) => [path, declaration])),
+    moved: new Map(moved),
+  }
+}
+
+function sizesOf({ data, precision, device }: Recipe, config: ModelConfig, model: LanguageModel): Sizes {
+  const blocks = model.model.layers.map(({ mlp }) => mlp)
+  const routed = blocks.find(block => block instanceof MoeLayer)
+  const peer = blocks.find(block => block instanceof PeerLayer)
   return {
     positions: data.sequenceLength,
     tokens: data.batchSize * data.sequenceLength,
     model: config.hidden_size,
     heads: config.num_attention_heads,
-    choices: routed ? activeExperts(routed, routerSizes) : 0,
-    neurons: peer ? peer.heads * peer.k : 0,
+    isCausal: model.model.isCausal,
+    choices: routed?.gate.active ?? 0,
+    neurons: peer ? peer.heads * peer.topK : 0,
     size: precision.kind === 'half' ? itemSize[precision.dtype] : itemSize.f32,
     onDevice: device !== 'cpu',
   }
@@ -282,7 +327,9 @@ function remedyFor(
 ): string {
   const ofParameters = weights + optimizer + gradients
   if (ofParameters > activations + working)
-    return 'lower model.hidden_size, num_hidden_layers or num_local_experts'
+    return isOpened(recipe.model)
+      ? 'train less of it, as trained: attention'
+      : 'lower model.hidden_size, num_hidden_layers or num_local_experts'
   const isKept = recipe.recompute === 'none' && activations > working
   return isKept ? 'set recompute: layers, or lower data.batchSize' : 'lower data.batchSize'
 }

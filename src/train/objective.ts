@@ -32,6 +32,8 @@ export function warmedUp(losses: Losses, step: number): Losses {
 export interface Batch {
   inputs: Tokens
   targets: Tensor
+  /** How many targets count, where batches differ in that. Default: as many in each. */
+  scored?: number
 }
 
 /** Rows of one length, i64 [B, T] each, as a batch. */

@@ -25,7 +25,7 @@ import { gradientNorm } from './optimizer/clip.ts'
 import { groupsSchema, parameterGroups } from './optimizer/groups.ts'
 import { LossScaler } from './precision.ts'
 import { checkRecipe } from './recipe/check.ts'
-import { freshModel } from './recipe/model-config.ts'
+import { firstModel } from './recipe/model-config.ts'
 import { type StepOptions, trainStep } from './step.ts'
 
 const config = parseModelConfig(
@@ -311,7 +311,7 @@ test("a recipe's dispatch reaches every layer", () => {
     'test',
   )
   manualSeed(1)
-  const { routings } = freshModel(recipe, config).forward(tokensOf(randint(0, 40, [2, 8], { seed: 1 })))
+  const { routings } = firstModel(recipe, config).forward(tokensOf(randint(0, 40, [2, 8], { seed: 1 })))
   for (const { chosen, served } of routings) {
     const filled = (routing: AnyRouting): number => (routing as TokenRouting).indices.ge(0).sum().item()
     expect(filled(chosen)).toBe(32)

@@ -13,8 +13,10 @@ import type { LossScaler } from './precision.ts'
 export interface StepOptions {
   losses: Losses
   learningRate: number
-  /** The learning rate as a share of its peak, at which routers adapt. Default 1. */
-  pace?: number
+  /** The learning rate as a share of its peak, at which routers adapt what no gradient trains; null: they do not. Default 1. */
+  pace?: number | null
+  /** What the optimizer moves, whose gradients count for their norm. Default: all parameters. */
+  trained?: readonly Parameter[]
   /** Largest gradient norm; null: any. */
   clip: number | null
   /** Compute forward in this type where weights are f32. Default: in theirs. */
@@ -45,34 +47,48 @@ export function trainStep(
   batches: Iterable<Batch>,
   options: StepOptions,
 ): StepResult {
-  const { pace = 1, lossScaler = null, observe } = options
+  const { trained = model.parameters(), lossScaler = null, observe } = options
   model.zeroGrad()
-  const seen = [...batches].map((batch, _, all) =>
+  const all = [...batches]
+  const shares = sharesOf(all)
+  const seen = all.map((batch, i) =>
     tidy(() => {
-      const objective = backward(model, batch, all.length, options)
+      const objective = backward(model, batch, shares[i] as number, options)
       return observe ? look(objective) : null
     }),
   )
-  const result = tidy(() => update(model.parameters(), optimizer, options))
+  const result = tidy(() => update(trained, optimizer, options))
   if (result.updated !== null) lossScaler?.note(result.updated)
-  if (result.updated === false) model.discard()
-  else model.adapt(pace)
+  adaptRouters(model, result.updated, options)
   return { ...result, ...merged(seen.flatMap(batch => batch ?? [])) }
+}
+
+/** What each micro-batch counts in a step: as all others, or, where they tell their targets, by the number of these. */
+function sharesOf(batches: readonly Batch[]): number[] {
+  const total = batches.reduce((sum, { scored = 0 }) => sum + scored, 0)
+  return batches.map(({ scored }) =>
+    scored === undefined || total === 0 ? 1 / batches.length : scored / total,
+  )
+}
+
+/** Lets routers adapt to a step, or forget one that moved nothing. */
+export function adaptRouters(
+  model: LanguageModel,
+  updated: boolean | null,
+  { pace = 1 }: Pick<StepOptions, 'pace'>,
+): void {
+  if (updated === false || pace === null) model.discard()
+  else model.adapt(pace)
 }
 
 type Observed = Required<Pick<StepResult, 'losses' | 'routing' | 'retrieval'>>
 
-/** Adds the gradients of one of so many micro-batches to the parameters'. */
-export function backward(
-  model: LanguageModel,
-  batch: Batch,
-  batches: number,
-  options: StepOptions,
-): Objective {
+/** Adds the gradients of a micro-batch, which counts as such a share of its step, to the parameters'. */
+export function backward(model: LanguageModel, batch: Batch, share: number, options: StepOptions): Objective {
   const { losses, autocast: narrow = null, lossScaler } = options
   const compute = (): Objective => computeObjective(model, batch, losses)
   const objective = narrow ? autocast(batch.targets.device, narrow, compute) : compute()
-  objective.total.mul((lossScaler?.scale ?? 1) / batches).backward()
+  objective.total.mul((lossScaler?.scale ?? 1) * share).backward()
   return objective
 }
 

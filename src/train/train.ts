@@ -65,7 +65,8 @@ async function* recorded(
     run.report('running', { step, bestStep: best?.step ?? null })
     yield { type: 'start', run: run.path, resumedFrom, ...trainer.description }
     const missing = missingPrecision(trainer.recipe.precision, trainer.device)
-    if (missing) yield { type: 'warning', message: missing }
+    for (const message of [...(missing ? [missing] : []), ...trainer.notes])
+      yield { type: 'warning', message }
     state = yield* steps(session, resumedFrom, signal)
     yield { type: 'end', state, step: trainer.state.step }
   } catch (error) {

@@ -7,12 +7,20 @@ import {
   type Corpus,
   loadTokenizer,
   openCorpus,
+  type SplitName,
   type Tokenizer,
   WindowSampler,
   wordsOfTokens,
 } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
-import { describeFeedForward, type LanguageModel, type ModelConfig } from '../models/index.ts'
+import {
+  type AdapterModule,
+  attachAdapters,
+  copyTokenizer,
+  describeFeedForward,
+  type LanguageModel,
+  type ModelConfig,
+} from '../models/index.ts'
 import { WordRouter } from '../moe/index.ts'
 import {
   cudaMemory,
@@ -24,8 +32,10 @@ import {
   tidy,
 } from '../torch/index.ts'
 import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
+import { adapterWeights, type CheckpointWeights, wholeWeights } from './checkpoint/weights.ts'
+import { ConversationRows } from './conversation-rows.ts'
 import type { RunStart } from './events.ts'
-import { trainingBatch } from './examples.ts'
+import { type ModelText, trainingBatch } from './examples.ts'
 import { GraphedStep } from './graphed-step.ts'
 import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { type Batch, warmedUp } from './objective.ts'
@@ -39,12 +49,14 @@ import {
   lossScalerFor,
   productType,
 } from './precision.ts'
-import { freshModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
-import type { Recipe } from './recipe/schema.ts'
+import { firstModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
+import { requireTokenizerOf } from './recipe/opened.ts'
+import { isOpened, type Recipe } from './recipe/schema.ts'
 import { learningRateFactor } from './schedule.ts'
 import { type StepOptions, type StepResult, trainStep } from './step.ts'
 import { tasksOfDomains } from './tasks.ts'
 import { TokenWindows } from './token-windows.ts'
+import { TrainedParameters } from './trained/trained.ts'
 
 export class Trainer implements Trainee {
   readonly recipe: Recipe
@@ -54,13 +66,14 @@ export class Trainer implements Trainee {
   readonly memory: number
   readonly corpus: Corpus
   readonly tokenizer: Tokenizer
-  readonly tokenizerFile: string
   readonly corpusFingerprint: string
   readonly model: LanguageModel
+  readonly trained: TrainedParameters
+  readonly weights: CheckpointWeights
   readonly optimizer: Optimizer
-  readonly training: TokenWindows
+  readonly training: ModelText
   /** Null when the corpus holds nothing out. */
-  readonly validation: TokenWindows | null
+  readonly validation: ModelText | null
   readonly #sampler: WindowSampler
   readonly #lossScaler: LossScaler | null
   #graph: GraphedStep | null = null
@@ -75,31 +88,31 @@ export class Trainer implements Trainee {
   /** @throws ConfigError when recipe, corpus and machine do not fit each other */
   constructor(recipe: Recipe) {
     this.corpus = openCorpus(recipe.data.path)
-    this.tokenizerFile = this.corpus.tokenizerFile
-    this.tokenizer = loadTokenizer(this.tokenizerFile)
-    this.corpusFingerprint = fingerprint(join(this.corpus.folder, 'corpus.json'), this.tokenizerFile)
+    const { tokenizerFile } = this.corpus
+    this.tokenizer = loadTokenizer(tokenizerFile)
+    this.corpusFingerprint = fingerprint(join(this.corpus.folder, 'corpus.json'), tokenizerFile)
     const vocabulary = vocabularyOf(this.corpus, this.tokenizer)
+    if (isOpened(recipe.model)) requireTokenizerOf(recipe.model, this.tokenizer)
     this.recipe = resolveRecipe(recipe, vocabulary)
     this.config = modelConfigOf(this.recipe, vocabulary)
     this.device = requireDevice(this.recipe.device as Device)
     const plan = memoryPlan(this.recipe, this.config)
     refuseTooLarge(plan, this.recipe, availableMemory(this.device))
     this.memory = totalBytes(plan)
-    const { data, optimizer, precision, seed } = this.recipe
-    const tasks = tasksOfDomains(this.config, this.corpus.domains)
-    this.training = new TokenWindows(this.corpus.train, data.sequenceLength, tasks)
-    this.validation =
-      this.corpus.validation.tokens > data.sequenceLength
-        ? new TokenWindows(this.corpus.validation, data.sequenceLength, tasks)
-        : null
+    const { optimizer, precision, seed } = this.recipe
+    this.training = modelText(this, 'train')
+    this.validation = holdsText(this) ? modelText(this, 'validation') : null
     this.#sampler = new WindowSampler({ windows: this.training.count, seed })
     manualSeed(seed)
-    this.model = freshModel(this.recipe, this.config)
+    this.model = firstModel(this.recipe, this.config)
+    const adapters = this.recipe.adapter ? attachAdapters(this.model, this.recipe.adapter) : null
     convertWeights(this.model, precision, this.device)
     this.model.to(this.device)
     this.model.model.recompute = this.recipe.recompute
     this.#assignWords()
-    this.optimizer = createOptimizer(this.model.namedParameters(), optimizer, halfOptions(precision))
+    this.trained = new TrainedParameters(this.model, this.recipe.trained)
+    this.optimizer = createOptimizer(this.trained.parameters, optimizer, halfOptions(precision))
+    this.weights = weightsOf(this, adapters)
     this.#lossScaler = lossScalerFor(precision)
   }
 
@@ -108,7 +121,7 @@ export class Trainer implements Trainee {
     const routers = [...this.model.namedModules()].flatMap(([, module]) =>
       module instanceof WordRouter ? module : [],
     )
-    if (routers.length === 0) return
+    if (routers.length === 0 || !(this.training instanceof TokenWindows)) return
     const { vocab_size: size } = this.config
     const [words, frequencies] = [wordsOfTokens(this.tokenizer, size), this.training.frequencies(size)]
     for (const router of routers) router.assign(words, frequencies)
@@ -131,6 +144,12 @@ export class Trainer implements Trainee {
     this.#sampler.restore(sampler)
   }
 
+  /** Of the model that was opened, with its chat template, or of the corpus. */
+  saveTokenizer(folder: string): void {
+    const { model } = this.recipe
+    copyTokenizer(isOpened(model) ? model.from : this.corpus.folder, folder)
+  }
+
   /** What is to be trained, and on what. */
   get description(): Omit<RunStart, 'run' | 'resumedFrom'> {
     const { recipe, config, corpus, device, memory, tokensPerStep } = this
@@ -140,9 +159,23 @@ export class Trainer implements Trainee {
       modelType: config.model_type,
       feedForward: describeFeedForward(config),
       parameters: this.model.numParameters,
+      trained: this.trained.parts,
       domains: corpus.domains,
       trainingTokens: corpus.train.tokens,
     }
+  }
+
+  /** What a user should know of the data before it is learnt. */
+  get notes(): string[] {
+    if (!(this.training instanceof ConversationRows)) return []
+    const { cut, dropped, sequenceLength } = this.training
+    const longer = `are longer than ${sequenceLength} tokens`
+    return [
+      ...(cut > 0 ? [`${cut} examples ${longer} and are cut (data.long, data.sequenceLength)`] : []),
+      ...(dropped > 0
+        ? [`${dropped} examples ${longer} and are left out (data.long, data.sequenceLength)`]
+        : []),
+    ]
   }
 
   /** Most bytes that tensors took so far, where the model is. */
@@ -168,14 +201,17 @@ export class Trainer implements Trainee {
   /** One optimizer step on the next windows. */
   step(observe: boolean): StepResult {
     const { data, gradientAccumulation, losses, clip, precision } = this.recipe
+    let tokens = 0
     const result = tidy(() => {
       const batches = Array.from({ length: gradientAccumulation }, () =>
         trainingBatch(this.model, this.training, this.#sampler.take(data.batchSize)),
       )
+      for (const { inputs } of batches) tokens += inputs.starts.at(-1) ?? 0
       return this.#train(batches, {
         losses: warmedUp(losses, this.#state.step),
         learningRate: this.learningRate,
-        pace: this.#pace,
+        pace: this.trained.adaptsRouters ? this.#pace : null,
+        trained: [...this.trained.parameters.values()],
         clip,
         autocast: autocastType(precision, this.device),
         lossScaler: this.#lossScaler,
@@ -184,7 +220,7 @@ export class Trainer implements Trainee {
     })
     const skipped = result.updated === false ? 1 : 0
     this.#state.step++
-    this.#state.tokens += this.tokensPerStep
+    this.#state.tokens += tokens
     this.#state.skipped += skipped
     this.#state.skippedInRow = skipped === 0 ? 0 : this.#state.skippedInRow + 1
     return result
@@ -207,11 +243,37 @@ export class Trainer implements Trainee {
 
   dispose(): void {
     this.#graph?.dispose()
+    this.trained.dispose()
     this.model.dispose()
     this.optimizer.dispose()
     this.training.dispose()
     this.validation?.dispose()
   }
+}
+
+/** A split as the model reads it: whole conversations, or windows of all text. */
+function modelText({ corpus, recipe, config }: TextOfRun, split: SplitName): ModelText {
+  const { sequenceLength, long } = recipe.data
+  if (corpus.manifest.answers) return new ConversationRows(corpus[split], sequenceLength, long)
+  return new TokenWindows(corpus[split], sequenceLength, tasksOfDomains(config, corpus.domains))
+}
+
+type TextOfRun = Pick<Trainer, 'corpus' | 'recipe' | 'config'>
+
+/** Whether the validation split has a row of text. */
+function holdsText({ corpus: { validation, manifest }, recipe }: TextOfRun): boolean {
+  return validation.tokens > (manifest.answers ? 1 : recipe.data.sequenceLength)
+}
+
+/** What checkpoints hold: of an adapted model, the adapters and what was trained beside them. */
+function weightsOf(
+  { recipe, model, config, trained }: Pick<Trainer, 'recipe' | 'model' | 'config' | 'trained'>,
+  adapters: ReadonlyMap<string, AdapterModule> | null,
+): CheckpointWeights {
+  const { adapter, model: from } = recipe
+  if (!adapter || !adapters || !isOpened(from)) return wholeWeights(model, config)
+  const whole = new Map([...trained.touched].filter(([, { declaration }]) => declaration.role !== 'adapter'))
+  return adapterWeights({ adapters, config: adapter, base: from.from, whole })
 }
 
 function fingerprint(...files: readonly string[]): string {

@@ -3,7 +3,7 @@
 import { basename, extname, resolve } from 'node:path'
 import { Command, Option } from 'commander'
 import { ConfigError } from '../../errors.ts'
-import type { ModelSource, WriteFolderOptions } from '../../models/index.ts'
+import type { ModelSource, OpenedModel, WriteFolderOptions } from '../../models/index.ts'
 import { openNamed } from '../open-model.ts'
 import { refuseFile, refuseFolderOfWeights } from '../outputs.ts'
 import { Progress } from '../progress.ts'
@@ -73,13 +73,16 @@ async function convert(path: string, flags: Flags): Promise<void> {
   const opened = await openNamed(path, flags)
   const { path: model } = opened
   refuseOverwriting(model, flags.out)
-  const { source } = opened
   const toGguf = extname(flags.out) === '.gguf'
   refuseOtherFormat(flags, toGguf)
   const progress = new Progress(flags)
   const onProgress = (fraction: number, tensor: string): void => progress.update(fraction, tensor)
   const started = Date.now()
-  const written = toGguf ? await asGguf(source, flags, onProgress) : await asFolder(source, flags, onProgress)
+  const written = toGguf
+    ? await asGguf(opened.source, flags, onProgress)
+    : opened.base
+      ? await merged(opened, flags)
+      : await asFolder(opened.source, flags, onProgress)
   progress.clear()
   const seconds = (Date.now() - started) / 1000
   if (flags.json) process.stdout.write(`${JSON.stringify({ model, out: flags.out, ...written, seconds })}\n`)
@@ -119,6 +122,18 @@ async function asGguf(source: ModelSource, flags: Flags, onProgress: OnProgress)
   const { types, ...written } = writeGgufModel(source, flags.out, { rules, name, tokenizer, onProgress })
   const what = Object.entries(types).map(([type, tensors]) => `${tensors} ${type}`)
   return { ...written, what: what.join(', ') }
+}
+
+/** An adapter and its base as one model, in f32. */
+async function merged(opened: OpenedModel, { out, tokenizer, dtype }: Flags): Promise<Written> {
+  if (dtype !== undefined && dtype !== 'f32')
+    throw new ConfigError('is f32 where an adapter is merged: convert what comes of it', { path: '--dtype' })
+  const { copyTokenizer, saveModel } = await import('../../models/index.ts')
+  const model = opened.load()
+  const written = saveModel(out, model, opened.config)
+  model.dispose()
+  if (tokenizer) copyTokenizer(opened.path, out)
+  return { ...written, what: 'one file, an adapter merged into its base' }
 }
 
 async function asFolder(source: ModelSource, flags: Flags, onProgress: OnProgress): Promise<Written> {

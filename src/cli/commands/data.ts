@@ -11,6 +11,7 @@ import type {
 } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import { Interruption } from '../interruption.ts'
+import { openNamed } from '../open-model.ts'
 import { Progress } from '../progress.ts'
 import { green } from '../terminal.ts'
 import { numberOf, sizeOf, wholeNumberOf } from '../values.ts'
@@ -24,6 +25,7 @@ interface PrepareFlags {
   from?: string[]
   domain?: string
   sample?: boolean
+  for?: string
   tokenizer: TokenizerChoice
   validation: number
   seed: number
@@ -50,7 +52,7 @@ const domainList = Object.entries(debianDomains)
 const prepareHelp = `
 Text comes from Debian packages (kept in --cache, nothing is installed), from
 your own files (text, JSONL or Parquet with a 'text' and perhaps a 'domain',
-also .gz), or from the sample that ships with Switchyard.
+also .gz and .zst), or from the sample that ships with Switchyard.
 
 Domains from Debian:
 ${domainList}
@@ -58,7 +60,8 @@ ${domainList}
 Examples:
   switchyard data prepare --sample --out data/sample
   switchyard data prepare --domains en,code,fr --size 8MB --out data/three
-  switchyard data prepare --from books/en books/fr notes.jsonl --out data/mine`
+  switchyard data prepare --from books/en books/fr notes.jsonl --out data/mine
+  switchyard data prepare --from chats.jsonl --for MODEL --out data/chats`
 
 const infoHelp = `
 'unigram nats' is the entropy of a domain's token frequencies: the loss of a
@@ -85,6 +88,7 @@ function prepareCommand(): Command {
       ).conflicts(['from', 'sample']),
     )
     .addOption(new Option('--from <path...>', 'your own files and folders').conflicts('sample'))
+    .option('--for <model>', 'with --from: its tokenizer, and conversations by its chat template')
     .option('--domain <name>', "kind of text in --from, where it does not say (default: the path's name)")
     .option('--sample', 'the text that ships with Switchyard')
     .option(
@@ -93,7 +97,7 @@ function prepareCommand(): Command {
       sizeOf('--size'),
     )
     .addOption(
-      new Option('--tokenizer <kind>', 'bpe:SIZE to train one, bytes, or a tokenizer.json')
+      new Option('--tokenizer <kind>', 'bpe:SIZE to train one, bytes, or a model folder or tokenizer.json')
         .argParser(parseTokenizer)
         .default(parseTokenizer('bpe:4096'), 'bpe:4096'),
     )
@@ -133,14 +137,19 @@ async function prepare(flags: PrepareFlags): Promise<void> {
   const heartbeat = setInterval(draw, 200) // a step without news must still show
   const interruption = new Interruption(() => progress.note('stopping; nothing is kept'))
   const { signal } = interruption
-  try {
-    const onProgress = (next: PrepareProgress): void => {
-      step = next
-      draw()
-    }
+  const onProgress = (next: PrepareProgress): void => {
+    step = next
+    draw()
+  }
+  const prepared = async (): Promise<Corpus> => {
     const options = await prepareOptions(flags)
     const corpus = await prepareCorpus({ ...options, onProgress, signal })
     for (const line of skippedLines(options.source.skipped)) progress.line(line)
+    return corpus
+  }
+  try {
+    const corpus =
+      flags.for === undefined ? await prepared() : await preparedFor(flags.for, flags, { onProgress, signal })
     progress.clear()
     process.stdout.write(flags.json ? toJson(corpus.manifest) : describeCorpus(corpus))
   } catch (error) {
@@ -151,6 +160,24 @@ async function prepare(flags: PrepareFlags): Promise<void> {
     interruption.release()
     progress.clear()
   }
+}
+
+/** Text or conversations for a model that is there. */
+async function preparedFor(
+  model: string,
+  { from, out, validation, seed, force = false }: PrepareFlags,
+  more: Pick<PrepareOptions, 'onProgress' | 'signal'>,
+): Promise<Corpus> {
+  if (from === undefined) throw new ConfigError('is for files: name them with --from', { path: '--for' })
+  const { prepareForModel } = await import('../model-data.ts')
+  return prepareForModel(await openNamed(model, { quiet: true }), {
+    out,
+    paths: from,
+    validation,
+    seed,
+    force,
+    ...more,
+  })
 }
 
 async function prepareOptions(flags: PrepareFlags): Promise<PrepareOptions> {

@@ -108,8 +108,13 @@ async function readConfig(named: string, tokenizer: Tokenizer | null): Promise<A
 }
 
 async function ofRecipe(file: string, tokenizer: Tokenizer | null): Promise<AnyModelConfig> {
-  const { loadRecipe, recipeConfig } = await import('../../train/index.ts')
+  const { isOpened, loadRecipe, recipeConfig } = await import('../../train/index.ts')
   const recipe = loadRecipe(file)
+  if (isOpened(recipe.model)) {
+    throw new ConfigError('names a model that is there: init draws new ones, of a recipe with sizes', {
+      path: `${file}: model.from`,
+    })
+  }
   const { vocab_size, type } = recipe.model
   // An encoder's vocabulary has the mask token beyond its tokenizer's.
   const own = vocab_size === undefined ? undefined : vocab_size - (type === 'switchyard_moe_encoder' ? 1 : 0)

@@ -124,6 +124,31 @@ describe('plain text', () => {
     expect(error.message).toMatch(/bomb\.txt\.gz: expands more than 250-fold/)
   })
 
+  test('Zstandard files are unpacked as well', async () => {
+    const packed = Buffer.from('KLUv/QRo4QAAeyJ0ZXh0Ijoib2YgYSBwYWNrZWQgZmlsZSJ9CpjNC54=', 'base64') // by zstd 1.5
+    expect(await read({ paths: [write('a.jsonl.zst', packed)] })).toMatchObject([
+      { text: 'of a packed file' },
+    ])
+    const error = await failure({ paths: [write('b.txt.zst', 'plain text')] })
+    expect(error).toBeInstanceOf(FormatError)
+    expect(error.message).toMatch(/b\.txt\.zst: is damaged or not Zstandard/)
+    const cut = await failure({ paths: [write('cut.jsonl.zst', packed.subarray(0, 20))] })
+    expect(cut).toBeInstanceOf(FormatError)
+  })
+
+  test('a Zstandard bomb is refused long before it fills memory', async () => {
+    // A frame of 128 KiB blocks that repeat one byte, four bytes each: magic, window of 128 KiB, blocks, an empty last one.
+    const header = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38])
+    const block = Buffer.from([0x02, 0x00, 0x10, 0x61])
+    const bomb = write(
+      'bomb.txt.zst',
+      Buffer.concat([header, ...Array.from({ length: 4000 }, () => block), Buffer.from([1, 0, 0])]),
+    )
+    const error = await failure({ paths: [bomb] })
+    expect(error).toBeInstanceOf(DataError)
+    expect(error.message).toMatch(/bomb\.txt\.zst: expands more than 250-fold/)
+  })
+
   test('a file that only calls itself gzip is an error', async () => {
     const error = await failure({ paths: [write('a.txt.gz', 'plain text')] })
     expect(error).toBeInstanceOf(FormatError)

@@ -14,7 +14,7 @@ import {
   type TextSource,
 } from '../document.ts'
 import { whyNotText } from './byte-stream.ts'
-import { readJsonLines, type TextRecord } from './json-lines.ts'
+import { readJsonLines, type TextRecord, toTextRecord } from './json-lines.ts'
 import { readParquet } from './parquet.ts'
 import { readPlainText } from './plain-text.ts'
 
@@ -58,12 +58,14 @@ export function fileSource({ paths, domain }: FileSourceOptions): TextSource {
   }
 }
 
-const isJsonLines = (path: string): boolean => /\.(jsonl|ndjson)(\.gz)?$/i.test(path)
-const isParquet = (path: string): boolean => /\.parquet$/i.test(path)
+const textColumns = { needed: [['text']], others: ['domain'] }
+
+export const isJsonLines = (path: string): boolean => /\.(jsonl|ndjson)(\.gz|\.zst)?$/i.test(path)
+export const isParquet = (path: string): boolean => /\.parquet$/i.test(path)
 const isPlain = (path: string): boolean => !isJsonLines(path) && !isParquet(path)
 
 /** `books/fr/` gives `fr`; `shakespeare.txt.gz` gives `shakespeare`. */
-function domainOf(path: string): string {
+export function domainOf(path: string): string {
   const name = basename(resolve(path))
   return statSync(path).isDirectory() ? name : name.replace(/^(.+?)\..*$/, '$1')
 }
@@ -78,8 +80,8 @@ async function* readDocuments(file: TextFile, domain: string): AsyncGenerator<Do
 }
 
 async function* readRecords(path: string): AsyncGenerator<TextRecord> {
-  if (isJsonLines(path)) yield* readJsonLines(path)
-  else if (isParquet(path)) yield* readParquet(path)
+  if (isJsonLines(path)) yield* readJsonLines(path, toTextRecord)
+  else if (isParquet(path)) yield* readParquet(path, textColumns, toTextRecord)
   else for await (const text of readPlainText(path)) yield { text, domain: undefined }
 }
 
@@ -91,7 +93,8 @@ function checkDomain(domain: string, path: string): void {
   )
 }
 
-async function listFiles(paths: readonly string[]): Promise<TextFile[]> {
+/** The files under paths. @throws DataError for a path without any */
+export async function listFiles(paths: readonly string[]): Promise<TextFile[]> {
   const files: TextFile[] = []
   for (const root of paths) {
     const before = files.length

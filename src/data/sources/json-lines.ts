@@ -1,4 +1,4 @@
-// JSONL: one JSON object a line, with a `text` and perhaps a `domain`.
+// JSONL: one JSON object a line.
 
 import { FormatError } from '../../errors.ts'
 import { readBytes } from './byte-stream.ts'
@@ -12,35 +12,38 @@ export interface TextRecord {
   domain: string | undefined
 }
 
+/** Checks what a line or row holds. Returns a text that says what is wrong with it, if anything is. */
+export type ToRecord<T> = (value: unknown) => T | string
+
 /** The records of a JSONL file. Throws FormatError naming the line that is none. */
-export async function* readJsonLines(file: string): AsyncGenerator<TextRecord> {
+export async function* readJsonLines<T>(file: string, toRecord: ToRecord<T>): AsyncGenerator<T> {
   let number = 0
   for await (const line of readLines(file)) {
     number++
     const text = line.toString('utf8').replace(/^\ufeff/, '')
-    if (text.trim() !== '') yield parseRecord(text, file, number)
+    if (text.trim() !== '') yield parseRecord(text, `line ${number}`, file, toRecord)
   }
 }
 
-function parseRecord(line: string, file: string, number: number): TextRecord {
-  const record = toRecord(parseJson(line, file, number))
+function parseRecord<T>(line: string, place: string, file: string, toRecord: ToRecord<T>): T {
+  const record = toRecord(parseJson(line, place, file))
   if (typeof record !== 'string') return record
-  throw new FormatError(`line ${number} ${record}`, { file })
+  throw new FormatError(`${place} ${record}`, { file })
 }
 
-function parseJson(line: string, file: string, number: number): unknown {
+function parseJson(line: string, place: string, file: string): unknown {
   try {
     return JSON.parse(line)
   } catch (cause) {
-    throw new FormatError(`line ${number} is not JSON: each line must be an object as {"text": "..."}`, {
+    throw new FormatError(`${place} is not JSON: each line must be an object as {"text": "..."}`, {
       file,
       cause,
     })
   }
 }
 
-/** Checks what a row or line holds. Returns a text that says what is wrong with it, if anything is. */
-export function toRecord(value: unknown): TextRecord | string {
+/** A document with its `text`, and perhaps its `domain`. */
+export function toTextRecord(value: unknown): TextRecord | string {
   const { text, domain } = (value ?? {}) as { text?: unknown; domain?: unknown }
   if (typeof text !== 'string') return `has no 'text' (a string)`
   if (domain === undefined || domain === null) return { text, domain: undefined }

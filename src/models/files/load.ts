@@ -25,17 +25,21 @@ export interface LoadOptions {
    * (parseTypeRules) round them to blocks while they are loaded, and compute from these. Default decoded.
    */
   weights?: 'stored' | 'decoded' | (string & {})
+  /**
+   * Whether tensors that a file has just as memory wants them are mapped: they take memory when they are used, and the file
+   * must not be truncated meanwhile. Default true.
+   */
+  mapped?: boolean
 }
 
 /**
- * The model of a source, for evaluation. Tensors that a file has just as memory wants them are mapped: they take memory
- * when they are used, and the file must not be truncated meanwhile.
+ * The model of a source, for evaluation.
  *
  * @throws FormatError listing the missing, surplus and misshapen tensors; nothing is half-loaded
  * @throws ConfigError for what cannot be computed here
  */
 export function loadSource(source: ModelSource, options: LoadOptions = {}): AnyModel {
-  const { dtype = 'f32', device = 'cpu', weights = 'decoded' } = options
+  const { dtype = 'f32', device = 'cpu', weights = 'decoded', mapped = true } = options
   if (weights !== 'decoded' && (device !== 'cpu' || dtype !== 'f32')) {
     throw new ConfigError(`${weights} weights are computed on the CPU in f32: leave device and dtype out`, {
       path: 'weights',
@@ -44,7 +48,7 @@ export function loadSource(source: ModelSource, options: LoadOptions = {}): AnyM
   const place = { dtype, device: requireDevice(device) }
   const pieces = matchTensors(source)
   const model: AnyModel = declareModel(source.config)
-  fill(model, pieces, { ...place, weights, mapped: true })
+  fill(model, pieces, { ...place, weights, mapped })
   return model.to(place.device).eval()
 }
 
@@ -94,7 +98,7 @@ function apartFromExperts(source: ModelSource): ModelWithoutExperts & { rest: Ma
 function fill(
   model: AnyModel,
   pieces: readonly MatchedPiece[],
-  { weights, ...place }: Required<LoadOptions> & { mapped: boolean },
+  { weights, ...place }: Required<LoadOptions>,
 ): void {
   const tensors = model.stateDict()
   using files = new MappedFiles()

@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { commandLine } from '../../command-line.ts'
 import { loadTokenizer, type Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { AnyModel } from '../architectures/create.ts'
@@ -13,6 +14,8 @@ import {
 } from '../architectures/table.ts'
 import type { EncoderDecoderLM } from '../stack/encoder-decoder.ts'
 import type { CausalLM, LanguageModel } from '../stack/language-model.ts'
+import { mergeAdapter } from './adapter/merge.ts'
+import { baseOf, isAdapter } from './adapter/peft.ts'
 import { chatTemplateOf } from './chat-template.ts'
 import { readAnyConfig } from './folder.ts'
 import { isGgufFile } from './gguf/open.ts'
@@ -48,13 +51,23 @@ export class OpenedModel {
   #source: ModelSource | null = null
   #tokenizer: Tokenizer | null = null
 
+  /** What the model is an adapter of, for one that is; null for others. */
+  readonly base: OpenedModel | null
+
   constructor(path: string) {
     this.path = path
-    this.config = isGgufFile(path) ? this.source.config : readAnyConfig(path)
+    this.base = isAdapter(path) ? openModel(baseOf(path)) : null
+    this.config = this.base?.config ?? (isGgufFile(path) ? this.source.config : readAnyConfig(path))
   }
 
-  /** Its tensors, as files have them. */
+  /** Its tensors, as files have them. @throws ConfigError for an adapter, of which no file has the sum */
   get source(): ModelSource {
+    if (this.base) {
+      throw new ConfigError(
+        `is an adapter of ${this.base.path}: write the model with it first, by '${commandLine()} convert ${this.path} --out FOLDER'`,
+        { path: this.path },
+      )
+    }
     this.#source ??= openSource(this.path)
     return this.#source
   }
@@ -66,6 +79,7 @@ export class OpenedModel {
   }
 
   #openTokenizer(): Tokenizer {
+    if (this.base && !existsSync(join(this.path, 'tokenizer.json'))) return this.base.tokenizer
     if (!isGgufFile(this.path)) return loadTokenizer(join(this.path, 'tokenizer.json'))
     const beside = join(this.path, '..', 'tokenizer.json')
     return existsSync(beside) ? loadTokenizer(beside) : ggufTokenizer(this.path)
@@ -73,11 +87,12 @@ export class OpenedModel {
 
   /** How it writes conversations, in Jinja; null when it says nothing of it. */
   get template(): string | null {
-    return chatTemplateOf(this.path)
+    return chatTemplateOf(this.path) ?? this.base?.template ?? null
   }
 
   /**
-   * Loads the weights, for evaluation; what a file has as memory wants it is mapped, not read.
+   * Loads the weights, for evaluation; what a file has as memory wants it is mapped, not read. An adapter is merged into its base's
+   * weights, which are decoded for it.
    *
    * @param options.kind what the model is wanted for. Default: anything
    * @throws ConfigError for a model of another kind; FormatError when its tensors do not fit, before anything is loaded
@@ -85,7 +100,10 @@ export class OpenedModel {
   load<K extends keyof ModelKinds = 'any'>(options: LoadOptions & { kind?: K } = {}): ModelKinds[K] {
     const { kind = 'any', ...placement } = options
     checks[kind](this.config, this.path)
-    return loadSource(this.source, placement) as ModelKinds[K]
+    if (this.base === null) return loadSource(this.source, placement) as ModelKinds[K]
+    const model = this.base.load({ ...placement, weights: 'decoded', mapped: false })
+    mergeAdapter(model, this.config, this.path)
+    return model as ModelKinds[K]
   }
 }
 

@@ -38,7 +38,7 @@ export function matricesOf(stacks: Projections<Parameter>, expert: number): Proj
 }
 
 /** Tensors of all experts, where the tokens are. */
-function denseWeights(stacks: Projections): ExpertWeights {
+export function denseWeights(stacks: Projections): ExpertWeights {
   const dense: ExpertWeights = {
     mix: (xTD, routing, form) =>
       fusedMix(xTD, routing, stacks, form) ??

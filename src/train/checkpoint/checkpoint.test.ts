@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
@@ -20,6 +20,7 @@ import {
   type Trainee,
   type TrainingState,
 } from './checkpoint.ts'
+import { wholeWeights } from './weights.ts'
 
 const folder = temporaryFolder()
 const tokenizerFile = join(folder, 'tokenizer.json')
@@ -43,10 +44,12 @@ function trainee(seed: number, dtype: DType = 'f32'): Trainee & { model: CausalL
   const model = createModel(config).to(dtype)
   const all = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0 }
   const optimizer = new AdamW([all], { betas: [0.9, 0.95], epsilon: 1e-8 })
-  return { model, optimizer, config, device: 'cpu', tokenizerFile, corpusFingerprint: 'a' }
+  const weights = wholeWeights(model, config)
+  const saveTokenizer = (to: string): void => copyFileSync(tokenizerFile, join(to, 'tokenizer.json'))
+  return { model, weights, optimizer, device: 'cpu', saveTokenizer, corpusFingerprint: 'a' }
 }
 
-function step({ model, optimizer }: Trainee): void {
+function step({ model, optimizer }: ReturnType<typeof trainee>): void {
   tidy(() => {
     for (const parameter of model.parameters()) parameter.grad = randn(parameter.shape).to(parameter.dtype)
     optimizer.update(0.1)

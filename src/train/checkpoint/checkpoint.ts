@@ -1,34 +1,17 @@
 // Checkpoints: a model folder, and all that training needs to go on as if it had never stopped. Written beside and
 // renamed into place, so that a folder `step-N` is always whole.
 
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { z } from 'zod'
 import { ConfigError, FormatError } from '../../errors.ts'
 import { flush } from '../../files.ts'
 import { writeSafetensors } from '../../formats/index.ts'
-import {
-  type LanguageModel,
-  listCheckpoints,
-  loadWeights,
-  type ModelConfig,
-  openTensors,
-  saveModel,
-  stepOf,
-  wholeTensorSource,
-} from '../../models/index.ts'
+import { listCheckpoints, openTensors, stepOf, wholeTensorSource } from '../../models/index.ts'
 import { type Device, Generator, noGrad, tidy } from '../../torch/index.ts'
 import type { Optimizer } from '../optimizer/optimizer.ts'
 import { verifyChecksums, writeChecksums } from './checksums.ts'
+import type { CheckpointWeights } from './weights.ts'
 
 const stateSchema = z.strictObject({
   format: z.literal('switchyard-checkpoint'),
@@ -56,11 +39,11 @@ export type TrainingState = Omit<z.infer<typeof stateSchema>, 'format' | 'versio
 
 /** What a checkpoint saves and restores. */
 export interface Trainee {
-  model: LanguageModel
+  weights: CheckpointWeights
   optimizer: Optimizer
-  config: ModelConfig
   device: Device
-  tokenizerFile: string
+  /** Writes the files of its tokenizer, and what belongs to them, into a folder. */
+  saveTokenizer(folder: string): void
   /** See TrainingState. */
   corpusFingerprint: string
 }
@@ -76,8 +59,8 @@ export async function saveCheckpoint(
   rmSync(temporary, { recursive: true, force: true })
   mkdirSync(temporary, { recursive: true })
   try {
-    saveModel(temporary, trainee.model, trainee.config)
-    copyTokenizer(trainee.tokenizerFile, temporary)
+    trainee.weights.save(temporary)
+    trainee.saveTokenizer(temporary)
     saveOptimizer(temporary, trainee)
     writeState(temporary, trainee, state)
     await writeChecksums(temporary)
@@ -91,13 +74,6 @@ export async function saveCheckpoint(
     throw error
   }
   return target
-}
-
-/** tokenizer.json, and what Hugging Face keeps beside it, when the corpus has it. */
-function copyTokenizer(file: string, folder: string): void {
-  copyFileSync(file, join(folder, 'tokenizer.json'))
-  const config = join(dirname(file), 'tokenizer_config.json')
-  if (existsSync(config)) copyFileSync(config, join(folder, 'tokenizer_config.json'))
 }
 
 function saveOptimizer(folder: string, { optimizer, device }: Trainee): void {
@@ -124,7 +100,7 @@ export async function restoreCheckpoint(folder: string, trainee: Trainee): Promi
       { path: 'data.path' },
     )
   }
-  loadWeights(folder, trainee.model)
+  trainee.weights.load(folder)
   tidy(() => restoreOptimizer(folder, trainee))
   trainee.optimizer.step = updates
   return state

@@ -5,12 +5,14 @@ import { ConfigError } from '../../errors.ts'
 import { hasConstantWeight, ownLossCoefficients, requireCausal, tokensChoose } from '../../moe/index.ts'
 import { issueText } from '../../schema-issue.ts'
 import { closest, knownKeys } from './known-keys.ts'
-import { hasExpertLayers, type Recipe, recipeSchema } from './schema.ts'
+import { withOwnSettings } from './opened.ts'
+import { hasExpertLayers, isOpened, type NewModelSettings, type Recipe, recipeSchema } from './schema.ts'
 
 /** Throws ConfigError naming the path, the value and what is allowed. */
 export function checkRecipe(raw: unknown, source: string): Recipe {
-  const result = recipeSchema.safeParse(raw)
-  if (!result.success) throw toConfigError(result.error, raw, source)
+  const complete = withOwnSettings(raw)
+  const result = recipeSchema.safeParse(complete)
+  if (!result.success) throw toConfigError(result.error, complete, source)
   for (const check of [checkRouting, checkSampling, checkHeads, checkSchedule, checkLengths, checkGraph])
     check(result.data)
   return result.data
@@ -50,7 +52,21 @@ function checkGraph({ graph, losses, precision, recompute }: Recipe): void {
     )
 }
 
-function checkRouting({ model, router, dispatch, losses }: Recipe): void {
+/** What a model that is opened has of its own. */
+function checkOpened({ router, dispatch, init }: Recipe): void {
+  const own = "is the opened model's own: leave it out"
+  if (router) refuse('router', own)
+  if (dispatch) refuse('dispatch', own)
+  if (init.kind !== 'normal') refuse('init', own)
+}
+
+function checkRouting({ model, router, dispatch, losses, ...rest }: Recipe): void {
+  if (isOpened(model)) {
+    checkOpened({ model, router, dispatch, losses, ...rest })
+    return
+  }
+  if (rest.adapter)
+    refuse('adapter', 'is for a model that is opened, with model.from: a new one has nothing to adapt')
   if (model.type === 'mistral') {
     if (router) refuse('router', 'mistral is dense and has no router; remove it')
     if (dispatch) refuse('dispatch', 'mistral is dense and dispatches nothing; remove it')
@@ -85,7 +101,11 @@ function checkRouting({ model, router, dispatch, losses }: Recipe): void {
   }
 }
 
-function checkDispatch({ model, router, dispatch }: Pick<Recipe, 'model' | 'router' | 'dispatch'>): void {
+function checkDispatch({
+  model,
+  router,
+  dispatch,
+}: { model: NewModelSettings } & Pick<Recipe, 'router' | 'dispatch'>): void {
   if (!dispatch) return
   if (router && !tokensChoose(router) && dispatch.kind !== 'dropless') {
     refuse(
@@ -127,6 +147,7 @@ function checkMixtralRouter(router: NonNullable<Recipe['router']>): void {
 }
 
 function checkHeads({ model }: Recipe): void {
+  if (isOpened(model)) return
   const { hidden_size: hidden, num_attention_heads: heads, num_key_value_heads: groups = heads } = model
   if (model.head_dim === undefined && hidden % heads !== 0) {
     refuse('model.hidden_size', `${hidden} is not divisible by num_attention_heads, ${heads}`)
@@ -156,6 +177,7 @@ function checkSchedule({ schedule, steps, sampling }: Recipe): void {
 }
 
 function checkLengths({ model, data }: Recipe): void {
+  if (isOpened(model)) return
   const positions = model.max_position_embeddings ?? data.sequenceLength
   if (positions >= data.sequenceLength) return
   refuse('model.max_position_embeddings', `${positions} is below data.sequenceLength, ${data.sequenceLength}`)

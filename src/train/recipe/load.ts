@@ -12,9 +12,18 @@ import type { Recipe } from './schema.ts'
  * @throws ConfigError naming the path, the value and what is allowed
  */
 export function loadRecipe(file: string, overrides: readonly string[] = []): Recipe {
-  const raw = parseYaml(file)
+  return withOverrides(parseYaml(file), overrides, file)
+}
+
+/** The recipe that settings come to with overrides as loadRecipe() takes them; `source` names them in errors. */
+export function withOverrides(
+  settings: Readonly<Record<string, unknown>>,
+  overrides: readonly string[],
+  source: string,
+): Recipe {
+  const raw = structuredClone(settings)
   for (const override of overrides) applyOverride(raw, override)
-  return checkRecipe(raw, file)
+  return checkRecipe(raw, source)
 }
 
 function parseYaml(file: string): Record<string, unknown> {

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { ConfigError } from '../../errors.ts'
 import {
   createModel,
+  findModel,
   type LanguageModel,
   type ModelConfig,
   parseModelConfig,
@@ -19,7 +20,8 @@ import {
 import type { Device } from '../../torch/index.ts'
 import { resolvePrecision } from '../precision.ts'
 import { initialize } from './initialize.ts'
-import { hasExpertLayers, type Recipe } from './schema.ts'
+import { loadOpened, openedConfig } from './opened.ts'
+import { hasExpertLayers, isOpened, type NewModelSettings, type Recipe } from './schema.ts'
 
 /** What a corpus decides about a model. */
 export interface Vocabulary {
@@ -32,13 +34,19 @@ export interface Vocabulary {
 }
 
 /**
- * The recipe with everything filled in that follows from vocabulary and machine, and the path of its corpus from the root, so
+ * The recipe with everything filled in that follows from vocabulary and machine, and its paths from the root, so
  * that a run can be resumed from anywhere: what a run saves. Changes nothing.
  */
 export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
   const { model, data, precision, device } = recipe
-  return {
+  const settled = {
     ...recipe,
+    data: { ...data, path: resolve(data.path) },
+    precision: resolvePrecision(precision, device as Device),
+  }
+  if (isOpened(model)) return { ...settled, model: { ...model, from: resolve(findModel(model.from)) } }
+  return {
+    ...settled,
     model: {
       ...model,
       vocab_size: vocabSizeOf(model, vocabulary),
@@ -46,14 +54,12 @@ export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
       head_dim: model.head_dim ?? model.hidden_size / model.num_attention_heads,
       max_position_embeddings: model.max_position_embeddings ?? data.sequenceLength,
     },
-    data: { ...data, path: resolve(data.path) },
-    precision: resolvePrecision(precision, device as Device),
-    ...resolveRouting(recipe, vocabulary.domains),
+    ...resolveRouting({ ...recipe, model }, vocabulary.domains),
   }
 }
 
 /** An encoder has a token more than its tokenizer: the mask, after all others. */
-function vocabSizeOf(model: Recipe['model'], { size }: Vocabulary): number {
+function vocabSizeOf(model: NewModelSettings, { size }: Vocabulary): number {
   const least = model.type === 'switchyard_moe_encoder' ? size + 1 : size
   if (model.vocab_size === undefined || model.vocab_size >= least) return model.vocab_size ?? least
   const mask = least > size ? ' and the mask token' : ''
@@ -64,7 +70,7 @@ function vocabSizeOf(model: Recipe['model'], { size }: Vocabulary): number {
 
 /** What routes, and which losses have a meaning for it: balance is of tokens that choose. */
 function resolveRouting(
-  recipe: Recipe,
+  recipe: Recipe & { model: NewModelSettings },
   domains: readonly string[],
 ): Partial<Pick<Recipe, 'router' | 'losses' | 'dispatch'>> {
   const { model, losses } = recipe
@@ -88,6 +94,7 @@ function withTasks(router: RouterConfig, domains: readonly string[]): RouterConf
 
 /** The config.json of a resolved recipe. */
 export function modelConfigOf({ model, router, losses }: Recipe, vocabulary: Vocabulary): ModelConfig {
+  if (isOpened(model)) return openedConfig(model)
   const { type, ...fields } = model
   const moe = {
     num_experts_per_tok: router?.kind === 'top-k' ? router.k : undefined,
@@ -110,7 +117,7 @@ export function recipeConfig(recipe: Recipe, vocabulary: Vocabulary): ModelConfi
 }
 
 /** The layers that have experts. */
-function layersOf(model: Recipe['model']): number[] {
+function layersOf(model: NewModelSettings): number[] {
   const all = Array.from({ length: model.num_hidden_layers }, (_, layer) => layer)
   if (!hasExpertLayers(model) || model.moe_layers === 'all') return all
   const pattern = model.moe_layers
@@ -128,8 +135,12 @@ function layersOf(model: Recipe['model']): number[] {
   )
 }
 
-/** A fresh model of a resolved recipe. */
-export function freshModel({ dispatch, init, seed }: Recipe, config: ModelConfig): LanguageModel {
+/** The model with which a resolved recipe starts. */
+export function firstModel(
+  { model: settings, dispatch, init, seed }: Recipe,
+  config: ModelConfig,
+): LanguageModel {
+  if (isOpened(settings)) return loadOpened(settings)
   const model = createModel(config, standardBuild(createDispatch(dispatch ?? { kind: 'dropless' })))
   initialize(model, init, seed)
   return model

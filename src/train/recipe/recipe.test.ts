@@ -99,7 +99,7 @@ describe('bad recipes name the path, the value and what is allowed', () => {
     ['data={path: x}', 'data.sequenceLength: is missing'],
     [
       'model.type=null',
-      'model.type: must be one of mixtral, mistral, switchyard_moe, switchyard_moe_encoder, got null',
+      'model.type: must be one of mixtral, mistral, switchyard_moe, switchyard_moe_encoder, opened, got null',
     ],
     ['steps=many', 'steps: must be a number, got "many"'],
     ['steps=-1', 'steps: must be above 0, got -1'],
@@ -113,7 +113,7 @@ describe('bad recipes name the path, the value and what is allowed', () => {
     ['router={kind: cosine}', "router.kind: cosine is not Mixtral's rule: set model.type to switchyard_moe"],
     [
       'model.type=gpt',
-      'model.type: must be one of mixtral, mistral, switchyard_moe, switchyard_moe_encoder, got "gpt"',
+      'model.type: must be one of mixtral, mistral, switchyard_moe, switchyard_moe_encoder, opened, got "gpt"',
     ],
     ['precision.kind=f8', 'precision.kind: must be one of f32, auto, autocast, half, got "f8"'],
     ['precision={kind: half, dtype: f8}', 'precision.dtype: must be one of bf16, f16, got "f8"'],

@@ -1,6 +1,7 @@
 // A recipe: everything a training run depends on. Each part owns its schema; unknown keys are errors.
 
 import { z } from 'zod'
+import { adapterSchema, selectionSchema } from '../../models/index.ts'
 import { dispatchSchema, expertsSchema, routerSchema } from '../../moe/index.ts'
 import { lossesSchema } from '../objective.ts'
 import { optimizerSchema } from '../optimizer/table.ts'
@@ -56,6 +57,9 @@ const expertLayerFields = {
   shared_intermediate_size: z.int().nonnegative().default(0),
 }
 
+/** A model that is there: a folder, a run, a GGUF file or `org/name` of a download. All that makes it what it is, is its own. */
+const openedModelSchema = z.strictObject({ type: z.literal('opened'), from: z.string().min(1) })
+
 const modelSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('mixtral'), num_local_experts: count.default(8), ...decoderFields }),
   z.strictObject({ type: z.literal('mistral'), ...decoderFields }),
@@ -63,6 +67,7 @@ const modelSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('switchyard_moe'), ...expertLayerFields, ...decoderFields }),
   /** An encoder, trained to fill in masked tokens: any router, or PEER. */
   z.strictObject({ type: z.literal('switchyard_moe_encoder'), ...expertLayerFields, ...encoderFields }),
+  openedModelSchema,
 ])
 
 const dataSchema = z.strictObject({
@@ -71,6 +76,8 @@ const dataSchema = z.strictObject({
   sequenceLength: count,
   /** Sequences per micro-batch. */
   batchSize: count,
+  /** What becomes of conversations that are longer than a sequence. */
+  long: z.enum(['cut', 'drop', 'refuse']).default('cut'),
 })
 
 export const recipeSchema = z.strictObject({
@@ -90,6 +97,10 @@ export const recipeSchema = z.strictObject({
   init: initSchema.prefault({}),
   router: routerSchema.optional(),
   dispatch: dispatchSchema.optional(),
+  /** The parts that are trained; the others stay as they are, bit for bit. */
+  trained: selectionSchema.default(['all']),
+  /** Adapters around parts of an opened model, which are then what is trained, unless `trained` says otherwise. */
+  adapter: adapterSchema.optional(),
   losses: lossesSchema.prefault({}),
   data: dataSchema,
   optimizer: optimizerSchema,
@@ -131,9 +142,18 @@ export const recipeSchema = z.strictObject({
 /** Everything that a run depends on, complete; docs/recipes.md has each setting. */
 export type Recipe = z.infer<typeof recipeSchema>
 
-type ExpertLayersModel = Extract<Recipe['model'], { experts: unknown }>
+type ModelSettings = Recipe['model']
+type ExpertLayersModel = Extract<ModelSettings, { experts: unknown }>
+export type OpenedModelSettings = Extract<ModelSettings, { type: 'opened' }>
+/** A model that starts from nothing, by its sizes. */
+export type NewModelSettings = Exclude<ModelSettings, OpenedModelSettings>
 
 /** Whether a model is one of our own types, whose layers may differ and whose experts come in kinds. */
-export function hasExpertLayers(model: Recipe['model']): model is ExpertLayersModel {
+export function hasExpertLayers(model: ModelSettings): model is ExpertLayersModel {
   return 'experts' in model
+}
+
+/** Whether training goes on from a model that is there. */
+export function isOpened(model: ModelSettings): model is OpenedModelSettings {
+  return model.type === 'opened'
 }

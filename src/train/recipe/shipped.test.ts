@@ -12,5 +12,8 @@ test.each(readdirSync(folder))('recipes/%s is one, under its own name', file => 
   expect(`${recipe.name}.yaml`).toBe(file)
   const vocabulary = { size: 2048, domains: ['en'], pad: 0, bos: 1, eos: 2 }
   const resolved = resolveRecipe(recipe, vocabulary)
-  expect(modelConfigOf(resolved, vocabulary).num_hidden_layers).toBe(recipe.model.num_hidden_layers)
+  expect(recipe.model).toHaveProperty(
+    'num_hidden_layers',
+    modelConfigOf(resolved, vocabulary).num_hidden_layers,
+  )
 })

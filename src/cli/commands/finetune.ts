@@ -1,0 +1,98 @@
+// `switchyard finetune`: a model that is there, trained further.
+
+import { Command } from 'commander'
+import { ConfigError } from '../../errors.ts'
+import { openNamed } from '../open-model.ts'
+import { Progress } from '../progress.ts'
+import { type TrainFlags, trainShown, withTrainOptions } from '../train-shown.ts'
+import { numberOf, wholeNumberOf } from '../values.ts'
+
+interface Flags extends TrainFlags {
+  data: string[]
+  train?: string
+  epochs?: number
+  learningRate?: number
+  lora?: number
+  on?: string
+}
+
+const help = `
+Lines of JSONL and rows of Parquet are 'messages' as OpenAI has them (with
+'tools'), 'conversations' as ShareGPT, 'prompt' and 'completion', or 'text'; also
+.gz and .zst. The model's chat template writes them, and what the assistant says
+is learnt. Other files are text, learnt whole. Either is prepared once, in data/.
+
+PARTS are all, non-moe, moe, feed-forward, attention, router, experts, shared,
+dense, norms, embeddings, head, one layer's experts as experts:3, or one expert
+as experts:3.0; commas add, a - before one leaves it out. What is not trained
+stays as it is, bit for bit.
+With --lora the model stays as it is, and adapters around its parts are trained
+and saved, as Hugging Face's PEFT has them; 'convert' merges them.
+Losses are the model's own (router_aux_loss_coef). The run folder is as that of
+'train', which also goes on with it (train --out DIR --resume).
+
+Examples:
+  switchyard finetune MODEL --data chats.jsonl --out runs/chats
+  switchyard finetune MODEL --data notes/ --train=non-moe --set steps=200
+  switchyard finetune MODEL --data notes/ --train=-router,-embeddings
+  switchyard finetune MODEL --data chats.jsonl --lora 16 --on attention,experts`
+
+export function finetuneCommand(): Command {
+  const command = new Command('finetune')
+    .description('train a model further, all of it or parts')
+    .argument('<model>', 'model folder, run folder, .gguf file or org/name')
+    .requiredOption('--data <path...>', 'conversations (JSONL, Parquet), text, or a corpus')
+    .option('--train <parts>', 'what is trained (default: all; with --lora: adapters)')
+    .option('--lora <rank>', 'train adapters of this rank instead', wholeNumberOf('--lora', 1))
+    .option('--on <parts>', 'what adapters are around (default: attention)')
+    .option(
+      '--epochs <number>',
+      'times that the data is seen (default: 1)',
+      numberOf('--epochs', { above: 0 }),
+    )
+    .option(
+      '--learning-rate <rate>',
+      'peak (default: 2e-5; with --lora: 2e-4)',
+      numberOf('--learning-rate', { above: 0 }),
+    )
+  return withTrainOptions(command).addHelpText('after', help).action(run)
+}
+
+async function run(model: string, flags: Flags): Promise<void> {
+  const { finetuneRecipe } = await import('../../train/index.ts')
+  const { data: paths, epochs, train, lora, on, learningRate = lora ? 2e-4 : undefined, set } = flags
+  if (on !== undefined && lora === undefined)
+    throw new ConfigError('is for adapters: give --lora too', { path: '--on' })
+  const overrides = [
+    ...(train === undefined ? [] : [`trained=${JSON.stringify(train)}`]),
+    ...(lora === undefined ? [] : [`adapter.rank=${lora}`, `adapter.alpha=${2 * lora}`]),
+    ...(on === undefined ? [] : [`adapter.on=${JSON.stringify(on)}`]),
+    ...(learningRate === undefined ? [] : [`optimizer.learningRate=${learningRate}`]),
+    ...set,
+  ]
+  const data = await corpusFor(model, paths, flags)
+  const recipe = finetuneRecipe({ model, data, overrides, ...(epochs !== undefined && { epochs }) })
+  await trainShown(recipe, flags)
+}
+
+/** The corpus that is named, or the one that files come to. */
+async function corpusFor(model: string, paths: readonly string[], { quiet, json }: Flags): Promise<string> {
+  const { isCorpus } = await import('../../data/index.ts')
+  const [only] = paths
+  if (only !== undefined && paths.length === 1 && isCorpus(only)) return only
+  const opened = await openNamed(model, { quiet: true })
+  const { placeOfData, prepareForModel } = await import('../model-data.ts')
+  const out = placeOfData(opened, paths)
+  if (isCorpus(out)) return out
+  const progress = new Progress({ quiet: quiet === true || json === true })
+  try {
+    await prepareForModel(opened, {
+      out,
+      paths,
+      onProgress: step => progress.update(step.fraction, step.text),
+    })
+  } finally {
+    progress.clear()
+  }
+  return out
+}

@@ -1,0 +1,155 @@
+// From conversations to a corpus whose tokens say which of them are to be learnt.
+
+import { createHash } from 'node:crypto'
+import { basename } from 'node:path'
+import { DataError, SwitchyardError } from '../../errors.ts'
+import { type Corpus, openCorpus } from '../corpus.ts'
+import { CorpusFolder } from '../corpus-folder.ts'
+import type { CorpusManifest, SplitName } from '../corpus-manifest.ts'
+import { defaultShardTokens, ShardWriter } from '../corpus-writer.ts'
+import type { PrepareProgress } from '../prepare.ts'
+import { TokenCounter } from '../token-counts.ts'
+import type { Tokenizer } from '../tokenizer.ts'
+import { makeTokenizer, type TokenizerChoice } from '../tokenizer-choice.ts'
+import { type AnsweredText, answeredTexts, type Render } from './answers.ts'
+import { encodeAnswered } from './encode.ts'
+import { type FoundRecord, readConversations } from './source.ts'
+
+export interface PrepareConversationsOptions {
+  /** Folder of the corpus; made when missing. */
+  out: string
+  /** Files and folders. */
+  paths: readonly string[]
+  /** The model's own. */
+  tokenizer: TokenizerChoice
+  /** The model's chat template. */
+  render: Render
+  /** Share of examples for validation, chosen by what they hold. Default: 0.05. */
+  validation?: number
+  /** Decides which examples are held out. Default: 1. */
+  seed?: number
+  /** Replace a corpus that is there. */
+  force?: boolean
+  onProgress?: (progress: PrepareProgress) => void
+  /** Aborting ends the preparation with the signal's reason and removes what it has written. */
+  signal?: AbortSignal
+}
+
+/**
+ * Writes conversations as a corpus and opens it: an example is a document, with a mark at each token that is to be learnt. The same
+ * files and seed give the same corpus, a record at a time in memory.
+ *
+ * @throws FormatError naming the line that is no conversation, or that the template refuses; nothing is kept then
+ */
+export async function prepareConversations(options: PrepareConversationsOptions): Promise<Corpus> {
+  const { out, paths, render, validation = 0.05, seed = 1, signal } = options
+  const onProgress = (fraction: number, text: string): void => {
+    signal?.throwIfAborted()
+    options.onProgress?.({ stage: 'encode', fraction, text })
+  }
+  using folder = new CorpusFolder(out, { force: options.force ?? false })
+  const tokenizer = await makeTokenizer(options.tokenizer, folder.files, [], signal)
+  const splits = new Splits(folder.files, tokenizer)
+  let number = 0
+  for await (const record of readConversations(paths, onProgress)) {
+    signal?.throwIfAborted()
+    number++
+    for (const text of await written(record, number, render)) {
+      const isHeldOut = fractionOf(`${seed} ${text.text}`) < validation
+      await splits.add(isHeldOut ? 'validation' : 'train', text, record.domain)
+    }
+  }
+  const shards = await splits.finish(paths)
+  folder.install({
+    format: 'switchyard-corpus',
+    version: 1,
+    seed,
+    vocabSize: tokenizer.vocabSize,
+    ...shards,
+    origins: paths.map(name => ({ name: basename(name) })),
+    cleaning: {
+      replacedCharacters: 0,
+      duplicateParagraphs: 0,
+      duplicateBytes: 0,
+      shortDocuments: 0,
+      skippedFiles: 0,
+    },
+  })
+  return openCorpus(out)
+}
+
+async function written(record: FoundRecord, number: number, render: Render): Promise<AnsweredText[]> {
+  try {
+    return await answeredTexts(record, render)
+  } catch (cause) {
+    throw new SwitchyardError(
+      `conversation ${number}: the chat template refuses it (${(cause as Error).message})`,
+      {
+        cause,
+      },
+    )
+  }
+}
+
+/** A number in [0, 1) that a text decides. */
+const fractionOf = (text: string): number =>
+  createHash('sha256').update(text).digest().readUInt32BE(0) / 2 ** 32
+
+type Written = Pick<CorpusManifest, 'domains' | 'shards' | 'answers'>
+
+/** Both splits in the making. */
+class Splits {
+  readonly #tokenizer: Tokenizer
+  readonly #writers: Record<SplitName, ShardWriter>
+  readonly #domains = new Map<string, Record<SplitName, TokenCounter>>()
+  #taught = 0
+  #examples = 0
+
+  constructor(folder: string, tokenizer: Tokenizer) {
+    this.#tokenizer = tokenizer
+    const { vocabSize } = tokenizer
+    const writer = (split: SplitName): ShardWriter =>
+      new ShardWriter({ folder, split, vocabSize, shardTokens: defaultShardTokens })
+    this.#writers = { train: writer('train'), validation: writer('validation') }
+  }
+
+  async add(split: SplitName, text: AnsweredText, domain: string): Promise<void> {
+    const { ids, taught } = await encodeAnswered(text, this.#tokenizer)
+    const marked = taught.reduce((sum, mark) => sum + mark, 0)
+    if (marked === 0) return // an empty answer teaches nothing
+    const bytes = Buffer.byteLength(text.text)
+    this.#counters(domain)[split].add(ids, bytes)
+    const index = [...this.#domains.keys()].indexOf(domain)
+    await this.#writers[split].add(ids, index, bytes, taught)
+    this.#taught += marked
+    this.#examples++
+  }
+
+  #counters(domain: string): Record<SplitName, TokenCounter> {
+    const known = this.#domains.get(domain)
+    if (known) return known
+    const { vocabSize } = this.#tokenizer
+    const made = { train: new TokenCounter(vocabSize), validation: new TokenCounter(vocabSize) }
+    this.#domains.set(domain, made)
+    return made
+  }
+
+  async finish(paths: readonly string[]): Promise<Written> {
+    const train = await this.#writers.train.finish()
+    const validation = await this.#writers.validation.finish()
+    if (train.length === 0)
+      throw new DataError(
+        `${paths.join(', ')}: no conversation to learn from, or all are held out: give more`,
+      )
+    const domains = [...this.#domains].map(([name, counters]) => ({
+      name,
+      train: counters.train.counts,
+      validation: counters.validation.counts,
+    }))
+    return {
+      domains,
+      shards: { train, validation },
+      answers: { examples: this.#examples, tokens: this.#taught },
+    }
+  }
+}

@@ -1,0 +1,95 @@
+// What a line of a file for fine-tuning may hold: a conversation, a prompt and its completion, or text.
+
+/** A message as chat templates take it. */
+export interface ChatTurn {
+  role: string
+  content: string
+  [field: string]: unknown
+}
+
+/** One example, of which the model learns the assistant's messages, or the completion. */
+export type ConversationRecord =
+  | { kind: 'chat'; messages: ChatTurn[]; tools: readonly unknown[] | null; domain: string | undefined }
+  | { kind: 'plain'; prompt: string; completion: string; domain: string | undefined }
+
+/** How ShareGPT calls roles. */
+const shareGptRoles: Readonly<Record<string, string>> = {
+  human: 'user',
+  user: 'user',
+  gpt: 'assistant',
+  assistant: 'assistant',
+  model: 'assistant',
+  system: 'system',
+  tool: 'tool',
+  observation: 'tool',
+  function_response: 'tool',
+}
+
+const roles: readonly string[] = ['system', 'developer', 'user', 'assistant', 'tool', 'function']
+
+/**
+ * Reads `{ messages }` as OpenAI has it, with `tools` perhaps, `{ conversations }` as ShareGPT has it, `{ prompt, completion }` of texts or
+ * of messages, or `{ text }`, each perhaps with a `domain`. Returns a text that says what is wrong, if anything is.
+ */
+export function toConversation(value: unknown): ConversationRecord | string {
+  if (!isGroup(value)) return 'is no object'
+  const { domain, tools } = value
+  if (domain !== undefined && domain !== null && typeof domain !== 'string')
+    return `has a 'domain' that is no string`
+  if (tools !== undefined && tools !== null && !Array.isArray(tools)) return `has 'tools' that are no list`
+  const about = { domain: domain ?? undefined }
+  if (typeof value.text === 'string') return { kind: 'plain', prompt: '', completion: value.text, ...about }
+  const { prompt, completion } = value
+  if (typeof prompt === 'string' && typeof completion === 'string')
+    return { kind: 'plain', prompt, completion, ...about }
+  const messages = messagesOf(value)
+  if (typeof messages === 'string') return messages
+  if (!messages.some(({ role }) => role === 'assistant'))
+    return 'has no message of the assistant, from which to learn'
+  return { kind: 'chat', messages, tools: (tools as unknown[] | null | undefined) ?? null, ...about }
+}
+
+function messagesOf(value: Record<string, unknown>): ChatTurn[] | string {
+  const { messages, conversations, prompt, completion } = value
+  if (Array.isArray(messages)) return checked(messages)
+  if (Array.isArray(conversations)) return checked(conversations.map(fromShareGpt))
+  if (Array.isArray(prompt) && Array.isArray(completion)) return checked([...prompt, ...completion])
+  return "has none of 'messages', 'conversations', 'prompt' with 'completion', and 'text'"
+}
+
+function fromShareGpt(message: unknown): unknown {
+  if (!isGroup(message) || typeof message.from !== 'string') return message
+  return { role: shareGptRoles[message.from] ?? message.from, content: message.value }
+}
+
+function checked(messages: readonly unknown[]): ChatTurn[] | string {
+  if (messages.length === 0) return 'has no messages'
+  const turns: ChatTurn[] = []
+  for (const [i, message] of messages.entries()) {
+    const turn = toTurn(message)
+    if (typeof turn === 'string') return `has a message ${i + 1} that ${turn}`
+    turns.push(turn)
+  }
+  return turns
+}
+
+function toTurn(message: unknown): ChatTurn | string {
+  if (!isGroup(message)) return 'is no object'
+  const { role, content } = message
+  if (typeof role !== 'string') return "has no 'role'"
+  if (!roles.includes(role)) return `has the role '${role.slice(0, 40)}', not one of ${roles.join(', ')}`
+  const calls = Array.isArray(message.tool_calls) && message.tool_calls.length > 0
+  const text = textOf(content ?? (calls ? '' : null))
+  return text === null ? "has no 'content' of text" : { ...message, role, content: text }
+}
+
+/** Text, or the texts of parts as `[{ type: 'text', text }]`. */
+function textOf(content: unknown): string | null {
+  if (typeof content === 'string') return content
+  if (!Array.isArray(content)) return null
+  const texts = content.map(part => (isGroup(part) && part.type === 'text' ? part.text : null))
+  return texts.every(text => typeof text === 'string') ? texts.join('') : null
+}
+
+const isGroup = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

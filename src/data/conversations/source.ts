@@ -1,0 +1,50 @@
+// Files of conversations: JSONL and Parquet, also packed.
+
+import { ConfigError } from '../../errors.ts'
+import { domainOf, isJsonLines, isParquet, listFiles } from '../sources/files.ts'
+import { readJsonLines } from '../sources/json-lines.ts'
+import { readParquet } from '../sources/parquet.ts'
+import { type ConversationRecord, toConversation } from './record.ts'
+
+/** Whether files hold examples rather than text: all of them are JSONL or Parquet. */
+export async function isExamples(paths: readonly string[]): Promise<boolean> {
+  return (await listFiles(paths)).every(({ path }) => isJsonLines(path) || isParquet(path))
+}
+
+/** A record with its domain: its own, or the name of what it was found under. */
+export type FoundRecord = ConversationRecord & { domain: string }
+
+const columns = {
+  needed: [['messages'], ['conversations'], ['prompt', 'completion'], ['text']],
+  others: ['tools', 'domain'],
+}
+
+/**
+ * The conversations of files and folders.
+ *
+ * @throws ConfigError for a file of another kind, FormatError naming the line or row that is no conversation
+ */
+export async function* readConversations(
+  paths: readonly string[],
+  onProgress: (fraction: number, text: string) => void = () => {},
+): AsyncGenerator<FoundRecord> {
+  const files = await listFiles(paths)
+  const total = files.reduce((sum, file) => sum + file.bytes, 0)
+  let done = 0
+  for (const { path, bytes, root } of files) {
+    onProgress(done / total, `reading ${path}`)
+    for await (const record of recordsOf(path)) yield { ...record, domain: record.domain ?? domainOf(root) }
+    done += bytes
+  }
+}
+
+function recordsOf(path: string): AsyncGenerator<ConversationRecord> {
+  if (isJsonLines(path)) return readJsonLines(path, toConversation)
+  if (isParquet(path)) return readParquet(path, columns, toConversation)
+  throw new ConfigError(
+    `is neither JSONL nor Parquet, in which conversations are: name .jsonl or .parquet files`,
+    {
+      path,
+    },
+  )
+}

@@ -1,0 +1,175 @@
+// Adapters around models of every architecture.
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { temporaryFolder } from '../../../tests/support/cli.ts'
+import { manualSeed, noGrad, randint, randn, type Tensor, tensor, tidy } from '../../torch/index.ts'
+import { mergeAdapter } from '../files/adapter/merge.ts'
+import { loadAdapters, saveAdapters } from '../files/adapter/peft.ts'
+import { openModel } from '../files/open.ts'
+import { openTensors } from '../files/tensor-file.ts'
+import type { CausalLM } from '../stack/language-model.ts'
+import { tokensOf } from '../stack/tokens.ts'
+import { type AdapterConfig, type AdapterModule, adapterSchema, attachAdapters } from './attach.ts'
+
+const fixture = (name: string): string =>
+  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
+const decoders = [
+  'deepseek_v2',
+  'deepseek_v3',
+  'glm4_moe',
+  'gpt_oss',
+  'granitemoe',
+  'mixtral',
+  'olmoe',
+  'phimoe',
+  'qwen2_moe',
+  'qwen3_moe',
+]
+
+const open = (name: string): CausalLM =>
+  openModel(fixture(name)).load({ kind: 'decoder', dtype: 'f64', mapped: false })
+
+const ids = randint(0, 96, [2, 12], { seed: 3 }).persist()
+const logits = (model: CausalLM): Tensor => noGrad(() => model.forward(tokensOf(ids)).logits)
+
+/** Random values in place of the zeros that adapters start with. */
+function disturb(adapters: ReadonlyMap<string, AdapterModule>): void {
+  manualSeed(5)
+  noGrad(() => {
+    for (const adapter of adapters.values())
+      for (const parameter of adapter.parameters())
+        if (parameter.declaration.role === 'adapter')
+          parameter.detach().copy_(randn(parameter.shape).mul(0.1).double())
+  })
+}
+
+const distance = (a: Tensor, b: Tensor): number => a.sub(b).abs().max().item()
+
+describe.each(decoders)('%s', name => {
+  const on = ['attention', 'experts', 'shared', 'dense', 'head']
+  const config: AdapterConfig = adapterSchema.parse({ rank: 3, alpha: 6, on })
+
+  test('computes at first what it did, then something else, and merged the same', () => {
+    const folder = temporaryFolder()
+    tidy(() => {
+      const model = open(name)
+      const before = logits(model)
+      const adapters = attachAdapters(model, config)
+      model.to('f64').eval()
+      expect(distance(logits(model), before)).toBeLessThan(1e-12)
+      disturb(adapters)
+      const adapted = logits(model)
+      expect(distance(adapted, before)).toBeGreaterThan(1e-2)
+      saveAdapters(folder, { adapters, config, base: fixture(name), whole: new Map() })
+      const merged = openModel(folder).load({ kind: 'decoder', dtype: 'f64' })
+      // Sums of a few hundred products of numbers near 1, in another order.
+      expect(distance(logits(merged), adapted)).toBeLessThan(1e-11)
+    })
+  })
+
+  test('its adapters are restored from their files bit for bit', () => {
+    const folder = temporaryFolder()
+    tidy(() => {
+      const [first, second] = [open(name), open(name)]
+      const adapters = attachAdapters(first, config)
+      first.to('f64').eval()
+      disturb(adapters)
+      saveAdapters(folder, { adapters, config, base: 'x', whole: new Map() })
+      const others = attachAdapters(second, config)
+      second.to('f64').eval()
+      loadAdapters(folder, { adapters: others, whole: new Map() })
+      expect(distance(logits(second), logits(first))).toBe(0)
+    })
+  })
+})
+
+test('two of the experts alone: the others compute what they did', () => {
+  tidy(() => {
+    const config = adapterSchema.parse({ rank: 2, on: 'experts:1.0,experts:1.3' })
+    const model = open('olmoe')
+    const adapters = attachAdapters(model, config)
+    model.to('f64')
+    expect([...adapters.keys()]).toEqual(['model.layers.1.mlp.experts'])
+    disturb(adapters)
+    const experts = adapters.get('model.layers.1.mlp.experts')
+    const before = open('olmoe').model.layers[1]?.mlp as unknown as { experts: typeof experts }
+    const x = randn([5, experts?.parameters()[0]?.size(-1) ?? 0], { seed: 1 }).double()
+    const changes = [0, 1, 2, 3].map(e => distance(expertOf(experts, e, x), expertOf(before.experts, e, x)))
+    expect(changes.map(change => change > 0)).toEqual([true, false, false, true])
+    const folder = temporaryFolder()
+    saveAdapters(folder, { adapters, config, base: fixture('olmoe'), whole: new Map() })
+    const merged = openModel(folder).load({ kind: 'decoder', dtype: 'f64' })
+    expect(distance(logits(merged), logits(model.eval()))).toBeLessThan(1e-11)
+  })
+})
+
+const expertOf = (experts: AdapterModule | undefined, index: number, x: Tensor): Tensor =>
+  noGrad(() => (experts as Extract<AdapterModule, { expert: unknown }>).expert(index, x))
+
+describe('what is refused', () => {
+  test('parts that no adapter is for', () => {
+    expect(() => attachAdapters(open('olmoe'), adapterSchema.parse({ on: 'norms' }))).toThrow(
+      'adapter.on: norms has no linear layer and no stacked experts',
+    )
+    expect(() => attachAdapters(open('olmoe'), adapterSchema.parse({ on: 'experts:7.0' }))).toThrow(
+      "adapter.on: 'experts:7.0' is not there: layers with experts are 0, 1",
+    )
+  })
+
+  test('an adapter of another base, by names and shapes', () => {
+    const folder = join(temporaryFolder(), 'adapter')
+    mkdirSync(folder)
+    tidy(() => {
+      const config = adapterSchema.parse({ on: 'attention' })
+      const other = open('deepseek_v3')
+      saveAdapters(folder, { adapters: attachAdapters(other, config), config, base: 'x', whole: new Map() })
+      const model = open('olmoe')
+      const before = logits(model)
+      expect(() => mergeAdapter(model, openModel(fixture('olmoe')).config, folder)).toThrow(
+        /is for another base than this: .*model.layers.0.self_attn.q_a_proj is not in the model/,
+      )
+      expect(distance(logits(model), before)).toBe(0)
+    })
+  })
+
+  test('tensors of other numbers than the adapters have', () => {
+    const folder = temporaryFolder()
+    tidy(() => {
+      const attached = (rank: number): { adapters: Map<string, AdapterModule>; config: AdapterConfig } => {
+        const config = adapterSchema.parse({ rank, on: 'head' })
+        return { adapters: attachAdapters(open('olmoe'), config), config }
+      }
+      saveAdapters(folder, { ...attached(2), base: 'x', whole: new Map() })
+      expect(() => loadAdapters(folder, { ...attached(3), whole: new Map() })).toThrow(
+        'is of another adapter: base_model.model.lm_head.lora_A.weight is [2, 32], not [3, 32]',
+      )
+    })
+  })
+})
+
+test("PEFT's layout of a stack: two matrices, experts by turns in the second", () => {
+  const folder = temporaryFolder()
+  tidy(() => {
+    const config = adapterSchema.parse({ rank: 1, alpha: 1, on: 'experts:0' })
+    const model = open('olmoe')
+    const adapters = attachAdapters(model, config)
+    model.to('f64')
+    disturb(adapters)
+    saveAdapters(folder, { adapters, config, base: fixture('olmoe'), whole: new Map() })
+    const layer = adapters.get('model.layers.0.mlp.experts') as Extract<AdapterModule, { up: unknown }>
+    const delta = (e: number): Tensor =>
+      noGrad(() => layer.matrices().up.select(0, e).sub(layer.base.stacks.up.select(0, e)))
+    const files = openTensors(join(folder, 'adapter_model.safetensors'))
+    // The first parameter that is wrapped lies under the second's base_layer.
+    const a = files.get('base_model.model.model.layers.0.mlp.experts.base_layer.lora_A.weight') as Tensor
+    const b = files.get('base_model.model.model.layers.0.mlp.experts.base_layer.lora_B.weight') as Tensor
+    const experts = layer.numExperts
+    for (const e of [0, experts - 1]) {
+      const column = b.indexSelect(1, tensor([BigInt(e)])) // [J, 1]: rank 1, so expert e is column e
+      const row = a.narrow(0, e, 1) // [1, I]
+      expect(distance(column.matmul(row).t(), delta(e))).toBeLessThan(1e-15)
+    }
+  })
+})

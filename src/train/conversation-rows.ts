@@ -1,0 +1,143 @@
+// A split of conversations as batches: whole examples packed into rows, none of which sees another.
+// Shapes: N tokens of the examples of a batch.
+
+import type { CorpusSplit } from '../data/index.ts'
+import { ConfigError } from '../errors.ts'
+import { arange, cat, type Device, mapFile, type Tensor, tidy } from '../torch/index.ts'
+import type { Batch } from './objective.ts'
+
+/** What becomes of an example that is longer than a row. */
+export type LongExamples = 'cut' | 'drop' | 'refuse'
+
+/** Where an example lies: its tokens but for the last are inputs, all but the first are targets. */
+interface Example {
+  shard: number
+  offset: number
+  /** Inputs. */
+  length: number
+  domain: number
+}
+
+/** Rows that are open for more examples at a time: with more, rows are fuller and examples further from where they were. */
+const openRows = 64
+
+export class ConversationRows {
+  readonly split: CorpusSplit
+  readonly sequenceLength: number
+  /** Examples that were cut, and those that were left out, for their length. */
+  readonly cut: number = 0
+  readonly dropped: number = 0
+  readonly #rows: Example[][]
+  readonly #tokens: Tensor[] // [tokens] of each shard
+  readonly #taught: Tensor[] // u8 [tokens]
+
+  /** @throws ConfigError for a split without an example that fits, or where long ones are refused */
+  constructor(split: CorpusSplit, sequenceLength: number, long: LongExamples) {
+    this.split = split
+    this.sequenceLength = sequenceLength
+    const all = split.shards.flatMap(({ documentStarts, documentDomains, tokens }, shard) =>
+      documentStarts.map((offset, i) => {
+        const length = (documentStarts[i + 1] ?? tokens) - offset - 1
+        return { shard, offset, length, domain: documentDomains[i] ?? 0 }
+      }),
+    )
+    const tooLong = all.filter(({ length }) => length > sequenceLength)
+    if (long === 'refuse' && tooLong.length > 0) refuseLong(tooLong, all, sequenceLength)
+    if (long === 'cut') this.cut = tooLong.length
+    else this.dropped = tooLong.length
+    const fitting =
+      long === 'cut'
+        ? all.map(example => ({ ...example, length: Math.min(example.length, sequenceLength) }))
+        : all.filter(({ length }) => length <= sequenceLength)
+    this.#rows = packed(
+      fitting.filter(({ length }) => length > 0),
+      sequenceLength,
+    )
+    if (this.#rows.length === 0) {
+      throw new ConfigError(`leaves no example of the ${split.name} split: set it higher`, {
+        path: 'data.sequenceLength',
+      })
+    }
+    const mapped = split.shards.map(({ file, tokens, tokenRange, taughtRange }) => {
+      using map = mapFile(file)
+      return {
+        ids: map.tensor(tokenRange.offset, [tokens], tokenRange.dtype === 'I16' ? 'i16' : 'i32').persist(),
+        taught: map.tensor(taughtRange?.offset ?? 0, [tokens], 'u8').persist(),
+      }
+    })
+    this.#tokens = mapped.map(({ ids }) => ids)
+    this.#taught = mapped.map(({ taught }) => taught)
+  }
+
+  /** Number of rows. */
+  get count(): number {
+    return this.#rows.length
+  }
+
+  /** The examples of some rows, with a target at each token that is to be learnt. */
+  batch(rows: readonly number[], device: Device = 'cpu'): Batch {
+    return tidy(() => {
+      const examples = this.#examplesOf(rows)
+      const part = (of: readonly Tensor[], { shard, offset, length }: Example, shift: number): Tensor =>
+        (of[shard] as Tensor).narrow(0, offset + shift, length)
+      const all = (of: readonly Tensor[], shift: number): Tensor =>
+        cat(examples.map(example => part(of, example, shift))).to(device) // [N]
+      const targets = all(this.#tokens, 1).long()
+      const taught = all(this.#taught, 1).eq(1)
+      const starts = [0]
+      for (const { length } of examples) starts.push((starts.at(-1) ?? 0) + length)
+      return {
+        inputs: {
+          ids: all(this.#tokens, 0).long(),
+          starts,
+          positions: cat(examples.map(({ length }) => arange(0, length))).to(device),
+          extent: Math.max(...examples.map(({ length }) => length)),
+        },
+        targets: targets.maskedFill(taught.eq(0), -100),
+        scored: taught.sum().item(),
+      }
+    })
+  }
+
+  /** The domain of each target of batch(): [N]. */
+  domains(rows: readonly number[]): BigInt64Array {
+    const examples = this.#examplesOf(rows)
+    return BigInt64Array.from(
+      examples.flatMap(({ length, domain }) => new Array(length).fill(BigInt(domain))),
+    )
+  }
+
+  #examplesOf(rows: readonly number[]): Example[] {
+    return rows.flatMap(row => this.#rows[row] ?? [])
+  }
+
+  dispose(): void {
+    for (const tensor of [...this.#tokens, ...this.#taught]) tensor.dispose()
+  }
+}
+
+function refuseLong(tooLong: readonly Example[], all: readonly Example[], sequenceLength: number): never {
+  const longest = Math.max(...tooLong.map(({ length }) => length))
+  throw new ConfigError(
+    `${tooLong.length} of ${all.length} examples are longer than data.sequenceLength, ${sequenceLength} (the longest ${longest}): ` +
+      'set that higher, or this to cut or drop',
+    { path: 'data.long' },
+  )
+}
+
+/** First fit: each example into the first open row that has room; when too many are open, the oldest is done. */
+function packed(examples: readonly Example[], room: number): Example[][] {
+  const done: Example[][] = []
+  const open: { examples: Example[]; left: number }[] = []
+  for (const example of examples) {
+    const fits = open.find(({ left }) => left >= example.length)
+    if (fits) {
+      fits.examples.push(example)
+      fits.left -= example.length
+      continue
+    }
+    if (open.length === openRows) done.push(open.shift()?.examples ?? [])
+    open.push({ examples: [example], left: room - example.length })
+  }
+  return [...done, ...open.map(row => row.examples)]
+}

@@ -1,0 +1,73 @@
+// The recipe with which a model that is there is trained further, where its user says no more than model and data.
+
+import { openCorpus, WindowMap } from '../../data/index.ts'
+import { openModel } from '../../models/index.ts'
+import { ConversationRows } from '../conversation-rows.ts'
+import { withOverrides } from './load.ts'
+import type { Recipe } from './schema.ts'
+
+export interface FinetuneOptions {
+  /** A model folder, a run, a GGUF file or `org/name`. */
+  model: string
+  /** A corpus, encoded with the model's tokenizer. */
+  data: string
+  /** Times that the data is seen. Default 1. */
+  epochs?: number
+  /** `path=value` settings, as recipes have them. */
+  overrides?: readonly string[]
+}
+
+const sequenceLength = 512
+const batchSize = 8
+
+/**
+ * Fine-tunes everything, slowly: the model's own losses, a low rate that warms up and decays, no weight decay, validation ten
+ * times. `trained` and `adapter` say otherwise.
+ *
+ * @throws ConfigError naming the setting
+ */
+export function finetuneRecipe({ model, data, epochs = 1, overrides = [] }: FinetuneOptions): Recipe {
+  const opened = openModel(model)
+  const longest =
+    'max_position_embeddings' in opened.config ? opened.config.max_position_embeddings : sequenceLength
+  const raw = {
+    name: 'finetune',
+    model: { from: model },
+    data: { path: data, sequenceLength: Math.min(sequenceLength, longest), batchSize },
+    precision: 'auto',
+    optimizer: { kind: 'adamw', learningRate: 2e-5, weightDecay: 0 },
+    steps: 1, // until the data has been counted
+  }
+  const draft = withOverrides(raw, overrides, model)
+  const steps = overrides.some(override => override.startsWith('steps='))
+    ? draft.steps
+    : stepsOf(draft, epochs)
+  const every = Math.max(1, Math.ceil(steps / 10))
+  const paced = {
+    ...raw,
+    steps,
+    schedule: { kind: 'cosine', warmup: Math.min(100, Math.floor(steps / 20)) },
+    evaluation: { every },
+    checkpoint: { every: Math.max(every, 100) },
+    logging: { every: Math.min(10, every) },
+  }
+  return withOverrides(paced, overrides, model)
+}
+
+/** Steps in which the training text is seen so often. */
+function stepsOf({ data, gradientAccumulation }: Recipe, epochs: number): number {
+  return Math.max(1, Math.ceil((epochs * sequencesOf(data)) / (data.batchSize * gradientAccumulation)))
+}
+
+function sequencesOf({ path, sequenceLength, long }: Recipe['data']): number {
+  const { train, manifest } = openCorpus(path)
+  if (manifest.answers) {
+    const rows = new ConversationRows(train, sequenceLength, long)
+    rows.dispose()
+    return rows.count
+  }
+  return new WindowMap(
+    train.shards.map(shard => shard.tokens),
+    sequenceLength,
+  ).count
+}

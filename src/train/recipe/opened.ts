@@ -1,0 +1,56 @@
+// Recipes that go on with a model that is there: `model: { from: PATH }`.
+
+import type { Tokenizer } from '../../data/index.ts'
+import { ConfigError } from '../../errors.ts'
+import { type LanguageModel, type ModelConfig, openModel, requireOneStack } from '../../models/index.ts'
+import type { OpenedModelSettings } from './schema.ts'
+
+/**
+ * What such a recipe leaves out is as the model's config.json has it: HF's balance loss with its coefficient, and no other. With
+ * adapters, these are trained.
+ */
+export function withOwnSettings(raw: unknown): unknown {
+  if (!isGroup(raw) || !isGroup(raw.model) || typeof raw.model.from !== 'string') return raw
+  const { from } = raw.model
+  const model = { type: 'opened', ...raw.model }
+  const losses = isGroup(raw.losses) ? raw.losses : {}
+  const own = 'balance' in losses && 'z' in losses ? {} : { balance: ownBalance(from), z: 0 }
+  const trained = raw.adapter === undefined ? {} : { trained: ['adapter'] }
+  return { ...trained, ...raw, model, losses: { ...own, ...losses } }
+}
+
+const isGroup = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** @throws ConfigError when there is no such model */
+function ownBalance(from: string): unknown {
+  const { config } = openModel(from)
+  const coefficient = 'router_aux_loss_coef' in config ? config.router_aux_loss_coef : 0
+  return coefficient > 0 ? { kind: 'mixtral-hf', coefficient } : { kind: 'none' }
+}
+
+/** The config of a model of one stack of layers. @throws ConfigError for another kind */
+export function openedConfig({ from }: OpenedModelSettings): ModelConfig {
+  const { config, path } = openModel(from)
+  return requireOneStack(config, path)
+}
+
+/** The model, in memory of its own: training writes to it. */
+export function loadOpened({ from }: OpenedModelSettings): LanguageModel {
+  return openModel(from).load({ kind: 'stack', mapped: false }).train()
+}
+
+/** @throws ConfigError when text was encoded by another tokenizer than the model's: its ids would mean other tokens */
+export function requireTokenizerOf({ from }: OpenedModelSettings, tokenizer: Tokenizer): void {
+  const own = openModel(from).tokenizer
+  const ids = Array.from({ length: Math.max(own.vocabSize, tokenizer.vocabSize) }, (_, id) => id)
+  const other = ids.find(id => own.idToToken(id) !== tokenizer.idToToken(id))
+  if (other === undefined) return
+  throw new ConfigError(
+    `was encoded by another tokenizer than that of ${from}: token ${other} is ${shown(tokenizer.idToToken(other))}, ` +
+      `there ${shown(own.idToToken(other))}; prepare it with the model's tokenizer`,
+    { path: 'data.path' },
+  )
+}
+
+const shown = (token: string | undefined): string => (token === undefined ? 'none' : JSON.stringify(token))
