@@ -225,6 +225,25 @@ test('a text has the form that is asked for, beside others that have none', asyn
   })
 })
 
+test('a form is compiled while the prompt is read, and a text need not wait for it to end', async () => {
+  await withEngine({ texts: 2 }, async engine => {
+    const grammar = { jsonSchema: { type: 'string', maxLength: 2000 } }
+    const request = { ...wanted, prompt: ids(300, 1), grammar }
+    const late = await write(engine, { ...request, deadlineMs: 0 })
+    expect(late.end).toMatchObject({ reason: 'deadline', newTokens: 0 })
+    const gone = new AbortController()
+    const left = write(engine, { ...request, signal: gone.signal })
+    gone.abort()
+    expect((await left).end).toMatchObject({ reason: 'aborted' })
+    await expect(write(engine, { ...request, grammar: { ebnf: 'root ::= x' } })).rejects.toThrow(
+      'grammar: cannot be read',
+    )
+    expect(await engine.status()).toMatchObject({ running: 0, waiting: 0 })
+    const { text } = await write(engine, { ...request, grammar: { ebnf: 'root ::= "yes"' } })
+    expect(text).toBe('yes')
+  })
+})
+
 test('a text waits while forms of others are compiled, and says the same', async () => {
   const list = (maxItems: number) => ({ type: 'array', items: { enum: ['a', 'b'] }, minItems: 40, maxItems })
   const request = (maxItems: number): TextRequest => ({

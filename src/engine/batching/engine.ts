@@ -170,8 +170,9 @@ export class Engine implements TextEngine {
     const askedAt = performance.now()
     const parts = new PartQueue()
     const { grammar, stopIds } = request
-    using constraint = grammar ? await this.#grammars.constraint(grammar, stopIds) : null
+    using constraint = grammar ? this.#grammars.begin(grammar, stopIds) : null
     const asked = await this.#ask(request, constraint, { listener: parts, askedAt })
+    constraint?.opened.catch(error => this.#scheduler.fail(asked, error))
     yield* parts.read(signal, () => this.#scheduler.cancel(asked))
   }
 

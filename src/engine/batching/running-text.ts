@@ -100,9 +100,9 @@ export class RunningText {
     return !this.isReading && this.asked.text.reason !== null
   }
 
-  /** Whether what its form allows next is not known yet, as another form is compiled before. */
+  /** Whether its next token would come, but what its form allows is not known yet: that, or another one before, is compiled. */
   get isHeld(): boolean {
-    return this.asked.constraint?.isReady === false
+    return this.scored !== 'none' && this.asked.constraint?.isReady === false
   }
 
   get isReading(): boolean {

@@ -89,20 +89,34 @@ export class Scheduler implements Disposable {
 
   #cut(reason: CutReason, isMeant: (asked: AskedText) => boolean): void {
     for (const asked of this.#line.removeAll(isMeant)) cutWaiting(asked, reason)
-    for (const text of [...this.#running, ...this.#paused].filter(({ asked }) => isMeant(asked))) {
+    for (const text of this.#begun(isMeant)) {
       text.cut(reason)
       this.#leave(text)
     }
   }
 
+  /** Ends a text with an error. */
+  fail(asked: AskedText, error: unknown): void {
+    this.#fail(error, each => each === asked)
+  }
+
   /** Ends all texts with an error. */
   failAll(error: unknown): void {
-    const begun = [...this.#running, ...this.#paused]
-    const asked = [...begun.map(text => text.asked), ...this.#line.removeAll(() => true)]
-    for (const text of begun) this.#leave(text)
+    this.#fail(error, () => true)
     this.#places.forget()
     this.#batch.forget()
+  }
+
+  #fail(error: unknown, isMeant: (asked: AskedText) => boolean): void {
+    const begun = this.#begun(isMeant)
+    for (const text of begun) this.#leave(text)
+    const asked = [...begun.map(text => text.asked), ...this.#line.removeAll(isMeant)]
     for (const { listener } of asked) listener.onError(error)
+  }
+
+  /** Those of them that have had a place. */
+  #begun(isMeant: (asked: AskedText) => boolean): RunningText[] {
+    return [...this.#running, ...this.#paused].filter(({ asked }) => isMeant(asked))
   }
 
   /** One pass of the model: a token for every text that is written, some pages of prompts. Whether anybody took part. */
@@ -181,7 +195,7 @@ export class Scheduler implements Disposable {
   /** Whose prompts are read in this step. Who needs a page that another is about to read waits for it. */
   #readers(): RunningText[] {
     const readers: RunningText[] = []
-    for (const text of this.#running.filter(each => each.isReading)) {
+    for (const text of this.#running.filter(each => each.isReading && !each.isHeld)) {
       if (this.#isShareable(text.asked)) text.adopt(this.#places)
       if (readers.length < pagesAtOnce && !readers.some(other => this.#isAbout(other, text)))
         readers.push(text)
