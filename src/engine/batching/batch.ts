@@ -14,6 +14,7 @@ import {
 } from '../../models/index.ts'
 import type { PagedCache } from '../../nn/index.ts'
 import { inferenceMode, type Tensor, tidy } from '../../torch/index.ts'
+import { pageTokens } from './pages.ts'
 import type { RoutedTokens } from './request.ts'
 import { routedTokens } from './routed.ts'
 import type { AskedText, RunningText } from './running-text.ts'
@@ -32,8 +33,8 @@ export interface Outcome {
   scores: readonly Float32Array[]
   /** Of all of them, where it asks for that. */
   routing: RoutedTokens | null
-  /** The sum of their hidden states, [D], where it asks for that. */
-  hiddenSum: Float64Array | null
+  /** The sum of the hidden states of each page, [D], where it asks for that. */
+  hiddenSums: readonly Float64Array[]
 }
 
 export class Batch implements Disposable {
@@ -64,12 +65,12 @@ export class Batch implements Disposable {
     this.#listener.onTexts(texts.map(({ asked }) => asked))
     const isStep = this.isShared && texts.every(text => !text.isReading)
     const routed = new RoutingOfTexts(texts)
-    const sums = new Map<RunningText, Float64Array>()
+    const sums = new Map<RunningText, Float64Array[]>()
     const scores = isStep ? this.#decode(texts, routed) : this.#read(texts, routed, sums)
     return new Map(
       texts.map(text => [
         text,
-        { scores: scores.get(text) ?? [], routing: routed.of(text), hiddenSum: sums.get(text) ?? null },
+        { scores: scores.get(text) ?? [], routing: routed.of(text), hiddenSums: sums.get(text) ?? [] },
       ]),
     )
   }
@@ -98,13 +99,13 @@ export class Batch implements Disposable {
   #read(
     texts: readonly RunningText[],
     routed: RoutingOfTexts,
-    sums: Map<RunningText, Float64Array>,
+    sums: Map<RunningText, Float64Array[]>,
   ): Map<RunningText, Float32Array[]> {
     const wanted = wantedRows(texts)
     const note = ({ hidden, routings }: PassOutput): void => {
       this.#listener.onRouting(routings)
       if (routed.isWanted) routed.note(choicesOf(routings))
-      for (const [text, sum] of hiddenSums(texts, hidden)) sums.set(text, sum)
+      noteHiddenSums(texts, hidden, sums)
     }
     const scores = this.#scores(() => this.#tokensOf(texts), [...wanted.values()].flat(), note)
     return new Map(texts.map(text => [text, scores.splice(0, wanted.get(text)?.length)]))
@@ -154,15 +155,23 @@ interface PassOutput {
   routings: readonly LayerRouting[]
 }
 
-/** Of the next tokens of each text that asks for it. */
-function hiddenSums(texts: readonly RunningText[], hidden: Tensor): [RunningText, Float64Array][] {
+/** Of each text that asks for it, page by page: how many are read at once changes no bit. */
+function noteHiddenSums(
+  texts: readonly RunningText[],
+  hidden: Tensor,
+  sums: Map<RunningText, Float64Array[]>,
+): void {
   let start = 0
-  return texts.flatMap((text): [RunningText, Float64Array][] => {
+  for (const text of texts) {
     const { length } = text.next
-    const own = hidden.narrow(0, start, length)
+    const pages = hidden.narrow(0, start, length).split(pageTokens)
     start += length
-    return text.asked.isEmbedded ? [[text, own.double().sum(0).toTypedArray<'f64'>().slice()]] : []
-  })
+    if (text.asked.isEmbedded)
+      sums.set(
+        text,
+        pages.map(page => page.double().sum(0).toTypedArray<'f64'>().slice()),
+      )
+  }
 }
 
 /** What the next tokens of texts chose, of those that ask for it. */

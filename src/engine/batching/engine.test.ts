@@ -21,7 +21,7 @@ import { Engine, pageTokens, type TextPart, type TextRequest } from '../index.ts
 
 describe('a text does not depend on the others', () => {
   test('greedy: the same tokens, to the last bit of their probabilities', async () => {
-    const prompts = [ids(5, 1), ids(130, 2), ids(300, 3), ids(1, 4), ids(256, 5), ids(40, 6)]
+    const prompts = [ids(5, 1), ids(130, 2), ids(700, 3), ids(1, 4), ids(256, 5), ids(40, 6)]
     const requests = prompts.map(prompt => ({ ...wanted, prompt }))
     const mixed = await withEngine({ texts: 3 }, engine =>
       Promise.all(requests.map(request => write(engine, request))),
@@ -143,7 +143,7 @@ describe('a text does not depend on the others', () => {
   })
 
   test('nor on a budget of memory', async () => {
-    const requests = [ids(5, 1), ids(140, 2)].map(prompt => ({ ...wanted, maxNewTokens: 60, prompt }))
+    const requests = [ids(5, 1), ids(900, 2)].map(prompt => ({ ...wanted, maxNewTokens: 60, prompt }))
     const write2 = (engine: Engine) => Promise.all(requests.map(request => write(engine, request)))
     const memory = process.memoryUsage.rss() + 300e6
     const tiered = await withEngine({ texts: 2, memory }, async engine => {

@@ -8,6 +8,7 @@ import {
   type LoadOptions,
   type OpenedModel,
   openModel,
+  prefillChunk,
   refuseOtherTokenizer,
   TextWriter,
   textStart,
@@ -151,7 +152,7 @@ export class Engine implements TextEngine {
     this.#onMiss = options.onMiss ?? { kind: 'read' }
     this.#scheduler = new Scheduler(
       this.#loaded.model,
-      { ...this.facts, kv: options.kv },
+      { ...this.facts, kv: options.kv, pagesAlone: this.#loaded.store ? pagesOf(prefillChunk) : undefined },
       {
         onRouting: routings => this.#load.note(routings),
         onTexts: texts => this.#loaded.store?.letChoose(texts.map(({ onMiss }) => onMiss ?? null)),

@@ -57,6 +57,8 @@ export class RunningText {
   #place: Place
   /** Tokens of the prompt that are in the cache. */
   read: number
+  /** Whole pages of it that are read in one step, at most. */
+  pagesAtOnce = 1
   /** Tokens that were written and are in the cache. */
   #fed = 0
   #cached: number
@@ -109,18 +111,24 @@ export class RunningText {
     return this.read < this.prompt.length
   }
 
-  /** What the model reads next: a page of the prompt, or what was written after what is in the cache. */
+  /** Whole pages of the prompt that are still to be read. */
+  get wholePages(): number {
+    return Math.floor((this.prompt.length - this.read) / pageTokens)
+  }
+
+  /** What the model reads next: pages of the prompt, or what was written after what is in the cache. */
   get next(): readonly number[] {
     const { written } = this.asked.text
-    return this.isReading
-      ? this.prompt.slice(this.read, this.read + pageTokens)
-      : written.slice(this.#fed, this.#fed + 1)
+    if (!this.isReading) return written.slice(this.#fed, this.#fed + 1)
+    // A page that is not whole is read by itself, where attention may sum otherwise.
+    const pages = Math.max(1, Math.min(this.pagesAtOnce, this.wholePages))
+    return this.prompt.slice(this.read, this.read + pages * pageTokens)
   }
 
   /** Of which of its next tokens scores are wanted. */
   get scored(): 'none' | 'last' | 'all' {
     if (this.isReading && this.asked.promptLogprobs !== undefined) return 'all'
-    return this.read + pageTokens < this.prompt.length ? 'none' : 'last'
+    return this.isReading && this.read + this.next.length < this.prompt.length ? 'none' : 'last'
   }
 
   /** Takes what is kept of its prompt beyond what it has read. */
@@ -144,9 +152,10 @@ export class RunningText {
   }
 
   /** Counts its next tokens as read. */
-  advance({ scores, routing, hiddenSum }: Outcome): void {
+  advance({ scores, routing, hiddenSums }: Outcome): void {
     if (routing) this.#report(routing)
-    if (hiddenSum && this.isReading) this.#sum = hiddenSum.map((value, d) => value + (this.#sum?.[d] ?? 0))
+    for (const page of this.isReading ? hiddenSums : [])
+      this.#sum = page.map((value, d) => value + (this.#sum?.[d] ?? 0))
     if (this.isReading) this.#advanceReading(scores)
     else this.#fed++
     const last = scores.at(-1)
@@ -169,7 +178,7 @@ export class RunningText {
       for (const [i, id] of following.entries())
         this.#probabilities.push(tokenProbabilities(scores[i] as Float32Array, id, promptLogprobs))
     }
-    this.read = Math.min(this.read + pageTokens, this.prompt.length)
+    this.read += this.next.length
     if (this.isReading || this.#readAt !== null) return
     this.#readAt = performance.now()
     if (this.#sum) listener.onPart({ text: '', tokens: [], embedding: direction(this.#sum) })

@@ -19,6 +19,8 @@ export interface SchedulerOptions {
   /** Texts that may wait for a place. */
   waiting: number
   kv?: KvType | undefined
+  /** Pages of prompts that are read in one step while nobody writes. Default 4. */
+  pagesAlone?: number | undefined
 }
 
 /** What a scheduler has done, and does. */
@@ -37,14 +39,15 @@ export interface SchedulerCounts {
   preemptions: number
 }
 
-/** Pages of prompts that are read in one step: those who write wait for no more. */
-const pagesAtOnce = 4
+/** Pages of prompts that are read in one step: more are hardly quicker, and those who write or come wait for no more. */
+const usualPages = 4
 
 export class Scheduler implements Disposable {
   readonly #cache: PagedCache
   readonly #places: Places
   readonly #batch: Batch
   readonly #line: WaitingLine<AskedText>
+  readonly #pagesAlone: number
   /** In the order in which they began. */
   #running: RunningText[] = []
   /** Those that were put aside, the last one first. */
@@ -53,7 +56,7 @@ export class Scheduler implements Disposable {
 
   constructor(
     model: CausalLM,
-    { texts, context, cacheTokens, waiting, kv }: SchedulerOptions,
+    { texts, context, cacheTokens, waiting, kv, pagesAlone = usualPages }: SchedulerOptions,
     listener: BatchListener,
   ) {
     const pages = pagesOf(cacheTokens)
@@ -61,6 +64,7 @@ export class Scheduler implements Disposable {
     this.#places = new Places(this.#cache)
     this.#batch = new Batch(model, this.#cache, listener)
     this.#line = new WaitingLine(waiting)
+    this.#pagesAlone = pagesAlone
   }
 
   get isBusy(): boolean {
@@ -167,7 +171,8 @@ export class Scheduler implements Disposable {
     const writers = this.#running.filter(text => !text.isReading && isFree(text))
     for (const writer of writers) this.#makeRoom(writer)
     for (;;) {
-      const readers = this.#readers().filter(text => this.#places.grow(text.place, text.next.length))
+      const most = writers.length > 0 ? usualPages : this.#pagesAlone
+      const readers = this.#readers(most).filter(text => this.#makeRoomForPages(text))
       const texts = [...writers.filter(writer => this.#running.includes(writer)), ...readers]
       if (texts.length > 0 || !this.#running.some(isFree)) return texts
       this.#putAside(this.#lastOf(this.#running))
@@ -177,6 +182,13 @@ export class Scheduler implements Disposable {
   #makeRoom(writer: RunningText): void {
     while (this.#running.includes(writer) && !this.#places.grow(writer.place, 1))
       this.#putAside(this.#lastOf(this.#running))
+  }
+
+  /** Whether there is room for the next pages of a prompt, or for one of them. */
+  #makeRoomForPages(reader: RunningText): boolean {
+    if (this.#places.grow(reader.place, reader.next.length)) return true
+    reader.pagesAtOnce = 1
+    return this.#places.grow(reader.place, reader.next.length)
   }
 
   /** Of the lowest priority whoever began last. */
@@ -192,13 +204,22 @@ export class Scheduler implements Disposable {
     this.#done.preemptions++
   }
 
-  /** Whose prompts are read in this step. Who needs a page that another is about to read waits for it. */
-  #readers(): RunningText[] {
+  /**
+   * Whose prompts are read in this step: a page of each, and what is left of `most` by those who came first. Who needs a page
+   * that another is about to read waits for it.
+   */
+  #readers(most: number): RunningText[] {
     const readers: RunningText[] = []
     for (const text of this.#running.filter(each => each.isReading && !each.isHeld)) {
       if (this.#isShareable(text.asked)) text.adopt(this.#places)
-      if (readers.length < pagesAtOnce && !readers.some(other => this.#isAbout(other, text)))
-        readers.push(text)
+      text.pagesAtOnce = 1
+      if (readers.length < most && !readers.some(other => this.#isAbout(other, text))) readers.push(text)
+    }
+    let left = most - readers.length
+    for (const text of readers) {
+      const more = Math.min(left, Math.max(0, text.wholePages - 1))
+      text.pagesAtOnce += more
+      left -= more
     }
     return readers
   }
@@ -206,7 +227,7 @@ export class Scheduler implements Disposable {
   /** Whether a text's next page is the other's, too. */
   #isAbout(text: RunningText, other: RunningText): boolean {
     if (!this.#isShareable(text.asked) || !this.#isShareable(other.asked)) return false
-    return sharedPages(text.prompt.slice(0, text.read + pageTokens), other.prompt) > other.read
+    return sharedPages(text.prompt.slice(0, text.read + text.next.length), other.prompt) > other.read
   }
 
   /**
