@@ -10,7 +10,7 @@ import { writeServedModel } from './support/served-model.ts'
 
 const folder = temporaryFolder()
 const path = (name: string): string => join(folder, name)
-const { folder: base } = writeServedModel(folder)
+const { folder: base, gguf } = writeServedModel(folder)
 const [notes, corpus] = [path('notes.txt'), path('corpus')]
 
 const settings = ['sequenceLength=48', 'batchSize=4'].flatMap(set => ['--set', `data.${set}`])
@@ -162,6 +162,46 @@ describe('adapters', () => {
     expect(losses('lora-parts')).toEqual(losses('lora-whole'))
   })
 
+  test('learn around the quantized weights of a GGUF file', async () => {
+    const args = [
+      'finetune',
+      gguf,
+      '--validation',
+      '0',
+      '--data',
+      notes,
+      '--lora',
+      '4',
+      '--on',
+      'attention,experts',
+      '--learning-rate',
+      '1e-2',
+    ]
+    const run = await runCli(
+      [...args, '--stored', '--out', path('qlora'), ...settings, '--set', 'logging.every=1'],
+      folder,
+    )
+    expect(run.code).toBe(0)
+    expect(losses('qlora').at(-1)).toBeLessThan((losses('qlora')[0] ?? 0) - 0.5)
+    const text = await runCli([
+      'generate',
+      path('qlora'),
+      '--prompt',
+      'Points',
+      '--max-new-tokens',
+      '4',
+      '--quiet',
+    ])
+    expect(text.code).toBe(0)
+    const whole = await runCli(
+      [...args, '--stored', '--out', path('refused'), '--train', 'attention'],
+      folder,
+    )
+    expect(whole.stderr).toMatch(
+      /trained: model\.layers\.0\.self_attn\.\w+\.base\.weight stays as its file encodes it and cannot be trained/,
+    )
+  })
+
   test('are named where the sum of files is wanted', async () => {
     const { code, stderr } = await runCli([
       'quantize',
@@ -263,6 +303,7 @@ describe('what is refused', () => {
     [['--train', 'experts:5.0'], "'experts:5.0' is not there: layers with experts are 0, 1"],
     [['--lora', '4', '--on', 'norms'], 'norms has no linear layer and no stacked experts'],
     [['--on', 'attention'], '--on: is for adapters: give --lora too'],
+    [['--stored'], '--stored: is for adapters, as stored weights cannot be trained'],
     [['--set', 'router.kind=top-k'], "router: is the opened model's own: leave it out"],
   ])('%j', async (args, message) => {
     const { code, stderr } = await runCli(finetune('refused', ...args))

@@ -77,10 +77,8 @@ function withArguments(message: ChatTurn, asValues: boolean): ChatTurn {
 }
 
 /** Where a corpus for a model is kept: by what it is made of, so that it is made once. */
-export function placeOfData(opened: OpenedModel, paths: readonly string[]): string {
-  const hash = createHash('sha256')
-    .update(resolve(opened.path))
-    .update(opened.template ?? '')
+export function placeOfData(opened: OpenedModel, paths: readonly string[], validation?: number): string {
+  const hash = createHash('sha256').update(`${resolve(opened.path)} ${validation} ${opened.template}`)
   for (const path of paths) {
     const stat = statSync(path, { throwIfNoEntry: false })
     if (!stat) throw new ConfigError('no such file or folder', { path })

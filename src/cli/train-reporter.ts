@@ -50,6 +50,7 @@ export class TrainReporter {
     else if (event.type === 'start') this.#start(event)
     else if (event.type === 'step') this.#step(event)
     else if (event.type === 'evaluation') this.#evaluation(event)
+    else if (event.type === 'preferences') this.#preferences(event)
     else if (event.type === 'sample') this.#sample(event)
     else if (event.type === 'checkpoint') this.#progress.line(dim(`checkpoint ${event.folder}`))
     else if (event.type === 'warning') this.note(event.message)
@@ -127,9 +128,10 @@ export class TrainReporter {
     const { losses, routing = [], retrieval = [], step: seen = step } = this.#seen ?? {}
     const busiest = Math.max(...routing.map(layer => layer.maxOverMean))
     const idle = routing.reduce((sum, layer) => sum + layer.dead, 0)
-    const loss = losses && `loss ${(losses.crossEntropy ?? 0).toFixed(4)}`
+    const loss = losses && `loss ${(losses.crossEntropy ?? losses.preference ?? 0).toFixed(4)}`
     return [
       loss && (seen === step ? loss : `${loss} (step ${count(seen)})`),
+      losses?.accuracy !== undefined && `${(100 * losses.accuracy).toFixed(0)}% of pairs right`,
       `${shortCount(Math.round(this.#tokensPerStep / this.#pace.secondsPerStep))} tok/s`,
       retrieval.length > 0 && retrievalText(retrieval),
       routing.length > 0 && `busiest expert ${busiest.toFixed(2)}x mean${idle > 0 ? `, ${idle} idle` : ''}`,
@@ -152,6 +154,15 @@ export class TrainReporter {
     const label = '  loss by domain: '
     const each = domains.map(domain => `${domain.name} ${domain.loss.toFixed(3)}`)
     this.#progress.line(dim(label + wrapList(each, label.length, this.#progress.width)))
+  }
+
+  #preferences({ step, score }: Extract<TrainEvent, { type: 'preferences' }>): void {
+    const { loss, accuracy, margin, drift, pairs } = score
+    this.#progress.line(
+      `validation at step ${count(step)}: ${cyan(`loss ${loss.toFixed(4)}`)}`,
+      `${(100 * accuracy).toFixed(0)}% of ${count(pairs)} pairs right`,
+      `margin ${margin.toFixed(3)}, drift ${drift.toFixed(2)} nats`,
+    )
   }
 
   #sample({ step, prompt, text }: Extract<TrainEvent, { type: 'sample' }>): void {

@@ -54,7 +54,14 @@ const manifest = z.strictObject({
   }),
   shards: z.strictObject({ train: z.array(shard).min(1), validation: z.array(shard) }),
   /** Of a corpus of conversations: documents, and their tokens that are to be learnt. All of other corpora's are. */
-  answers: z.strictObject({ examples: count, tokens: count }).optional(),
+  answers: z
+    .strictObject({
+      examples: count,
+      tokens: count,
+      /** Documents that belong together: 2 where the second of each two was rejected in favour of the first. */
+      together: z.union([z.literal(1), z.literal(2)]),
+    })
+    .optional(),
 })
 
 export type CorpusManifest = z.infer<typeof manifest>

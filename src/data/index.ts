@@ -2,7 +2,7 @@
 
 export type { AnsweredText, Render } from './conversations/answers.ts'
 export { type PrepareConversationsOptions, prepareConversations } from './conversations/prepare.ts'
-export type { ChatTurn, ConversationRecord } from './conversations/record.ts'
+export type { ChatTurn, ConversationRecord, PreferenceRecord } from './conversations/record.ts'
 export { isExamples } from './conversations/source.ts'
 export {
   type Corpus,

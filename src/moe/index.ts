@@ -39,7 +39,13 @@ export { SharedBaseExperts, type SharedBaseExpertsOptions, SharedBaseLinear } fr
 export { splitExperts } from './experts/split.ts'
 export { StackedExperts, type StackedExpertsOptions } from './experts/stacked.ts'
 export { type ExpertsConfig, type ExpertsOptions, expertsSchema, makeExperts } from './experts/table.ts'
-export { denseWeights, type ExpertWeights, matricesOf, type Projections } from './experts/weights.ts'
+export {
+  decodedStacks,
+  denseWeights,
+  type ExpertWeights,
+  matricesOf,
+  type Projections,
+} from './experts/weights.ts'
 export { checkFewer, type FewerExperts, serveFewer } from './fewer.ts'
 export { type LayerContext, MoeLayer, type MoeOutput, type RoutingOf } from './layer.ts'
 export {

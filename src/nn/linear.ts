@@ -1,4 +1,12 @@
-import { encodedLinear, linear, type Tensor } from '../torch/index.ts'
+import {
+  arange,
+  encodedLinear,
+  encodedRows,
+  isRecorded,
+  linear,
+  recompute,
+  type Tensor,
+} from '../torch/index.ts'
 import { uniform } from './init.ts'
 import { Module } from './module.ts'
 import { Parameter, type Role } from './parameter.ts'
@@ -34,12 +42,24 @@ export class Linear extends Module {
   }
 }
 
-/** `y = x W^T + b` with weights that may be encoded: [..., in] -> [..., out]. */
+/**
+ * `y = x W^T + b` with weights that may be encoded: [..., in] -> [..., out]. Where x needs a gradient these are decoded, in forward and
+ * again in backward, so that they are never kept (QLoRA, arXiv:2305.14314 section 3).
+ */
 export function linearBy(x: Tensor, weight: Parameter, bias: Tensor | null = null): Tensor {
   const { encoding } = weight
   if (encoding === null) return linear(x, weight, bias)
+  if (isRecorded(x)) return recompute(recorded => linear(recorded, numbersOf(weight), bias), [x])
   const [outFeatures = 0, inFeatures = 0] = weight.shape
   if (x.ndim === 2) return encodedLinear(x, weight, encoding, outFeatures, bias)
   const y = encodedLinear(x.reshape([-1, inFeatures]), weight, encoding, outFeatures, bias)
   return y.reshape([...x.shape.slice(0, -1), outFeatures])
+}
+
+/** A parameter as numbers, whether it is encoded or not: [..., rows, columns]. */
+export function numbersOf(weight: Parameter): Tensor {
+  const { encoding, shape } = weight
+  if (encoding === null) return weight
+  const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1)
+  return encodedRows(weight.flatten(0, -2), encoding, arange(0, rows)).view(shape)
 }

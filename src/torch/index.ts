@@ -96,7 +96,7 @@ export {
   simdLevels,
 } from './panels.ts'
 export { profile } from './profile.ts'
-export { isSecondRun, recompute } from './recompute.ts'
+export { isRecorded, isSecondRun, recompute } from './recompute.ts'
 export {
   callOperator,
   emptyCache,

@@ -15,6 +15,10 @@ let secondRuns = 0
  */
 export const isSecondRun = (): boolean => secondRuns > 0
 
+/** Whether what is computed of any of these tensors now is recorded for backward. */
+export const isRecorded = (...tensors: readonly Tensor[]): boolean =>
+  native().isRecording(tensors.map(handleOf))
+
 /**
  * `fn(...args)`, of which backward keeps the arguments alone: it runs `fn` again, on the same random numbers, and goes
  * backward through that (arXiv:1604.06174 section 4; torch.utils.checkpoint with use_reentrant=True). Memory for

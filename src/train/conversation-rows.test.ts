@@ -66,7 +66,7 @@ test('each example is in one row, with targets at its completion and its end alo
         ([p, c], i) => ['p'.repeat(p), `${String.fromCharCode(97 + (i % 26))}`.repeat(c)] as const,
       )
       const corpus = await corpusOf(examples)
-      const rows = new ConversationRows(corpus.train, 16, 'refuse')
+      const rows = new ConversationRows(corpus.train, 16, { long: 'refuse', together: 1 })
       const first = examplesOf(rows, 0)[0] as Row
       const offset =
         (first.ids[0] as number) - (bytes((examples[0] as readonly string[]).join(''))[0] as number)
@@ -100,19 +100,21 @@ describe('examples that are too long', () => {
 
   test('are cut, left out, or refused', async () => {
     const { train } = await corpusOf(examples)
-    const cut = new ConversationRows(train, 8, 'cut')
+    const cut = new ConversationRows(train, 8, { long: 'cut', together: 1 })
     expect([cut.cut, cut.dropped]).toEqual([2, 0])
     expect(
       examplesOf(cut, 0)
         .concat(examplesOf(cut, 1))
         .map(({ ids }) => ids.length),
     ).toContain(8)
-    const dropped = new ConversationRows(train, 8, 'drop')
+    const dropped = new ConversationRows(train, 8, { long: 'drop', together: 1 })
     expect([dropped.count, dropped.dropped]).toEqual([1, 2])
-    expect(() => new ConversationRows(train, 8, 'refuse')).toThrow(
+    expect(() => new ConversationRows(train, 8, { long: 'refuse', together: 1 })).toThrow(
       'data.long: 2 of 3 examples are longer than data.sequenceLength, 8 (the longest 13)',
     )
-    expect(() => new ConversationRows(train, 2, 'drop')).toThrow('leaves no example of the train split')
+    expect(() => new ConversationRows(train, 2, { long: 'drop', together: 1 })).toThrow(
+      'leaves no example of the train split',
+    )
   })
 })
 
@@ -151,7 +153,7 @@ describe('what is learnt', () => {
       ['question', 'a'],
       ['', 'a long answer!'],
     ])
-    const rows = new ConversationRows(train, 16, 'refuse')
+    const rows = new ConversationRows(train, 16, { long: 'refuse', together: 1 })
     expect(rows.count).toBe(2)
     const gradients = (micro: readonly (readonly number[])[]): number[] =>
       tidy(() => {

@@ -1,4 +1,4 @@
-// A split of conversations as batches: whole examples packed into rows, none of which sees another.
+// A split of conversations as batches: whole examples packed into rows, none of which sees another; pairs stay together.
 // Shapes: N tokens of the examples of a batch.
 
 import type { CorpusSplit } from '../data/index.ts'
@@ -11,6 +11,8 @@ export type LongExamples = 'cut' | 'drop' | 'refuse'
 
 /** Where an example lies: its tokens but for the last are inputs, all but the first are targets. */
 interface Example {
+  /** Its place in the split. */
+  number: number
   shard: number
   offset: number
   /** Inputs. */
@@ -27,31 +29,44 @@ export class ConversationRows {
   /** Examples that were cut, and those that were left out, for their length. */
   readonly cut: number = 0
   readonly dropped: number = 0
+  /** Examples that belong together: 2 of pairs. */
+  readonly together: 1 | 2
   readonly #rows: Example[][]
   readonly #tokens: Tensor[] // [tokens] of each shard
   readonly #taught: Tensor[] // u8 [tokens]
 
-  /** @throws ConfigError for a split without an example that fits, or where long ones are refused */
-  constructor(split: CorpusSplit, sequenceLength: number, long: LongExamples) {
+  /**
+   * @param sequenceLength inputs of an example, and of a row, at most; a row of pairs has room for two such examples
+   * @throws ConfigError for a split without an example that fits, or where long ones are refused
+   */
+  constructor(
+    split: CorpusSplit,
+    sequenceLength: number,
+    { long, together }: { long: LongExamples; together: 1 | 2 },
+  ) {
     this.split = split
+    this.together = together
     this.sequenceLength = sequenceLength
     const all = split.shards.flatMap(({ documentStarts, documentDomains, tokens }, shard) =>
       documentStarts.map((offset, i) => {
         const length = (documentStarts[i + 1] ?? tokens) - offset - 1
-        return { shard, offset, length, domain: documentDomains[i] ?? 0 }
+        return { number: 0, shard, offset, length, domain: documentDomains[i] ?? 0 }
       }),
     )
+    for (const [number, example] of all.entries()) example.number = number
     const tooLong = all.filter(({ length }) => length > sequenceLength)
     if (long === 'refuse' && tooLong.length > 0) refuseLong(tooLong, all, sequenceLength)
     if (long === 'cut') this.cut = tooLong.length
     else this.dropped = tooLong.length
-    const fitting =
-      long === 'cut'
-        ? all.map(example => ({ ...example, length: Math.min(example.length, sequenceLength) }))
-        : all.filter(({ length }) => length <= sequenceLength)
+    const units = Array.from({ length: all.length / together }, (_, i) =>
+      all.slice(i * together, (i + 1) * together),
+    )
+    const fitting = units
+      .filter(unit => long === 'cut' || unit.every(({ length }) => length <= sequenceLength))
+      .map(unit => unit.map(example => ({ ...example, length: Math.min(example.length, sequenceLength) })))
     this.#rows = packed(
-      fitting.filter(({ length }) => length > 0),
-      sequenceLength,
+      fitting.filter(unit => unit.every(({ length }) => length > 0)),
+      together * sequenceLength,
     )
     if (this.#rows.length === 0) {
       throw new ConfigError(`leaves no example of the ${split.name} split: set it higher`, {
@@ -95,8 +110,16 @@ export class ConversationRows {
         },
         targets: targets.maskedFill(taught.eq(0), -100),
         scored: taught.sum().item(),
+        ...(this.together === 2 && {
+          pairs: examples.flatMap(({ number }) => (number % 2 === 0 ? number / 2 : [])),
+        }),
       }
     })
+  }
+
+  /** Pairs of the split, those that are left out among them. */
+  get pairs(): number {
+    return this.split.shards.reduce((sum, { documentStarts }) => sum + documentStarts.length, 0) / 2
   }
 
   /** The domain of each target of batch(): [N]. */
@@ -125,19 +148,20 @@ function refuseLong(tooLong: readonly Example[], all: readonly Example[], sequen
   )
 }
 
-/** First fit: each example into the first open row that has room; when too many are open, the oldest is done. */
-function packed(examples: readonly Example[], room: number): Example[][] {
+/** First fit: what belongs together into the first open row that has room; when too many are open, the oldest is done. */
+function packed(units: readonly (readonly Example[])[], room: number): Example[][] {
   const done: Example[][] = []
   const open: { examples: Example[]; left: number }[] = []
-  for (const example of examples) {
-    const fits = open.find(({ left }) => left >= example.length)
+  for (const unit of units) {
+    const size = unit.reduce((sum, { length }) => sum + length, 0)
+    const fits = open.find(({ left }) => left >= size)
     if (fits) {
-      fits.examples.push(example)
-      fits.left -= example.length
+      fits.examples.push(...unit)
+      fits.left -= size
       continue
     }
     if (open.length === openRows) done.push(open.shift()?.examples ?? [])
-    open.push({ examples: [example], left: room - example.length })
+    open.push({ examples: [...unit], left: room - size })
   }
   return [...done, ...open.map(row => row.examples)]
 }

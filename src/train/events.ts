@@ -1,6 +1,7 @@
 // What a training run tells while it goes, as plain data.
 
 import type { Evaluation } from './evaluate.ts'
+import type { PreferenceScore } from './preference.ts'
 import type { Recipe } from './recipe/schema.ts'
 import type { StepRecord } from './run-log.ts'
 import type { TrainedPart } from './trained/trained.ts'
@@ -35,6 +36,7 @@ export type TrainEvent =
   | { type: 'warning'; message: string }
   | ({ type: 'step' } & StepRecord)
   | { type: 'evaluation'; step: number; evaluation: Evaluation }
+  | { type: 'preferences'; step: number; score: PreferenceScore }
   | { type: 'sample'; step: number; prompt: string; text: string }
   | { type: 'checkpoint'; step: number; folder: string }
   | { type: 'end'; state: 'finished' | 'interrupted'; step: number }

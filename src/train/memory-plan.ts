@@ -20,7 +20,8 @@ import { MoeLayer, PeerLayer } from '../moe/index.ts'
 import { type Declaration, declared, type Role } from '../nn/index.ts'
 import { availableCudaMemory, type Device, hasCudaRuntime, itemSize } from '../torch/index.ts'
 import { autocastType, type Precision } from './precision.ts'
-import { isOpened, type Recipe } from './recipe/schema.ts'
+import { storedBytes } from './recipe/opened.ts'
+import { isOpened, type OpenedModelSettings, type Recipe } from './recipe/schema.ts'
 
 /** Bytes at the moment of a step at which there are most. */
 export interface MemoryPlan {
@@ -91,7 +92,12 @@ export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {
     const gradients = bytes(shapesOfLayer(withGradients, layer), weightBytes)
     return { gradients, ...layerMemory(shapesOfLayer(shapes, layer), sizes) }
   })
-  const weights = bytes(model.declarations(), weightBytes)
+  const all = bytes(model.declarations(), weightBytes)
+  const isStored = isOpened(recipe.model) && recipe.model.weights === 'stored'
+  // Adapters, and the files; what is no matrix is widened, which is little.
+  const weights = isStored
+    ? all - bytes(shapes, weightBytes) + storedBytes(recipe.model as OpenedModelSettings)
+    : all
   const optimizer = bytes(moved, optimizerBytes)
   const narrowed = autocastType(precision, recipe.device as Device) ? weights / 2 : 0 // copies that the graph keeps
   const outside = {

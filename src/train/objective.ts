@@ -10,6 +10,7 @@ import {
 } from '../models/index.ts'
 import { lossFields, lossTerms, MoeLayer } from '../moe/index.ts'
 import type { Tensor } from '../torch/index.ts'
+import { type Preference, preferenceObjective } from './preference.ts'
 import type { TextRows } from './token-windows.ts'
 
 /** Which auxiliary losses count, and how much. */
@@ -34,6 +35,8 @@ export interface Batch {
   targets: Tensor
   /** How many targets count, where batches differ in that. Default: as many in each. */
   scored?: number
+  /** Where examples come in pairs, the first of which is preferred: their numbers. */
+  pairs?: readonly number[]
 }
 
 /** Rows of one length, i64 [B, T] each, as a batch. */
@@ -49,15 +52,22 @@ export interface Objective {
   routings: LayerRouting[]
 }
 
-/** Balance and routers' own losses are of layers in which tokens choose; the z-loss of all that score experts. */
+/**
+ * Balance and routers' own losses are of layers in which tokens choose; the z-loss of all that score experts.
+ *
+ * @param preference what is learnt of pairs. Default: every target, as likely as can be
+ */
 export function computeObjective(
   model: LanguageModel,
-  { inputs, targets }: Batch,
+  batch: Batch,
   losses: Losses,
+  preference: Preference | null = null,
 ): Objective {
-  const { loss: crossEntropy, hidden, routings } = model.loss(inputs, targets)
-  const terms: Record<string, Tensor> = { crossEntropy }
-  let total = crossEntropy
+  const { inputs, targets } = batch
+  const main = preference ? preferenceObjective(model, batch, preference) : likelihood(model, batch)
+  const { hidden, routings } = main
+  const terms: Record<string, Tensor> = main.terms
+  let { total } = main
   const decisions = {
     layers: tokenRoutings(routings),
     experts: [...model.namedModules()].flatMap(([, part]) => (part instanceof MoeLayer ? part.experts : [])),
@@ -70,4 +80,14 @@ export function computeObjective(
     total = total.add(value, weight)
   }
   return { total, terms, routings }
+}
+
+/** What is learnt of the text itself, with what it was learnt from. */
+export interface MainObjective extends Objective {
+  hidden: Tensor
+}
+
+function likelihood(model: LanguageModel, { inputs, targets }: Batch): MainObjective {
+  const { loss, hidden, routings } = model.loss(inputs, targets)
+  return { total: loss, terms: { crossEntropy: loss }, hidden, routings }
 }

@@ -3,6 +3,7 @@
 import type { Evaluation } from './evaluate.ts'
 import { MetricsFile } from './metrics/jsonl.ts'
 import { EventWriter } from './metrics/tensorboard.ts'
+import type { PreferenceScore } from './preference.ts'
 import type { RunFolder } from './run-folder.ts'
 import type { StepResult } from './step.ts'
 
@@ -49,6 +50,11 @@ export class RunLog {
       'validation/bitsPerByte': bitsPerByte,
       ...named('validation', perDomain),
     })
+  }
+
+  preferences(step: number, score: PreferenceScore): void {
+    this.#metrics.write({ step, preferences: score })
+    this.#events.scalars(step, named('validation', { ...score }))
   }
 
   /** Sends the metrics to the disk. */

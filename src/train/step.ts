@@ -9,9 +9,12 @@ import { type Batch, computeObjective, type Losses, type Objective } from './obj
 import { gradientNorm } from './optimizer/clip.ts'
 import type { Optimizer } from './optimizer/optimizer.ts'
 import type { LossScaler } from './precision.ts'
+import type { Preference } from './preference.ts'
 
 export interface StepOptions {
   losses: Losses
+  /** What is learnt of pairs. Default: every target, as likely as can be. */
+  preference?: Preference | null
   learningRate: number
   /** The learning rate as a share of its peak, at which routers adapt what no gradient trains; null: they do not. Default 1. */
   pace?: number | null
@@ -85,8 +88,8 @@ type Observed = Required<Pick<StepResult, 'losses' | 'routing' | 'retrieval'>>
 
 /** Adds the gradients of a micro-batch, which counts as such a share of its step, to the parameters'. */
 export function backward(model: LanguageModel, batch: Batch, share: number, options: StepOptions): Objective {
-  const { losses, autocast: narrow = null, lossScaler } = options
-  const compute = (): Objective => computeObjective(model, batch, losses)
+  const { losses, preference = null, autocast: narrow = null, lossScaler } = options
+  const compute = (): Objective => computeObjective(model, batch, losses, preference)
   const objective = narrow ? autocast(batch.targets.device, narrow, compute) : compute()
   objective.total.mul((lossScaler?.scale ?? 1) * share).backward()
   return objective

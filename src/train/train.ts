@@ -7,9 +7,11 @@ import { ConfigError, FormatError, SwitchyardError } from '../errors.ts'
 import { CausalLM, generateText, listCheckpoints } from '../models/index.ts'
 import { chooseGemm, gemmChoice } from '../torch/index.ts'
 import { pruneCheckpoints, restoreCheckpoint, saveCheckpoint, setAside } from './checkpoint/checkpoint.ts'
+import { ConversationRows } from './conversation-rows.ts'
 import { evaluate } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
 import { missingPrecision } from './precision.ts'
+import { evaluatePreferences, type Preference } from './preference.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { repeatGemm } from './repeatable.ts'
 import { refuseOtherPast } from './resume.ts'
@@ -44,6 +46,7 @@ export async function* train(recipe: Recipe, options: TrainOptions): AsyncGenera
 async function* wholeRun(recipe: Recipe, options: TrainOptions): AsyncGenerator<TrainEvent> {
   const session = options.resume ? resumeRun(recipe, options.out) : startRun(recipe, options.out)
   try {
+    await session.trainer.prepare(options.signal)
     const resumedFrom = yield* restore(session)
     yield* recorded(session, resumedFrom, options.signal)
   } finally {
@@ -241,6 +244,9 @@ function takeStep(trainer: Trainer, clock: StepClock): StepRecord {
 async function* evaluateNow(trainer: Trainer, log: RunLog): AsyncGenerator<TrainEvent, boolean> {
   const { model, validation, corpus, recipe } = trainer
   if (validation === null) return false
+  const preference = trainer.preference('validation')
+  if (preference && validation instanceof ConversationRows)
+    return yield* evaluatePairs(trainer, log, validation, preference)
   const evaluation = await evaluate(model, validation, {
     domains: corpus.domains,
     batchSize: recipe.data.batchSize,
@@ -250,6 +256,19 @@ async function* evaluateNow(trainer: Trainer, log: RunLog): AsyncGenerator<Train
   log.evaluation(step, evaluation)
   yield { type: 'evaluation', step, evaluation }
   return trainer.noteLoss(evaluation.loss)
+}
+
+async function* evaluatePairs(
+  trainer: Trainer,
+  log: RunLog,
+  rows: ConversationRows,
+  preference: Preference,
+): AsyncGenerator<TrainEvent, boolean> {
+  const score = await evaluatePreferences(trainer.model, rows, preference, trainer.reading)
+  const { step } = trainer.state
+  log.preferences(step, score)
+  yield { type: 'preferences', step, score }
+  return trainer.noteLoss(score.loss)
 }
 
 async function* sampleNow(trainer: Trainer): AsyncGenerator<TrainEvent> {

@@ -49,6 +49,7 @@ import {
   lossScalerFor,
   productType,
 } from './precision.ts'
+import { type Preference, type ReadingOptions, referenceLogProbs } from './preference.ts'
 import { firstModel, modelConfigOf, resolveRecipe, type Vocabulary } from './recipe/model-config.ts'
 import { requireTokenizerOf } from './recipe/opened.ts'
 import { isOpened, type Recipe } from './recipe/schema.ts'
@@ -77,6 +78,7 @@ export class Trainer implements Trainee {
   readonly #sampler: WindowSampler
   readonly #lossScaler: LossScaler | null
   #graph: GraphedStep | null = null
+  #references: Record<SplitName, Float64Array> | null = null
   #state: Omit<TrainingState, 'sampler' | 'corpus' | 'lossScale'> = {
     step: 0,
     tokens: 0,
@@ -102,6 +104,7 @@ export class Trainer implements Trainee {
     const { optimizer, precision, seed } = this.recipe
     this.training = modelText(this, 'train')
     this.validation = holdsText(this) ? modelText(this, 'validation') : null
+    refuseOtherObjective(this)
     this.#sampler = new WindowSampler({ windows: this.training.count, seed })
     manualSeed(seed)
     this.model = firstModel(this.recipe, this.config)
@@ -209,6 +212,7 @@ export class Trainer implements Trainee {
       for (const { inputs } of batches) tokens += inputs.starts.at(-1) ?? 0
       return this.#train(batches, {
         losses: warmedUp(losses, this.#state.step),
+        preference: this.preference('train'),
         learningRate: this.learningRate,
         pace: this.trained.adaptsRouters ? this.#pace : null,
         trained: [...this.trained.parameters.values()],
@@ -233,6 +237,30 @@ export class Trainer implements Trainee {
     return this.#graph.run(batches, options)
   }
 
+  /** What has to be known of the model before it moves: how likely it finds the answers of pairs. */
+  async prepare(signal?: AbortSignal): Promise<void> {
+    const { training, validation, recipe, model } = this
+    if (recipe.objective.kind !== 'dpo' || !(training instanceof ConversationRows)) return
+    const options = { ...this.reading, signal }
+    const of = (rows: ModelText | null): Promise<Float64Array> | Float64Array =>
+      rows instanceof ConversationRows ? referenceLogProbs(model, rows, options) : new Float64Array()
+    this.#references = { train: await of(training), validation: await of(validation) }
+  }
+
+  /** How pairs are read without learning. */
+  get reading(): ReadingOptions {
+    const { data, precision } = this.recipe
+    return { batchSize: data.batchSize, narrow: autocastType(precision, this.device) }
+  }
+
+  /** How pairs of a split are measured; null where answers come one by one. */
+  preference(split: SplitName): Preference | null {
+    const { objective } = this.recipe
+    return objective.kind === 'dpo' && this.#references
+      ? { ...objective, reference: this.#references[split] }
+      : null
+  }
+
   /** Takes note of a validation loss; true when it is the best so far. */
   noteLoss(loss: number): boolean {
     const { best, step } = this.#state
@@ -254,11 +282,25 @@ export class Trainer implements Trainee {
 /** A split as the model reads it: whole conversations, or windows of all text. */
 function modelText({ corpus, recipe, config }: TextOfRun, split: SplitName): ModelText {
   const { sequenceLength, long } = recipe.data
-  if (corpus.manifest.answers) return new ConversationRows(corpus[split], sequenceLength, long)
+  if (corpus.manifest.answers) {
+    const { together } = corpus.manifest.answers
+    return new ConversationRows(corpus[split], sequenceLength, { long, together })
+  }
   return new TokenWindows(corpus[split], sequenceLength, tasksOfDomains(config, corpus.domains))
 }
 
 type TextOfRun = Pick<Trainer, 'corpus' | 'recipe' | 'config'>
+
+/** @throws ConfigError for pairs that are to be learnt one by one, and the other way round */
+function refuseOtherObjective({ corpus, recipe }: TextOfRun): void {
+  const hasPairs = corpus.manifest.answers?.together === 2
+  const wantsPairs = recipe.objective.kind === 'dpo'
+  if (hasPairs === wantsPairs) return
+  const problem = hasPairs
+    ? 'likelihood would teach rejected answers too: these are pairs, for dpo'
+    : 'dpo is for pairs, as { prompt, chosen, rejected }: these are none'
+  throw new ConfigError(problem, { path: 'objective' })
+}
 
 /** Whether the validation split has a row of text. */
 function holdsText({ corpus: { validation, manifest }, recipe }: TextOfRun): boolean {

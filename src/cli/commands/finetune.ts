@@ -10,17 +10,21 @@ import { numberOf, wholeNumberOf } from '../values.ts'
 interface Flags extends TrainFlags {
   data: string[]
   train?: string
+  validation?: number
   epochs?: number
   learningRate?: number
   lora?: number
   on?: string
+  stored?: boolean
 }
 
 const help = `
 Lines of JSONL and rows of Parquet are 'messages' as OpenAI has them (with
 'tools'), 'conversations' as ShareGPT, 'prompt' and 'completion', or 'text'; also
 .gz and .zst. The model's chat template writes them, and what the assistant says
-is learnt. Other files are text, learnt whole. Either is prepared once, in data/.
+is learnt. Pairs, 'prompt' with 'chosen' and 'rejected', teach which of two is
+preferred (DPO). Other files are text, learnt whole. All are prepared once, in
+data/.
 
 PARTS are all, non-moe, moe, feed-forward, attention, router, experts, shared,
 dense, norms, embeddings, head, one layer's experts as experts:3, or one expert
@@ -35,16 +39,23 @@ Examples:
   switchyard finetune MODEL --data chats.jsonl --out runs/chats
   switchyard finetune MODEL --data notes/ --train=non-moe --set steps=200
   switchyard finetune MODEL --data notes/ --train=-router,-embeddings
-  switchyard finetune MODEL --data chats.jsonl --lora 16 --on attention,experts`
+  switchyard finetune MODEL --data chats.jsonl --lora 16 --on attention,experts
+  switchyard finetune model-q4_k.gguf --data chats.jsonl --lora 8 --stored`
 
 export function finetuneCommand(): Command {
   const command = new Command('finetune')
     .description('train a model further, all of it or parts')
     .argument('<model>', 'model folder, run folder, .gguf file or org/name')
     .requiredOption('--data <path...>', 'conversations (JSONL, Parquet), text, or a corpus')
+    .option(
+      '--validation <share>',
+      'of files, to hold out (default: 0.05 of examples, 0.02 of text)',
+      numberOf('--validation', { least: 0, most: 0.5 }),
+    )
     .option('--train <parts>', 'what is trained (default: all; with --lora: adapters)')
     .option('--lora <rank>', 'train adapters of this rank instead', wholeNumberOf('--lora', 1))
     .option('--on <parts>', 'what adapters are around (default: attention)')
+    .option('--stored', 'with --lora: weights stay as the file has them, quantized or not')
     .option(
       '--epochs <number>',
       'times that the data is seen (default: 1)',
@@ -52,7 +63,7 @@ export function finetuneCommand(): Command {
     )
     .option(
       '--learning-rate <rate>',
-      'peak (default: 2e-5; with --lora: 2e-4)',
+      'peak (default: 2e-5; with --lora: 2e-4; of pairs: a 20th)',
       numberOf('--learning-rate', { above: 0 }),
     )
   return withTrainOptions(command).addHelpText('after', help).action(run)
@@ -60,12 +71,17 @@ export function finetuneCommand(): Command {
 
 async function run(model: string, flags: Flags): Promise<void> {
   const { finetuneRecipe } = await import('../../train/index.ts')
-  const { data: paths, epochs, train, lora, on, learningRate = lora ? 2e-4 : undefined, set } = flags
+  const { data: paths, epochs, train, lora, on, stored, learningRate, set } = flags
   if (on !== undefined && lora === undefined)
     throw new ConfigError('is for adapters: give --lora too', { path: '--on' })
+  if (stored && lora === undefined)
+    throw new ConfigError('is for adapters, as stored weights cannot be trained: give --lora too', {
+      path: '--stored',
+    })
   const overrides = [
     ...(train === undefined ? [] : [`trained=${JSON.stringify(train)}`]),
     ...(lora === undefined ? [] : [`adapter.rank=${lora}`, `adapter.alpha=${2 * lora}`]),
+    ...(stored ? ['model.weights=stored'] : []),
     ...(on === undefined ? [] : [`adapter.on=${JSON.stringify(on)}`]),
     ...(learningRate === undefined ? [] : [`optimizer.learningRate=${learningRate}`]),
     ...set,
@@ -76,19 +92,24 @@ async function run(model: string, flags: Flags): Promise<void> {
 }
 
 /** The corpus that is named, or the one that files come to. */
-async function corpusFor(model: string, paths: readonly string[], { quiet, json }: Flags): Promise<string> {
+async function corpusFor(
+  model: string,
+  paths: readonly string[],
+  { quiet, json, validation }: Flags,
+): Promise<string> {
   const { isCorpus } = await import('../../data/index.ts')
   const [only] = paths
   if (only !== undefined && paths.length === 1 && isCorpus(only)) return only
   const opened = await openNamed(model, { quiet: true })
   const { placeOfData, prepareForModel } = await import('../model-data.ts')
-  const out = placeOfData(opened, paths)
+  const out = placeOfData(opened, paths, validation)
   if (isCorpus(out)) return out
   const progress = new Progress({ quiet: quiet === true || json === true })
   try {
     await prepareForModel(opened, {
       out,
       paths,
+      ...(validation !== undefined && { validation }),
       onProgress: step => progress.update(step.fraction, step.text),
     })
   } finally {

@@ -54,9 +54,9 @@ export async function prepareConversations(options: PrepareConversationsOptions)
   for await (const record of readConversations(paths, onProgress)) {
     signal?.throwIfAborted()
     number++
-    for (const text of await written(record, number, render)) {
-      const isHeldOut = fractionOf(`${seed} ${text.text}`) < validation
-      await splits.add(isHeldOut ? 'validation' : 'train', text, record.domain)
+    for (const texts of await written(record, number, render)) {
+      const isHeldOut = fractionOf(`${seed} ${texts[0]?.text}`) < validation
+      await splits.add(isHeldOut ? 'validation' : 'train', texts, record.domain)
     }
   }
   const shards = await splits.finish(paths)
@@ -78,9 +78,15 @@ export async function prepareConversations(options: PrepareConversationsOptions)
   return openCorpus(out)
 }
 
-async function written(record: FoundRecord, number: number, render: Render): Promise<AnsweredText[]> {
+/** The texts that belong together: one of an example, two of a pair. */
+async function written(record: FoundRecord, number: number, render: Render): Promise<AnsweredText[][]> {
   try {
-    return await answeredTexts(record, render)
+    if (record.kind !== 'pair') return (await answeredTexts(record, render)).map(text => [text])
+    const [chosen, rejected] = await Promise.all(
+      [record.chosen, record.rejected].map(side => answeredTexts(side, render)),
+    )
+    // What the last answer of each is preferred for; earlier ones are the same.
+    return [[chosen?.at(-1), rejected?.at(-1)].filter(text => text !== undefined)]
   } catch (cause) {
     throw new SwitchyardError(
       `conversation ${number}: the chat template refuses it (${(cause as Error).message})`,
@@ -104,6 +110,7 @@ class Splits {
   readonly #domains = new Map<string, Record<SplitName, TokenCounter>>()
   #taught = 0
   #examples = 0
+  #together: number | undefined
 
   constructor(folder: string, tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer
@@ -113,16 +120,23 @@ class Splits {
     this.#writers = { train: writer('train'), validation: writer('validation') }
   }
 
-  async add(split: SplitName, text: AnsweredText, domain: string): Promise<void> {
-    const { ids, taught } = await encodeAnswered(text, this.#tokenizer)
-    const marked = taught.reduce((sum, mark) => sum + mark, 0)
-    if (marked === 0) return // an empty answer teaches nothing
-    const bytes = Buffer.byteLength(text.text)
-    this.#counters(domain)[split].add(ids, bytes)
+  /** @param texts one, or two that are a pair: of all examples or of none */
+  async add(split: SplitName, texts: readonly AnsweredText[], domain: string): Promise<void> {
+    this.#together ??= texts.length
+    if (this.#together !== texts.length)
+      throw new DataError('some examples are pairs and others are not: give them apart')
+    const examples = await Promise.all(texts.map(text => encodeAnswered(text, this.#tokenizer)))
+    const marked = examples.map(({ taught }) => taught.reduce((sum, mark) => sum + mark, 0))
+    if (marked.includes(0)) return // an empty answer teaches nothing
+    const counter = this.#counters(domain)[split]
     const index = [...this.#domains.keys()].indexOf(domain)
-    await this.#writers[split].add(ids, index, bytes, taught)
-    this.#taught += marked
-    this.#examples++
+    for (const [i, { ids, taught }] of examples.entries()) {
+      const bytes = Buffer.byteLength(texts[i]?.text ?? '')
+      counter.add(ids, bytes)
+      await this.#writers[split].add(ids, index, bytes, taught)
+    }
+    this.#taught += marked.reduce((sum, count) => sum + count, 0)
+    this.#examples += examples.length
   }
 
   #counters(domain: string): Record<SplitName, TokenCounter> {
@@ -149,7 +163,7 @@ class Splits {
     return {
       domains,
       shards: { train, validation },
-      answers: { examples: this.#examples, tokens: this.#taught },
+      answers: { examples: this.#examples, tokens: this.#taught, together: this.#together === 2 ? 2 : 1 },
     }
   }
 }

@@ -12,6 +12,17 @@ export type ConversationRecord =
   | { kind: 'chat'; messages: ChatTurn[]; tools: readonly unknown[] | null; domain: string | undefined }
   | { kind: 'plain'; prompt: string; completion: string; domain: string | undefined }
 
+/** Two examples of one prompt, of which people, or a judge, preferred the first. */
+export interface PreferenceRecord {
+  kind: 'pair'
+  chosen: ConversationRecord
+  rejected: ConversationRecord
+  domain: string | undefined
+}
+
+/** What a line may hold. */
+export type ExampleRecord = ConversationRecord | PreferenceRecord
+
 /** How ShareGPT calls roles. */
 const shareGptRoles: Readonly<Record<string, string>> = {
   human: 'user',
@@ -26,6 +37,24 @@ const shareGptRoles: Readonly<Record<string, string>> = {
 }
 
 const roles: readonly string[] = ['system', 'developer', 'user', 'assistant', 'tool', 'function']
+
+/**
+ * Reads a conversation, or a pair of them: `{ prompt, chosen, rejected }` of texts or of messages, or `{ chosen, rejected }` of whole
+ * conversations. Returns a text that says what is wrong, if anything is.
+ */
+export function toExample(value: unknown): ExampleRecord | string {
+  if (!isGroup(value) || !('chosen' in value)) return toConversation(value)
+  const { prompt, chosen, rejected, ...about } = value
+  const side = (answer: unknown): ConversationRecord | string =>
+    toConversation({
+      ...about,
+      ...(prompt === undefined ? { messages: answer } : { prompt, completion: answer }),
+    })
+  const [better, worse] = [side(chosen), side(rejected)]
+  if (typeof better === 'string') return `has a 'chosen' that ${better}`
+  if (typeof worse === 'string') return `has a 'rejected' that ${worse}`
+  return { kind: 'pair', chosen: better, rejected: worse, domain: better.domain }
+}
 
 /**
  * Reads `{ messages }` as OpenAI has it, with `tools` perhaps, `{ conversations }` as ShareGPT has it, `{ prompt, completion }` of texts or

@@ -4,7 +4,7 @@ import { ConfigError } from '../../errors.ts'
 import { domainOf, isJsonLines, isParquet, listFiles } from '../sources/files.ts'
 import { readJsonLines } from '../sources/json-lines.ts'
 import { readParquet } from '../sources/parquet.ts'
-import { type ConversationRecord, toConversation } from './record.ts'
+import { type ExampleRecord, toExample } from './record.ts'
 
 /** Whether files hold examples rather than text: all of them are JSONL or Parquet. */
 export async function isExamples(paths: readonly string[]): Promise<boolean> {
@@ -12,11 +12,11 @@ export async function isExamples(paths: readonly string[]): Promise<boolean> {
 }
 
 /** A record with its domain: its own, or the name of what it was found under. */
-export type FoundRecord = ConversationRecord & { domain: string }
+export type FoundRecord = ExampleRecord & { domain: string }
 
 const columns = {
-  needed: [['messages'], ['conversations'], ['prompt', 'completion'], ['text']],
-  others: ['tools', 'domain'],
+  needed: [['chosen', 'rejected'], ['messages'], ['conversations'], ['prompt', 'completion'], ['text']],
+  others: ['prompt', 'tools', 'domain'],
 }
 
 /**
@@ -38,9 +38,9 @@ export async function* readConversations(
   }
 }
 
-function recordsOf(path: string): AsyncGenerator<ConversationRecord> {
-  if (isJsonLines(path)) return readJsonLines(path, toConversation)
-  if (isParquet(path)) return readParquet(path, columns, toConversation)
+function recordsOf(path: string): AsyncGenerator<ExampleRecord> {
+  if (isJsonLines(path)) return readJsonLines(path, toExample)
+  if (isParquet(path)) return readParquet(path, columns, toExample)
   throw new ConfigError(
     `is neither JSONL nor Parquet, in which conversations are: name .jsonl or .parquet files`,
     {

@@ -5,10 +5,17 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
 import { manualSeed, noGrad, randint, randn, type Tensor, tensor, tidy } from '../../torch/index.ts'
+import { createModel } from '../architectures/create.ts'
+import { parseModelConfig } from '../architectures/table.ts'
 import { mergeAdapter } from '../files/adapter/merge.ts'
 import { loadAdapters, saveAdapters } from '../files/adapter/peft.ts'
+import { writeGgufModel } from '../files/conversion/to-gguf.ts'
+import { parseTypeRules } from '../files/conversion/type-rules.ts'
+import { noTokenizer } from '../files/gguf/write-tokenizer.ts'
 import { openModel } from '../files/open.ts'
+import { openSource } from '../files/source.ts'
 import { openTensors } from '../files/tensor-file.ts'
+import { saveModel } from '../files/write-folder.ts'
 import type { CausalLM } from '../stack/language-model.ts'
 import { tokensOf } from '../stack/tokens.ts'
 import { type AdapterConfig, type AdapterModule, adapterSchema, attachAdapters } from './attach.ts'
@@ -171,5 +178,92 @@ test("PEFT's layout of a stack: two matrices, experts by turns in the second", (
       const row = a.narrow(0, e, 1) // [1, I]
       expect(distance(column.matmul(row).t(), delta(e))).toBeLessThan(1e-15)
     }
+  })
+})
+
+describe('around encoded weights', () => {
+  const folder = temporaryFolder()
+  const file = join(folder, 'blocks.gguf')
+  // Rows of whole blocks: 64 columns, experts 32 wide.
+  const config = parseModelConfig({
+    model_type: 'olmoe',
+    ...{
+      vocab_size: 96,
+      hidden_size: 64,
+      intermediate_size: 32,
+      num_hidden_layers: 2,
+      num_attention_heads: 2,
+    },
+    ...{ num_key_value_heads: 2, num_experts: 4, num_experts_per_tok: 2 },
+  })
+  manualSeed(11)
+  const random = createModel(config)
+  saveModel(join(folder, 'model'), random, config)
+  random.dispose()
+  writeGgufModel(openSource(join(folder, 'model')), file, {
+    rules: parseTypeRules('q8_0', 'test'),
+    name: 'blocks',
+    tokenizer: noTokenizer,
+  })
+  const adapterConfig = adapterSchema.parse({ rank: 2, on: 'attention,experts,head' })
+
+  /** What a part gives and the gradients of its input and of its adapter, with weights as the file has them or decoded. */
+  function partOf(
+    weights: 'stored' | 'decoded',
+    run: (adapters: Map<string, AdapterModule>, x: Tensor) => Tensor,
+  ): number[][] {
+    return tidy(() => {
+      const model = openModel(file).load({ kind: 'decoder', weights, mapped: false }).train()
+      const adapters = attachAdapters(model, adapterConfig)
+      disturb(adapters)
+      for (const parameter of model.parameters())
+        if (parameter.declaration.role !== 'adapter') parameter.requiresGrad_(false)
+      const x = randn([6, 64], { seed: 8, requiresGrad: true })
+      const y = run(adapters, x)
+      y.mul(randn(y.shape, { seed: 9 }))
+        .sum()
+        .backward()
+      const learnt = model
+        .parameters()
+        .flatMap(({ grad }) => (grad ? [grad.flatten().tolist() as number[]] : []))
+      return [y.flatten().tolist() as number[], x.grad?.flatten().tolist() as number[], ...learnt]
+    })
+  }
+
+  test.each([
+    ['a linear layer', 'model.layers.1.self_attn.q_proj'],
+    ['the head', 'lm_head'],
+  ])('%s computes and learns as around the same weights decoded', (_, path) => {
+    const run = (adapters: Map<string, AdapterModule>, x: Tensor): Tensor =>
+      (adapters.get(path) as Extract<AdapterModule, { lora_A: unknown }>).forward(x)
+    const stored = partOf('stored', run)
+    expect(stored).toHaveLength(4)
+    expect(stored).toEqual(partOf('decoded', run))
+  })
+
+  test('experts compute and learn as around the same weights decoded', () => {
+    const routing = {
+      kind: 'token' as const,
+      ...{ indices: randint(0, 4, [6, 2], { seed: 4 }), weights: randn([6, 2], { seed: 5 }) },
+      ...{ logits: randn([6, 4], { seed: 6 }), probs: randn([6, 4], { seed: 6 }), mask: null },
+    }
+    const run = (adapters: Map<string, AdapterModule>, x: Tensor): Tensor =>
+      (adapters.get('model.layers.1.mlp.experts') as Extract<AdapterModule, { mix: unknown }>).mix(x, routing)
+    const stored = partOf('stored', run)
+    expect(stored).toHaveLength(6)
+    expect(stored).toEqual(partOf('decoded', run))
+  })
+
+  test('experts without adapters pass gradients on', () => {
+    const gradient = (weights: 'stored' | 'decoded'): unknown =>
+      tidy(() => {
+        const model = openModel(file).load({ kind: 'decoder', weights })
+        for (const parameter of model.parameters()) parameter.requiresGrad_(false)
+        const x = randn([6, 64], { seed: 8, requiresGrad: true })
+        const output = model.model.layers[0]?.mlp.forward(x) as { y: Tensor }
+        output.y.square().sum().backward()
+        return x.grad?.tolist()
+      })
+    expect(gradient('stored')).toEqual(gradient('decoded'))
   })
 })

@@ -2,6 +2,7 @@
 // Shapes: E experts, of which A are adapted, D model, F expert width, r rank, I inputs and O outputs of a projection.
 
 import {
+  decodedStacks,
   denseWeights,
   type Experts,
   type Projections,
@@ -9,7 +10,7 @@ import {
   type TokenRouting,
 } from '../../moe/index.ts'
 import { constant, Module, Parameter, uniform } from '../../nn/index.ts'
-import { type Tensor, tensor } from '../../torch/index.ts'
+import { recompute, type Tensor, tensor } from '../../torch/index.ts'
 import type { Share } from '../selection.ts'
 import type { LoraOptions } from './lora-linear.ts'
 
@@ -74,8 +75,11 @@ export class LoraExperts extends Module implements Experts {
     return this.base.numExperts
   }
 
+  /** Encoded matrices are decoded anew in backward, with what is added to them. */
   mix(x: Tensor, routing: TokenRouting): Tensor {
-    return denseWeights(this.matrices()).mix(x, routing, this.base.form)
+    const mixed = (rows: Tensor, chosen: TokenRouting): Tensor =>
+      denseWeights(this.matrices()).mix(rows, chosen, this.base.form)
+    return this.base.stacks.up.encoding === null ? mixed(x, routing) : recompute(mixed, [x, routing])
   }
 
   grouped(x: Tensor, counts: readonly number[]): Tensor {
@@ -97,12 +101,7 @@ export class LoraExperts extends Module implements Experts {
 
   /** Every expert's matrices, with what is added. */
   matrices(): Projections {
-    const { up, down, upBias, downBias } = this.base.stacks
-    return {
-      up: this.up?.addedTo(up) ?? up,
-      down: this.down?.addedTo(down) ?? down,
-      upBias,
-      downBias,
-    }
+    const { up, down, ...biases } = decodedStacks(this.base.stacks)
+    return { up: this.up?.addedTo(up) ?? up, down: this.down?.addedTo(down) ?? down, ...biases }
   }
 }

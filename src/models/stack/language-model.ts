@@ -75,6 +75,14 @@ export class LanguageModel extends Module {
     })
   }
 
+  /** loss(), one for each target: [N]. The logits of all tokens are in memory. */
+  lossOfEach(tokens: Tokens, targets: Tensor): { losses: Tensor; hidden: Tensor; routings: LayerRouting[] } {
+    return tidy(() => {
+      const { hidden, routings } = this.model.forward(tokens)
+      return { losses: tokenLosses(this.#score(hidden), targets), hidden, routings }
+    })
+  }
+
   /** The cross-entropy of each target, [N], without a gradient; hidden states [N, D] as loss() has them. */
   tokenLosses(hidden: Tensor, targets: Tensor): Tensor {
     return noGrad(() => tidy(() => tokenLosses(this.#score(hidden), targets)))

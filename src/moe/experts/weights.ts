@@ -1,8 +1,8 @@
 // Where the numbers of stacked experts are, and what is computed with them there.
 // Shapes: E experts, T tokens, D model, N rows grouped by expert.
 
-import type { Parameter } from '../../nn/index.ts'
-import { kernelFor, type Tensor } from '../../torch/index.ts'
+import { numbersOf, type Parameter } from '../../nn/index.ts'
+import { isRecorded, kernelFor, recompute, type Tensor } from '../../torch/index.ts'
 import type { TokenRouting } from '../routing/token.ts'
 import { decodedMatrices, encodedWeights } from './encoded-weights.ts'
 import { mixGrouped } from './experts.ts'
@@ -29,7 +29,30 @@ export interface ExpertWeights {
 
 /** The matrices of all experts as parameters, dense or encoded. */
 export function parameterWeights(stacks: Projections<Parameter>): ExpertWeights {
-  return stacks.up.encoding === null ? denseWeights(stacks) : encodedWeights(stacks)
+  return stacks.up.encoding === null ? denseWeights(stacks) : decodedForGradients(stacks)
+}
+
+/**
+ * Encoded matrices, which have no gradient; where tokens need one they are decoded, in forward and again in backward, so that they
+ * are never kept (QLoRA, arXiv:2305.14314 section 3).
+ */
+function decodedForGradients(stacks: Projections<Parameter>): ExpertWeights {
+  const encoded = encodedWeights(stacks)
+  return {
+    ...encoded,
+    mix: (xTD, routing, form) =>
+      isRecorded(xTD, routing.weights)
+        ? recompute(
+            (x: Tensor, chosen: TokenRouting) => denseWeights(decodedStacks(stacks)).mix(x, chosen, form),
+            [xTD, routing],
+          )
+        : encoded.mix(xTD, routing, form),
+  }
+}
+
+/** All matrices as numbers. */
+export function decodedStacks({ up, down, ...biases }: Projections<Parameter>): Projections {
+  return { up: numbersOf(up), down: numbersOf(down), ...biases }
 }
 
 /** The matrices of one expert as numbers, decoded where they are encoded. */

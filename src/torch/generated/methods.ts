@@ -90,6 +90,7 @@ const relu_Op = new Operator('aten::relu_')
 const geluOp = new Operator('aten::gelu')
 const siluOp = new Operator('aten::silu')
 const sigmoidOp = new Operator('aten::sigmoid')
+const softplusOp = new Operator('aten::softplus')
 const tanhOp = new Operator('aten::tanh')
 const erfOp = new Operator('aten::erf')
 const erfinvOp = new Operator('aten::erfinv')
@@ -559,6 +560,11 @@ export abstract class TensorMethods {
   /** `aten::sigmoid(Tensor self) -> Tensor` */
   sigmoid(): Tensor {
     return this.wrap(call(sigmoidOp.id, this.handle) as Handle)
+  }
+
+  /** `aten::softplus(Tensor self, Scalar beta=1, Scalar threshold=20) -> Tensor` */
+  softplus(beta?: Scalar, threshold?: Scalar): Tensor {
+    return this.wrap(call(softplusOp.id, this.handle, beta, threshold) as Handle)
   }
 
   /** `aten::tanh(Tensor self) -> Tensor` */

@@ -53,11 +53,22 @@ function checkGraph({ graph, losses, precision, recompute }: Recipe): void {
 }
 
 /** What a model that is opened has of its own. */
-function checkOpened({ router, dispatch, init }: Recipe): void {
+function checkOpened({ model, router, dispatch, init, adapter, precision }: Recipe): void {
   const own = "is the opened model's own: leave it out"
   if (router) refuse('router', own)
   if (dispatch) refuse('dispatch', own)
   if (init.kind !== 'normal') refuse('init', own)
+  if (!isOpened(model) || model.weights === 'decoded') return
+  if (!adapter)
+    refuse(
+      'model.weights',
+      'stored is for adapters around a model that stays: set adapter, or this to decoded',
+    )
+  if (precision.kind === 'half')
+    refuse(
+      'precision',
+      'half converts all weights, and with model.weights stored they stay: use autocast or f32',
+    )
 }
 
 function checkRouting({ model, router, dispatch, losses, ...rest }: Recipe): void {

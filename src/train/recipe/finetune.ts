@@ -30,12 +30,16 @@ export function finetuneRecipe({ model, data, epochs = 1, overrides = [] }: Fine
   const opened = openModel(model)
   const longest =
     'max_position_embeddings' in opened.config ? opened.config.max_position_embeddings : sequenceLength
+  const arePairs = openCorpus(data).manifest.answers?.together === 2
+  const hasAdapter = overrides.some(override => override.startsWith('adapter'))
+  const rate = (hasAdapter ? 2e-4 : 2e-5) / (arePairs ? 20 : 1)
   const raw = {
     name: 'finetune',
     model: { from: model },
     data: { path: data, sequenceLength: Math.min(sequenceLength, longest), batchSize },
     precision: 'auto',
-    optimizer: { kind: 'adamw', learningRate: 2e-5, weightDecay: 0 },
+    ...(arePairs ? { objective: 'dpo' } : {}),
+    optimizer: { kind: 'adamw', learningRate: rate, weightDecay: 0 },
     steps: 1, // until the data has been counted
   }
   const draft = withOverrides(raw, overrides, model)
@@ -62,7 +66,7 @@ function stepsOf({ data, gradientAccumulation }: Recipe, epochs: number): number
 function sequencesOf({ path, sequenceLength, long }: Recipe['data']): number {
   const { train, manifest } = openCorpus(path)
   if (manifest.answers) {
-    const rows = new ConversationRows(train, sequenceLength, long)
+    const rows = new ConversationRows(train, sequenceLength, { long, together: manifest.answers.together })
     rows.dispose()
     return rows.count
   }

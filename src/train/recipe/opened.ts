@@ -2,7 +2,13 @@
 
 import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
-import { type LanguageModel, type ModelConfig, openModel, requireOneStack } from '../../models/index.ts'
+import {
+  type LanguageModel,
+  type ModelConfig,
+  matchTensors,
+  openModel,
+  requireOneStack,
+} from '../../models/index.ts'
 import type { OpenedModelSettings } from './schema.ts'
 
 /**
@@ -36,8 +42,14 @@ export function openedConfig({ from }: OpenedModelSettings): ModelConfig {
 }
 
 /** The model, in memory of its own: training writes to it. */
-export function loadOpened({ from }: OpenedModelSettings): LanguageModel {
-  return openModel(from).load({ kind: 'stack', mapped: false }).train()
+export function loadOpened({ from, weights }: OpenedModelSettings): LanguageModel {
+  return openModel(from).load({ kind: 'stack', weights, mapped: false }).train()
+}
+
+/** Bytes of the tensors of its files. */
+export function storedBytes({ from }: OpenedModelSettings): number {
+  const ranges = matchTensors(openModel(from).source).flatMap(({ stored }) => stored.ranges())
+  return ranges.reduce((sum, { length }) => sum + length, 0)
 }
 
 /** @throws ConfigError when text was encoded by another tokenizer than the model's: its ids would mean other tokens */

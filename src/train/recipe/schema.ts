@@ -6,6 +6,7 @@ import { dispatchSchema, expertsSchema, routerSchema } from '../../moe/index.ts'
 import { lossesSchema } from '../objective.ts'
 import { optimizerSchema } from '../optimizer/table.ts'
 import { precisionSchema } from '../precision.ts'
+import { objectiveSchema } from '../preference.ts'
 import { scheduleSchema } from '../schedule.ts'
 import { initSchema } from './initialize.ts'
 
@@ -58,7 +59,12 @@ const expertLayerFields = {
 }
 
 /** A model that is there: a folder, a run, a GGUF file or `org/name` of a download. All that makes it what it is, is its own. */
-const openedModelSchema = z.strictObject({ type: z.literal('opened'), from: z.string().min(1) })
+const openedModelSchema = z.strictObject({
+  type: z.literal('opened'),
+  from: z.string().min(1),
+  /** `stored`: matrices stay as the file has them, quantized or in half precision, and adapters alone are trained. */
+  weights: z.enum(['decoded', 'stored']).default('decoded'),
+})
 
 const modelSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('mixtral'), num_local_experts: count.default(8), ...decoderFields }),
@@ -102,6 +108,8 @@ export const recipeSchema = z.strictObject({
   /** Adapters around parts of an opened model, which are then what is trained, unless `trained` says otherwise. */
   adapter: adapterSchema.optional(),
   losses: lossesSchema.prefault({}),
+  /** What is learnt of the text. */
+  objective: objectiveSchema.prefault({}),
   data: dataSchema,
   optimizer: optimizerSchema,
   schedule: scheduleSchema.prefault({}),

@@ -1,5 +1,6 @@
 // What of a model an optimizer moves; all else is frozen.
 
+import { ConfigError } from '../../errors.ts'
 import { type LanguageModel, type Share, select, selectable } from '../../models/index.ts'
 import type { Parameter, Role } from '../../nn/index.ts'
 import { ExpertSlice } from './expert-slice.ts'
@@ -27,6 +28,7 @@ export class TrainedParameters {
     const all = model.namedParameters()
     const chosen = select(selection, selectable(model))
     for (const [path, parameter] of all) if (!chosen.has(path)) parameter.requiresGrad_(false)
+    refuseEncoded(all, chosen)
     this.touched = new Map([...all].filter(([path]) => chosen.has(path)))
     this.parameters = new Map(
       [...all].flatMap(([path, parameter]) => trainedOf(path, parameter, chosen.get(path))),
@@ -40,6 +42,20 @@ export class TrainedParameters {
 
   dispose(): void {
     for (const slice of this.#slices) slice.dispose()
+  }
+}
+
+/** @throws ConfigError for what stays as its file encodes it, which has no gradient */
+function refuseEncoded(all: ReadonlyMap<string, Parameter>, chosen: ReadonlyMap<string, Share>): void {
+  for (const path of chosen.keys()) {
+    const encoding = all.get(path)?.encoding ?? null
+    if (encoding === null) continue
+    throw new ConfigError(
+      `${path} stays as its file encodes it and cannot be trained: leave it out, or set model.weights to decoded`,
+      {
+        path: 'trained',
+      },
+    )
   }
 }
 
