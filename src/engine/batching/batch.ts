@@ -13,7 +13,7 @@ import {
   tokensOfSequences,
 } from '../../models/index.ts'
 import type { PagedCache } from '../../nn/index.ts'
-import { inferenceMode, type Tensor, tidy } from '../../torch/index.ts'
+import { inferenceMode, kernelFor, type Tensor, tidy } from '../../torch/index.ts'
 import { pageTokens } from './pages.ts'
 import type { RoutedTokens } from './request.ts'
 import { routedTokens } from './routed.ts'
@@ -53,6 +53,16 @@ export class Batch implements Disposable {
   /** Whether the angles of a text follow from its own length alone, so that texts can be read together. */
   get isShared(): boolean {
     return this.#model.model.inv_freq !== null
+  }
+
+  /**
+   * Whether pages that are read at once give to the bit what they give one after the other: the kernel of attention sums block by
+   * block of a page, where libraries go by how many tokens there are.
+   */
+  get readsPagesAlike(): boolean {
+    const { cacheShapes, model } = this.#model
+    const hasKernel = kernelFor('attentionCached', model.norm.weight) !== null
+    return hasKernel && cacheShapes.every(({ values }) => values !== null)
   }
 
   /** Lets texts read what is next for them. */

@@ -205,7 +205,8 @@ export class Scheduler implements Disposable {
   }
 
   /**
-   * Whose prompts are read in this step: a page of each, and what is left of `most` by those who came first. Who needs a page
+   * Whose prompts are read in this step: a page of each, and where it changes nothing what is left of `most` by those who came
+   * first. Who needs a page
    * that another is about to read waits for it.
    */
   #readers(most: number): RunningText[] {
@@ -215,7 +216,7 @@ export class Scheduler implements Disposable {
       text.pagesAtOnce = 1
       if (readers.length < most && !readers.some(other => this.#isAbout(other, text))) readers.push(text)
     }
-    let left = most - readers.length
+    let left = this.#batch.readsPagesAlike ? most - readers.length : 0
     for (const text of readers) {
       const more = Math.min(left, Math.max(0, text.wholePages - 1))
       text.pagesAtOnce += more
