@@ -205,9 +205,8 @@ export class Scheduler implements Disposable {
   }
 
   /**
-   * Whose prompts are read in this step: a page of each, and where it changes nothing what is left of `most` by those who came
-   * first. Who needs a page
-   * that another is about to read waits for it.
+   * Whose prompts are read in this step: a page of each, and what is left of `most` by those who came first, where that
+   * changes nothing. Who needs a page that another is about to read waits for it.
    */
   #readers(most: number): RunningText[] {
     const readers: RunningText[] = []
@@ -232,8 +231,8 @@ export class Scheduler implements Disposable {
   }
 
   /**
-   * Scores of the prompt, its embedding and routing are of tokens that are read; fewer experts leave other keys and values; and where angles
-   * follow from a text's length no two are alike.
+   * Scores of the prompt, its embedding and routing are of tokens that are read; fewer experts leave other keys and values; and
+   * where angles follow from a text's length no two are alike.
    */
   #isShareable({ promptLogprobs, isRouted, isEmbedded, expertsPerToken }: AskedText): boolean {
     const isOfRead = promptLogprobs !== undefined || isRouted || isEmbedded
