@@ -241,12 +241,32 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
     [
       ['eval', model, '--data', 'x', '--memory', '2GiB', '--on-miss', 'wait'],
       2,
-      "--on-miss: must be read, resident or a type of copies (q8_0, q6_k, q5_k, q4_k, q4_0, mxfp4, q3_k, q2_k), got 'wait'",
+      "--on-miss: must be read, resident or a type of copies (q8_0, q6_k, q5_k, q4_k, q4_0, iq4_nl, iq4_xs, mxfp4, q3_k, q2_k), got 'wait'",
     ],
     [
       ['chat', model, '--memory', '2GiB', '--prefetch', 'router', '--on-miss', 'resident'],
       2,
       '--prefetch: hides the wait for experts, and with --on-miss nobody waits: leave one out',
+    ],
+    [
+      ['generate', model, '--prompt', 'x', '--memory', '2GiB', '--device-memory', '1GiB'],
+      2,
+      '--device-memory: is for a model that computes elsewhere: give --device cuda too',
+    ],
+    [
+      ['generate', model, '--prompt', 'x', '--device', 'cuda', '--device-memory', '1GiB'],
+      2,
+      '--device-memory: is for experts that come from host memory: give --memory too',
+    ],
+    [
+      ['chat', model, '--device', 'cuda', '--memory', '2GiB', '--prefetch', 'router'],
+      2,
+      '--prefetch: is for models that compute on the CPU: leave it or --device out',
+    ],
+    [
+      ['inspect', model, '--on-miss', 'q4_0'],
+      2,
+      '--on-miss: is for experts that come from the file: give --memory too',
     ],
     [
       ['convert', model, '--out', join(model, 'config.json')],

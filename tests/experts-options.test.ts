@@ -38,6 +38,29 @@ const evaluate = async (...args: string[]) => {
   return JSON.parse(stdout)
 }
 
+test('inspect counts the copies that --on-miss would have', async () => {
+  const planOf = async (...args: string[]) =>
+    JSON.parse((await runCli(['inspect', model, '--json', ...args])).stdout).budget.plan
+  const { fixed, cache, working, allExperts } = await planOf('--memory', '2GB')
+  const memory = ['--memory', `${Math.ceil(fixed + cache + working + 0.8 * allExperts)}`]
+  const [without, within] = [await planOf(...memory), await planOf(...memory, '--on-miss', 'q4_0')]
+  expect(without.copies).toBe(0)
+  expect(within.copies).toBe((allExperts * 18) / (32 * 4)) // of f32
+  expect(within.experts).toBe(without.experts - within.copies)
+  const { stdout } = await runCli(['inspect', model, ...memory, '--on-miss', 'q4_0'])
+  expect(stdout).toMatch(/\ncopies of all experts +[\d.]+ kB/)
+})
+
+test('inspect shows what fits on a device', async () => {
+  const sizes = ['--memory', '2GB', '--device-memory', '20MB']
+  const { plan, onDevice, total } = JSON.parse(
+    (await runCli(['inspect', model, '--json', ...sizes])).stdout,
+  ).budget
+  expect(plan.device.experts).toBe(plan.device.allExperts)
+  expect(onDevice).toBe(total)
+  expect((await runCli(['inspect', model, ...sizes])).stdout).toMatch(/\non the device/)
+})
+
 describe('eval', () => {
   test('within a budget, token by token, gives the loss of whole windows, and what the store has done', async () => {
     const [whole, within] = [await evaluate(), await evaluate('--memory', '2GB')]

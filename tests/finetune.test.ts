@@ -1,6 +1,6 @@
 // Fine-tuning from the command line: a model that is there learns other text, all of it or parts, and goes on after a stop.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { openModel } from '../src/models/index.ts'
@@ -295,6 +295,51 @@ describe('conversations', () => {
     expect(stderr).toContain(message)
     expect(existsSync(path('refused'))).toBe(false)
   })
+})
+
+test('what was forgotten, and which experts are used otherwise, is told against the base', async () => {
+  const args = [
+    'eval',
+    path('all'),
+    '--data',
+    corpus,
+    '--split',
+    'train',
+    '--sequence-length',
+    '48',
+    '--against',
+    base,
+  ]
+  const { code, stdout } = await runCli([...args, '--json'])
+  expect(code).toBe(0)
+  const { shift } = JSON.parse(stdout)
+  expect(shift.domains).toHaveLength(1)
+  expect(shift.domains[0].change).toBeLessThan(-0.5)
+  expect(shift.experts.map(({ layer }: { layer: number }) => layer)).toEqual([0, 1])
+  const table = await runCli(args)
+  expect(table.stdout).toMatch(/^domain +before +now +change of loss$/m)
+})
+
+test('a run ends when validation has been no better for as long as its patience', async () => {
+  const texts = path('texts')
+  mkdirSync(texts)
+  for (let i = 0; i < 8; i++) writeFileSync(join(texts, `${i}.txt`), `${'abcdefgh'[i]}`.repeat(400))
+  const args = [
+    'finetune',
+    base,
+    '--data',
+    texts,
+    '--validation',
+    '0.3',
+    '--out',
+    path('patient'),
+    '--learning-rate',
+    '3e-2',
+  ]
+  const early = ['steps=200', 'evaluation.every=5', 'evaluation.patience=2'].flatMap(set => ['--set', set])
+  const { code, stderr } = await runCli([...args, ...settings, ...early], folder)
+  expect(code).toBe(0)
+  expect(stderr).toMatch(/ends early: no better than at step \d+ \(evaluation\.patience\)/)
 })
 
 describe('what is refused', () => {

@@ -1,7 +1,7 @@
 // Evaluations as tables: scores per domain, expert load per domain.
 
-import type { Evaluation } from '../train/index.ts'
-import { bold, count, cyan, dim, table, wrappedTable } from './terminal.ts'
+import type { Evaluation, Shift } from '../train/index.ts'
+import { bold, count, cyan, dim, green, red, table, wrappedTable } from './terminal.ts'
 
 /** Loss, perplexity and bits per byte of each domain and of all. */
 export function evaluationTable({ domains, ...total }: Evaluation): string {
@@ -15,6 +15,18 @@ export function evaluationTable({ domains, ...total }: Evaluation): string {
     ],
   )
   return table([['domain', 'tokens', 'loss', 'perplexity', 'bits/byte'], ...rows])
+}
+
+/** What was forgotten and learnt since, and where other experts are used. */
+export function shiftTable({ domains, experts }: Shift, before: string): string {
+  const rows = domains.map(({ name, before: earlier, after, change }) => {
+    const text = `${change < 0 ? '-' : '+'}${Math.abs(change).toFixed(4)}`
+    return [name, earlier.toFixed(4), after.toFixed(4), change > 0 ? red(text) : green(text)]
+  })
+  const losses = table([['domain', 'before', 'now', 'change of loss'], ...rows])
+  const moved = experts.map(({ layer, divergence }) => [`layer ${layer}`, divergence.toFixed(4)])
+  const shares = moved.length === 0 ? '' : `\n\n${table([['use of experts', 'moved, bits'], ...moved])}`
+  return `${bold(`against ${before}`)}\n\n${losses}${shares}`
 }
 
 /** What experts did, layer by layer. Empty for dense models. */

@@ -1,7 +1,14 @@
 // The model that a command writes text with: all of it in memory, or within a budget.
 
 import type { Command } from 'commander'
-import type { BudgetPlan, ExpertStore, OnMiss, PrefetchConfig, ServedHints } from '../engine/index.ts'
+import type {
+  BudgetPlan,
+  ExpertStore,
+  MemoryPlan,
+  OnMiss,
+  PrefetchConfig,
+  ServedHints,
+} from '../engine/index.ts'
 import { ConfigError } from '../errors.ts'
 import type { LoadOptions, OpenedModel, TextModel } from '../models/index.ts'
 import { type ServingFlags, serveOtherwise, withFewerExpertsOptions } from './fewer-experts.ts'
@@ -18,6 +25,7 @@ export interface BudgetFlags {
 }
 
 export interface TextModelFlags extends PlacementFlags, KvFlags, ServingFlags, BudgetFlags {
+  deviceMemory?: number | undefined
   prefetch?: PrefetchConfig | undefined
   quiet?: boolean
 }
@@ -26,6 +34,8 @@ export interface TextModelFlags extends PlacementFlags, KvFlags, ServingFlags, B
 export interface TextPlacement {
   placement: Required<LoadOptions>
   memory: number | undefined
+  /** Within what it computes on a device. */
+  deviceMemory: number | undefined
   kv: KvFlags['kv']
   /** How experts are read ahead. */
   prefetch: PrefetchConfig | undefined
@@ -35,9 +45,10 @@ export interface TextPlacement {
 
 /** @throws ConfigError for what cannot be, before anything is opened */
 export function textPlacementOf(flags: TextModelFlags): TextPlacement {
-  const { memory, prefetch, onMiss, kv, expertsPerToken, skipBelow, hints, ...where } = flags
+  const { memory, deviceMemory, prefetch, onMiss, kv, expertsPerToken, skipBelow, hints, ...where } = flags
   const placement = placementOf(where)
-  refuseBudget({ memory, onMiss }, placement)
+  if (placement.device === 'cpu') refuseBudget({ memory, onMiss }, placement)
+  refuseDeviceBudget(flags)
   refuseOtherKv({ kv }, placement)
   if (prefetch !== undefined && memory === undefined)
     throw new ConfigError('is for experts that come from the file: give --memory too', { path: '--prefetch' })
@@ -45,7 +56,23 @@ export function textPlacementOf(flags: TextModelFlags): TextPlacement {
     throw new ConfigError('hides the wait for experts, and with --on-miss nobody waits: leave one out', {
       path: '--prefetch',
     })
-  return { placement, memory, prefetch, onMiss, kv, serving: { expertsPerToken, skipBelow, hints } }
+  const serving = { expertsPerToken, skipBelow, hints }
+  return { placement, memory, deviceMemory, prefetch, onMiss, kv, serving }
+}
+
+/** @throws ConfigError for what does not go together where a model computes on a device */
+function refuseDeviceBudget({ device, memory, deviceMemory, onMiss, prefetch }: TextModelFlags): void {
+  const refuse = (path: string, problem: string): never => {
+    throw new ConfigError(problem, { path })
+  }
+  if (deviceMemory !== undefined && device === 'cpu')
+    refuse('--device-memory', 'is for a model that computes elsewhere: give --device cuda too')
+  if (deviceMemory !== undefined && memory === undefined)
+    refuse('--device-memory', 'is for experts that come from host memory: give --memory too')
+  if (device === 'cpu') return
+  const hint = 'is for models that compute on the CPU: leave it or --device out'
+  if (onMiss !== undefined && onMiss.kind !== 'read') refuse('--on-miss', hint)
+  if (prefetch !== undefined && prefetch.kind !== 'off') refuse('--prefetch', hint)
 }
 
 /** @throws ConfigError for a budget of a model that is not computed as its files have it */
@@ -61,7 +88,18 @@ export function refuseBudget({ memory, onMiss }: BudgetFlags, { weights }: Requi
 /** Adds all options of where and how a model writes. */
 export function withTextModelOptions(command: Command): Command {
   return withFewerExpertsOptions(
-    withKvOption(withPrefetchOption(withBudgetOptions(withPlacementOptions(command)))),
+    withKvOption(
+      withPrefetchOption(withDeviceMemoryOption(withBudgetOptions(withPlacementOptions(command)))),
+    ),
+  )
+}
+
+/** Adds --device-memory. */
+export function withDeviceMemoryOption(command: Command): Command {
+  return command.option(
+    '--device-memory <size>',
+    'with --memory and --device cuda, stay within so much of its memory, where the experts are that are used most (default: what is free, but for a tenth)',
+    sizeOf('--device-memory'),
   )
 }
 
@@ -116,7 +154,7 @@ export async function loadTextModel(
 
 async function loadWithin(
   opened: OpenedModel,
-  { placement, memory, prefetch, onMiss, kv }: TextPlacement,
+  { placement, memory, deviceMemory, prefetch, onMiss, kv }: TextPlacement,
   { context, quiet }: { context: () => Promise<number>; quiet: boolean },
 ): Promise<Omit<LoadedTextModel, 'hints'>> {
   if (memory === undefined) {
@@ -127,7 +165,9 @@ async function loadWithin(
   const budget = { memory, context: await context(), kv }
   const { source } = opened
   const settings = { ...(prefetch && { prefetch }), ...(onMiss && { onMiss }) }
-  const { tiered, plan } = loadTiered(source, { ...budget, ...settings })
+  const { device, dtype } = placement
+  const where = device === 'cpu' ? undefined : { device, dtype, memory: deviceMemory }
+  const { tiered, plan } = loadTiered(source, { ...budget, ...settings, device: where })
   const { model, store } = tiered
   await recallUses(source, store, quiet)
   if (!quiet) process.stderr.write(`${dim(planText(memory, plan, store))}\n${missNote(onMiss)}`)
@@ -138,15 +178,25 @@ async function loadWithin(
 /** `memory: 2.0 GB, of which 370 MB without experts, 11 MB cache, 118 MB working; experts: 42 of 96 fit (43%)` */
 function planText(
   memory: number,
-  { fixed, cache, working, copies, experts, allExperts }: BudgetPlan,
-  store: ExpertStore,
+  { copies, device, ...plan }: BudgetPlan,
+  { capacity, total, device: tier }: ExpertStore,
 ): string {
-  const share = Math.floor((100 * experts) / allExperts)
-  return (
-    `memory: ${shortBytes(memory)}, of which ${shortBytes(fixed)} without experts, ${shortBytes(cache)} cache, ` +
-    `${shortBytes(working)} working${copies > 0 ? `, ${shortBytes(copies)} copies` : ''}; experts: ${store.capacity} of ${store.total} fit (${share}%)`
-  )
+  const host = `memory: ${shortBytes(memory)}, of which ${partsText(plan, copies)}; ${fitText(plan, capacity, total)}`
+  return device && tier
+    ? `${host}\ndevice memory: ${partsText(device, 0)}; ${fitText(device, tier.capacity, total)}`
+    : host
 }
+
+const partsText = ({ fixed, cache, working }: MemoryPlan, copies: number): string =>
+  [
+    `${shortBytes(fixed)} without experts`,
+    `${shortBytes(cache)} cache`,
+    `${shortBytes(working)} working`,
+    ...(copies > 0 ? [`${shortBytes(copies)} copies`] : []),
+  ].join(', ')
+
+const fitText = ({ experts, allExperts }: MemoryPlan, capacity: number, total: number): string =>
+  `experts: ${capacity} of ${total} fit (${Math.floor((100 * experts) / allExperts)}%)`
 
 /** What --on-miss means for the text; empty where it stays the same. */
 function missNote(onMiss: OnMiss | undefined): string {
@@ -164,6 +214,8 @@ export interface ExpertUse {
   total: number
   hitRate: number
   bytesRead: number
+  /** Of those on the device that computes, which asks memory for what it misses; null where there is none. */
+  device: { resident: number; hitRate: number; bytesSent: number } | null
   /** What was read ahead, and whether it was found to pay, null: not yet; null where nothing is guessed. */
   ahead: { usefulBytes: number; wastedBytes: number; pays: boolean | null } | null
   /** Share of uses that copies stood in for. */
@@ -172,11 +224,15 @@ export interface ExpertUse {
   replaced: number
 }
 
-export function expertUse({ capacity, total, counts, ahead }: ExpertStore): ExpertUse {
+export function expertUse({ capacity, total, counts, ahead, device }: ExpertStore): ExpertUse {
   const { uses, hits, bytes, useful, wasted } = counts
   const share = (part: number, all: number): number => (all === 0 ? 0 : part / all)
   return {
     ...{ resident: capacity, total, hitRate: share(hits, uses), bytesRead: bytes },
+    device: device && {
+      ...{ resident: device.capacity, hitRate: share(device.counts.hits, device.counts.uses) },
+      bytesSent: device.counts.bytes,
+    },
     ...{ copied: share(counts.copied, uses), replaced: share(counts.replaced, counts.choices) },
     ahead: ahead && { usefulBytes: useful, wastedBytes: wasted, pays: ahead.trial.verdict?.isOn ?? null },
   }
@@ -184,10 +240,13 @@ export function expertUse({ capacity, total, counts, ahead }: ExpertStore): Expe
 
 /** `experts: 85.8% of uses from memory, 963 MB read (ahead: 120 MB used, 31 MB in vain)` */
 export function expertUseText(store: ExpertStore): string {
-  const { hitRate, bytesRead, ahead, copied, replaced } = expertUse(store)
+  const { hitRate, bytesRead, ahead, copied, replaced, device } = expertUse(store)
   const percent = (share: number): string => `${(100 * share).toFixed(1)}%`
   return [
-    `experts: ${percent(hitRate)} of uses from memory`,
+    device === null
+      ? `experts: ${percent(hitRate)} of uses from memory`
+      : `experts: ${percent(device.hitRate)} of uses on the device, ${percent(hitRate)} of others from memory`,
+    ...(device ? [`${shortBytes(device.bytesSent)} sent`] : []),
     ...(copied > 0 ? [`${percent(copied)} by copies`] : []),
     ...(replaced > 0 ? [`${percent(replaced)} of choices replaced by experts in memory`] : []),
     `${shortBytes(bytesRead)} read${

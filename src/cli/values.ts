@@ -58,7 +58,18 @@ export function prefetchOf(option: string): (text: string) => PrefetchConfig {
   }
 }
 
-const copyTypes = ['Q8_0', 'Q6_K', 'Q5_K', 'Q4_K', 'Q4_0', 'MXFP4', 'Q3_K', 'Q2_K'] as const
+const copyTypes = [
+  'Q8_0',
+  'Q6_K',
+  'Q5_K',
+  'Q4_K',
+  'Q4_0',
+  'IQ4_NL',
+  'IQ4_XS',
+  'MXFP4',
+  'Q3_K',
+  'Q2_K',
+] as const
 
 /** What becomes of experts that are not in memory: `read`, `resident`, or the type of copies. */
 export function onMissOf(option: string): (text: string) => OnMiss {

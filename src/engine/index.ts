@@ -61,13 +61,22 @@ export {
   simulateCache,
   simulatedPolicies,
 } from './simulate/simulate.ts'
-export type { Budget, BudgetPlan } from './store/budget.ts'
+export type { Budget, BudgetPlan, DeviceBudget, MemoryPlan } from './store/budget.ts'
+export type { DeviceDType } from './store/device-kind.ts'
+export { DeviceTier, type DeviceTierOptions } from './store/device-tier.ts'
 export type { ReadMode } from './store/expert-files.ts'
 export { ExpertStore } from './store/expert-store.ts'
 export { identityOf, readUses, writeUses } from './store/expert-uses.ts'
 export type { LayerRows } from './store/layer-rows.ts'
 export type { OnMiss } from './store/on-miss.ts'
-export { loadTiered, planTiered, type StoreSettings, TieredModel, type TieredOutlook } from './store/open.ts'
+export {
+  type ComputePlace,
+  loadTiered,
+  type StoreSettings,
+  TieredModel,
+  type TieredOptions,
+} from './store/open.ts'
+export { planTiered, type TieredOutlook } from './store/outlook.ts'
 export type { Pass } from './store/pass.ts'
 export { ReadAhead } from './store/read-ahead.ts'
 export { type Needed, StoreCounts } from './store/store-counts.ts'

@@ -10,7 +10,7 @@ const fixture = (name: string): string =>
 
 const routingsOf = (model: ReturnType<typeof open>) =>
   inferenceMode(() => model.forward(tokensOf(randint(3, 90, [2, 9], { seed: 1 }))).routings)
-const open = (name: string) => openModel(fixture(name)).load({ kind: 'decoder' })
+const open = (name: string) => openModel(fixture(name)).load({ kind: 'decoder', weights: 'stored' })
 
 describe.each([
   'mixtral',

@@ -102,7 +102,6 @@ export { SinkhornRouter, type SinkhornRouterOptions, sinkhorn } from './routers/
 export { canBeSkewed, skewedLoads, skewedScales } from './routers/skew.ts'
 export { SoftRouter, type SoftRouterOptions } from './routers/soft.ts'
 export { SparseMixerRouter, type SparseMixerRouterOptions } from './routers/sparse-mixer.ts'
-export { scoreSteadily, steadyProduct } from './routers/steady-scores.ts'
 export {
   activeExperts,
   createRouter,
@@ -128,3 +127,4 @@ export { type TokenRouting, withoutPadding } from './routing/token.ts'
 export { equalStarts, type Starts } from './sequences.ts'
 export { SharedExpertMoe, type SharedExpertOptions, withSharedExpert } from './shared-expert.ts'
 export { loadStats, type RoutingStats, routingStats } from './stats.ts'
+export { scoreSteadily, steadyProduct, steadySigmoid } from './steady.ts'

@@ -30,6 +30,8 @@ export class SharedExpertMoe<
 > extends MoeLayer<R, X> {
   readonly shared_expert: GatedMlp
   readonly shared_expert_gate: Linear | null // [1, D]
+  /** Of the gate. May be changed at any time: see scoreSteadily(). */
+  sigmoid: (x: Tensor) => Tensor = x => x.sigmoid()
 
   constructor(layer: MoeLayer<R, X>, options: SharedExpertOptions) {
     super(layer.gate, layer.experts, layer.dispatch)
@@ -47,7 +49,7 @@ export class SharedExpertMoe<
   /** [..., D] -> [..., D], zero for padding as what the routed experts give. */
   #shared(x: Tensor, mask: Tensor | null): Tensor {
     const y = this.shared_expert.forward(x)
-    const weighted = this.shared_expert_gate ? y.mul(this.shared_expert_gate.forward(x).sigmoid()) : y
+    const weighted = this.shared_expert_gate ? y.mul(this.sigmoid(this.shared_expert_gate.forward(x))) : y
     return mask === null ? weighted : weighted.maskedFill(mask.logicalNot().unsqueeze(-1), 0)
   }
 }

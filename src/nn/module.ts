@@ -64,8 +64,8 @@ export abstract class Module {
   }
 
   /** Everything that is memory of this module: the checkpoint's tensors and all other buffers. */
-  #owned(): Map<string, Tensor> {
-    return new Map<string, Tensor>([...this.namedParameters(), ...this.namedBuffers()])
+  #owned(): Map<string, Parameter | Buffer> {
+    return new Map<string, Parameter | Buffer>([...this.namedParameters(), ...this.namedBuffers()])
   }
 
   /**
@@ -86,12 +86,13 @@ export abstract class Module {
 
   /**
    * Converts floating-point parameters to a dtype, or everything to a device; gradients are dropped. Buffers keep
-   * their dtype: they move by small steps, which half precision would round away. Returns this.
+   * their dtype: they move by small steps, which half precision would round away. What has no memory stays so. Returns this.
    */
   to(target: DType | Device): this {
     const isDevice = target.startsWith('c')
     tidy(() => {
       for (const tensor of (isDevice ? this.#owned() : this.namedParameters()).values()) {
+        if (!tensor.isMade) continue
         const converted = isDevice || tensor.isFloating ? tensor.detach().to(target) : tensor
         if (converted === tensor) continue
         tensor.grad = null // it would be of the old dtype, on the old device

@@ -16,6 +16,7 @@ const stored: EngineStatus = {
   experts: {
     ...{ resident: 3, total: 6, residentBytes: 300, uses: 20, hits: 15, bytes: 500, useful: 40, wasted: 10 },
     ...{ copied: 1, replaced: 2, layers: [12, 8].map((uses, i) => ({ uses, hits: uses - i - 2 })) },
+    device: { resident: 2, residentBytes: 200, uses: 50, hits: 30, bytes: 700 },
   },
 }
 
@@ -39,6 +40,8 @@ test('each model has its own, and what it does not have is not there', async () 
   expect(values.get('switchyard_expert_misses_total{model_name="stored"}')).toBe(5)
   expect(values.get('switchyard_expert_layer_uses_total{model_name="stored",layer="1"}')).toBe(8)
   expect(values.get('switchyard_expert_layer_hits_total{model_name="stored",layer="1"}')).toBe(5)
+  expect(values.get('switchyard_device_expert_hits_total{model_name="stored"}')).toBe(30)
+  expect(values.get('switchyard_device_expert_sent_bytes_total{model_name="stored"}')).toBe(700)
   expect(values.get('switchyard_experts_effective{model_name="plain",layer="1"}')).toBe(1.5)
   const ofStore = [...values.keys()].filter(name => /switchyard_.*(resident|hits|copied|ahead)/.test(name))
   expect(ofStore.filter(name => name.includes('"plain"'))).toEqual([])

@@ -11,7 +11,8 @@ interface Series {
   value: (status: EngineStatus) => number | null
 }
 
-type StoreNumber = Exclude<keyof StoreStatus, 'layers'>
+type StoreNumber = Exclude<keyof StoreStatus, 'layers' | 'device'>
+type DeviceNumber = keyof NonNullable<StoreStatus['device']>
 
 /** What a store of experts counts, by field. */
 const ofStore: readonly (readonly [name: string, help: string, field: StoreNumber])[] = [
@@ -24,6 +25,15 @@ const ofStore: readonly (readonly [name: string, help: string, field: StoreNumbe
   ['switchyard_expert_replaced_total', 'Choices that gave way to experts in memory.', 'replaced'],
   ['switchyard_expert_ahead_useful_bytes_total', 'Bytes read ahead that were used in time.', 'useful'],
   ['switchyard_expert_ahead_wasted_bytes_total', 'Bytes read ahead that were not.', 'wasted'],
+]
+
+/** And of those on a device that computes, which asks the store for what it misses. */
+const ofDevice: readonly (readonly [name: string, help: string, field: DeviceNumber])[] = [
+  ['switchyard_device_experts_resident', 'Experts that fit on the device.', 'resident'],
+  ['switchyard_device_experts_resident_bytes', 'Bytes of the places of experts there.', 'residentBytes'],
+  ['switchyard_device_expert_uses_total', 'Experts that layers needed there.', 'uses'],
+  ['switchyard_device_expert_hits_total', 'Of them, those that were there.', 'hits'],
+  ['switchyard_device_expert_sent_bytes_total', 'Bytes of experts sent to the device.', 'bytes'],
 ]
 
 const series: readonly Series[] = [
@@ -69,6 +79,9 @@ const series: readonly Series[] = [
   },
   ...ofStore.map(([name, help, field]) => ({
     ...{ name, help, value: ({ experts }: EngineStatus) => experts?.[field] ?? null },
+  })),
+  ...ofDevice.map(([name, help, field]) => ({
+    ...{ name, help, value: ({ experts }: EngineStatus) => experts?.device?.[field] ?? null },
   })),
 ]
 

@@ -23,11 +23,13 @@ import {
   tensor,
   tidy,
   where,
+  zeros,
   zerosLike,
 } from './index.ts'
 
 const [, , , written] = callOperator('switchyard::block_types') as string[][]
 const halves = ['BF16', 'F16']
+const numbers = ['F32', ...halves]
 const panelTypes = callOperator('switchyard::panel_types') as string[]
 const levels = simdLevels()
 afterEach(() => chooseSimd(levels.at(-1) ?? ''))
@@ -35,9 +37,9 @@ afterEach(() => chooseSimd(levels.at(-1) ?? ''))
 /** Matrices of f32 as rows of a type: [..., I] -> u8 [..., bytes of a row]. */
 function encoded(weights: Tensor, type: string): Tensor {
   const shape = weights.shape.slice(0, -1)
-  if (halves.includes(type)) {
-    const half = weights.to(type.toLowerCase() as 'bf16').contiguous()
-    return half.viewDtype('u8').view([...shape, -1])
+  if (numbers.includes(type)) {
+    const same = weights.to(type.toLowerCase() as 'bf16').contiguous()
+    return same.viewDtype('u8').view([...shape, -1])
   }
   return quantizeBlocks(weights.flatten(), type).view([...shape, -1])
 }
@@ -68,7 +70,7 @@ function relativeToRows(actual: Tensor, wanted: Tensor, x: Tensor, w: Tensor): n
  */
 const allowed = (type: string): number => (panelTypes.includes(type) ? 5e-5 : 1e-11)
 
-describe.each([...(written ?? []), ...halves])('%s', type => {
+describe.each([...(written ?? []), ...numbers])('%s', type => {
   test('linear layers are those of the decoded weights, whatever their shape', () => {
     fc.assert(
       fc.property(
@@ -189,29 +191,15 @@ test.each(['Q8_0', 'MXFP4', 'BF16'])(
   },
 )
 
-describe.each(panelTypes)('panels of %s', type => {
-  test('are their rows in another order', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 50 }), fc.integer({ min: 1, max: 3 }), (outputs, blocks) =>
-        tidy(() => {
-          const rows = encoded(randn([outputs, 256 * blocks], { seed: 1 }), type)
-          const panels = inPanels({ rows, encoding: type })
-          expect(panels.rows.shape).toEqual([16 * Math.ceil(outputs / 16), rows.size(1)])
-          const again = encodedRows(panels.rows, panels.encoding, arange(0, outputs))
-          expect(again.equal(decoded(rows, type))).toBe(true)
-        }),
-      ),
-    )
-  })
-
-  // Sums of integers are exact, and those of blocks are taken in one order everywhere.
+// Sums of integers are exact, and all others are taken in one order everywhere.
+describe.each([...panelTypes, ...numbers, 'Q5_K', 'IQ4_NL'])('products with %s', type => {
   test('give the same bits by all instructions, alone and among others', () => {
     noGrad(() =>
       fc.assert(
         fc.property(
           fc.integer({ min: 1, max: 40 }),
           fc.integer({ min: 1, max: 40 }),
-          fc.constantFrom(256, 1280),
+          fc.constantFrom(...(numbers.includes(type) ? [1, 250, 1287] : [256, 1280])),
           (outputs, count, columns) =>
             tidy(() => {
               const { rows, encoding } = stored(randn([outputs, columns], { seed: 1 }), type)
@@ -250,6 +238,28 @@ describe.each(panelTypes)('panels of %s', type => {
         })
         for (const other of results) expect(other.equal(results[0] as Tensor)).toBe(true)
       }),
+    )
+  })
+})
+
+describe.each(panelTypes)('panels of %s', type => {
+  test('are their rows in another order', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 50 }), fc.integer({ min: 1, max: 3 }), (outputs, blocks) =>
+        tidy(() => {
+          const rows = encoded(randn([outputs, 256 * blocks], { seed: 1 }), type)
+          const panels = inPanels({ rows, encoding: type })
+          expect(panels.rows.shape).toEqual([16 * Math.ceil(outputs / 16), rows.size(1)])
+          const again = encodedRows(panels.rows, panels.encoding, arange(0, outputs))
+          expect(again.equal(decoded(rows, type))).toBe(true)
+          // The same into the second half of other matrices.
+          const whole = zeros([2, 2 * panels.rows.size(0), rows.size(1)], { dtype: 'u8' })
+          const second = whole.narrow(1, panels.rows.size(0), panels.rows.size(0))
+          encodedPanels(rows.expand([2, outputs, rows.size(1)]), type, second)
+          for (const matrix of [0, 1]) expect(second.select(0, matrix).equal(panels.rows)).toBe(true)
+          expect(whole.narrow(1, 0, panels.rows.size(0)).eq(0).all().item()).toBe(1)
+        }),
+      ),
     )
   })
 
@@ -298,6 +308,6 @@ test('what does not fit is refused in words', () => {
   )
   expect(() => encodedLinear(x.requiresGrad_(), rows, 'Q8_0', 3)).toThrow('encoded weights have no gradient')
   expect(() => encodedRows(rows, 'Q8_0', tensor([3]).to('i64'))).toThrow('index 3 is outside of 3 rows')
-  expect(() => encodedPanels(rows, 'Q5_1')).toThrow("there are no panels of type 'Q5_1'")
+  expect(() => encodedPanels(rows, 'Q5_1', rows)).toThrow("there are no panels of type 'Q5_1'")
   expect(() => chooseSimd('mmx')).toThrow("this processor has no 'mmx': SWITCHYARD_SIMD is one of portable")
 })

@@ -1,5 +1,6 @@
 // Rows of quantized blocks interleaved by 16, which is how products with them are quickest.
 
+import { empty } from './create.ts'
 import { encodedPanels } from './generated/functions.ts'
 import { callOperator } from './runtime.ts'
 import type { Tensor } from './tensor.ts'
@@ -36,7 +37,11 @@ export function panelRows(rows: number, encoding: string): number {
 /** The same rows in panels where their type has them; else as they are. */
 export function inPanels({ rows, encoding }: EncodedRows): EncodedRows {
   const kept = panelsOf(encoding)
-  return { rows: kept === encoding ? rows : encodedPanels(rows, encoding), encoding: kept }
+  if (kept === encoding) return { rows, encoding }
+  const [outer, count = 0, bytes = 0] = [rows.shape.slice(0, -2), ...rows.shape.slice(-2)]
+  const panels = empty([...outer, panelRows(count, kept), bytes], { dtype: 'u8' })
+  encodedPanels(rows, encoding, panels)
+  return { rows: panels, encoding: kept }
 }
 
 /**

@@ -15,6 +15,15 @@ test('20 steps and the first gradients equal those of Hugging Face transformers 
   expect(checks.filter(check => !check.ok)).toEqual([])
 })
 
+test.each(['olmoe', 'qwen3_moe'])(
+  '%s: 20 steps and the first gradients equal those of plain PyTorch within 1e-5',
+  name => {
+    const checks = replayTraining(fixture(name), join(fixture(name), 'training.safetensors'), 1e-5)
+    expect(checks.length).toBeGreaterThan(3 + 20)
+    expect(checks.filter(check => !check.ok)).toEqual([])
+  },
+)
+
 test('another model does not repeat the run', () => {
   const checks = replayTraining(fixture('mixtral'), reference, 1e-3)
   expect(checks.every(check => check.ok)).toBe(false)

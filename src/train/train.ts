@@ -165,14 +165,26 @@ async function* steps(
   const watch = new TrainingWatch()
   const clock = new StepClock()
   const due = (every: number): boolean => (every > 0 && trainer.state.step % every === 0) || isDone()
-  const isDone = (): boolean => trainer.state.step >= recipe.steps
+  let stopsEarly = false
+  const isDone = (): boolean => stopsEarly || trainer.state.step >= recipe.steps
   try {
     while (!isDone() && !signal?.aborted) {
       const record = takeStep(trainer, clock)
       log.step(record)
       yield { type: 'step', ...record }
       for (const message of watch.observe(record)) yield { type: 'warning', message }
-      const improved = due(recipe.evaluation.every) ? yield* evaluateNow(trainer, log) : false
+      const isEvaluated = due(recipe.evaluation.every)
+      const improved = isEvaluated ? yield* evaluateNow(trainer, log) : false
+      if (isEvaluated)
+        for (const message of watch.evaluated(trainer.state.best, improved))
+          yield { type: 'warning', message }
+      if (isTooLate(trainer)) {
+        stopsEarly = true
+        yield {
+          type: 'warning',
+          message: `ends early: no better than at step ${trainer.state.best?.step} (evaluation.patience)`,
+        }
+      }
       if (due(recipe.sampling.every)) yield* sampleNow(trainer)
       const keep = improved && recipe.checkpoint.keepBest
       if (keep || due(recipe.checkpoint.every)) yield await checkpointNow(session, log)
@@ -183,6 +195,12 @@ async function* steps(
   } finally {
     log.close()
   }
+}
+
+/** Whether as many evaluations as a recipe's patience were no better than the best. */
+function isTooLate({ state: { step, best }, recipe }: Trainer): boolean {
+  const { every, patience } = recipe.evaluation
+  return patience !== null && every > 0 && best !== null && step - best.step >= patience * every
 }
 
 /**

@@ -35,7 +35,7 @@ import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
 import { adapterWeights, type CheckpointWeights, wholeWeights } from './checkpoint/weights.ts'
 import { ConversationRows } from './conversation-rows.ts'
 import type { RunStart } from './events.ts'
-import { type ModelText, trainingBatch } from './examples.ts'
+import { type ModelText, modelText, trainingBatch } from './examples.ts'
 import { GraphedStep } from './graphed-step.ts'
 import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { type Batch, warmedUp } from './objective.ts'
@@ -55,7 +55,6 @@ import { requireTokenizerOf } from './recipe/opened.ts'
 import { isOpened, type Recipe } from './recipe/schema.ts'
 import { learningRateFactor } from './schedule.ts'
 import { type StepOptions, type StepResult, trainStep } from './step.ts'
-import { tasksOfDomains } from './tasks.ts'
 import { TokenWindows } from './token-windows.ts'
 import { TrainedParameters } from './trained/trained.ts'
 
@@ -102,8 +101,9 @@ export class Trainer implements Trainee {
     refuseTooLarge(plan, this.recipe, availableMemory(this.device))
     this.memory = totalBytes(plan)
     const { optimizer, precision, seed } = this.recipe
-    this.training = modelText(this, 'train')
-    this.validation = holdsText(this) ? modelText(this, 'validation') : null
+    const reading = { ...this.recipe.data, config: this.config }
+    this.training = modelText(this.corpus, 'train', reading)
+    this.validation = holdsText(this) ? modelText(this.corpus, 'validation', reading) : null
     refuseOtherObjective(this)
     this.#sampler = new WindowSampler({ windows: this.training.count, seed })
     manualSeed(seed)
@@ -277,16 +277,6 @@ export class Trainer implements Trainee {
     this.training.dispose()
     this.validation?.dispose()
   }
-}
-
-/** A split as the model reads it: whole conversations, or windows of all text. */
-function modelText({ corpus, recipe, config }: TextOfRun, split: SplitName): ModelText {
-  const { sequenceLength, long } = recipe.data
-  if (corpus.manifest.answers) {
-    const { together } = corpus.manifest.answers
-    return new ConversationRows(corpus[split], sequenceLength, { long, together })
-  }
-  return new TokenWindows(corpus[split], sequenceLength, tasksOfDomains(config, corpus.domains))
 }
 
 type TextOfRun = Pick<Trainer, 'corpus' | 'recipe' | 'config'>

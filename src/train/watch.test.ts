@@ -38,3 +38,22 @@ test('a loss that is not finite does not hide what comes after it', () => {
   const said = Array.from({ length: 20 }, () => watch.observe({ losses: { total: 5 } })).flat()
   expect(said.length).toBe(1)
 })
+
+test('validation that gets worse while training gets better is overfitting, said once', () => {
+  const watch = new TrainingWatch()
+  watch.observe({ losses: { total: 3 } })
+  expect(watch.evaluated({ step: 10, loss: 3 }, true)).toEqual([])
+  watch.observe({ losses: { total: 2.9 } })
+  for (let i = 0; i < 5; i++) expect(watch.evaluated({ step: 10, loss: 3 }, false)).toEqual([]) // nothing is learnt either
+  watch.observe({ losses: { total: 2 } })
+  expect(watch.evaluated({ step: 10, loss: 3 }, false)[0]).toContain('validation was best at step 10')
+  expect(watch.evaluated({ step: 10, loss: 3 }, false)).toEqual([])
+})
+
+test('two evaluations that are no better are noise', () => {
+  const watch = new TrainingWatch()
+  watch.observe({ losses: { total: 3 } })
+  watch.evaluated({ step: 10, loss: 3 }, true)
+  watch.observe({ losses: { total: 1 } })
+  for (let i = 0; i < 2; i++) expect(watch.evaluated({ step: 10, loss: 3 }, false)).toEqual([])
+})

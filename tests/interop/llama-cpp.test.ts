@@ -279,19 +279,25 @@ describe.skipIf(!isThere)('llama.cpp', () => {
       }
     })
 
-    test.each(['q8_0', 'q4_0', 'q4_k', 'q6_k', 'experts=mxfp4', 'q8_0,experts=q4_k,attention=bf16'])(
-      '%s: our reading of our own blocks agrees with llama.cpp',
-      types => {
-        const { folder } = randomModel(type)
-        const file = writeAs(folder, types)
-        const ours = openModel(file).load({ kind: 'decoder' })
-        const [answer] = llama(file, prompts.slice(0, 1), 1)
-        const wanted = logProbabilities(ours, prompts[0] ?? [])
-        // llama.cpp rounds activations to 8 bits per 32 (or 256) before it multiplies: relative steps of 1 / 254 of the
-        // largest in each product, which add up at random over two layers' chains of 7 products.
-        for (const [id, probability] of answer?.probabilities.slice(0, 8) ?? [])
-          expect(Math.abs(Math.log(probability) - (wanted[id] ?? 0))).toBeLessThan(0.25)
-      },
-    )
+    test.each([
+      'q8_0',
+      'q4_0',
+      'q4_k',
+      'q6_k',
+      'iq4_nl',
+      'experts=iq4_xs',
+      'experts=mxfp4',
+      'q8_0,experts=q4_k,attention=bf16',
+    ])('%s: our reading of our own blocks agrees with llama.cpp', types => {
+      const { folder } = randomModel(type)
+      const file = writeAs(folder, types)
+      const ours = openModel(file).load({ kind: 'decoder' })
+      const [answer] = llama(file, prompts.slice(0, 1), 1)
+      const wanted = logProbabilities(ours, prompts[0] ?? [])
+      // llama.cpp rounds activations to 8 bits per 32 (or 256) before it multiplies: relative steps of 1 / 254 of the
+      // largest in each product, which add up at random over two layers' chains of 7 products.
+      for (const [id, probability] of answer?.probabilities.slice(0, 8) ?? [])
+        expect(Math.abs(Math.log(probability) - (wanted[id] ?? 0))).toBeLessThan(0.25)
+    })
   })
 })

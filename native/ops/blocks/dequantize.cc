@@ -9,6 +9,7 @@
 #include "../common/parallel.h"
 #include "../common/simd.h"
 #include "half.h"
+#include "levels.h"
 #include "types.h"
 
 namespace switchyard {
@@ -136,7 +137,6 @@ SWITCHYARD_INLINE void decodeQ3_K(const uint8_t* block, float* y) {
   }
 }
 
-constexpr std::array<float, 16> nonLinear{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 constexpr std::array<float, 16> doubledE2M1{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 /** 32 numbers of 16 bytes through a table: low nibbles are the first half. */

@@ -12,6 +12,7 @@
 #include "../common/parallel.h"
 #include "../common/simd.h"
 #include "dequantize.h"
+#include "levels.h"
 #include "types.h"
 
 namespace switchyard {
@@ -135,18 +136,24 @@ SWITCHYARD_INLINE ScaleAndMin fitScaleAndMin(const float* x, Weights w, int coun
   return best;
 }
 
-/** fitScale() of fit.ts. */
-template <class Weights>
-SWITCHYARD_INLINE double fitScale(const float* x, Weights w, int count, double low, double high) {
+/** The whole numbers in a range. */
+struct Range {
+  double low, high;
+  SWITCHYARD_INLINE double operator()(double value) const { return level(value, low, high); }
+};
+
+/** fitScaleTo() of fit.ts, with so many ends. */
+template <class Weights, class Nearest>
+SWITCHYARD_INLINE double fitScaleTo(const float* x, Weights w, int count, Nearest nearest, double plain,
+                                    const double (&ends)[kLanes], int used) {
   const double extreme = extremeOf(x, count);
   if (extreme == 0) return 0;
-  constexpr int kReach = 9;
   double inverses[kLanes], scales[kLanes], xq[kLanes] = {}, qq[kLanes] = {}, errors[kLanes] = {};
-  for (int c = 0; c < kLanes; c++) inverses[c] = (low - 0.1 * (std::min(c, 2 * kReach) - kReach)) / extreme;
+  for (int c = 0; c < kLanes; c++) inverses[c] = ends[c] / extreme;
   for (int i = 0; i < count; i++) {
     const double value = x[i], weight = w[i], weighted = weight * value;
     for (int c = 0; c < kLanes; c++) {
-      const double q = level(value * inverses[c], low, high);
+      const double q = nearest(value * inverses[c]);
       xq[c] += weighted * q;
       qq[c] += weight * q * q;
     }
@@ -155,17 +162,26 @@ SWITCHYARD_INLINE double fitScale(const float* x, Weights w, int count, double l
   for (int i = 0; i < count; i++) {
     const double value = x[i], weight = w[i];
     for (int c = 0; c < kLanes; c++) {
-      const double off = value - scales[c] * level(value / scales[c], low, high);
+      const double off = value - scales[c] * nearest(value / scales[c]);
       errors[c] += weight * (off * off);
     }
   }
-  double best = extreme / low, least = std::numeric_limits<double>::infinity();
-  for (int c = 0; c <= 2 * kReach; c++) {
+  double best = extreme / plain, least = std::numeric_limits<double>::infinity();
+  for (int c = 0; c < used; c++) {
     if (qq[c] == 0 || xq[c] == 0 || !(errors[c] < least)) continue;
     best = scales[c];
     least = errors[c];
   }
   return best;
+}
+
+/** fitScale() of fit.ts. */
+template <class Weights>
+SWITCHYARD_INLINE double fitScale(const float* x, Weights w, int count, double low, double high) {
+  constexpr int kReach = 9;
+  double ends[kLanes];
+  for (int c = 0; c < kLanes; c++) ends[c] = low - 0.1 * (std::min(c, 2 * kReach) - kReach);
+  return fitScaleTo(x, w, count, Range{low, high}, low, ends, 2 * kReach + 1);
 }
 
 /** The step of a block of 32 without importance is given; with it, fitted. */
@@ -350,6 +366,62 @@ SWITCHYARD_INLINE void encodeMXFP4(const float* x, Weights w, uint8_t* block) {
   block[0] = static_cast<uint8_t>(e);
   for (int i = 0; i < 16; i++)
     block[1 + i] = static_cast<uint8_t>(codeMXFP4(x[i] / scale) | (codeMXFP4(x[16 + i] / scale) << 4));
+}
+
+/** The code of the nearest level of IQ4; of two the lower. Comparisons alone, which are vectors across lanes. */
+SWITCHYARD_INLINE int codeIQ4(double value) {
+  int code = 0;
+  for (int i = 0; i < 15; i++) code += value > (double(nonLinear[i]) + double(nonLinear[i + 1])) / 2;
+  return code;
+}
+
+/** The nearest level of IQ4: as codeIQ4(), summed over what is between levels. */
+struct NearestIQ4 {
+  SWITCHYARD_INLINE double operator()(double value) const {
+    double nearest = nonLinear[0];
+    for (int i = 0; i < 15; i++) {
+      const double low = nonLinear[i], high = nonLinear[i + 1];
+      nearest += value > (low + high) / 2 ? high - low : 0;
+    }
+    return nearest;
+  }
+};
+
+/** fitStep() of non-linear.ts. */
+template <class Weights>
+SWITCHYARD_INLINE double stepIQ4(const float* x, Weights w) {
+  double ends[kLanes];
+  for (int c = 0; c < kLanes; c++) ends[c] = (c < 12 ? -127 : 113) + 3 * (c % 12) - 16.5;
+  return fitScaleTo(x, w, 32, NearestIQ4{}, -127, ends, kLanes);
+}
+
+SWITCHYARD_INLINE void putIQ4(const float* x, double step, uint8_t* bytes) {
+  const auto code = [&](float value) { return codeIQ4(step == 0 ? 0 : value / step); };
+  for (int i = 0; i < 16; i++) bytes[i] = static_cast<uint8_t>(code(x[i]) | (code(x[16 + i]) << 4));
+}
+
+template <class Weights>
+SWITCHYARD_INLINE void encodeIQ4_NL(const float* x, Weights w, uint8_t* block) {
+  putIQ4(x, putHalf(block, stepIQ4(x, w)), block + 2);
+}
+
+template <class Weights>
+SWITCHYARD_INLINE void encodeIQ4_XS(const float* x, Weights w, uint8_t* block) {
+  std::array<double, 8> steps;
+  double largest = 0;
+  for (int j = 0; j < 8; j++) {
+    steps[j] = stepIQ4(x + j * 32, w + j * 32);
+    largest = std::max(largest, std::abs(steps[j]));
+  }
+  const double d = putHalf(block, largest / 31);
+  std::memset(block + 2, 0, 6);
+  for (int j = 0; j < 8; j++) {
+    const double units = d == 0 ? 0 : level(steps[j] / d, -31, 31);
+    const int scale = static_cast<int>(units) + 32;
+    block[2 + (j >> 2)] |= static_cast<uint8_t>((scale >> 4) << (2 * (j & 3)));
+    block[4 + (j >> 1)] |= static_cast<uint8_t>((scale & 15) << (4 * (j & 1)));
+    putIQ4(x + j * 32, d * units, block + 8 + j * 16);
+  }
 }
 
 }  // namespace

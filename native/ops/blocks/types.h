@@ -20,8 +20,8 @@ namespace switchyard {
   BOTH(Q4_K, 256, 144)                     \
   BOTH(Q5_K, 256, 176)                     \
   BOTH(Q6_K, 256, 210)                     \
-  READ(IQ4_NL, 32, 18)                     \
-  READ(IQ4_XS, 256, 136)                   \
+  BOTH(IQ4_NL, 32, 18)                     \
+  BOTH(IQ4_XS, 256, 136)                   \
   BOTH(MXFP4, 32, 17)
 #define SWITCHYARD_NO_BLOCKS(TYPE, VALUES, BYTES)
 

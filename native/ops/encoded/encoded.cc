@@ -22,16 +22,13 @@ namespace {
 /** So few products are done before another thread would be awake. */
 constexpr int64_t kWorthThreads = 1 << 17;
 
-/** @param alone whether tasks call no library */
 template <typename Task>
-void runTasks(int64_t count, int64_t products, bool alone, const Task& task) {
+void runTasks(int64_t count, int64_t products, const Task& task) {
   if (products < kWorthThreads) {
     const Alone guard;
     for (int64_t i = 0; i < count; i++) task(i);
-  } else if (alone) {
-    helpedTasks(count, task);
   } else {
-    parallelTasks(count, task);
+    helpedTasks(count, task);
   }
 }
 
@@ -77,8 +74,7 @@ at::Tensor throughExperts(const at::Tensor& x, const std::vector<int64_t>& sourc
   Activations activations(x, type);
   const std::vector<int64_t> order = activations.inOrder(sources);
   const std::vector<Part> parts = partsOf(slots, outputs, EncodedMatrix(stack, type, columns).rowsPerTask());
-  const bool alone = EncodedMatrix(stack, type, columns).isAlone(slots.rows());
-  runTasks(parts.size(), slots.rows() * outputs * columns, alone, [&](int64_t i) {
+  runTasks(parts.size(), slots.rows() * outputs * columns, [&](int64_t i) {
     const Part& part = parts[i];
     const int64_t first = slots.offsets[part.expert];
     const EncodedMatrix matrix(stack, type, columns, part.expert);
@@ -177,26 +173,42 @@ SortedRows throughChosen(const at::Tensor& x, const ChosenExperts& chosen, const
 
 }  // namespace
 
-at::Tensor encodedPanels(const at::Tensor& rows, const std::string& type) {
-  const PanelType* panels = panelTypeOf(type);
-  TORCH_CHECK(panels != nullptr, "there are no panels of type '", type, "'");
-  TORCH_CHECK(rows.scalar_type() == at::kByte && rows.is_cpu() && rows.dim() >= 2 && rows.size(-1) % panels->blockBytes == 0,
+namespace {
+
+/** Whether each matrix has its rows one after the other, and matrices are a dimension at most. */
+bool areMatrices(const at::Tensor& rows) {
+  const bool isWhole = rows.stride(-1) == 1 && (rows.size(-2) == 1 || rows.stride(-2) == rows.size(-1));
+  return isWhole && (rows.dim() <= 3 || rows.is_contiguous());
+}
+
+}  // namespace
+
+void encodedPanelsInto(const at::Tensor& rows, const std::string& type, at::Tensor& panels) {
+  const PanelType* kind = panelTypeOf(type);
+  TORCH_CHECK(kind != nullptr, "there are no panels of type '", type, "'");
+  TORCH_CHECK(rows.scalar_type() == at::kByte && rows.is_cpu() && rows.dim() >= 2 && rows.size(-1) % kind->blockBytes == 0,
               "rows of ", type, " must be u8 [..., rows, bytes], got ", rows.scalar_type(), " ", rows.sizes());
-  const at::Tensor source = rows.contiguous();
   const int64_t outputs = rows.size(-2), rowBytes = rows.size(-1), perMatrix = (outputs + kPanel - 1) / kPanel;
   std::vector<int64_t> shape = rows.sizes().vec();
   shape[shape.size() - 2] = perMatrix * kPanel;
-  at::Tensor out = at::empty(shape, rows.options());
-  if (out.numel() == 0) return out;
-  const int64_t matrices = source.numel() / (outputs * rowBytes);
+  TORCH_CHECK(panels.scalar_type() == at::kByte && panels.is_cpu() && panels.sizes() == at::IntArrayRef(shape),
+              "panels of rows ", rows.sizes(), " are u8 ", at::IntArrayRef(shape), ", got ", panels.scalar_type(), " ",
+              panels.sizes());
+  if (panels.numel() == 0) return;
+  const at::Tensor source = areMatrices(rows) ? rows : rows.contiguous();
+  TORCH_CHECK(areMatrices(panels), "panels lie one after the other");
+  const int64_t matrices = rows.numel() / (outputs * rowBytes);
+  const auto step = [&](const at::Tensor& of, int64_t rowsOfEach) {
+    return of.dim() == 3 ? of.stride(0) : rowsOfEach * rowBytes;
+  };
+  const int64_t from = step(source, outputs), to = step(panels, perMatrix * kPanel);
   parallelRange(matrices * perMatrix, std::max<int64_t>(1, (1 << 16) / (kPanel * rowBytes)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
-      const int64_t first = i % perMatrix * kPanel;
-      interleave(*panels, source.data_ptr<uint8_t>() + (i / perMatrix * outputs + first) * rowBytes,
-                 std::min(kPanel, outputs - first), rowBytes, out.data_ptr<uint8_t>() + i * kPanel * rowBytes);
+      const int64_t matrix = i / perMatrix, first = i % perMatrix * kPanel;
+      interleave(*kind, source.data_ptr<uint8_t>() + matrix * from + first * rowBytes, std::min(kPanel, outputs - first),
+                 rowBytes, panels.data_ptr<uint8_t>() + matrix * to + first * rowBytes);
     }
   });
-  return out;
 }
 
 at::Tensor encodedLinear(const at::Tensor& x, const at::Tensor& rows, const std::string& type, int64_t outputs,
@@ -211,7 +223,7 @@ at::Tensor encodedLinear(const at::Tensor& x, const at::Tensor& rows, const std:
   at::Tensor y = at::empty({count, stride}, input.options());
   if (count > 0) {
     const int64_t tasks = (stride + part - 1) / part;
-    runTasks(tasks, count * stride * input.size(1), matrix.isAlone(count), [&](int64_t i) {
+    runTasks(tasks, count * stride * input.size(1), [&](int64_t i) {
       matrix.multiply(activations, nullptr, count, i * part, std::min((i + 1) * part, stride), y.data_ptr<float>(),
                       stride);
     });

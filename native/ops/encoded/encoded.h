@@ -7,8 +7,12 @@
 
 namespace switchyard {
 
-/** Rows u8 [..., O, bytes] of a GGUF type in panels, whose type has the same name with x16: O rounded up to 16. */
-at::Tensor encodedPanels(const at::Tensor& rows, const std::string& type);
+/**
+ * Rows u8 [..., O, bytes] of a GGUF type in panels, whose type has the same name with x16.
+ *
+ * @param panels u8 [..., O rounded up to 16, bytes], perhaps a part of larger matrices
+ */
+void encodedPanelsInto(const at::Tensor& rows, const std::string& type, at::Tensor& panels);
 
 /**
  * `x W^T + b`.

@@ -6,16 +6,16 @@
 #include <limits>
 #include <numeric>
 
-#include "../common/gemm.h"
 #include "../common/parallel.h"
 #include "../common/scratch.h"
 #include "../common/simd.h"
+#include "panel_products.h"
 
 namespace switchyard {
 namespace {
 
 /** So few rows of activations are not worth decoding a matrix for. */
-constexpr int64_t kFew = 4;
+constexpr int64_t kFew = 8;
 
 /** Decoded rows of a task: half of what a core's second cache holds. */
 constexpr int64_t kTaskBytes = 256 << 10;
@@ -119,10 +119,6 @@ EncodedMatrix::EncodedMatrix(const at::Tensor& rows, const RowType& type, int64_
   data_ = rows.data_ptr<uint8_t>() + index * outputs_ * rowBytes_;
 }
 
-bool EncodedMatrix::isAlone(int64_t count) const {
-  return type_.panels != nullptr || (count <= kFew && type_.dotWide != nullptr);
-}
-
 int64_t EncodedMatrix::rowsPerTask() const {
   if (type_.panels != nullptr) return kTaskRows;
   return std::clamp<int64_t>(kTaskBytes / (columns_ * static_cast<int64_t>(sizeof(float))), 8, 256);
@@ -153,28 +149,28 @@ void EncodedMatrix::multiplyPanels(const Activations& x, const int64_t* rows, in
   }
 }
 
+/** Rows are decoded where that pays; the products are the same. */
+void EncodedMatrix::multiplyRows(const Activations& x, const int64_t* rows, int64_t count, int64_t begin, int64_t end,
+                                 float* y, int64_t stride) const {
+  Scratch scratch;
+  auto* wanted = scratch.take<const float*>(count);
+  for (int64_t i = 0; i < count; i++) wanted[i] = x.row(rows == nullptr ? i : rows[i]);
+  const int64_t outputs = end - begin;
+  const bool isDecoded = type_.product == &PanelProducts::f32;
+  if (isDecoded || (count <= kFew && type_.product != nullptr)) {
+    return rowProduct(type_.product)({row(begin), rowBytes_, outputs, columns_}, wanted, count, y + begin, stride);
+  }
+  auto* weights = scratch.take<float>(outputs * columns_);
+  decode(begin, outputs, weights);
+  const int64_t rowBytes = columns_ * static_cast<int64_t>(sizeof(float));
+  rowProduct(&PanelProducts::f32)({reinterpret_cast<const uint8_t*>(weights), rowBytes, outputs, columns_}, wanted, count,
+                                  y + begin, stride);
+}
+
 void EncodedMatrix::multiply(const Activations& x, const int64_t* rows, int64_t count, int64_t begin, int64_t end,
                              float* y, int64_t stride) const {
   if (type_.panels != nullptr) return multiplyPanels(x, rows, count, begin, end, y, stride);
-  if (isAlone(count)) {
-    for (int64_t o = begin; o < end; o++) {
-      for (int64_t i = 0; i < count; i++) {
-        y[i * stride + o] = type_.dotWide(row(o), x.row(rows == nullptr ? i : rows[i]), columns_);
-      }
-    }
-    return;
-  }
-  Scratch scratch;
-  float* weights = scratch.take<float>((end - begin) * columns_);
-  decode(begin, end - begin, weights);
-  const float* gathered = x.row(0);
-  if (rows != nullptr) {
-    float* to = scratch.take<float>(count * columns_);
-    for (int64_t i = 0; i < count; i++) std::memcpy(to + i * columns_, x.row(rows[i]), columns_ * sizeof(float));
-    gathered = to;
-  }
-  gemm(count, end - begin, columns_, {gathered, columns_}, Matrix<float>{weights, columns_}.t(), 0.0f, y + begin,
-       stride);
+  multiplyRows(x, rows, count, begin, end, y, stride);
 }
 
 }  // namespace switchyard

@@ -48,15 +48,12 @@ class EncodedMatrix {
 
   int64_t outputs() const { return outputs_; }
 
-  /** Whether products with at most so many rows of activations call no library. */
-  bool isAlone(int64_t count) const;
-
   /** Rows of a part that is worth a task of its own; whole panels. */
   int64_t rowsPerTask() const;
 
   /**
-   * `y[i, begin .. end) = x_i W^T` for the given rows of `x`, with `stride` numbers from row to row of y. What panels give
-   * depends on nothing but x_i and W.
+   * `y[i, begin .. end) = x_i W^T` for the given rows of `x`, with `stride` numbers from row to row of y. What comes of x_i
+   * depends on nothing but x_i and W, to the bit.
    *
    * @param rows which of the activations; null: the first `count`
    */
@@ -70,6 +67,8 @@ class EncodedMatrix {
   const uint8_t* row(int64_t index) const { return data_ + index * rowBytes_; }
   void multiplyPanels(const Activations& x, const int64_t* rows, int64_t count, int64_t begin, int64_t end, float* y,
                       int64_t stride) const;
+  void multiplyRows(const Activations& x, const int64_t* rows, int64_t count, int64_t begin, int64_t end, float* y,
+                    int64_t stride) const;
 
   const RowType& type_;
   const uint8_t* data_;

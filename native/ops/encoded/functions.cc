@@ -58,7 +58,7 @@ at::Tensor packedRowsOp(const at::Tensor& values, const at::Tensor& scales, std:
   return packedRows(values, scales, packing);
 }
 
-at::Tensor panelsOp(const at::Tensor& rows, std::string type) { return encodedPanels(rows, type); }
+void panelsOp(const at::Tensor& rows, std::string type, at::Tensor panels) { encodedPanelsInto(rows, type, panels); }
 
 std::vector<std::string> panelTypesOp() { return panelTypes(); }
 std::string simdChoiceOp() { return simdChoice(); }
@@ -84,7 +84,7 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
   library.def("hurry_read(int ticket) -> ()", &hurryRead);
   library.def("cancel_read(int ticket) -> bool", &cancelRead);
   library.def("has_read(int ticket) -> bool", &hasRead);
-  library.def("encoded_panels(Tensor rows, str type) -> Tensor", &panelsOp);
+  library.def("encoded_panels(Tensor rows, str type, Tensor(a!) panels) -> ()", &panelsOp);
   library.def("panel_types() -> str[]", &panelTypesOp);
   library.def("simd_choice() -> str", &simdChoiceOp);
   library.def("simd_levels() -> str[]", &simdLevelsOp);

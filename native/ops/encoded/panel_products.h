@@ -16,6 +16,9 @@ struct PanelProducts {
   PanelProduct q4_k;
   PanelProduct q6_k;
   PanelProduct mxfp4;
+  RowProduct f32;
+  RowProduct bf16;
+  RowProduct f16;
 };
 
 /** What four bits of MXFP4 stand for, doubled, plus 12. */

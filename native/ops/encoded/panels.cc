@@ -101,6 +101,8 @@ const PanelType* panelTypeOf(const std::string& name) {
 
 PanelProduct panelProduct(const PanelType& type) { return currentLevel().load()->products().*type.product; }
 
+RowProduct rowProduct(RowProduct PanelProducts::*product) { return currentLevel().load()->products().*product; }
+
 void interleave(const PanelType& type, const uint8_t* rows, int64_t count, int64_t rowBytes, uint8_t* panel) {
   const int64_t blocks = rowBytes / type.blockBytes;
   for (int64_t first = 0; first < count; first += kPanel, panel += kPanel * rowBytes) {

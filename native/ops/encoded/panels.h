@@ -28,6 +28,20 @@ struct QuantizedRow {
 using PanelProduct = void (*)(const uint8_t* panel, int64_t blocks, const QuantizedRow* x, int64_t count, float* y,
                               int64_t stride);
 
+/** Rows of numbers, one after the other: of weights, as a file has them or decoded. */
+struct RowsOfNumbers {
+  const uint8_t* data;
+  int64_t rowBytes;
+  int64_t outputs;
+  int64_t columns;
+};
+
+/**
+ * `y[t stride + o] = row_o x_t` for all rows and `count` rows of activations. What comes of two rows does not depend on which
+ * others are computed with them.
+ */
+using RowProduct = void (*)(const RowsOfNumbers& rows, const float* const* x, int64_t count, float* y, int64_t stride);
+
 /** `count` neighbouring pieces of a block, each of so many bytes, which interleave with those of the other rows. */
 struct Pieces {
   int64_t bytes;
@@ -51,6 +65,7 @@ const PanelType* panelTypeOf(const std::string& name);
 
 /** In the form that chooseSimd() says. */
 PanelProduct panelProduct(const PanelType& type);
+RowProduct rowProduct(RowProduct PanelProducts::*product);
 
 /** Rows of one type, [rows, rowBytes], as panels [rows rounded up to 16, rowBytes]: rows that are not there are zeros. */
 void interleave(const PanelType& type, const uint8_t* rows, int64_t count, int64_t rowBytes, uint8_t* panels);

@@ -5,6 +5,7 @@
 
 #if defined(SWITCHYARD_HAS_X86_PANELS) && defined(__linux__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of GCC 12's own intrinsics
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <cpuid.h>
 #include <immintrin.h>
 #include <sys/syscall.h>

@@ -4,6 +4,7 @@
 
 #if defined(SWITCHYARD_HAS_X86_PANELS)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of GCC 12's own intrinsics
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
 
 #pragma GCC push_options

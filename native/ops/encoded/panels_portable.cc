@@ -11,6 +11,7 @@ namespace portable {
 namespace {
 
 constexpr int kTile = 1;
+constexpr int kTileRows = 1, kTileOutputs = 1, kLongTile = 1;
 constexpr bool kHasWideTiles = false;
 
 struct Floats { float of[kPanel]; };
@@ -34,6 +35,26 @@ Floats fma(const Floats& a, const Floats& b, const Floats& c) {
   return each<Floats>([&](int r) { return std::fma(a.of[r], b.of[r], c.of[r]); });
 }
 Floats toFloats(const Ints& x) { return each<Floats>([&](int r) { return static_cast<float>(x.of[r]); }); }
+float sumOf(const Floats& x) {
+  Floats sums = x;
+  for (int half = kPanel / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; i++) sums.of[i] += sums.of[i + half];
+  }
+  return sums.of[0];
+}
+Floats floats(const uint8_t* p) {
+  Floats result;
+  std::memcpy(result.of, p, sizeof result.of);
+  return result;
+}
+Floats widened(const uint8_t* p) {
+  return each<Floats>([&](int r) {
+    const uint32_t bits = static_cast<uint32_t>(p[2 * r]) << 16 | static_cast<uint32_t>(p[2 * r + 1]) << 24;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+  });
+}
 Floats halves(const uint8_t* p) { return each<Floats>([&](int r) { return halfAt(p + 2 * r); }); }
 Floats halfPowers(const uint8_t* p) {
   return each<Floats>([&](int r) { return std::ldexp(1.0f, p[r] - 128); });

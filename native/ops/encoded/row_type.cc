@@ -8,6 +8,7 @@
 #include "../blocks/types.h"
 #include "../common/elementwise.h"
 #include "../common/simd.h"
+#include "panel_products.h"
 
 namespace switchyard {
 namespace {
@@ -20,30 +21,7 @@ void decodeF16(const uint8_t* blocks, float* values, int64_t count) {
   widenRow(reinterpret_cast<const c10::Half*>(blocks), values, count);
 }
 
-SWITCHYARD_VECTORIZED
-float dotBf16(const uint8_t* bytes, const float* x, int64_t count) {
-  const auto* row = reinterpret_cast<const uint16_t*>(bytes);
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < count; i++) {
-    const uint32_t bits = static_cast<uint32_t>(row[i]) << 16;
-    float w;
-    std::memcpy(&w, &bits, sizeof w);
-    sum += w * x[i];
-  }
-  return sum;
-}
-
 void copyF32(const uint8_t* blocks, float* values, int64_t count) { std::memcpy(values, blocks, count * sizeof(float)); }
-
-SWITCHYARD_VECTORIZED
-float dotF32(const uint8_t* bytes, const float* x, int64_t count) {
-  const auto* row = reinterpret_cast<const float*>(bytes);
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < count; i++) sum += row[i] * x[i];
-  return sum;
-}
 
 /** A number of FP8 (E4M3), without a table so that loops vectorize: its bits as f32's are 2^-120 of it. */
 SWITCHYARD_INLINE float float8Value(uint8_t byte) {
@@ -63,19 +41,6 @@ void decodeFloat8(const uint8_t* blocks, float* values, int64_t count) {
   }
 }
 
-SWITCHYARD_VECTORIZED
-float dotFloat8(const uint8_t* blocks, const float* x, int64_t count) {
-  float sum = 0;
-  for (int64_t b = 0; b < count / 128; b++, blocks += 132, x += 128) {
-    float scale, part = 0;
-    std::memcpy(&scale, blocks, sizeof scale);
-#pragma omp simd reduction(+ : part)
-    for (int64_t i = 0; i < 128; i++) part += float8Value(blocks[4 + i]) * x[i];
-    sum += scale * part;
-  }
-  return sum;
-}
-
 std::map<std::string, RowType> allTypes() {
   std::map<std::string, RowType> types;
   for (const BlockType& type : blockTypes()) {
@@ -87,10 +52,10 @@ std::map<std::string, RowType> allTypes() {
       types[name + "x16"].panels = panels;
     }
   }
-  types["BF16"] = {1, 2, &decodeBf16, &dotBf16, nullptr};
-  types["F32"] = {1, 4, &copyF32, &dotF32, nullptr};
-  types["F16"] = {1, 2, &decodeF16, nullptr, nullptr};
-  types["F8_E4M3_B128"] = {128, 132, &decodeFloat8, &dotFloat8, nullptr};
+  types["BF16"] = {1, 2, &decodeBf16, &PanelProducts::bf16, nullptr};
+  types["F32"] = {1, 4, &copyF32, &PanelProducts::f32, nullptr};
+  types["F16"] = {1, 2, &decodeF16, &PanelProducts::f16, nullptr};
+  types["F8_E4M3_B128"] = {128, 132, &decodeFloat8, nullptr, nullptr};
   return types;
 }
 

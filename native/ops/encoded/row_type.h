@@ -13,8 +13,8 @@ struct RowType {
   int64_t values;  // of a block
   int64_t bytes;
   void (*decode)(const uint8_t* blocks, float* values, int64_t count);
-  /** The product of a row and one in f32, for types in which every number is f32's; null elsewhere. */
-  float (*dotWide)(const uint8_t* row, const float* x, int64_t count);
+  /** Products with rows as they are; null: they are decoded first, to the same result. */
+  RowProduct PanelProducts::*product;
   /** Where rows are interleaved; null where they follow each other. */
   const PanelType* panels;
 };

@@ -51,10 +51,21 @@ export function chatCommand(): Command {
 
 async function chat(
   path: string,
-  { system, json, jsonSchema, quiet = false, memory, prefetch, onMiss, hints: table, ...flags }: Flags,
+  {
+    system,
+    json,
+    jsonSchema,
+    quiet = false,
+    memory,
+    deviceMemory,
+    prefetch,
+    onMiss,
+    hints: table,
+    ...flags
+  }: Flags,
 ): Promise<void> {
   const { device, dtype, weights, ...options } = flags
-  const placement = textPlacementOf({ memory, prefetch, onMiss, hints: table, ...flags })
+  const placement = textPlacementOf({ memory, deviceMemory, prefetch, onMiss, hints: table, ...flags })
   const opened = await openNamed(path, { quiet })
   const { tokenizer } = opened
   const written = new WrittenChat(opened)

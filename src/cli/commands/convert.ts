@@ -27,7 +27,8 @@ MODEL is a model folder, a run folder or a .gguf file, the first of a split one.
 An --out that ends in .gguf is written as GGUF, any other as a model folder.
 
 --type is for GGUF: a type for all tensors, or ROLE=TYPE for some, or both.
-Types: f32, f16, bf16, q8_0, q4_0, q2_k, q3_k, q4_k, q5_k, q6_k, mxfp4.
+Types: f32, f16, bf16, q8_0, q4_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl,
+iq4_xs, mxfp4.
 Roles: embedding, attention, router, experts, shared, dense, head. The router
 stays f32 unless it is named, and vectors always do. Rows that are no whole
 blocks become q8_0 or f16. Each number goes to the nearest level; 'switchyard

@@ -1,11 +1,13 @@
 // `switchyard eval`: loss of a model on held-out text, per domain.
 
 import { Command } from 'commander'
+import type { Corpus } from '../../data/index.ts'
 import type { ExpertStore } from '../../engine/index.ts'
 import { ConfigError } from '../../errors.ts'
-import type { CausalLM, OpenedModel } from '../../models/index.ts'
+import type { CausalLM, LanguageModel, OpenedModel } from '../../models/index.ts'
+import type { EvaluateOptions, Evaluation, ModelText, Shift } from '../../train/index.ts'
 import { splitFor, type WindowFlags, windowLength, withWindowOptions } from '../corpus-windows.ts'
-import { evaluationTable, expertTables } from '../evaluation-tables.ts'
+import { evaluationTable, expertTables, shiftTable } from '../evaluation-tables.ts'
 import { hintsText, type ServingFlags, serveOtherwise, withFewerExpertsOptions } from '../fewer-experts.ts'
 import {
   type BudgetFlags,
@@ -21,6 +23,7 @@ import { Progress } from '../progress.ts'
 interface Flags extends PlacementFlags, WindowFlags, ServingFlags, BudgetFlags {
   batches?: number
   batchSize: number
+  against?: string
   json?: boolean
   quiet?: boolean
 }
@@ -34,6 +37,7 @@ they would be written: --batch-size 1 is what a single text meets.
 
 Examples:
   switchyard eval runs/tiny-moe --data data/corpus
+  switchyard eval runs/finetuned --data data/corpus --against BASE
   switchyard eval model --data data/corpus --memory 1GiB --on-miss q4_0 \\
     --batch-size 1 --batches 64`
 
@@ -43,6 +47,7 @@ export function evalCommand(): Command {
     .argument('<model>', 'model folder or run folder')
     .requiredOption('--data <dir>', "corpus made by 'switchyard data prepare'")
   return withFewerExpertsOptions(withBudgetOptions(withPlacementOptions(withWindowOptions(command))))
+    .option('--against <model>', 'what it was before: losses by domain and use of experts then and now')
     .option('--json', 'print JSON')
     .option('--quiet', 'print nothing but the result')
     .addHelpText('after', help)
@@ -53,7 +58,7 @@ async function run(path: string, flags: Flags): Promise<void> {
   const placement = placementOf(flags)
   refuseBudget(flags, placement)
   const { openCorpus } = await import('../../data/index.ts')
-  const { evaluate, tasksOfDomains, TokenWindows } = await import('../../train/index.ts')
+  const { modelText } = await import('../../train/index.ts')
   const opened = await openNamed(path, flags)
   const corpus = openCorpus(flags.data)
   const split = splitFor(opened, corpus, flags)
@@ -64,31 +69,66 @@ async function run(path: string, flags: Flags): Promise<void> {
   const within = flags.memory === undefined ? null : await loadWithin(opened, flags, length)
   const model = within?.model ?? opened.load({ kind: 'stack', ...placement })
   const hints = await serveOtherwise(model, flags, { quiet: true })
-  const windows = new TokenWindows(split, length, tasksOfDomains(config, corpus.domains))
-  const progress = new Progress({ quiet: flags.quiet === true })
-  const evaluation = await evaluate(model, windows, {
-    domains: corpus.domains,
-    batchSize: flags.batchSize,
-    batches: flags.batches ?? null,
-    onProgress: fraction => progress.update(fraction, 'evaluating'),
-    ...within?.reading,
-  })
-  progress.clear()
+  const text = { corpus, windows: modelText(corpus, split.name, { sequenceLength: length, config }) }
+  const evaluation = await evaluated(model, text, flags, within?.reading)
+  const shift = flags.against === undefined ? null : await shiftFrom(flags.against, text, flags, evaluation)
   const use = { ...(within && { experts: expertUse(within.store) }), ...(hints && { hints: hints.counts }) }
   const notes = [...(within ? [expertUseText(within.store)] : []), ...(hints ? [hintsText(hints)] : [])]
   const tables = `${evaluationTable(evaluation)}${expertTables(evaluation, process.stdout.columns ?? 80)}`
-  const text = [tables, ...notes].join('\n\n')
-  process.stdout.write(
-    `${flags.json ? JSON.stringify({ model: opened.path, ...evaluation, ...use }, null, 2) : text}\n`,
-  )
+  const parts = [tables, ...(shift ? [shiftTable(shift, flags.against ?? '')] : []), ...notes]
+  const all = { model: opened.path, ...evaluation, ...use, ...(shift && { shift }) }
+  process.stdout.write(`${flags.json ? JSON.stringify(all, null, 2) : parts.join('\n\n')}\n`)
+}
+
+interface Text {
+  corpus: Corpus
+  windows: ModelText
+}
+
+async function evaluated(
+  model: LanguageModel,
+  { corpus, windows }: Text,
+  { batchSize, batches, quiet = false }: Flags,
+  reading: Partial<Reading> = {},
+): Promise<Evaluation> {
+  const { evaluate } = await import('../../train/index.ts')
+  const progress = new Progress({ quiet })
+  const onProgress = (fraction: number): void => progress.update(fraction, 'evaluating')
+  try {
+    return await evaluate(model, windows, {
+      domains: corpus.domains,
+      batchSize,
+      batches: batches ?? null,
+      onProgress,
+      ...reading,
+    })
+  } finally {
+    progress.clear()
+  }
+}
+
+/** What has changed since the model was another. */
+async function shiftFrom(path: string, text: Text, flags: Flags, after: Evaluation): Promise<Shift> {
+  const { shiftBetween } = await import('../../train/index.ts')
+  const opened = await openNamed(path, flags)
+  if (!('vocab_size' in opened.config) || opened.config.vocab_size < text.corpus.vocabSize)
+    throw new ConfigError(`does not know all ${text.corpus.vocabSize} tokens of the corpus`, {
+      path: '--against',
+    })
+  const model = opened.load({ kind: 'stack', ...placementOf(flags) })
+  const before = await evaluated(model, text, flags)
+  model.dispose()
+  return shiftBetween(before, after)
 }
 
 interface Within {
   model: CausalLM
   store: ExpertStore
   /** Token by token. */
-  reading: Pick<NonNullable<Parameters<typeof import('../../train/index.ts').evaluate>[2]>, 'forward'>
+  reading: Reading
 }
+
+type Reading = Required<Pick<EvaluateOptions, 'forward'>>
 
 async function loadWithin(
   { source }: OpenedModel,

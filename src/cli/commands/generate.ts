@@ -66,6 +66,7 @@ async function run(
     json,
     quiet = false,
     memory,
+    deviceMemory,
     prefetch,
     onMiss,
     hints: table,
@@ -74,7 +75,7 @@ async function run(
   }: Flags,
 ): Promise<void> {
   const { device, dtype, weights, ...options } = flags
-  const placement = textPlacementOf({ memory, prefetch, onMiss, hints: table, ...flags })
+  const placement = textPlacementOf({ memory, deviceMemory, prefetch, onMiss, hints: table, ...flags })
   const { generateTexts } = await import('../../models/index.ts')
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened

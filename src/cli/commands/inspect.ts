@@ -1,7 +1,7 @@
 // `switchyard inspect`: what a model is, from its config alone.
 
 import { Command } from 'commander'
-import type { TieredOutlook } from '../../engine/index.ts'
+import type { MemoryPlan, OnMiss, TieredOutlook } from '../../engine/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type {
   AnyModelConfig,
@@ -14,12 +14,14 @@ import type {
 import { type KvFlags, withKvOption } from '../kv-option.ts'
 import { openNamed } from '../open-model.ts'
 import { bold, count, shortBytes, shortCount, table } from '../terminal.ts'
-import { sizeOf, wholeNumberOf } from '../values.ts'
+import { onMissOf, sizeOf, wholeNumberOf } from '../values.ts'
 
 interface Flags extends KvFlags {
   context?: number
-  dtype: string
+  dtype?: string
   memory?: number
+  deviceMemory?: number
+  onMiss?: OnMiss
   json?: boolean
   quiet?: boolean
 }
@@ -45,11 +47,21 @@ export function inspectCommand(): Command {
       'sequence length for FLOPs and cache (default: the longest the model has, at most 4096)',
       wholeNumberOf('--context', 1),
     )
-    .option('--dtype <name>', 'f32, bf16, f16 or f64, for memory', 'f32')
+    .option('--dtype <name>', 'f32, bf16, f16 or f64, for memory (default: f32, with --device-memory bf16)')
     .option(
       '--memory <size>',
       'how it would run within so much memory, as 2GiB: see generate --memory',
       sizeOf('--memory'),
+    )
+    .option(
+      '--device-memory <size>',
+      'with --memory, how it would run on a GPU within so much of its memory: see generate --device-memory',
+      sizeOf('--device-memory'),
+    )
+    .option(
+      '--on-miss <type>',
+      'with --memory, count copies of so few bits, as q4_0: see generate --on-miss',
+      onMissOf('--on-miss'),
     )
   return withKvOption(command)
     .option('--json', 'print JSON')
@@ -64,43 +76,55 @@ async function inspect(path: string, flags: Flags): Promise<void> {
       throw new ConfigError('needs the files of a model, which a preset has not', { path: '--memory' })
     return inspectPreset(path.slice(presetPrefix.length), flags)
   }
+  refuseLone(flags)
   const { bytesPerElement } = await import('../../models/index.ts')
-  if (!Object.hasOwn(bytesPerElement, flags.dtype)) {
-    throw new ConfigError(`'${flags.dtype}' is not one of ${Object.keys(bytesPerElement).join(', ')}`, {
+  const { dtype = flags.deviceMemory === undefined ? 'f32' : 'bf16' } = flags
+  if (!Object.hasOwn(bytesPerElement, dtype)) {
+    throw new ConfigError(`'${dtype}' is not one of ${Object.keys(bytesPerElement).join(', ')}`, {
       path: '--dtype',
     })
   }
   const opened = await openNamed(path, flags)
   const { config } = opened
-  const report = await describe(config, flags, flags.dtype as keyof typeof bytesPerElement)
-  const outlook = flags.memory === undefined ? null : await lookAhead(opened, flags, report.context ?? 0)
+  const report = await describe(config, flags, dtype as keyof typeof bytesPerElement)
+  const outlook = flags.memory === undefined ? null : await lookAhead(opened, flags, report)
   const json = { config, ...report, ...(outlook && { budget: outlook }) }
   const text = outlook ? `${format(report)}\n\n${formatOutlook(flags.memory ?? 0, outlook)}` : format(report)
   process.stdout.write(`${flags.json ? JSON.stringify(json, null, 2) : text}\n`)
 }
 
+/** @throws ConfigError for what only a budget gives a meaning */
+function refuseLone({ memory, deviceMemory, onMiss }: Flags): void {
+  const given = { '--device-memory': deviceMemory, '--on-miss': onMiss }
+  const [lone] = Object.entries(given).flatMap(([path, value]) => (value === undefined ? [] : path))
+  if (memory === undefined && lone !== undefined)
+    throw new ConfigError('is for experts that come from the file: give --memory too', { path: lone })
+  if (deviceMemory !== undefined && onMiss !== undefined && onMiss.kind !== 'read')
+    throw new ConfigError('is for models that compute on the CPU: leave it or --device-memory out', {
+      path: '--on-miss',
+    })
+}
+
 async function lookAhead(
   opened: OpenedModel,
-  { memory = 0, kv }: Flags,
-  context: number,
+  { memory = 0, deviceMemory, onMiss, kv }: Flags,
+  { context, dtype }: Report,
 ): Promise<TieredOutlook> {
   const { planTiered } = await import('../../engine/index.ts')
-  return planTiered(opened.source, { memory, context, kv })
+  const copies = onMiss?.kind === 'copy' ? onMiss.type : undefined
+  const device = deviceMemory === undefined ? undefined : { dtype, memory: deviceMemory }
+  return planTiered(opened.source, { memory, context: context ?? 0, kv, copies, device })
 }
 
 /** What is read where no expert is likelier than another: routing that is skewed, or repeats itself, does better. */
-function formatOutlook(memory: number, { plan, total, resident, usedPerToken }: TieredOutlook): string {
-  const { fixed, cache, working, experts, allExperts } = plan
+function formatOutlook(memory: number, outlook: TieredOutlook): string {
+  const { plan, total, resident, onDevice, usedPerToken } = outlook
   const share = resident / total
   const rows = [
-    ['process and all but experts', shortBytes(fixed), ''],
-    ['keys and values', shortBytes(cache), ''],
-    ['what is computed', shortBytes(working), ''],
-    [
-      'experts in memory',
-      shortBytes(experts),
-      `${count(resident)} of ${count(total)}, ${percent(share)} of ${shortBytes(allExperts)}`,
-    ],
+    ...memoryRows(plan, resident, total),
+    ...(plan.device && onDevice !== null
+      ? [['on the device', '', ''], ...memoryRows(plan.device, onDevice, total)]
+      : []),
     ['experts that a token uses', shortBytes(usedPerToken), ''],
     [
       'of them read, at most on average',
@@ -109,6 +133,21 @@ function formatOutlook(memory: number, { plan, total, resident, usedPerToken }: 
     ],
   ]
   return table([[`within ${shortBytes(memory)}`, '', ''], ...rows])
+}
+
+function memoryRows(plan: MemoryPlan & { copies?: number }, resident: number, total: number): string[][] {
+  const { fixed, cache, working, copies = 0, experts, allExperts } = plan
+  return [
+    ['process and all but experts', shortBytes(fixed), ''],
+    ['keys and values', shortBytes(cache), ''],
+    ['what is computed', shortBytes(working), ''],
+    ...(copies > 0 ? [['copies of all experts', shortBytes(copies), '']] : []),
+    [
+      'experts in memory',
+      shortBytes(experts),
+      `${count(resident)} of ${count(total)}, ${percent(resident / total)} of ${shortBytes(allExperts)}`,
+    ],
+  ]
 }
 
 const presetPrefix = 'preset:'

@@ -128,10 +128,10 @@ async function openModels(paths: readonly string[], flags: Flags): Promise<Serve
     throw new ConfigError('must be 1 with --memory: a budget is for one model', { path: '--loaded' })
   const { servedModel } = await import('../../server/index.ts')
   const { EnginePool, engineFacts, WorkerEngine } = await import('../../engine/index.ts')
-  const { placement, memory, prefetch, onMiss, kv, serving } = textPlacementOf(flags)
+  const { placement, memory, deviceMemory, prefetch, onMiss, kv, serving } = textPlacementOf(flags)
   const { hints, ...fewer } = serving
   const options = {
-    ...{ ...placement, memory, prefetch, onMiss, hints, kv },
+    ...{ ...placement, memory, deviceMemory, prefetch, onMiss, hints, kv },
     ...{ texts, context, cacheTokens, waiting, ...(isSet(fewer) && { fewer }) },
   }
   const opened: OpenedModel[] = []

@@ -1,4 +1,6 @@
 // Texts of many at once, against the same texts alone.
+import { copyFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
@@ -15,7 +17,7 @@ import {
 } from '../../../tests/support/engine-texts.ts'
 import { writeServedModel } from '../../../tests/support/served-model.ts'
 import { byteTokenizer } from '../../data/index.ts'
-import { CausalLM, generateText, openModel } from '../../models/index.ts'
+import { CausalLM, generateText, openModel, openSource, writeModelFolder } from '../../models/index.ts'
 import { memoryUse } from '../../torch/index.ts'
 import { Engine, pageTokens, type TextPart, type TextRequest } from '../index.ts'
 
@@ -31,6 +33,21 @@ describe('a text does not depend on the others', () => {
       expect(new Set(ids).size).toBeGreaterThan(5) // it says something
     }
     expect(mixed.map(withoutEnd)).toEqual((await alone(requests)).map(withoutEnd))
+  })
+
+  test.each(['f32', 'bf16', 'f16'] as const)('from weights in %s, too', async dtype => {
+    const path = join(temporaryFolder(), dtype)
+    writeModelFolder(path, openSource(folder), { dtype })
+    for (const name of ['tokenizer.json', 'tokenizer_config.json'])
+      copyFileSync(join(folder, name), join(path, name))
+    const prompts = [ids(5, 1), ids(140, 2), ids(30, 3), ids(1, 4)]
+    const requests = prompts.map(prompt => ({ ...wanted, maxNewTokens: 40, prompt }))
+    const mixed = await withEngine(
+      { texts: 3 },
+      engine => Promise.all(requests.map(request => write(engine, request))),
+      path,
+    )
+    expect(mixed.map(withoutEnd)).toEqual((await alone(requests, path)).map(withoutEnd))
   })
 
   test('nor does the choice of experts, where routers are as wide as they are', async () => {

@@ -18,6 +18,7 @@ import type { KvType } from '../../nn/index.ts'
 import { type GrammarConstraint, Grammars } from '../grammar/grammars.ts'
 import { ServedHints } from '../prefetch/served-hints.ts'
 import type { PrefetchConfig } from '../prefetch/table.ts'
+import type { DeviceTier } from '../store/device-tier.ts'
 import type { ExpertStore } from '../store/expert-store.ts'
 import type { OnMiss } from '../store/on-miss.ts'
 import { loadTiered } from '../store/open.ts'
@@ -32,6 +33,8 @@ import { Scheduler, type SchedulerCounts } from './scheduler.ts'
 export interface EngineOptions extends LoadOptions {
   /** Bytes to stay within: experts come from the file when they are chosen. Default: all of the model in memory. */
   memory?: number | undefined
+  /** With `memory` and another device than the CPU, bytes to stay within there. Default: what is free, but for a tenth. */
+  deviceMemory?: number | undefined
   /** With `memory`, how experts are read ahead. Default: not. */
   prefetch?: PrefetchConfig | undefined
   /** With `memory`, what becomes of experts that are not there, for all texts. Default: they are read. */
@@ -91,6 +94,8 @@ export interface StoreStatus {
   bytes: number
   useful: number
   wasted: number
+  /** Of those on the device that computes: what layers needed, what was there, bytes that were sent; null where there is none. */
+  device: Pick<StoreStatus, 'resident' | 'residentBytes' | 'uses' | 'hits' | 'bytes'> | null
 }
 
 /** What answers requests: an engine in this thread, or one in another. */
@@ -116,7 +121,7 @@ interface Loaded extends Disposable {
 
 /**
  * Continuous batching of one model: texts begin and end between two of its steps, and share what it reads. What a text becomes
- * does not depend on the others; to the last bit that holds for weights in quantized blocks, on a CPU.
+ * does not depend on the others; to the last bit that holds for weights as files have them, on a CPU (docs/server.md says where not).
  *
  * @example
  * const engine = await Engine.open('runs/tiny')
@@ -205,8 +210,11 @@ export class Engine implements TextEngine {
     asker: Pick<AskedText, 'listener' | 'askedAt'>,
   ): Promise<AskedText> {
     const { expertsPerToken, onMiss } = request
-    if (onMiss !== undefined && this.#onMiss.kind === 'copy')
-      throw new ConfigError('is not for each text where copies stand in for experts', { path: 'onMiss' })
+    const isForAll = this.#onMiss.kind === 'copy' || Boolean(this.#loaded.store?.device)
+    if (onMiss !== undefined && isForAll)
+      throw new ConfigError('is not for each text where copies stand in for experts, or a device has some', {
+        path: 'onMiss',
+      })
     if (expertsPerToken !== undefined) checkFewer(this.#loaded.model, { expertsPerToken })
     const ids = await this.#idsOf(request)
     if (this.#isClosed) throw new StoppedError('the engine was closed')
@@ -248,9 +256,15 @@ export class Engine implements TextEngine {
 /** Nobody can go on: there is no need to ask at every turn. */
 const soon = (resolve: () => void): unknown => setTimeout(resolve, 2)
 
-function storeStatus({ capacity, total, bytes: residentBytes, counts }: ExpertStore): StoreStatus {
+function storeStatus({ capacity, total, bytes: residentBytes, counts, device }: ExpertStore): StoreStatus {
   const { copied, replaced, layers } = counts
-  return { resident: capacity, total, residentBytes, layers, copied, replaced, ...counts.totals }
+  const places = { resident: capacity, total, residentBytes }
+  return { ...places, layers, copied, replaced, ...counts.totals, device: device && deviceStatus(device) }
+}
+
+function deviceStatus({ capacity, bytes: residentBytes, counts }: DeviceTier): StoreStatus['device'] {
+  const { uses, hits, bytes } = counts
+  return { resident: capacity, residentBytes, uses, hits, bytes }
 }
 
 /** What an engine of a model will be. @throws ConfigError for a model that is no decoder, and for sizes that cannot be */
@@ -274,13 +288,14 @@ export function engineFacts({ config, path }: OpenedModel, options: EngineOption
 
 function load(
   opened: OpenedModel,
-  { memory, prefetch, onMiss, kv, device = 'cpu', ...place }: EngineOptions,
+  { memory, deviceMemory, prefetch, onMiss, kv, device = 'cpu', ...place }: EngineOptions,
   { cacheTokens }: EngineFacts,
 ): Loaded {
   if (memory !== undefined) {
     const budget = { memory, context: pagesOf(cacheTokens) * pageTokens, kv }
     const settings = { ...(prefetch && { prefetch }), ...(onMiss && { onMiss }) }
-    const { tiered } = loadTiered(opened.source, { ...budget, ...settings })
+    const where = device === 'cpu' ? undefined : { device, dtype: place.dtype, memory: deviceMemory }
+    const { tiered } = loadTiered(opened.source, { ...budget, ...settings, device: where })
     return { model: tiered.model, store: tiered.store, [Symbol.dispose]: () => tiered[Symbol.dispose]() }
   }
   const isPlain = device === 'cpu' && place.dtype === undefined

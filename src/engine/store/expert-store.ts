@@ -7,8 +7,10 @@ import type { CachePolicy } from '../cache/policy.ts'
 import type { Prefetcher } from '../prefetch/prefetcher.ts'
 import type { Step } from '../trace/choices.ts'
 import { ExpertCopies } from './copies.ts'
+import { DeviceTier, type DeviceTierOptions } from './device-tier.ts'
 import { bytesOf } from './expert-kind.ts'
 import { ExpertUses } from './expert-uses.ts'
+import { LayerClock } from './layer-clock.ts'
 import type { LayerRows } from './layer-rows.ts'
 import { LayerWaves, type Wave } from './layer-waves.ts'
 import type { OnMiss } from './on-miss.ts'
@@ -16,6 +18,7 @@ import type { Pass } from './pass.ts'
 import { ReadAhead } from './read-ahead.ts'
 import { ReadBehind } from './read-behind.ts'
 import { Residents, type ResidentsOptions } from './residents.ts'
+import type { ExpertNumber } from './slots.ts'
 import type { StoreCounts } from './store-counts.ts'
 import { warmUp } from './warm-start.ts'
 
@@ -24,11 +27,15 @@ export interface StoreOptions extends ResidentsOptions {
   prefetcher?: Prefetcher | null
   /** What becomes of experts that are not in memory. Default: they are read. */
   onMiss?: OnMiss
+  /** Where a model computes on a device: what is there. Default: it computes in host memory. */
+  device?: Omit<DeviceTierOptions, 'experts'> | null
 }
 
 export class ExpertStore implements Disposable {
   /** Reads what is guessed; null where nothing is. */
   readonly ahead: ReadAhead | null
+  /** Experts on the device that computes; null where that is host memory. */
+  readonly device: DeviceTier | null
   readonly #residents: Residents
   readonly #policy: CachePolicy
   readonly #uses: ExpertUses
@@ -41,22 +48,23 @@ export class ExpertStore implements Disposable {
   #isDecoding = false
   #ids: readonly number[] = []
   #begins = false
-  #now = 0
-  #lastLayer = -1
+  readonly #clock: LayerClock
 
   /** Layers of one kind of experts share its places, of which each kind has as many per layer. */
   constructor(
     layers: readonly LayerRows[],
-    { prefetcher = null, onMiss = { kind: 'read' }, ...options }: StoreOptions,
+    { prefetcher = null, onMiss = { kind: 'read' }, device = null, ...options }: StoreOptions,
   ) {
     this.#residents = new Residents(layers, options)
     this.#behind = new ReadBehind(this.#residents)
     this.#policy = options.policy
     this.#isAmongResidents = onMiss.kind === 'resident'
+    this.#clock = new LayerClock(layers.length)
     this.#uses = new ExpertUses({ layers: layers.length, experts: options.experts })
     this.ahead = prefetcher && new ReadAhead(this.#residents, prefetcher)
     const hasCopies = onMiss.kind === 'copy' && this.capacity < this.total
     this.#copies = hasCopies ? this.#copied(layers, onMiss.type) : null
+    this.device = device && this.#below(layers, { ...device, experts: options.experts })
   }
 
   get counts(): StoreCounts {
@@ -105,7 +113,8 @@ export class ExpertStore implements Disposable {
     this.#ids = ids
     this.#begins = begins
     if (begins) this.#policy.begin?.()
-    this.ahead?.beginPass(pass, this.#now)
+    if (begins) this.device?.begin()
+    this.ahead?.beginPass(pass, this.#clock.now)
   }
 
   /** What becomes of experts that are not there, for each text whose token passes next; null: what becomes of them for all. */
@@ -131,9 +140,8 @@ export class ExpertStore implements Disposable {
 
   /** Begins to read experts that a layer does without, and uses others. @throws FormatError when a file has changed */
   readBehind(layer: number, missed: readonly number[], used: readonly number[]): void {
-    const numbers = (experts: readonly number[]): number[] =>
-      experts.map(expert => layer * this.#residents.experts + expert)
-    this.#behind.begin(numbers(missed), this.#now, numbers(used))
+    const [behind, pinned] = [this.#numbers(layer, missed), this.#numbers(layer, used)]
+    this.#behind.begin(behind, this.#clock.now, pinned)
   }
 
   /**
@@ -141,11 +149,12 @@ export class ExpertStore implements Disposable {
    * next is read meanwhile; once all reads have begun, guesses of what comes after may.
    *
    * @param needed distinct numbers within the layer
+   * @param used all that the layer needs, wherever it is. Default: `needed`
    * @throws FormatError when a file cannot be read; the store goes on
    */
-  *bring(layer: number, needed: readonly number[]): Generator<Wave> {
+  *bring(layer: number, needed: readonly number[], used = needed): Generator<Wave> {
     const step = this.#step(layer, needed)
-    this.#uses.note(step)
+    this.#uses.note(used === needed ? step : { ...step, needed: this.#numbers(layer, used) })
     if (this.#copies) yield* this.#standIn(step, this.#copies)
     else yield* this.#bring(step)
   }
@@ -181,6 +190,10 @@ export class ExpertStore implements Disposable {
     if (missed.length > 0) yield copies.wave(layer, others)
   }
 
+  #below(layers: readonly LayerRows[], options: DeviceTierOptions): DeviceTier {
+    return new DeviceTier(layers, (layer, needed, used) => this.bring(layer, needed, used), options)
+  }
+
   /** Reads every expert once, of which the last stay. */
   #copied(layers: readonly LayerRows[], type: GgmlTypeName): ExpertCopies {
     const { experts } = this.#residents
@@ -199,25 +212,21 @@ export class ExpertStore implements Disposable {
   }
 
   #step(layer: number, needed: readonly number[]): Step {
-    const { experts } = this.#residents
     return {
       ids: this.#ids,
       begins: this.#begins && layer === 0,
-      now: this.#advance(layer),
+      now: this.#clock.advance(layer),
       layer,
-      needed: needed.map(expert => layer * experts + expert),
+      needed: this.#numbers(layer, needed),
     }
   }
 
-  /** Counts layers that have run: see CachePolicy. */
-  #advance(layer: number): number {
-    const { layers } = this.#residents
-    this.#now += layer > this.#lastLayer ? layer - this.#lastLayer : layers - this.#lastLayer + layer
-    this.#lastLayer = layer
-    return this.#now
+  #numbers(layer: number, needed: readonly number[]): ExpertNumber[] {
+    return needed.map(expert => layer * this.#residents.experts + expert)
   }
 
   [Symbol.dispose](): void {
+    this.device?.[Symbol.dispose]()
     this.#copies?.[Symbol.dispose]()
     this.#residents[Symbol.dispose]()
   }

@@ -29,10 +29,10 @@ export const kindOf = ({ up, down }: LayerRows): ExpertKind => ({
   down: matrixKind(down),
 })
 
-export function kindsOf(layers: readonly LayerRows[]): Map<string, KindOfLayers> {
+/** @param layers what an expert of each is in memory */
+export function kindsOf(layers: readonly ExpertKind[]): Map<string, KindOfLayers> {
   const kinds = new Map<string, KindOfLayers>()
-  for (const rows of layers) {
-    const kind = kindOf(rows)
+  for (const kind of layers) {
     const name = kindName(kind)
     kinds.set(name, { kind, layers: (kinds.get(name)?.layers ?? 0) + 1 })
   }
@@ -49,11 +49,11 @@ export function capacitiesOf(kinds: readonly KindOfLayers[], bytes: number, expe
 }
 
 /** Bytes of the least that a store can work with: a place for each kind. */
-export function leastBytes(layers: readonly LayerRows[]): number {
+export function leastBytes(layers: readonly ExpertKind[]): number {
   return [...kindsOf(layers).values()].reduce((sum, { kind }) => sum + bytesOf(kind), 0)
 }
 
 /** Bytes of all experts in memory. */
-export function allBytes(layers: readonly LayerRows[], experts: number): number {
-  return layers.reduce((sum, rows) => sum + experts * bytesOf(kindOf(rows)), 0)
+export function allBytes(layers: readonly ExpertKind[], experts: number): number {
+  return layers.reduce((sum, kind) => sum + experts * bytesOf(kind), 0)
 }

@@ -1,26 +1,22 @@
 // A model within a budget of memory: everything but experts is loaded, and these come when they are chosen.
 
 import { ConfigError } from '../../errors.ts'
-import {
-  CausalLM,
-  type ExpertRows,
-  loadWithoutExperts,
-  type ModelSource,
-  sizesWithoutExperts,
-} from '../../models/index.ts'
-import { MoeLayer, StackedExperts } from '../../moe/index.ts'
-import type { Module, Parameter } from '../../nn/index.ts'
-import { emptyCache, limitCache } from '../../torch/index.ts'
+import { CausalLM, loadWithoutExperts, type ModelSource } from '../../models/index.ts'
+import type { MoeLayer } from '../../moe/index.ts'
+import { availableCudaMemory, type Device, emptyCache, limitCache } from '../../torch/index.ts'
 import { createPolicy, defaultPolicy, type PolicyConfig } from '../cache/table.ts'
 import { createPrefetcher, type PrefetchConfig } from '../prefetch/table.ts'
 import { type Budget, type BudgetPlan, planBudget } from './budget.ts'
+import { type DeviceDType, deviceKind } from './device-kind.ts'
+import type { DeviceTierOptions } from './device-tier.ts'
 import { ExpertFiles, type ReadMode } from './expert-files.ts'
 import { ExpertStore } from './expert-store.ts'
-import { allBytes, type LayerRows } from './layer-rows.ts'
+import { allBytes, kindOf } from './layer-rows.ts'
 import type { OnMiss } from './on-miss.ts'
 import { chooseAmongResidents } from './resident-choice.ts'
 import { RunningModel } from './running-model.ts'
-import { tieredWeights } from './tiered-weights.ts'
+import { refuseWithoutExperts, type TieredLayer, tieredLayers } from './tiered-layers.ts'
+import { deviceWeights, tieredWeights } from './tiered-weights.ts'
 
 export interface StoreSettings {
   /** Which experts give up their places. Default: by how many fit; see defaultPolicy(). */
@@ -36,6 +32,13 @@ export interface StoreSettings {
   onMiss?: OnMiss
 }
 
+/** Another memory than the one that experts are read into, where a model computes. */
+export interface ComputePlace {
+  device: Device
+  /** What is computed in. Default: bf16, and f32 on a CPU. */
+  dtype?: DeviceDType | undefined
+}
+
 /** Bytes that the process keeps for coming tensors while it runs within a budget. */
 const keptForTensors = 16e6
 
@@ -43,14 +46,20 @@ const keptForTensors = 16e6
 export class TieredModel implements Disposable {
   readonly model: CausalLM
   readonly #source: ModelSource
+  readonly #place: Required<Pick<DeviceTierOptions, 'device' | 'dtype'>> | null
   readonly #layers: readonly TieredLayer[]
   #store: ExpertStore | null = null
   #chooseFreely: () => void = () => undefined
   #limit: Disposable | null = null
 
-  /** @throws ConfigError for models without experts that can be read one by one */
-  constructor(source: ModelSource) {
-    const { model, experts } = loadWithoutExperts(source)
+  /**
+   * @param place where it computes. Default: in host memory, from weights as the file has them
+   * @throws ConfigError for models without experts that can be read one by one
+   */
+  constructor(source: ModelSource, place: ComputePlace | null = null) {
+    this.#place = place && { device: place.device, dtype: dtypeOf(place) }
+    const where = this.#place && ({ ...this.#place, weights: 'decoded' } as const)
+    const { model, experts } = loadWithoutExperts(source, where ?? {})
     this.#source = source
     this.#layers = tieredLayers(model, experts)
     if (!(model instanceof CausalLM) || this.#layers.length === 0) {
@@ -82,19 +91,17 @@ export class TieredModel implements Disposable {
   /**
    * Makes room for experts: from now on the model runs.
    *
+   * @param deviceBytes that experts may take where the model computes, if that is another memory
    * @throws ConfigError for reading ahead where nothing is waited for, and for copies that experts cannot have
    */
-  keepExperts(bytes: number, settings: StoreSettings = {}): ExpertStore {
+  keepExperts(bytes: number, settings: StoreSettings = {}, deviceBytes = 0): ExpertStore {
     const { policy, read, prefetch = { kind: 'off' }, onMiss = { kind: 'read' } } = settings
-    if (onMiss.kind !== 'read' && prefetch.kind !== 'off')
-      throw new ConfigError('hides the wait for experts, and nobody waits here: leave it out', {
-        path: 'prefetch',
-      })
+    refuseSettings({ prefetch, onMiss }, this.#place !== null)
     const layers = this.#layers.map(each => each.layer)
     const [{ gate }] = layers as [MoeLayer]
     const { numExperts: experts, active } = gate
     const rows = this.#layers.map(each => each.rows)
-    const perLayer = Math.floor((experts * bytes) / allBytes(rows, experts))
+    const perLayer = Math.floor((experts * bytes) / allBytes(rows.map(kindOf), experts))
     const chosen = policy ?? defaultPolicy(perLayer, experts, active)
     const grid = { layers: rows.length, experts }
     const running = new RunningModel(this.model, layers)
@@ -112,15 +119,36 @@ export class TieredModel implements Disposable {
         policy: createPolicy(chosen, grid),
         prefetcher,
         onMiss,
+        device: this.#place && this.#deviceTier(this.#place, deviceBytes, policy),
       },
     })
-    if (onMiss.kind !== 'copy' && store.capacity < store.total)
+    if (this.#place === null && onMiss.kind !== 'copy' && store.capacity < store.total)
       this.#chooseFreely = chooseAmongResidents(layers, store)
     for (const [i, layer] of this.#layers.entries())
-      layer.experts.serveFrom(running.watched(tieredWeights(store, i, layer.experts.stacks)))
+      layer.experts.serveFrom(
+        store.device === null
+          ? running.watched(tieredWeights(store, i, layer.experts.stacks))
+          : deviceWeights(store.device, i, layer.experts.stacks),
+      )
     running.follow(pass => store.beginPass(pass))
     this.#store = store
     return store
+  }
+
+  #deviceTier(
+    { device, dtype }: Pick<DeviceTierOptions, 'device' | 'dtype'>,
+    bytes: number,
+    policy: PolicyConfig | undefined,
+  ): Omit<DeviceTierOptions, 'experts'> {
+    const rows = this.#layers.map(each => each.rows)
+    const [{ gate }] = this.#layers.map(each => each.layer) as [MoeLayer]
+    const { numExperts: experts, active } = gate
+    const all = allBytes(
+      rows.map(each => deviceKind(each, dtype)),
+      experts,
+    )
+    const chosen = policy ?? defaultPolicy(Math.floor((experts * bytes) / all), experts, active)
+    return { device, dtype, bytes, policy: createPolicy(chosen, { layers: rows.length, experts }) }
   }
 
   [Symbol.dispose](): void {
@@ -138,15 +166,16 @@ export class TieredModel implements Disposable {
  */
 export function loadTiered(
   source: ModelSource,
-  { memory, context, kv, ...settings }: Omit<Budget, 'copies'> & StoreSettings,
+  { memory, context, kv, device: place, ...settings }: TieredOptions,
 ): { tiered: TieredModel; plan: BudgetPlan } {
-  const tiered = new TieredModel(source)
+  const device = place && { dtype: dtypeOf(place), memory: place.memory ?? freeOn(place.device) }
+  const tiered = new TieredModel(source, place)
   try {
     const { onMiss } = settings
     const copies = onMiss?.kind === 'copy' ? onMiss.type : undefined
-    const plan = tiered.plan({ memory, context, kv, copies })
+    const plan = tiered.plan({ memory, context, kv, copies, device })
     tiered.limitTensors()
-    tiered.keepExperts(plan.experts, settings)
+    tiered.keepExperts(plan.experts, settings, plan.device?.experts)
     return { tiered, plan }
   } catch (error) {
     tiered[Symbol.dispose]()
@@ -154,55 +183,35 @@ export function loadTiered(
   }
 }
 
-/** How a model would run within a budget, without loading it. */
-export interface TieredOutlook {
-  plan: BudgetPlan
-  /** Experts of all layers. */
-  total: number
-  /** Of them, those that fit. */
-  resident: number
-  /** Bytes of experts that one token uses. */
-  usedPerToken: number
+/** How a model is loaded within a budget. */
+export interface TieredOptions extends Omit<Budget, 'copies' | 'device'>, StoreSettings {
+  /**
+   * Where it computes, if not in host memory, and bytes that it may take there. Default: what is free of a CUDA device's memory,
+   * but for a tenth.
+   */
+  device?: (ComputePlace & { memory?: number | undefined }) | undefined
 }
 
-/** What node and libtorch take before a model is loaded, as it was seen. */
-const runtimeBytes = 260e6
+const dtypeOf = ({ device, dtype }: ComputePlace): DeviceDType => dtype ?? (device === 'cpu' ? 'f32' : 'bf16')
 
-/** @throws ConfigError as loadTiered() */
-export function planTiered(source: ModelSource, budget: Budget): TieredOutlook {
-  const { model, experts, bytes } = sizesWithoutExperts(source)
-  const layers = tieredLayers(model, experts)
-  const rows = layers.map(layer => layer.rows)
-  if (!(model instanceof CausalLM) || layers.length === 0) refuseWithoutExperts(source)
-  const plan = planBudget(model, source.config, rows, { fixed: runtimeBytes + bytes, budget })
-  const total = layers.reduce((sum, { layer }) => sum + layer.gate.numExperts, 0)
-  const usedPerToken = layers.reduce(
-    (sum, { layer, rows: of }) => sum + layer.gate.active * allBytes([of], 1),
-    0,
-  )
-  return { plan, total, resident: Math.floor((total * plan.experts) / plan.allExperts), usedPerToken }
+function freeOn(device: Device): number {
+  if (device !== 'cpu') return 0.9 * availableCudaMemory(device)
+  throw new ConfigError('says nothing of how much memory is meant: give its bytes', { path: 'deviceMemory' })
 }
 
-function refuseWithoutExperts(source: ModelSource): never {
-  throw new ConfigError('is no decoder with experts that can be read one by one: leave the budget out', {
-    path: source.path,
-  })
-}
-
-interface TieredLayer {
-  layer: MoeLayer
-  experts: StackedExperts
-  rows: LayerRows
-}
-
-/** The layers whose experts are still in files, in order. */
-function tieredLayers(model: Module, rows: ReadonlyMap<string, ExpertRows>): TieredLayer[] {
-  const paths = new Map([...model.namedParameters()].map(([path, parameter]) => [parameter, path]))
-  const rowsOf = (parameter: Parameter): ExpertRows | undefined => rows.get(paths.get(parameter) ?? '')
-  return [...model.namedModules()].flatMap(([, layer]) => {
-    if (!(layer instanceof MoeLayer) || !(layer.experts instanceof StackedExperts)) return []
-    const { experts } = layer
-    const [up, down] = [rowsOf(experts.stacks.up), rowsOf(experts.stacks.down)]
-    return up && down ? [{ layer, experts, rows: { up, down } }] : []
-  })
+/** @throws ConfigError for what does not go together */
+function refuseSettings(
+  { prefetch, onMiss }: Required<Pick<StoreSettings, 'prefetch' | 'onMiss'>>,
+  isElsewhere: boolean,
+): void {
+  if (onMiss.kind !== 'read' && prefetch.kind !== 'off')
+    throw new ConfigError('hides the wait for experts, and nobody waits here: leave it out', {
+      path: 'prefetch',
+    })
+  const [path] = Object.entries({
+    prefetch: prefetch.kind !== 'off',
+    onMiss: onMiss.kind !== 'read',
+  }).flatMap(([name, isSet]) => (isSet ? name : []))
+  if (isElsewhere && path !== undefined)
+    throw new ConfigError('is for models that compute where experts are read: leave it out', { path })
 }

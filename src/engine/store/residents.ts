@@ -41,13 +41,14 @@ export class Residents implements Disposable {
     this.#layers = layers
     this.experts = experts
     this.#files = files
-    const kinds = kindsOf(layers)
+    const each = layers.map(kindOf)
+    const kinds = kindsOf(each)
     const capacities = capacitiesOf([...kinds.values()], bytes, experts)
     const slots = new Map(
       [...kinds].map(([name, { kind }], i) => [name, new ExpertSlots(kind, capacities[i] as number, policy)]),
     )
     files.open(filesOf(layers, experts))
-    this.#slots = layers.map(rows => slots.get(kindName(kindOf(rows))) as ExpertSlots)
+    this.#slots = each.map(kind => slots.get(kindName(kind)) as ExpertSlots)
   }
 
   get layers(): number {

@@ -1,7 +1,7 @@
 // Memory for experts of one kind: a place for each of those that are resident.
 // Shapes: S places, W rows of up, D rows of down.
 
-import { empty, type Tensor } from '../../torch/index.ts'
+import { type Device, empty, type Tensor } from '../../torch/index.ts'
 import type { CachePolicy } from '../cache/policy.ts'
 import { ExpertPool } from '../cache/pool.ts'
 import type { ExpertKind } from './expert-kind.ts'
@@ -32,11 +32,11 @@ export class ExpertSlots implements ExpertPlaces, Disposable {
   readonly #slots = new Map<ExpertNumber, number>()
   readonly #free: number[]
 
-  constructor(kind: ExpertKind, capacity: number, policy: CachePolicy) {
+  constructor(kind: ExpertKind, capacity: number, policy: CachePolicy, device: Device = 'cpu') {
     this.kind = kind
     this.pool = new ExpertPool(capacity, policy)
-    this.up = empty([capacity, ...kind.up.shape], { dtype: 'u8' }).persist()
-    this.down = empty([capacity, ...kind.down.shape], { dtype: 'u8' }).persist()
+    this.up = empty([capacity, ...kind.up.shape], { dtype: 'u8', device }).persist()
+    this.down = empty([capacity, ...kind.down.shape], { dtype: 'u8', device }).persist()
     this.#free = Array.from({ length: capacity }, (_, i) => capacity - 1 - i)
   }
 

@@ -17,7 +17,8 @@ import {
 import type { KvType } from '../../nn/index.ts'
 import { policyNames } from '../cache/table.ts'
 import { recordRouting } from '../trace/record.ts'
-import { loadTiered, planTiered, type StoreSettings, TieredModel } from './open.ts'
+import { loadTiered, type StoreSettings, TieredModel } from './open.ts'
+import { planTiered } from './outlook.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'switchyard-store-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
@@ -70,6 +71,9 @@ function expectSameAtAnyBudget(path: string): void {
       expect(store.capacity).toBe(store.total)
       return { texts: write(model), scores: bits(model), bytes: store.bytes }
     })
+    using whole = openSourceStored(path)
+    expect(write(whole)).toEqual(wanted.texts)
+    expect(bits(whole)).toEqual(wanted.scores)
     for (const share of [0, 0.3, 0.6]) {
       withExperts(path, share * wanted.bytes, ({ model, store }) => {
         expect(store.capacity).toBeLessThan(store.total)

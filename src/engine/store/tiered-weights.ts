@@ -3,11 +3,12 @@
 
 import { invariant } from '../../errors.ts'
 import type { EncodedStacks, ExpertWeights, FusedForm, Projections, TokenRouting } from '../../moe/index.ts'
-import { expertRowsInto, mixEncoded, mixGrouped, throughGroups } from '../../moe/index.ts'
+import { expertRowsInto, mixEncoded } from '../../moe/index.ts'
 import { arange, empty, encodedRows, sumChoices, type Tensor, tensor, zerosLike } from '../../torch/index.ts'
+import type { DeviceTier } from './device-tier.ts'
 import type { MatrixKind } from './expert-kind.ts'
 import type { ExpertStore } from './expert-store.ts'
-import type { Wave } from './layer-waves.ts'
+import { type BringOneByOne, oneByOne } from './one-by-one.ts'
 
 /**
  * The experts of one MoE layer. What they give does not depend, to the bit, on which of them were in memory.
@@ -20,51 +21,49 @@ export function tieredWeights(
   layer: number,
   { upBias, downBias, up, down }: Projections,
 ): ExpertWeights {
-  const matricesOf = ({ slots, places }: Wave, expert: number): Projections => {
-    const slot = places.get(expert) as number
-    return {
-      up: decoded(slots.up.select(0, slot), slots.kind.up, up.size(1)),
-      down: decoded(slots.down.select(0, slot), slots.kind.down, down.size(1)),
-      upBias: upBias?.select(0, expert) ?? null,
-      downBias: downBias?.select(0, expert) ?? null,
-    }
+  function* bring(experts: readonly number[]): ReturnType<BringOneByOne> {
+    for (const { slots, places } of store.bring(layer, experts))
+      for (const [expert, slot] of places)
+        yield [
+          expert,
+          {
+            up: decoded(slots.up.select(0, slot), slots.kind.up, up.size(1)),
+            down: decoded(slots.down.select(0, slot), slots.kind.down, down.size(1)),
+            ...biasesOf(expert, { upBias, downBias }),
+          },
+        ]
   }
-  /** The outputs of experts by number, of each as soon as it is there. */
-  const outputsOf = (
-    experts: readonly number[],
-    output: (expert: number, wave: Wave) => Tensor,
-  ): Map<number, Tensor> => {
-    const outputs = new Map<number, Tensor>()
-    for (const wave of store.bring(layer, experts))
-      for (const expert of wave.places.keys()) outputs.set(expert, output(expert, wave))
-    return outputs
+  const single = oneByOne(bring)
+  return {
+    ...single,
+    mix: (xTD, routing, form) =>
+      form.fused === null
+        ? single.mix(xTD, routing, form)
+        : mixWaves(store, layer, xTD, routing, { form: form.fused, upBias, downBias }),
   }
-  const tiered: ExpertWeights = {
-    mix(xTD, routing, form) {
-      if (form.fused === null)
-        return mixGrouped(xTD, routing, { grouped: (rows, counts) => tiered.grouped(rows, counts, form) })
-      return mixWaves(store, layer, xTD, routing, { form: form.fused, upBias, downBias })
-    },
-    grouped(xND, counts, form) {
-      const groups = xND.splitWithSizes(counts)
-      const needed = [...counts.keys()].filter(expert => counts[expert] !== 0)
-      const outputs = outputsOf(needed, (expert, wave) =>
-        form.apply(groups[expert] as Tensor, matricesOf(wave, expert)),
-      )
-      return throughGroups(xND, counts, expert => outputs.get(expert) as Tensor)
-    },
-    expert: (index, x, form) =>
-      outputsOf([index], (expert, wave) => form.apply(x, matricesOf(wave, expert))).get(index) as Tensor,
-  }
-  return tiered
 }
+
+/** The same on a device that computes: each expert by itself, of whatever form, from where it is there. */
+export function deviceWeights(device: DeviceTier, layer: number, biases: Biases): ExpertWeights {
+  return oneByOne(function* (experts) {
+    for (const [expert, matrices] of device.bring(layer, experts))
+      yield [expert, { ...matrices, ...biasesOf(expert, biases) }]
+  })
+}
+
+type Biases = Pick<Projections, 'upBias' | 'downBias'>
+
+const biasesOf = (expert: number, { upBias, downBias }: Biases): Biases => ({
+  upBias: upBias?.select(0, expert) ?? null,
+  downBias: downBias?.select(0, expert) ?? null,
+})
 
 function mixWaves(
   store: ExpertStore,
   layer: number,
   xTD: Tensor,
   { indices, weights }: TokenRouting,
-  { form, upBias, downBias }: Pick<Projections, 'upBias' | 'downBias'> & { form: FusedForm },
+  { form, upBias, downBias }: Biases & { form: FusedForm },
 ): Tensor {
   const choices = indices.to('i32').toTypedArray<'i32'>() // [T * K]
   const needed = [...new Set(choices)].filter(expert => expert >= 0)

@@ -5,25 +5,40 @@ export type Importance = Float32Array | null
 
 /** `sum w (x - s q)^2` is least at `s = sum w x q / sum w q^2`, for levels q in low .. high. */
 export function fitScale(values: Float32Array, low: number, high: number, importance: Importance): number {
+  // The extreme may lie at the end of the range or a little beyond it, where its clipping pays for finer steps.
+  const ends = Array.from({ length: 19 }, (_, i) => low - 0.1 * (i - 9))
+  return fitScaleTo(values, x => level(x, low, high), { plain: low, ends }, importance)
+}
+
+/** What levels the number of largest size may come to lie at. */
+export interface Ends {
+  /** Where nothing counts. */
+  plain: number
+  ends: readonly number[]
+}
+
+/** As fitScale(), for whatever levels `nearest` chooses among. */
+export function fitScaleTo(
+  values: Float32Array,
+  nearest: (x: number) => number,
+  { plain, ends }: Ends,
+  importance: Importance,
+): number {
   const weight = weightsOf(importance)
   const extreme = values.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0)
   if (extreme === 0) return 0
-  let best = { scale: extreme / low, error: Infinity }
-  // The extreme may lie at the end of the range or a little beyond it, where its clipping pays for finer steps.
-  for (let reach = -9; reach <= 9; reach++) {
-    const inverse = (low - 0.1 * reach) / extreme
+  let best = { scale: extreme / plain, error: Infinity }
+  for (const end of ends) {
+    const inverse = end / extreme
     let [xq, qq] = [0, 0]
     for (const [i, x] of values.entries()) {
-      const q = level(x * inverse, low, high)
+      const q = nearest(x * inverse)
       xq += weight(i) * x * q
       qq += weight(i) * q * q
     }
     if (qq === 0 || xq === 0) continue
     const scale = xq / qq
-    const error = values.reduce(
-      (sum, x, i) => sum + weight(i) * square(x - scale * level(x / scale, low, high)),
-      0,
-    )
+    const error = values.reduce((sum, x, i) => sum + weight(i) * square(x - scale * nearest(x / scale)), 0)
     if (error < best.error) best = { scale, error }
   }
   return best.scale

@@ -2,6 +2,7 @@
 // stand elsewhere in the block: levels can be chosen for scales that are there.
 
 import { doubled as mxfp4Values } from './mxfp4.ts'
+import { levels as iq4Values } from './non-linear.ts'
 import type { GgmlTypeName } from './types.ts'
 
 /** Bits `from .. from + bits - 1` of a level, and where the block has them. */
@@ -62,13 +63,24 @@ const bit = (n: number, at: number, from: number): LevelBits => ({
   bits: 1,
 })
 
-/** Types that have levels so; the layouts are those of simple.ts, mxfp4.ts and k-quants.ts. */
+/** 32 nibbles in 16 bytes: the low ones first. */
+const halves = (n: number, at: number): LevelBits => ({
+  byte: at + (n & 15),
+  shift: ((n >> 4) & 1) * 4,
+  from: 0,
+  bits: 4,
+})
+
+/** IQ4's levels, which ascend as their codes do. */
+const iq4 = { values: iq4Values, codes: upTo(15).codes }
+
+/** Types that have levels so; the layouts are those of simple.ts, mxfp4.ts, non-linear.ts and k-quants.ts. */
 export const levelLayouts: Partial<Record<GgmlTypeName, LevelLayout>> = {
   Q4_0: {
     blockSize: 32,
     blockBytes: 18,
     ...upTo(15),
-    places: places(32, n => [{ byte: 2 + (n & 15), shift: (n >> 4) * 4, from: 0, bits: 4 }]),
+    places: places(32, n => [halves(n, 2)]),
   },
   Q8_0: {
     blockSize: 32,
@@ -82,7 +94,14 @@ export const levelLayouts: Partial<Record<GgmlTypeName, LevelLayout>> = {
     blockBytes: 17,
     values: mxfp4Codes.map(code => mxfp4Values[code] as number),
     codes: mxfp4Codes,
-    places: places(32, n => [{ byte: 1 + (n & 15), shift: (n >> 4) * 4, from: 0, bits: 4 }]),
+    places: places(32, n => [halves(n, 1)]),
+  },
+  IQ4_NL: { blockSize: 32, blockBytes: 18, ...iq4, places: places(32, n => [halves(n, 2)]) },
+  IQ4_XS: {
+    blockSize: 256,
+    blockBytes: 136,
+    ...iq4,
+    places: places(256, n => [halves(n & 31, 8 + (n >> 5) * 16)]),
   },
   Q2_K: { blockSize: 256, blockBytes: 84, ...upTo(3), places: places(256, n => [pair(n, 16, 0)]) },
   Q3_K: {

@@ -180,12 +180,15 @@ describe('a model of whole super-blocks', () => {
     squares = await squaresOf(folder)
   })
 
-  test.each(['q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k'])('%s: what counts is nearer than to nearest', type => {
-    const { tensors } = quantized(folder, target(`wide-${type}`), rulesOf(type), squares)
-    const sum = (of: 'error' | 'plainError'): number =>
-      tensors.reduce((all, tensor) => all + (tensor[of] ?? 0), 0)
-    expect(sum('error')).toBeLessThan(sum('plainError'))
-  })
+  test.each(['q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_nl', 'iq4_xs'])(
+    '%s: what counts is nearer than to nearest',
+    type => {
+      const { tensors } = quantized(folder, target(`wide-${type}`), rulesOf(type), squares)
+      const sum = (of: 'error' | 'plainError'): number =>
+        tensors.reduce((all, tensor) => all + (tensor[of] ?? 0), 0)
+      expect(sum('error')).toBeLessThan(sum('plainError'))
+    },
+  )
 
   const types: GgmlTypeName[] = ['Q8_0', 'Q6_K', 'Q4_K', 'Q3_K', 'Q2_K']
 

@@ -1,10 +1,20 @@
 // Matrices that stay as their file encodes them.
 
 import { type Buffer, type Declaration, Parameter } from '../../nn/index.ts'
-import { empty, inPanels, type Tensor, tidy } from '../../torch/index.ts'
+import {
+  type EncodedRows,
+  empty,
+  encodedPanels,
+  inPanels,
+  panelRows,
+  panelsOf,
+  type Tensor,
+  tidy,
+} from '../../torch/index.ts'
+import { copyPiece } from './copy-piece.ts'
 import { byParameter, type MatchedPiece } from './matching.ts'
 import type { MappedFiles } from './tensor-file.ts'
-import { isWhole, viewOfPart } from './tensor-part.ts'
+import { isReordered, isWhole, viewOfPart } from './tensor-part.ts'
 
 /**
  * Gives every parameter that can stay encoded the rows of its pieces: in panels where its type has them; else a copy of their
@@ -31,14 +41,45 @@ export function keepEncoded(
     tidy(() => {
       const parameter = tensors.get(path) as Parameter
       const group = groups.get(path) ?? []
-      const rows = rowsOf(parameter.shape, group, files)
-      const kept = inPanels({ rows, encoding })
-      const isCopy = kept.rows !== rows || group.some(({ stored }) => stored.isApart)
-      parameter.makeEncoded(mapped || isCopy ? kept : { ...kept, rows: rows.clone() })
+      const rows = panelsByPiece(parameter.shape, group, files, encoding)
+      parameter.makeEncoded(rows ?? rowsToKeep(parameter.shape, group, files, { encoding, mapped }))
       if (!mapped) files.forgetPages()
     })
   }
   return new Set(encodings.keys())
+}
+
+/** The rows of all pieces together, in panels where their type has them. */
+function rowsToKeep(
+  shape: readonly number[],
+  group: readonly MatchedPiece[],
+  files: MappedFiles,
+  { encoding, mapped }: { encoding: string; mapped: boolean },
+): EncodedRows {
+  const rows = rowsOf(shape, group, files)
+  const kept = inPanels({ rows, encoding })
+  const isCopy = kept.rows !== rows || group.some(({ stored }) => stored.isApart)
+  return mapped || isCopy ? kept : { ...kept, rows: rows.clone() }
+}
+
+/** The same without a copy in between: each piece goes to its panels at once. Null where pieces are not of whole panels. */
+function panelsByPiece(
+  shape: readonly number[],
+  pieces: readonly MatchedPiece[],
+  files: MappedFiles,
+  encoding: string,
+): EncodedRows | null {
+  const kept = panelsOf(encoding)
+  const areWhole = pieces.every(
+    ({ index: _, rows, ...order }) =>
+      !isReordered(order) && (rows ?? []).every(row => panelRows(row, kept) === row),
+  )
+  if (kept === encoding || !areWhole) return null
+  const [{ stored }] = pieces as [MatchedPiece, ...MatchedPiece[]]
+  const bytes = stored.rows(files).size(-1)
+  const panels = empty([...shape.slice(0, -2), panelRows(shape.at(-2) ?? 0, kept), bytes], { dtype: 'u8' })
+  for (const piece of pieces) encodedPanels(piece.stored.rows(files), encoding, viewOfPart(panels, piece))
+  return { rows: panels, encoding: kept }
 }
 
 /** How all of a parameter is encoded; null where it is to be decoded. */
@@ -46,11 +87,14 @@ function encodingOf(tensor: Parameter | Buffer | undefined, pieces: readonly Mat
   if (!(tensor instanceof Parameter) || !isEncodable(tensor.declaration)) return null
   const encoding = pieces[0]?.stored.rowEncoding ?? null
   const isAlike = pieces.every(
-    ({ stored, transposed, columns, alternating }) =>
-      stored.rowEncoding === encoding && !transposed && !columns && alternating !== 'columns',
+    piece => piece.stored.rowEncoding === encoding && (piece.stored.dtype !== null || hasWholeRows(piece)),
   )
   return isAlike ? encoding : null
 }
+
+/** Whether a row of the file is one of the parameter: what is in blocks can be moved by rows alone, halves one by one. */
+const hasWholeRows = ({ transposed, columns, alternating }: MatchedPiece): boolean =>
+  !transposed && !columns && alternating !== 'columns'
 
 /** Routers decide by small differences, and are small. */
 const isEncodable = ({ encodable, role }: Declaration): boolean => encodable === true && role !== 'router'
@@ -73,10 +117,23 @@ function rowsOf(shape: readonly number[], pieces: readonly MatchedPiece[], files
   const [first] = pieces as [MatchedPiece, ...MatchedPiece[]]
   const whole = first.stored.rows(files)
   if (pieces.length === 1 && isWhole(first)) return whole
+  if (!pieces.every(hasWholeRows)) return rowsOfNumbers(shape, pieces, files)
   const rows = empty([...shape.slice(0, -1), whole.size(-1)], { dtype: 'u8' })
   for (const piece of pieces) {
     const part = viewOfPart(rows, piece)
     part.copy_(piece.stored.rows(files).view(part.shape))
   }
   return rows
+}
+
+/** The same of halves that a file has in another order, as gpt-oss's experts with their inputs first. */
+function rowsOfNumbers(
+  shape: readonly number[],
+  pieces: readonly MatchedPiece[],
+  files: MappedFiles,
+): Tensor {
+  const [{ parameter, stored }] = pieces as [MatchedPiece, ...MatchedPiece[]]
+  const numbers = empty(shape, { dtype: stored.dtype ?? 'f32' })
+  for (const piece of pieces) copyPiece(new Map([[parameter, numbers]]), piece, files)
+  return numbers.viewDtype('u8')
 }

@@ -64,7 +64,7 @@ function rowsOf({ declaration, shape }: Parameter, pieces: readonly MatchedPiece
 
 /** How a file has rows; null when it has none as the model has them. */
 function formOf({ stored, rows, index: _, alternating, ...order }: MatchedPiece): RowForm | null {
-  const encoding = stored.rowEncoding ?? (stored.dtype === 'f32' ? 'F32' : null)
+  const encoding = stored.rowEncoding
   const isAlternating = alternating === 'rows'
   const isInOrder = !isReordered(order) && alternating !== 'columns' && !(isAlternating && rows !== undefined)
   return encoding !== null && isInOrder ? { encoding, isApart: stored.isApart, isAlternating } : null

@@ -60,13 +60,18 @@ export interface ModelWithoutExperts {
 }
 
 /**
- * As loadSource() with stored weights, but for the matrices of experts that can be read one by one. The rest is copied: what
- * happens to the files afterwards does no harm.
+ * As loadSource(), but for the matrices of experts that can be read one by one. The rest is copied: what happens to the files
+ * afterwards does no harm.
+ *
+ * @param place default: as the file has them, on the CPU
  */
-export function loadWithoutExperts(source: ModelSource): ModelWithoutExperts {
+export function loadWithoutExperts(
+  source: ModelSource,
+  { dtype = 'f32', device = 'cpu', weights = 'stored' }: LoadOptions = {},
+): ModelWithoutExperts {
   const { model, experts, rest } = apartFromExperts(source)
-  fill(model, rest, { dtype: 'f32', device: 'cpu', weights: 'stored', mapped: false })
-  return { model: model.eval(), experts }
+  fill(model, rest, { dtype, device: requireDevice(device), weights, mapped: false })
+  return { model: model.to(device).eval(), experts }
 }
 
 /** What loadWithoutExperts() would load, without loading it. */

@@ -33,7 +33,7 @@ export interface StoredTensor {
   encoding: string
   /** The dtype of a tensor that can be mapped as it is; null: it has to be decoded. */
   dtype: DType | null
-  /** How kernels know its rows: a GGML type, `BF16`, `F16` or `F8_E4M3_B128`; null: they do not. */
+  /** How kernels know its rows: a GGML type, `F32`, `BF16`, `F16` or `F8_E4M3_B128`; null: they do not. */
   rowEncoding: string | null
   /** Whether such rows have to be packed first, of values and scales that lie apart. */
   isApart: boolean
@@ -64,9 +64,9 @@ function rangeOf({ file, offset, length }: ByteRange, slices: number | undefined
   return { file, offset: offset + index * each, length: each }
 }
 
-/** Rows of f32 and f64 are numbers as they are. */
+/** Rows of f64 are numbers as they are. */
 const rowEncodingOf = (encoding: string): string | null =>
-  encoding === 'BF16' || encoding === 'F16' || canDequantize(encoding as GgmlTypeName) ? encoding : null
+  ['F32', 'BF16', 'F16'].includes(encoding) || canDequantize(encoding as GgmlTypeName) ? encoding : null
 
 /** A model folder's tensors by name, quantized ones as the tensors that they stand for. */
 export function storedTensors(located: ReadonlyMap<string, TensorLocation>): Map<string, StoredTensor> {

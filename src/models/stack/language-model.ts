@@ -127,7 +127,8 @@ export class CausalLM extends LanguageModel {
 
   /** Whether it can decode where only the device knows how long texts are: see StaticCache. */
   get decodesStatically(): boolean {
-    return this.model.inv_freq !== null && this.model.layers.every(layer => layer.self_attn.decodesStatically)
+    const { inv_freq, onTokens, layers } = this.model
+    return inv_freq !== null && onTokens === null && layers.every(layer => layer.self_attn.decodesStatically)
   }
 }
 

@@ -76,7 +76,7 @@ export class BiasedTopKRouter extends LinearRouter {
   }
 
   protected override choose(logitsTE: Tensor): Choice {
-    const scoresTE = this.score_function === 'sigmoid' ? logitsTE.sigmoid() : logitsTE.softmax(-1)
+    const scoresTE = this.score_function === 'sigmoid' ? this.sigmoid(logitsTE) : logitsTE.softmax(-1)
     const biased = noGrad(() => scoresTE.add(this.e_score_correction_bias.to(scoresTE.dtype)))
     const indices = largest(withinBestGroups(biased, this.groups, this.topGroups, 2), this.topK)
     const chosen = scoresTE.gather(-1, indices)

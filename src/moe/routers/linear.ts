@@ -32,6 +32,8 @@ export abstract class LinearRouter extends Module implements Router {
   readonly jitter: number
   /** `x W^T` of x [T, D] and W [E, D]. May be changed at any time: see scoreSteadily(). */
   product: (xTD: Tensor, weightED: Tensor) => Tensor = (xTD, weightED) => xTD.matmul(weightED.t())
+  /** The same of the sigmoid of scores, where they have one. */
+  sigmoid: (x: Tensor) => Tensor = x => x.sigmoid()
 
   /** @param outputs rows of the map, when there are more than experts */
   constructor(

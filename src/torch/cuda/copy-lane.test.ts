@@ -1,46 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { SlowQueue } from '../../../tests/support/slow-queue.ts'
 import { expectNoLeak } from '../../../tests/support/tensors.ts'
-import { CopyLane, type CopyMark, type CopyQueue, empty, randn, type Tensor, tidy } from '../index.ts'
-
-/** A queue whose copies are made when somebody waits for them, or when told to: a slow device. */
-class SlowQueue implements CopyQueue {
-  #pending: { to: Tensor; from: Tensor; number: number }[] = []
-  #started = 0
-  finished = 0
-
-  staging = (shape: readonly number[], dtype: Tensor['dtype']): Tensor => empty(shape, { dtype })
-  target = (shape: readonly number[], dtype: Tensor['dtype']): Tensor => empty(shape, { dtype })
-
-  copy(to: Tensor, from: Tensor): void {
-    // As the device: it reads the staging buffer later, whatever is in it then.
-    const mine = (tensor: Tensor): Tensor => tensor.narrow(0, 0, tensor.numel).persist()
-    this.#pending.push({ to: mine(to), from: mine(from), number: ++this.#started })
-  }
-
-  /** Makes the copies up to a number. */
-  advance(until: number): void {
-    for (let next = this.#pending[0]; next && next.number <= until; next = this.#pending[0]) {
-      next.to.copy_(next.from)
-      next.to.dispose()
-      next.from.dispose()
-      this.finished = next.number
-      this.#pending.shift()
-    }
-  }
-
-  mark(): CopyMark {
-    const [queue, number] = [this, this.#started]
-    const finish = (): void => this.advance(number)
-    return {
-      get isDone() {
-        return queue.finished >= number
-      },
-      wait: finish,
-      block: finish,
-    }
-  }
-}
+import { CopyLane, randn, type Tensor, tidy, zeros } from '../index.ts'
 
 describe('a copy lane', () => {
   test('property: uploads arrive whole, whatever the sizes of tensors and buffers, on a CPU and on a slow device', () => {
@@ -92,6 +54,22 @@ describe('a copy lane', () => {
       expect(upload.use().equal(before)).toBe(true)
       expect([upload.tensor.shape, upload.tensor.dtype]).toEqual([[4, 3], 'bf16'])
     })
+  })
+
+  test('memory that is there is filled again once what read it is computed', () => {
+    const queue = new SlowQueue()
+    using lane = new CopyLane({ device: 'cpu', bufferBytes: 16, queue })
+    const [first, second] = [randn([3, 4], { seed: 1 }), randn([3, 4], { seed: 2 })]
+    const target = zeros([2, 3, 4]).select(0, 1)
+    lane.refill(target, first, null).block()
+    expect(target.equal(first)).toBe(true)
+    const read = lane.computed()
+    const mark = lane.refill(target, second, read)
+    expect(queue.followed).toEqual([read])
+    expect([mark.isDone, target.equal(second)]).toEqual([false, false])
+    mark.block()
+    expect(target.equal(second)).toBe(true)
+    expect(lane.counts).toMatchObject({ uploads: 2, bytes: 2 * 48 })
   })
 
   test.each([{ buffers: 0 }, { bufferBytes: 1 }, { buffers: 1.5 }])('%j is refused', options => {

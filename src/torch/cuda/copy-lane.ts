@@ -40,6 +40,11 @@ interface StagingBuffer {
   sent: CopyMark | null
 }
 
+const usual = { buffers: 2, bufferBytes: 32 << 20 }
+
+/** What the buffers of a lane take that is not told otherwise. */
+export const stagingBytes = usual.buffers * usual.bufferBytes
+
 /** Sends tensors to a device in pieces of a staging buffer; a buffer is filled again when its last copy is done. */
 export class CopyLane {
   readonly counts: CopyCounts = { uploads: 0, bytes: 0, waits: 0 }
@@ -48,7 +53,8 @@ export class CopyLane {
   readonly #bufferBytes: number
   #next = 0
 
-  constructor({ device, buffers = 2, bufferBytes = 32 << 20, queue = copyQueue(device) }: CopyLaneOptions) {
+  constructor(options: CopyLaneOptions) {
+    const { device, buffers, bufferBytes, queue = copyQueue(device) } = { ...usual, ...options }
     if (!Number.isInteger(buffers) || buffers < 1 || !Number.isInteger(bufferBytes) || bufferBytes < 16) {
       throw new ConfigError(`needs whole buffers of at least 16 bytes, got ${buffers} of ${bufferBytes}`, {
         path: 'copyLane',
@@ -67,9 +73,8 @@ export class CopyLane {
    * buffer when all are on their way, which bounds what is in flight.
    */
   upload(source: Tensor): Upload {
-    const target = noGrad(() => tidy(() => this.#send(source.detach().contiguous())))
-    const mark = this.#queue.mark()
-    this.counts.uploads++
+    const target = this.#queue.target(source.shape, source.dtype)
+    const mark = this.#send(source, target)
     return {
       tensor: target,
       get isDone() {
@@ -82,9 +87,29 @@ export class CopyLane {
     }
   }
 
-  #send(source: Tensor): Tensor {
-    const target = this.#queue.target(source.shape, source.dtype)
-    const [from, to] = [source.reshape([-1]).viewDtype('u8'), target.view([-1]).viewDtype('u8')]
+  /**
+   * As upload(), into memory that is there: contiguous, of the source's shape and type.
+   *
+   * @param after what reads that memory still, as computed() said when it was begun; null: nothing does
+   * @returns what whoever reads the memory next waits for, by block()
+   */
+  refill(target: Tensor, source: Tensor, after: CopyMark | null): CopyMark {
+    if (after) this.#queue.follow(after)
+    return this.#send(source, target)
+  }
+
+  /** A point behind what is computed so far, for refill(). */
+  computed(): CopyMark {
+    return this.#queue.computed()
+  }
+
+  #send(source: Tensor, target: Tensor): CopyMark {
+    noGrad(() => tidy(() => this.#sendBytes(bytesOf(source.detach().contiguous()), bytesOf(target))))
+    this.counts.uploads++
+    return this.#queue.mark()
+  }
+
+  #sendBytes(from: Tensor, to: Tensor): void {
     for (let at = 0; at < from.numel; at += this.#bufferBytes) {
       const length = Math.min(this.#bufferBytes, from.numel - at)
       const buffer = this.#freeBuffer()
@@ -94,7 +119,6 @@ export class CopyLane {
       buffer.sent = this.#queue.mark()
       this.counts.bytes += length
     }
-    return target
   }
 
   /** The buffer that was sent first. */
@@ -120,3 +144,6 @@ export class CopyLane {
     this.dispose()
   }
 }
+
+/** u8 [bytes], a view */
+const bytesOf = (tensor: Tensor): Tensor => tensor.view([-1]).viewDtype('u8')

@@ -4,7 +4,7 @@ import { empty } from '../create.ts'
 import type { Device, DType } from '../dtype.ts'
 import { Tensor } from '../tensor.ts'
 import { cuda } from './device.ts'
-import { type CudaEvent, CudaStream } from './stream.ts'
+import { CudaEvent, CudaStream } from './stream.ts'
 
 /** A point behind copies that were started. */
 export interface CopyMark {
@@ -25,6 +25,10 @@ export interface CopyQueue {
   /** Starts a copy between memory of both sides. */
   copy(to: Tensor, from: Tensor): void
   mark(): CopyMark
+  /** A point behind what is computed so far. */
+  computed(): CopyMark
+  /** Copies from now on wait for such a point; the host does not. */
+  follow(computed: CopyMark): void
 }
 
 /** The queue of a device. */
@@ -39,6 +43,8 @@ const immediately: CopyQueue = {
   target: (shape, dtype) => empty(shape, { dtype }),
   copy: (to, from) => void to.copy_(from),
   mark: () => done,
+  computed: () => done,
+  follow: () => undefined,
 }
 
 /** A side stream, fed from pinned memory. */
@@ -68,5 +74,13 @@ class StreamQueue implements CopyQueue {
 
   mark(): CudaEvent {
     return this.#stream.record()
+  }
+
+  computed(): CudaEvent {
+    return new CudaEvent()
+  }
+
+  follow(computed: CopyMark): void {
+    if (computed instanceof CudaEvent) computed.block(this.#stream)
   }
 }

@@ -1,6 +1,6 @@
 // CUDA beside tensors: memory, streams, graphs, uploads.
 
-export { type CopyCounts, CopyLane, type CopyLaneOptions, type Upload } from './copy-lane.ts'
+export { type CopyCounts, CopyLane, type CopyLaneOptions, stagingBytes, type Upload } from './copy-lane.ts'
 export { type CopyMark, type CopyQueue, copyQueue } from './copy-queue.ts'
 export {
   availableCudaMemory,

@@ -318,9 +318,9 @@ export function encodedLinear(x: Tensor, rows: Tensor, type: string, outputs: nu
   return wrap(call(switchyardEncodedLinearOp.id, (x as Tensor).handle, (rows as Tensor).handle, type, outputs, (bias as Tensor | null | undefined)?.handle ?? null) as Handle)
 }
 
-/** `switchyard::encoded_panels(Tensor rows, str type) -> Tensor` */
-export function encodedPanels(rows: Tensor, type: string): Tensor {
-  return wrap(call(switchyardEncodedPanelsOp.id, (rows as Tensor).handle, type) as Handle)
+/** `switchyard::encoded_panels(Tensor rows, str type, Tensor(a!) panels) -> ()` */
+export function encodedPanels(rows: Tensor, type: string, panels: Tensor): void {
+  return void call(switchyardEncodedPanelsOp.id, (rows as Tensor).handle, type, (panels as Tensor).handle)
 }
 
 /** `switchyard::encoded_rows(Tensor rows, str type, Tensor indices) -> Tensor` */

@@ -119,8 +119,17 @@ export const recipeSchema = z.strictObject({
   gradientAccumulation: count.default(1),
   /** Largest gradient norm; null: any. */
   clip: z.number().positive().nullable().default(1),
-  /** Validation loss every so many steps (0: at the end only), over `batches` batches (null: the whole split). */
-  evaluation: z.strictObject({ every: every.default(0), batches: count.nullable().default(20) }).prefault({}),
+  /**
+   * Validation loss every so many steps (0: at the end only), over `batches` batches (null: the whole split). The run ends when so
+   * many evaluations in a row (`patience`; null: never) were no better than the best.
+   */
+  evaluation: z
+    .strictObject({
+      every: every.default(0),
+      batches: count.nullable().default(20),
+      patience: count.nullable().default(null),
+    })
+    .prefault({}),
   /** Text written every so many steps (0: never), from each prompt. */
   sampling: z
     .strictObject({

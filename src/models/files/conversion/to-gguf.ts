@@ -91,6 +91,8 @@ const fileTypes: Partial<Record<GgmlTypeName, number>> = {
   Q4_K: 15,
   Q5_K: 17,
   Q6_K: 18,
+  IQ4_NL: 25,
+  IQ4_XS: 30,
   BF16: 32,
   MXFP4: 38,
 }

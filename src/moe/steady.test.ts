@@ -1,9 +1,9 @@
 // Scores that do not depend on who is scored beside, against the library's product.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { expectClose } from '../../../tests/support/tensors.ts'
-import { inferenceMode, randn, tidy } from '../../torch/index.ts'
-import { steadyProduct } from './steady-scores.ts'
+import { expectClose } from '../../tests/support/tensors.ts'
+import { inferenceMode, randn, tidy } from '../torch/index.ts'
+import { steadyProduct, steadySigmoid } from './steady.ts'
 
 const sizes = fc.record({
   tokens: fc.integer({ min: 1, max: 140 }),
@@ -39,4 +39,19 @@ test('other types and no tokens at all are the plain product', () =>
       expectClose(steadyProduct(x, w), x.matmul(w.t()), 0)
       expect(steadyProduct(randn([0, 8], { seed: 1 }), randn([5, 8], { seed: 2 })).shape).toEqual([0, 5])
     }),
+  ))
+
+test('the sigmoid of a number is the same wherever it stands', () =>
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 40_000 }), fc.integer({ min: 1, max: 200 }), (count, from) =>
+      inferenceMode(() =>
+        tidy(() => {
+          const x = randn([count + from], { seed: count })
+          const all = steadySigmoid(x)
+          expect(steadySigmoid(x.narrow(0, from, count)).equal(all.narrow(0, from, count))).toBe(true)
+          expectClose(all, x.sigmoid(), 2 ** -23) // two ways to round
+        }),
+      ),
+    ),
+    { numRuns: 40 },
   ))
