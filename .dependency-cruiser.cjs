@@ -39,12 +39,14 @@ const wings = {
     losses: ['routing', 'routers', 'experts'],
     peer: ['routing'],
     experts: ['routing', 'peer'],
+    classical: [],
   },
   models: {
     stack: [],
     architectures: ['stack'],
     generation: ['stack'],
-    files: ['stack', 'architectures'],
+    adapters: ['stack'],
+    files: ['stack', 'architectures', 'adapters'],
   },
   engine: {
     cache: [],

@@ -12,6 +12,7 @@ export {
   fileSource,
   loadTokenizer,
   openCorpus,
+  prepareConversations,
   prepareCorpus,
   sampleSource,
   type Tokenizer,
@@ -95,6 +96,7 @@ export {
 export {
   AdamW,
   evaluate,
+  finetuneRecipe,
   loadRecipe,
   type Recipe,
   TokenWindows,

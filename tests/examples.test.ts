@@ -53,6 +53,21 @@ describe('generate', () => {
   })
 })
 
+test('finetune: a model answers questions that it has not seen', () => {
+  const printed = run('finetune')
+  const losses = [...printed.matchAll(/^step \d+: ([\d.]+) nats/gm)].map(([, loss]) => Number(loss))
+  expect(losses.at(-1)).toBeLessThan((losses[0] ?? 0) / 4)
+  expect(printed).toContain('Where does mail? track 3\nWhere does steel? track 5\n')
+})
+
+test('classics: experts find a region each by the mixture, and the likelihood rises', () => {
+  const printed = run('classics')
+  const sure = [...printed.matchAll(/gate is (\d+)% sure/g)].map(([, share]) => Number(share))
+  expect(sure[2]).toBeGreaterThan((sure[0] ?? 100) + 5)
+  const likelihoods = [...printed.matchAll(/log-likelihood (\S+)/g)].map(([, value]) => Number(value))
+  expect(likelihoods).toEqual([...likelihoods].sort((a, b) => a - b))
+})
+
 test('own-router: the router takes fewer experts than top-k, and learns', () => {
   const lines = run('own-router', '--steps', '200').trim().split('\n')
   const numbers = lines.map(line => Number(/perToken ([\d.]+)/.exec(line)?.[1]))

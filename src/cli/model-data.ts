@@ -33,7 +33,8 @@ export async function prepareForModel(opened: OpenedModel, options: ModelDataOpt
     const tokenizer = { kind: 'file', file } as const
     const { paths, ...rest } = options
     if (await isExamples(paths)) {
-      return await prepareConversations({ ...rest, paths, tokenizer, render: await rendererOf(opened) })
+      const render = await rendererOf(opened)
+      return await prepareConversations({ ...rest, paths, tokenizer, ...(render && { render }) })
     }
     return await prepareCorpus({ ...rest, source: fileSource({ paths }), tokenizer })
   } finally {
@@ -41,14 +42,10 @@ export async function prepareForModel(opened: OpenedModel, options: ModelDataOpt
   }
 }
 
-/** Writes conversations as a model's template does, in its bounded thread. */
-async function rendererOf(opened: OpenedModel): Promise<Render> {
+/** Writes conversations as a model's template does, in its bounded thread; undefined for a model without one. */
+async function rendererOf(opened: OpenedModel): Promise<Render | undefined> {
   const { template } = opened
-  if (template === null) {
-    return async () => {
-      throw new Error('the model has none: give prompt and completion in place of messages')
-    }
-  }
+  if (template === null) return undefined
   const { ChatTemplate } = await import('../server/index.ts')
   const chat = new ChatTemplate(template, opened.tokenizer)
   return (messages, { tools, forAnswer }) =>

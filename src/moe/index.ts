@@ -1,5 +1,19 @@
 // Mixture-of-Experts layers: routers, dispatch, experts, losses, statistics.
 
+export { MixtureLayer, type MixtureLayerOptions } from './classical/deep-mixture.ts'
+export { HierarchicalMixture, type HierarchicalMixtureOptions } from './classical/hierarchical-mixture.ts'
+export { GaussianGate, KernelRidgeExpert, type KernelRidgeOptions } from './classical/kernel-ridge.ts'
+export {
+  competitiveError,
+  cooperativeError,
+  type Gate,
+  type LocalExpert,
+  LocalExperts,
+  logMixtureError,
+  type MixtureOutput,
+  posterior,
+  SoftmaxGate,
+} from './classical/mixture.ts'
 export type { Dispatch, DispatchContext, Experts, Mixed } from './contracts.ts'
 export { type CapacityOptions, capacityDispatch, expertCapacity } from './dispatch/capacity.ts'
 export { type DropOptions, type DropPolicy, dropBeyondCapacity } from './dispatch/drop.ts'

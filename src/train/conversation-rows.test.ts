@@ -30,7 +30,6 @@ async function corpusOf(examples: readonly (readonly [string, string])[]): Promi
   return prepareConversations({
     ...{ out: join(place, 'corpus'), paths: [file], validation: 0 },
     tokenizer: { kind: 'file', file: join(place, 'tokenizer.json') },
-    render: async () => '',
   })
 }
 

@@ -34,7 +34,6 @@ async function corpusOf(examples: readonly unknown[], name: string, validation =
   return prepareConversations({
     ...{ out: join(place, 'corpus'), paths: [data], validation },
     tokenizer: { kind: 'file', file: join(place, 'tokenizer.json') },
-    render: async () => '',
   })
 }
 

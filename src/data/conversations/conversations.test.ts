@@ -243,6 +243,14 @@ describe('a corpus of conversations', () => {
     await expect(out).rejects.toThrow('conversation 2: the chat template refuses it (no system)')
   })
 
+  test('messages without a template', async () => {
+    const options = { out: join(folder, 'none'), paths: [file('none.jsonl', lines)] }
+    const tokenizer = { kind: 'file', file: join(folder, 'tokenizer', 'tokenizer.json') } as const
+    await expect(prepareConversations({ ...options, tokenizer })).rejects.toThrow(
+      'conversation 1: the chat template refuses it (there is none: give prompt and completion',
+    )
+  })
+
   test('text is no file of conversations', async () => {
     writeFileSync(join(folder, 'x.txt'), 'hello')
     await expect(prepare('txt', [join(folder, 'x.txt')])).rejects.toThrow('is neither JSONL nor Parquet')

@@ -22,8 +22,8 @@ export interface PrepareConversationsOptions {
   paths: readonly string[]
   /** The model's own. */
   tokenizer: TokenizerChoice
-  /** The model's chat template. */
-  render: Render
+  /** The model's chat template. Default: there is none, and messages are refused. */
+  render?: Render
   /** Share of examples for validation, chosen by what they hold. Default: 0.05. */
   validation?: number
   /** Decides which examples are held out. Default: 1. */
@@ -42,7 +42,7 @@ export interface PrepareConversationsOptions {
  * @throws FormatError naming the line that is no conversation, or that the template refuses; nothing is kept then
  */
 export async function prepareConversations(options: PrepareConversationsOptions): Promise<Corpus> {
-  const { out, paths, render, validation = 0.05, seed = 1, signal } = options
+  const { out, paths, render = withoutTemplate, validation = 0.05, seed = 1, signal } = options
   const onProgress = (fraction: number, text: string): void => {
     signal?.throwIfAborted()
     options.onProgress?.({ stage: 'encode', fraction, text })
@@ -76,6 +76,10 @@ export async function prepareConversations(options: PrepareConversationsOptions)
     },
   })
   return openCorpus(out)
+}
+
+const withoutTemplate: Render = async () => {
+  throw new Error('there is none: give prompt and completion in place of messages')
 }
 
 /** The texts that belong together: one of an example, two of a pair. */
