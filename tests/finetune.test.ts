@@ -1,6 +1,6 @@
 // Fine-tuning from the command line: a model that is there learns other text, all of it or parts, and goes on after a stop.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { openModel } from '../src/models/index.ts'
@@ -253,6 +253,21 @@ describe('conversations', () => {
       },
     )
     expect(reply.stdout.trim()).toBe('Switch 4.')
+  })
+
+  test('have a template of their own for a model without one, which the result then has', async () => {
+    const bare = path('bare')
+    cpSync(base, bare, { recursive: true })
+    rmSync(join(bare, 'chat_template.jinja'))
+    const args = ['finetune', bare, '--data', chats, ...settings, '--set', 'steps=2']
+    const without = await runCli([...args, '--out', path('refused')], folder)
+    expect(without.code).toBe(1)
+    expect(without.stderr).toContain('the model has no chat template, which messages need')
+    const { code } = await runCli([...args, '--chat-template', 'plain', '--out', path('plain')], folder)
+    expect(code).toBe(0)
+    expect(openModel(path('plain')).template).toContain('{{ message.role }}: {{ message.content }}')
+    const other = await runCli([...args, '--chat-template', 'none.jinja', '--out', path('refused')], folder)
+    expect(other.stderr).toContain("--chat-template: must be plain or a file of Jinja, got 'none.jinja'")
   })
 
   test('are prepared once', async () => {

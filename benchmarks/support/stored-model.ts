@@ -58,6 +58,13 @@ export function servedStoredModel(): string {
   return written({ ...decodingModel, ...sizes, num_hidden_layers: 4, vocab_size: 512 }, 'served', 'q8_0')
 }
 
+/** The path of one with 32 small experts in each of 4 layers, of which a token passes 4. */
+export function groupedStoredModel(): string {
+  const sizes = { hidden_size: 128, intermediate_size: 64, num_attention_heads: 4, num_key_value_heads: 2 }
+  const experts = { num_local_experts: 32, num_experts_per_tok: 4, num_hidden_layers: 4, vocab_size: 512 }
+  return written({ ...decodingModel, ...sizes, ...experts, initializer_range: 0.1 }, 'grouped', 'q8_0')
+}
+
 /** The path of that model, written when it is not there yet: some minutes. */
 export const largeStoredModel = (): string => written(largeModel, 'large', 'q8_0', 0)
 

@@ -1,7 +1,7 @@
 // Text for training a model that is there: its tokenizer, its chat template, and a corpus made with both.
 
 import { createHash } from 'node:crypto'
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import type { ChatTurn, Corpus, PrepareProgress, Render } from '../data/index.ts'
@@ -13,6 +13,8 @@ export interface ModelDataOptions {
   out: string
   /** Files and folders of text, or of conversations. */
   paths: readonly string[]
+  /** How conversations are written: `plain`, or a file of Jinja. Default: as the model's own template does. */
+  chatTemplate?: string
   validation?: number
   seed?: number
   force?: boolean
@@ -31,10 +33,15 @@ export async function prepareForModel(opened: OpenedModel, options: ModelDataOpt
     if (!existsSync(file))
       throw new ConfigError('has no tokenizer: text cannot be encoded for it', { path: opened.path })
     const tokenizer = { kind: 'file', file } as const
-    const { paths, ...rest } = options
+    const { paths, chatTemplate, ...rest } = options
     if (await isExamples(paths)) {
-      const render = await rendererOf(opened)
-      return await prepareConversations({ ...rest, paths, tokenizer, ...(render && { render }) })
+      const other = chatTemplate === undefined ? null : templateNamed(chatTemplate)
+      const render = await rendererOf(opened, other ?? opened.template)
+      return await prepareConversations({
+        ...{ ...rest, paths, tokenizer },
+        ...(render && { render }),
+        ...(other !== null && { template: other }),
+      })
     }
     return await prepareCorpus({ ...rest, source: fileSource({ paths }), tokenizer })
   } finally {
@@ -42,9 +49,18 @@ export async function prepareForModel(opened: OpenedModel, options: ModelDataOpt
   }
 }
 
-/** Writes conversations as a model's template does, in its bounded thread; undefined for a model without one. */
-async function rendererOf(opened: OpenedModel): Promise<Render | undefined> {
-  const { template } = opened
+/** Roles by name, and the end of text after each answer: for models that know no turns. */
+const plainTemplate = `{% for message in messages %}{{ message.role }}: {{ message.content }}{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}
+{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}`
+
+function templateNamed(name: string): string {
+  if (name === 'plain') return plainTemplate
+  if (existsSync(name) && statSync(name).isFile()) return readFileSync(name, 'utf8')
+  throw new ConfigError(`must be plain or a file of Jinja, got '${name}'`, { path: '--chat-template' })
+}
+
+/** Writes conversations as a template does, in its bounded thread; undefined without one. */
+async function rendererOf(opened: OpenedModel, template: string | null): Promise<Render | undefined> {
   if (template === null) return undefined
   const { ChatTemplate } = await import('../server/index.ts')
   const chat = new ChatTemplate(template, opened.tokenizer)
@@ -74,8 +90,12 @@ function withArguments(message: ChatTurn, asValues: boolean): ChatTurn {
 }
 
 /** Where a corpus for a model is kept: by what it is made of, so that it is made once. */
-export function placeOfData(opened: OpenedModel, paths: readonly string[], validation?: number): string {
-  const hash = createHash('sha256').update(`${resolve(opened.path)} ${validation} ${opened.template}`)
+export function placeOfData(
+  opened: OpenedModel,
+  { paths, validation, chatTemplate }: Pick<ModelDataOptions, 'paths' | 'validation' | 'chatTemplate'>,
+): string {
+  const template = chatTemplate === undefined ? opened.template : templateNamed(chatTemplate)
+  const hash = createHash('sha256').update(`${resolve(opened.path)} ${validation} ${template}`)
   for (const path of paths) {
     const stat = statSync(path, { throwIfNoEntry: false })
     if (!stat) throw new ConfigError('no such file or folder', { path })

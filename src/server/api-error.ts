@@ -60,6 +60,7 @@ const fieldNames: Record<string, string> = {
   frequencyPenalty: 'frequency_penalty',
   logitBias: 'logit_bias',
   grammar: 'response_format',
+  onMiss: 'switchyard.on_miss',
   expertsPerToken: 'switchyard.experts_per_token',
 }
 

@@ -12,6 +12,7 @@ import { type LogLine, RequestRecord } from './request-record.ts'
 import { chatRoutes } from './routes/chat.ts'
 import { completionRoutes } from './routes/completions.ts'
 import type { Env, Routes, ServerContext } from './routes/context.ts'
+import { embeddingRoutes } from './routes/embeddings.ts'
 import { healthRoutes, openPaths } from './routes/health.ts'
 import { messageRoutes } from './routes/messages.ts'
 import { modelRoutes } from './routes/models.ts'
@@ -54,6 +55,7 @@ export function createApp(models: readonly ServedModel[], options: AppOptions): 
   completionRoutes(app, context)
   responseRoutes(app, context)
   messageRoutes(app, context)
+  embeddingRoutes(app, context)
   tokenRoutes(app, context)
   app.get('/openapi.json', c => c.json(openApi(limits, keys.length > 0)))
 
@@ -109,6 +111,7 @@ const knownPaths: readonly string[] = [
     '/v1/responses',
     '/v1/messages',
     '/v1/messages/count_tokens',
+    '/v1/embeddings',
     '/tokenize',
     '/detokenize',
   ],

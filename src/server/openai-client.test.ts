@@ -156,7 +156,32 @@ test('is told what is wrong, in its own shape', async () => {
       code: 'model_not_found',
     },
   )
-  await expect(client.embeddings.create({ model: 'tiny', input: 'x' })).rejects.toMatchObject({
-    status: 404,
+})
+
+test('gets embeddings, of many at once the same as of each alone, in numbers and in bytes', async () => {
+  const inputs = Array.from({ length: 20 }, (_, i) => `Text ${i}${' and more'.repeat(i)}`)
+  const many = await client.embeddings.create({ model: 'tiny', input: inputs, encoding_format: 'float' })
+  expect(many.data.map(({ index }) => index)).toEqual([...inputs.keys()])
+  for (const { embedding } of many.data) {
+    expect(embedding.length).toBe(64)
+    expect(Math.hypot(...embedding)).toBeCloseTo(1, 6)
+  }
+  const ids = await opened.tokenizer.encode(inputs[19] ?? '')
+  expect(many.usage.prompt_tokens).toBeGreaterThan(ids.length)
+  for (const input of [inputs[19] ?? '', ids]) {
+    const one = await client.embeddings.create({ model: 'tiny', input }) // as base64, which the package reads
+    expect(one.data[0]?.embedding).toEqual(many.data[19]?.embedding)
+    expect(one.usage).toEqual({ prompt_tokens: ids.length, total_tokens: ids.length })
+  }
+  await expect(client.embeddings.create({ model: 'tiny', input: '' })).rejects.toMatchObject({
+    param: 'input',
+  })
+  await expect(client.embeddings.create({ model: 'tiny', input: 'x', dimensions: 8 })).rejects.toMatchObject({
+    param: 'dimensions',
+    code: 'unsupported_parameter',
+  })
+  await expect(client.embeddings.create({ model: 'tiny', input: 'x'.repeat(1024) })).rejects.toMatchObject({
+    param: 'input',
+    code: 'context_length_exceeded',
   })
 })

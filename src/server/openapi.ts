@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { anthropicSchema, countTokensSchema } from './anthropic/messages-request.ts'
 import { chatSchema } from './openai/chat-request.ts'
 import { completionSchema } from './openai/completion-request.ts'
+import { embeddingSchema } from './openai/embedding-request.ts'
 import { responsesSchema } from './openai/responses-request.ts'
 import { detokenizeSchema, tokenizeSchema } from './routes/tokens.ts'
 import type { Limits } from './settings.ts'
@@ -32,6 +33,7 @@ export function openApi(limits: Limits, isKeyed: boolean): object {
         'streams',
       ),
       '/v1/messages/count_tokens': post('The tokens of a conversation', countTokensSchema),
+      '/v1/embeddings': post('Texts as vectors', embeddingSchema),
       '/tokenize': post('A text, or a conversation, as token ids', tokenizeSchema(limits)),
       '/detokenize': post('Token ids as text', detokenizeSchema),
       '/v1/models': get('The models that are served'),

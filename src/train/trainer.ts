@@ -147,10 +147,11 @@ export class Trainer implements Trainee {
     this.#sampler.restore(sampler)
   }
 
-  /** Of the model that was opened, with its chat template, or of the corpus. */
+  /** Of the model that was opened, with its chat template; or of the corpus, which may know another template. */
   saveTokenizer(folder: string): void {
     const { model } = this.recipe
-    copyTokenizer(isOpened(model) ? model.from : this.corpus.folder, folder)
+    if (isOpened(model)) copyTokenizer(model.from, folder)
+    copyTokenizer(this.corpus.folder, folder)
   }
 
   /** What is to be trained, and on what. */

@@ -11,6 +11,7 @@ interface Flags extends TrainFlags {
   data: string[]
   train?: string
   validation?: number
+  chatTemplate?: string
   epochs?: number
   learningRate?: number
   lora?: number
@@ -51,6 +52,10 @@ export function finetuneCommand(): Command {
       '--validation <share>',
       'of files, to hold out (default: 0.05 of examples, 0.02 of text)',
       numberOf('--validation', { least: 0, most: 0.5 }),
+    )
+    .option(
+      '--chat-template <how>',
+      "plain, or a file of Jinja, which the result has (default: the model's own)",
     )
     .option('--train <parts>', 'what is trained (default: all; with --lora: adapters)')
     .option('--lora <rank>', 'train adapters of this rank instead', wholeNumberOf('--lora', 1))
@@ -95,21 +100,24 @@ async function run(model: string, flags: Flags): Promise<void> {
 async function corpusFor(
   model: string,
   paths: readonly string[],
-  { quiet, json, validation }: Flags,
+  { quiet, json, validation, chatTemplate }: Flags,
 ): Promise<string> {
   const { isCorpus } = await import('../../data/index.ts')
   const [only] = paths
   if (only !== undefined && paths.length === 1 && isCorpus(only)) return only
   const opened = await openNamed(model, { quiet: true })
   const { placeOfData, prepareForModel } = await import('../model-data.ts')
-  const out = placeOfData(opened, paths, validation)
+  const options = {
+    paths,
+    ...(validation !== undefined && { validation }),
+    ...(chatTemplate !== undefined && { chatTemplate }),
+  }
+  const out = placeOfData(opened, options)
   if (isCorpus(out)) return out
   const progress = new Progress({ quiet: quiet === true || json === true })
   try {
     await prepareForModel(opened, {
-      out,
-      paths,
-      ...(validation !== undefined && { validation }),
+      ...{ out, ...options },
       onProgress: step => progress.update(step.fraction, step.text),
     })
   } finally {

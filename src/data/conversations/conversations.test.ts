@@ -247,7 +247,7 @@ describe('a corpus of conversations', () => {
     const options = { out: join(folder, 'none'), paths: [file('none.jsonl', lines)] }
     const tokenizer = { kind: 'file', file: join(folder, 'tokenizer', 'tokenizer.json') } as const
     await expect(prepareConversations({ ...options, tokenizer })).rejects.toThrow(
-      'conversation 1: the chat template refuses it (there is none: give prompt and completion',
+      'the model has no chat template, which messages need: name one',
     )
   })
 

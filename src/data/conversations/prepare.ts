@@ -1,7 +1,8 @@
 // From conversations to a corpus whose tokens say which of them are to be learnt.
 
 import { createHash } from 'node:crypto'
-import { basename } from 'node:path'
+import { writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { DataError, SwitchyardError } from '../../errors.ts'
 import { type Corpus, openCorpus } from '../corpus.ts'
 import { CorpusFolder } from '../corpus-folder.ts'
@@ -22,8 +23,10 @@ export interface PrepareConversationsOptions {
   paths: readonly string[]
   /** The model's own. */
   tokenizer: TokenizerChoice
-  /** The model's chat template. Default: there is none, and messages are refused. */
+  /** The chat template. Default: there is none, and messages are refused. */
   render?: Render
+  /** Its text, for a template that is not the model's own: kept beside the tokenizer. */
+  template?: string
   /** Share of examples for validation, chosen by what they hold. Default: 0.05. */
   validation?: number
   /** Decides which examples are held out. Default: 1. */
@@ -49,6 +52,8 @@ export async function prepareConversations(options: PrepareConversationsOptions)
   }
   using folder = new CorpusFolder(out, { force: options.force ?? false })
   const tokenizer = await makeTokenizer(options.tokenizer, folder.files, [], signal)
+  if (options.template !== undefined)
+    writeFileSync(join(folder.files, 'chat_template.jinja'), options.template)
   const splits = new Splits(folder.files, tokenizer)
   let number = 0
   for await (const record of readConversations(paths, onProgress)) {
@@ -79,7 +84,9 @@ export async function prepareConversations(options: PrepareConversationsOptions)
 }
 
 const withoutTemplate: Render = async () => {
-  throw new Error('there is none: give prompt and completion in place of messages')
+  throw new SwitchyardError(
+    'the model has no chat template, which messages need: name one, or give prompts with completions',
+  )
 }
 
 /** The texts that belong together: one of an example, two of a pair. */
@@ -92,6 +99,7 @@ async function written(record: FoundRecord, number: number, render: Render): Pro
     // What the last answer of each is preferred for; earlier ones are the same.
     return [[chosen?.at(-1), rejected?.at(-1)].filter(text => text !== undefined)]
   } catch (cause) {
+    if (cause instanceof SwitchyardError) throw cause
     throw new SwitchyardError(
       `conversation ${number}: the chat template refuses it (${(cause as Error).message})`,
       {

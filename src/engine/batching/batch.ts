@@ -13,13 +13,19 @@ import {
   tokensOfSequences,
 } from '../../models/index.ts'
 import type { PagedCache } from '../../nn/index.ts'
-import { inferenceMode, type Tensor, tidy } from '../../torch/index.ts'
+import { inferenceMode, kernelFor, type Tensor, tidy } from '../../torch/index.ts'
+import { pageTokens } from './pages.ts'
 import type { RoutedTokens } from './request.ts'
 import { routedTokens } from './routed.ts'
-import type { RunningText } from './running-text.ts'
+import type { AskedText, RunningText } from './running-text.ts'
 
-/** Is told what layers decided of prompts. */
-export type RoutingListener = (routings: readonly LayerRouting[]) => void
+/** Is told of passes of the model. */
+export interface BatchListener {
+  /** Texts are about to be read, in this order. */
+  onTexts(texts: readonly AskedText[]): void
+  /** What layers decided of prompts. */
+  onRouting(routings: readonly LayerRouting[]): void
+}
 
 /** What a text gets for its next tokens. */
 export interface Outcome {
@@ -27,24 +33,36 @@ export interface Outcome {
   scores: readonly Float32Array[]
   /** Of all of them, where it asks for that. */
   routing: RoutedTokens | null
+  /** The sum of the hidden states of each page, [D], where it asks for that. */
+  hiddenSums: readonly Float64Array[]
 }
 
 export class Batch implements Disposable {
   readonly #model: CausalLM
   readonly #cache: PagedCache
-  readonly #onRouting: RoutingListener
+  readonly #listener: BatchListener
   /** Steps of one set of texts are played from a tape, until another set has a turn. */
   #step: { step: DecodingStep; of: string } | null = null
 
-  constructor(model: CausalLM, cache: PagedCache, onRouting: RoutingListener) {
+  constructor(model: CausalLM, cache: PagedCache, listener: BatchListener) {
     this.#model = model
     this.#cache = cache
-    this.#onRouting = onRouting
+    this.#listener = listener
   }
 
   /** Whether the angles of a text follow from its own length alone, so that texts can be read together. */
   get isShared(): boolean {
     return this.#model.model.inv_freq !== null
+  }
+
+  /**
+   * Whether pages that are read at once give to the bit what they give one after the other: the kernel of attention sums block by
+   * block of a page, where libraries go by how many tokens there are.
+   */
+  get readsPagesAlike(): boolean {
+    const { cacheShapes, model } = this.#model
+    const hasKernel = kernelFor('attentionCached', model.norm.weight) !== null
+    return hasKernel && cacheShapes.every(({ values }) => values !== null)
   }
 
   /** Lets texts read what is next for them. */
@@ -54,10 +72,17 @@ export class Batch implements Disposable {
   }
 
   #together(texts: readonly RunningText[]): Map<RunningText, Outcome> {
+    this.#listener.onTexts(texts.map(({ asked }) => asked))
     const isStep = this.isShared && texts.every(text => !text.isReading)
     const routed = new RoutingOfTexts(texts)
-    const scores = isStep ? this.#decode(texts, routed) : this.#read(texts, routed)
-    return new Map(texts.map(text => [text, { scores: scores.get(text) ?? [], routing: routed.of(text) }]))
+    const sums = new Map<RunningText, Float64Array[]>()
+    const scores = isStep ? this.#decode(texts, routed) : this.#read(texts, routed, sums)
+    return new Map(
+      texts.map(text => [
+        text,
+        { scores: scores.get(text) ?? [], routing: routed.of(text), hiddenSums: sums.get(text) ?? [] },
+      ]),
+    )
   }
 
   #decode(texts: readonly RunningText[], routed: RoutingOfTexts): Map<RunningText, Float32Array[]> {
@@ -81,9 +106,18 @@ export class Batch implements Disposable {
     return this.#step
   }
 
-  #read(texts: readonly RunningText[], routed: RoutingOfTexts): Map<RunningText, Float32Array[]> {
+  #read(
+    texts: readonly RunningText[],
+    routed: RoutingOfTexts,
+    sums: Map<RunningText, Float64Array[]>,
+  ): Map<RunningText, Float32Array[]> {
     const wanted = wantedRows(texts)
-    const scores = this.#scores(() => this.#tokensOf(texts), [...wanted.values()].flat(), routed)
+    const note = ({ hidden, routings }: PassOutput): void => {
+      this.#listener.onRouting(routings)
+      if (routed.isWanted) routed.note(choicesOf(routings))
+      noteHiddenSums(texts, hidden, sums)
+    }
+    const scores = this.#scores(() => this.#tokensOf(texts), [...wanted.values()].flat(), note)
     return new Map(texts.map(text => [text, scores.splice(0, wanted.get(text)?.length)]))
   }
 
@@ -98,18 +132,18 @@ export class Batch implements Disposable {
     return { ...tokens, extent: Math.max(...extents) }
   }
 
-  #scores(tokens: () => Tokens, logitsAt: readonly number[], routed: RoutingOfTexts): Float32Array[] {
-    const note = (routings: readonly LayerRouting[]): void => {
-      this.#onRouting(routings)
-      if (routed.isWanted) routed.note(choicesOf(routings))
-    }
+  #scores(
+    tokens: () => Tokens,
+    logitsAt: readonly number[],
+    note: (output: PassOutput) => void,
+  ): Float32Array[] {
     const forward = (): Tensor => {
-      const { logits, routings } = this.#model.forward(tokens(), { cache: this.#cache, logitsAt })
-      note(routings)
-      return logits
+      const output = this.#model.forward(tokens(), { cache: this.#cache, logitsAt })
+      note(output)
+      return output.logits
     }
     if (logitsAt.length > 0) return lastScores(forward)
-    inferenceMode(() => tidy(() => note(this.#model.model.forward(tokens(), this.#cache).routings)))
+    inferenceMode(() => tidy(() => note(this.#model.model.forward(tokens(), this.#cache))))
     return []
   }
 
@@ -121,6 +155,32 @@ export class Batch implements Disposable {
 
   [Symbol.dispose](): void {
     this.forget()
+  }
+}
+
+/** What a pass gives beside logits. */
+interface PassOutput {
+  /** [N, D] of all tokens, one text after the other. */
+  hidden: Tensor
+  routings: readonly LayerRouting[]
+}
+
+/** Of each text that asks for it, page by page: how many are read at once changes no bit. */
+function noteHiddenSums(
+  texts: readonly RunningText[],
+  hidden: Tensor,
+  sums: Map<RunningText, Float64Array[]>,
+): void {
+  let start = 0
+  for (const text of texts) {
+    const { length } = text.next
+    const pages = hidden.narrow(0, start, length).split(pageTokens)
+    start += length
+    if (text.asked.isEmbedded)
+      sums.set(
+        text,
+        pages.map(page => page.double().sum(0).toTypedArray<'f64'>().slice()),
+      )
   }
 }
 

@@ -4,73 +4,26 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
+import {
+  alone,
+  folder,
+  gguf,
+  ids,
+  type Written,
+  wanted,
+  withEngine,
+  withoutEnd,
+  write,
+} from '../../../tests/support/engine-texts.ts'
 import { writeServedModel } from '../../../tests/support/served-model.ts'
 import { byteTokenizer } from '../../data/index.ts'
-import {
-  CausalLM,
-  generateText,
-  openModel,
-  openSource,
-  tokensOfSequences,
-  writeModelFolder,
-} from '../../models/index.ts'
-import { computeSteadily } from '../../moe/index.ts'
-import { inferenceMode, memoryUse } from '../../torch/index.ts'
-import { Engine, type EngineOptions, pageTokens, type TextPart, type TextRequest } from '../index.ts'
-
-const { folder, gguf } = writeServedModel(temporaryFolder())
-
-interface Written {
-  text: string
-  ids: number[]
-  logprobs: number[]
-  end: NonNullable<TextPart['end']>
-}
-
-async function write(engine: Engine, request: TextRequest & { signal?: AbortSignal }): Promise<Written> {
-  const parts: TextPart[] = []
-  for await (const part of engine.generate(request)) parts.push(part)
-  const tokens = parts.flatMap(part => part.tokens)
-  return {
-    text: parts.map(part => part.text).join(''),
-    ids: tokens.map(({ id }) => id),
-    logprobs: tokens.map(({ probabilities }) => probabilities?.logprob ?? Number.NaN),
-    end: parts.at(-1)?.end as Written['end'],
-  }
-}
-
-async function withEngine<T>(
-  options: EngineOptions,
-  use: (engine: Engine) => Promise<T>,
-  path = gguf,
-): Promise<T> {
-  const engine = await Engine.open(path, options)
-  try {
-    return await use(engine)
-  } finally {
-    await engine.close()
-  }
-}
-
-/** Ids of any text. */
-const ids = (length: number, seed: number): number[] =>
-  Array.from({ length }, (_, i) => 3 + ((i * (7 + seed) + seed * seed + ((i * i) % 11)) % 250))
-
-const wanted = { temperature: 0, maxNewTokens: 200, stopIds: [], logprobs: 0 }
-
-/** One after the other, with nobody beside them and nothing kept of earlier ones. */
-async function alone(requests: readonly TextRequest[], path?: string): Promise<Written[]> {
-  const texts: Written[] = []
-  for (const request of requests)
-    texts.push(await withEngine({ texts: 1 }, engine => write(engine, request), path))
-  return texts
-}
-
-const withoutEnd = ({ text, ids, logprobs }: Written) => ({ text, ids, logprobs })
+import { CausalLM, generateText, openModel, openSource, writeModelFolder } from '../../models/index.ts'
+import { memoryUse } from '../../torch/index.ts'
+import { Engine, pageTokens, type TextPart, type TextRequest } from '../index.ts'
 
 describe('a text does not depend on the others', () => {
   test('greedy: the same tokens, to the last bit of their probabilities', async () => {
-    const prompts = [ids(5, 1), ids(130, 2), ids(300, 3), ids(1, 4), ids(256, 5), ids(40, 6)]
+    const prompts = [ids(5, 1), ids(130, 2), ids(700, 3), ids(1, 4), ids(256, 5), ids(40, 6)]
     const requests = prompts.map(prompt => ({ ...wanted, prompt }))
     const mixed = await withEngine({ texts: 3 }, engine =>
       Promise.all(requests.map(request => write(engine, request))),
@@ -207,7 +160,7 @@ describe('a text does not depend on the others', () => {
   })
 
   test('nor on a budget of memory', async () => {
-    const requests = [ids(5, 1), ids(140, 2)].map(prompt => ({ ...wanted, maxNewTokens: 60, prompt }))
+    const requests = [ids(5, 1), ids(900, 2)].map(prompt => ({ ...wanted, maxNewTokens: 60, prompt }))
     const write2 = (engine: Engine) => Promise.all(requests.map(request => write(engine, request)))
     const memory = process.memoryUsage.rss() + 300e6
     const tiered = await withEngine({ texts: 2, memory }, async engine => {
@@ -286,6 +239,25 @@ test('a text has the form that is asked for, beside others that have none', asyn
       'grammar.jsonSchema.not: cannot be held to',
     )
     expect(await engine.status()).toMatchObject({ running: 0, waiting: 0 })
+  })
+})
+
+test('a form is compiled while the prompt is read, and a text need not wait for it to end', async () => {
+  await withEngine({ texts: 2 }, async engine => {
+    const grammar = { jsonSchema: { type: 'string', maxLength: 2000 } }
+    const request = { ...wanted, prompt: ids(300, 1), grammar }
+    const late = await write(engine, { ...request, deadlineMs: 0 })
+    expect(late.end).toMatchObject({ reason: 'deadline', newTokens: 0 })
+    const gone = new AbortController()
+    const left = write(engine, { ...request, signal: gone.signal })
+    gone.abort()
+    expect((await left).end).toMatchObject({ reason: 'aborted' })
+    await expect(write(engine, { ...request, grammar: { ebnf: 'root ::= x' } })).rejects.toThrow(
+      'grammar: cannot be read',
+    )
+    expect(await engine.status()).toMatchObject({ running: 0, waiting: 0 })
+    const { text } = await write(engine, { ...request, grammar: { ebnf: 'root ::= "yes"' } })
+    expect(text).toBe('yes')
   })
 })
 
@@ -386,66 +358,6 @@ describe('requests', () => {
       expect(withoutEnd(await write(engine, request))).toEqual(withoutEnd(before))
     })
   })
-})
-
-describe('routing', () => {
-  const read = async (engine: Engine, request: TextRequest) => {
-    const parts: TextPart[] = []
-    for await (const part of engine.generate({ ...wanted, routing: true, ...request })) parts.push(part)
-    const written = parts.flatMap(part => part.tokens.map(({ id }) => id))
-    return { written, routed: parts.flatMap(({ routing }) => routing ?? []) }
-  }
-
-  test('is told of each token that is read, as the model alone decides it', async () => {
-    const prompt = ids(150, 3)
-    await withEngine({}, async engine => {
-      const [{ written, routed }] = await Promise.all([
-        read(engine, { prompt, maxNewTokens: 5 }),
-        write(engine, { ...wanted, prompt: ids(90, 1), maxNewTokens: 30 }), // somebody beside it
-      ])
-      const all = [...prompt, ...written.slice(0, -1)]
-      const tokens = routed.flatMap(part => part.tokens)
-      expect(tokens.map(({ id }) => id)).toEqual(all)
-      expect(routed[0]?.layers).toEqual([0, 1])
-      using model = openModel(gguf).load({ kind: 'decoder', weights: 'stored' })
-      computeSteadily(model)
-      const { routings } = inferenceMode(() => model.forward(tokensOfSequences([all])))
-      for (const [layer, { served }] of routings.entries()) {
-        if (served.kind !== 'token') throw new Error('tokens choose')
-        expect(tokens.map(token => token.experts[layer])).toEqual(served.indices.tolist())
-        const weights = served.weights.tolist() as number[][]
-        // Attention sums page by page, and an activation next to the middle of two of 254 steps goes to the other.
-        for (const [i, token] of tokens.entries())
-          for (const [k, weight] of (token.weights[layer] ?? []).entries())
-            expect(weight).toBeCloseTo(weights[i]?.[k] ?? Number.NaN, 2)
-      }
-    })
-  })
-
-  test('of fewer experts is of as many, and after a pause is not told again', async () => {
-    const room = { texts: 2, context: 384, cacheTokens: 3 * pageTokens }
-    await withEngine(room, async engine => {
-      const request = { maxNewTokens: 250, expertsPerToken: 1 }
-      const both = await Promise.all([1, 2].map(seed => read(engine, { ...request, prompt: ids(60, seed) })))
-      expect((await engine.status()).preemptions).toBeGreaterThan(0)
-      for (const [i, { written, routed }] of both.entries()) {
-        const tokens = routed.flatMap(part => part.tokens)
-        expect(tokens.map(({ id }) => id)).toEqual([...ids(60, i + 1), ...written.slice(0, -1)])
-        for (const { experts, weights } of tokens)
-          expect([experts, weights].map(each => each.map(({ length }) => length))).toEqual([
-            [1, 1],
-            [1, 1],
-          ])
-      }
-    })
-  })
-
-  test('of more experts than are chosen is refused', () =>
-    withEngine({}, engine =>
-      expect(write(engine, { prompt: [5], expertsPerToken: 5 })).rejects.toThrow(
-        'expertsPerToken: must be in 1..',
-      ),
-    ))
 })
 
 test('counts what it does', async () => {

@@ -8,6 +8,7 @@ import {
   type LoadOptions,
   type OpenedModel,
   openModel,
+  prefillChunk,
   refuseOtherTokenizer,
   TextWriter,
   textStart,
@@ -134,6 +135,7 @@ export class Engine implements TextEngine {
   readonly #grammars: Grammars
   readonly #load = new ExpertLoad()
   readonly #hints: ServedHints | null
+  readonly #onMiss: OnMiss
   #running: Promise<void> | null = null
   #isClosed = false
 
@@ -152,8 +154,14 @@ export class Engine implements TextEngine {
     if (options.fewer) serveFewer(this.#loaded.model, options.fewer)
     const { vocab_size, eos_token_id } = this.#loaded.model.config
     this.#grammars = new Grammars(this.#tokenizer, vocab_size, [eos_token_id ?? []].flat())
-    this.#scheduler = new Scheduler(this.#loaded.model, { ...this.facts, kv: options.kv }, routings =>
-      this.#load.note(routings),
+    this.#onMiss = options.onMiss ?? { kind: 'read' }
+    this.#scheduler = new Scheduler(
+      this.#loaded.model,
+      { ...this.facts, kv: options.kv, pagesAlone: this.#loaded.store ? pagesOf(prefillChunk) : undefined },
+      {
+        onRouting: routings => this.#load.note(routings),
+        onTexts: texts => this.#loaded.store?.letChoose(texts.map(({ onMiss }) => onMiss ?? null)),
+      },
     )
   }
 
@@ -168,8 +176,9 @@ export class Engine implements TextEngine {
     const askedAt = performance.now()
     const parts = new PartQueue()
     const { grammar, stopIds } = request
-    using constraint = grammar ? await this.#grammars.constraint(grammar, stopIds) : null
+    using constraint = grammar ? this.#grammars.begin(grammar, stopIds) : null
     const asked = await this.#ask(request, constraint, { listener: parts, askedAt })
+    constraint?.opened.catch(error => this.#scheduler.fail(asked, error))
     yield* parts.read(signal, () => this.#scheduler.cancel(asked))
   }
 
@@ -200,7 +209,12 @@ export class Engine implements TextEngine {
     constraint: GrammarConstraint | null,
     asker: Pick<AskedText, 'listener' | 'askedAt'>,
   ): Promise<AskedText> {
-    const { expertsPerToken } = request
+    const { expertsPerToken, onMiss } = request
+    const isForAll = this.#onMiss.kind === 'copy' || Boolean(this.#loaded.store?.device)
+    if (onMiss !== undefined && isForAll)
+      throw new ConfigError('is not for each text where copies stand in for experts, or a device has some', {
+        path: 'onMiss',
+      })
     if (expertsPerToken !== undefined) checkFewer(this.#loaded.model, { expertsPerToken })
     const ids = await this.#idsOf(request)
     if (this.#isClosed) throw new StoppedError('the engine was closed')

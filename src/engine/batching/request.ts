@@ -17,8 +17,12 @@ export interface TextRequest extends GrowthOptions {
   grammar?: TextGrammar
   /** How many of the likeliest tokens to report at each place of the prompt; 0: its own probability alone. Default: nothing. */
   promptLogprobs?: number
+  /** Whether to report the prompt's embedding. What is kept of earlier prompts is not used then. Default false. */
+  embedding?: boolean
   /** Experts of each of its tokens, those that count most: see serveFewer(). Default: as many as the router chooses. */
   expertsPerToken?: number
+  /** Within a budget, what becomes of experts that are not in memory: see OnMiss. Default: what the engine does for all. */
+  onMiss?: 'read' | 'resident'
   /** Whether to report which experts its tokens pass. What is kept of earlier prompts is not used then. Default false. */
   routing?: boolean
   /** Milliseconds after which the text ends as it is then, be it empty; it may have waited until then. Default: none. */
@@ -36,6 +40,8 @@ export interface TextPart {
   tokens: readonly WrittenToken[]
   /** The prompt as it was read, before any token, where `promptLogprobs` asks for it. */
   prompt?: PromptRead
+  /** Once the prompt was read, where `embedding` asks for it: the mean of its hidden states, [D] of length 1. */
+  embedding?: Float32Array
   /** What the model has read since the part before, where `routing` asks for it. The last token of a text is never read. */
   routing?: RoutedTokens
   end?: TextEnd

@@ -30,7 +30,9 @@ export interface AskedText extends Waiting {
   /** See TextRequest. */
   readonly promptLogprobs: number | undefined
   readonly expertsPerToken: number | undefined
+  readonly onMiss: TextRequest['onMiss']
   readonly isRouted: boolean
+  readonly isEmbedded: boolean
   readonly askedAt: number
   /** When it ends at the latest, as performance.now() has it. */
   readonly endsBy: number
@@ -40,9 +42,10 @@ export function askedText(
   request: TextRequest,
   parts: Pick<AskedText, 'text' | 'constraint' | 'writer' | 'listener' | 'askedAt'>,
 ): AskedText {
-  const { key = '', priority = 0, promptLogprobs, expertsPerToken, routing = false } = request
+  const { key = '', priority = 0, promptLogprobs, expertsPerToken, onMiss } = request
   const { deadlineMs = Number.POSITIVE_INFINITY } = request
-  const own = { key, priority, promptLogprobs, expertsPerToken, isRouted: routing }
+  const { routing: isRouted = false, embedding: isEmbedded = false } = request
+  const own = { key, priority, promptLogprobs, expertsPerToken, onMiss, isRouted, isEmbedded }
   return { ...own, endsBy: parts.askedAt + deadlineMs, ...parts }
 }
 
@@ -54,6 +57,8 @@ export class RunningText {
   #place: Place
   /** Tokens of the prompt that are in the cache. */
   read: number
+  /** Whole pages of it that are read in one step, at most. */
+  pagesAtOnce = 1
   /** Tokens that were written and are in the cache. */
   #fed = 0
   #cached: number
@@ -64,6 +69,8 @@ export class RunningText {
   readonly #startedAt = performance.now()
   #readAt: number | null = null
   #probabilities: (TokenProbabilities | null)[] = [null]
+  /** Of the hidden states of its prompt. */
+  #sum: Float64Array | null = null
 
   /** @param place with what is kept there of the prompt */
   constructor(asked: AskedText, place: Place) {
@@ -95,27 +102,33 @@ export class RunningText {
     return !this.isReading && this.asked.text.reason !== null
   }
 
-  /** Whether what its form allows next is not known yet, as another form is compiled before. */
+  /** Whether its next token would come, but what its form allows is not known yet: that, or another one before, is compiled. */
   get isHeld(): boolean {
-    return this.asked.constraint?.isReady === false
+    return this.scored !== 'none' && this.asked.constraint?.isReady === false
   }
 
   get isReading(): boolean {
     return this.read < this.prompt.length
   }
 
-  /** What the model reads next: a page of the prompt, or what was written after what is in the cache. */
+  /** Whole pages of the prompt that are still to be read. */
+  get wholePages(): number {
+    return Math.floor((this.prompt.length - this.read) / pageTokens)
+  }
+
+  /** What the model reads next: pages of the prompt, or what was written after what is in the cache. */
   get next(): readonly number[] {
     const { written } = this.asked.text
-    return this.isReading
-      ? this.prompt.slice(this.read, this.read + pageTokens)
-      : written.slice(this.#fed, this.#fed + 1)
+    if (!this.isReading) return written.slice(this.#fed, this.#fed + 1)
+    // A page that is not whole is read by itself, where attention may sum otherwise.
+    const pages = Math.max(1, Math.min(this.pagesAtOnce, this.wholePages))
+    return this.prompt.slice(this.read, this.read + pages * pageTokens)
   }
 
   /** Of which of its next tokens scores are wanted. */
   get scored(): 'none' | 'last' | 'all' {
     if (this.isReading && this.asked.promptLogprobs !== undefined) return 'all'
-    return this.read + pageTokens < this.prompt.length ? 'none' : 'last'
+    return this.isReading && this.read + this.next.length < this.prompt.length ? 'none' : 'last'
   }
 
   /** Takes what is kept of its prompt beyond what it has read. */
@@ -135,11 +148,14 @@ export class RunningText {
     this.#fed = 0
     this.#isAgain = true
     this.#probabilities = [null]
+    this.#sum = null
   }
 
   /** Counts its next tokens as read. */
-  advance({ scores, routing }: Outcome): void {
+  advance({ scores, routing, hiddenSums }: Outcome): void {
     if (routing) this.#report(routing)
+    for (const page of this.isReading ? hiddenSums : [])
+      this.#sum = page.map((value, d) => value + (this.#sum?.[d] ?? 0))
     if (this.isReading) this.#advanceReading(scores)
     else this.#fed++
     const last = scores.at(-1)
@@ -162,9 +178,10 @@ export class RunningText {
       for (const [i, id] of following.entries())
         this.#probabilities.push(tokenProbabilities(scores[i] as Float32Array, id, promptLogprobs))
     }
-    this.read = Math.min(this.read + pageTokens, this.prompt.length)
+    this.read += this.next.length
     if (this.isReading || this.#readAt !== null) return
     this.#readAt = performance.now()
+    if (this.#sum) listener.onPart({ text: '', tokens: [], embedding: direction(this.#sum) })
     if (promptLogprobs !== undefined)
       listener.onPart({
         text: '',
@@ -198,6 +215,12 @@ export class RunningText {
       readAt: this.#readAt,
     })
   }
+}
+
+/** A vector of length 1; of a sum the same as of the mean. */
+function direction(sum: Float64Array): Float32Array {
+  const length = Math.hypot(...sum)
+  return Float32Array.from(sum, value => (length > 0 ? value / length : 0))
 }
 
 /** Ends a text that has no place yet. */

@@ -3,7 +3,7 @@
 
 import type { CausalLM } from '../../models/index.ts'
 import { type KvType, PagedCache } from '../../nn/index.ts'
-import { Batch, type Outcome, type RoutingListener } from './batch.ts'
+import { Batch, type BatchListener, type Outcome } from './batch.ts'
 import { pageTokens } from './pages.ts'
 import { Places, pagesOf, sharedPages } from './places.ts'
 import { type AskedText, type CutReason, cutWaiting, RunningText } from './running-text.ts'
@@ -19,6 +19,8 @@ export interface SchedulerOptions {
   /** Texts that may wait for a place. */
   waiting: number
   kv?: KvType | undefined
+  /** Pages of prompts that are read in one step while nobody writes. Default 4. */
+  pagesAlone?: number | undefined
 }
 
 /** What a scheduler has done, and does. */
@@ -37,14 +39,15 @@ export interface SchedulerCounts {
   preemptions: number
 }
 
-/** Pages of prompts that are read in one step: those who write wait for no more. */
-const pagesAtOnce = 4
+/** Pages of prompts that are read in one step: more are hardly quicker, and those who write or come wait for no more. */
+const usualPages = 4
 
 export class Scheduler implements Disposable {
   readonly #cache: PagedCache
   readonly #places: Places
   readonly #batch: Batch
   readonly #line: WaitingLine<AskedText>
+  readonly #pagesAlone: number
   /** In the order in which they began. */
   #running: RunningText[] = []
   /** Those that were put aside, the last one first. */
@@ -53,14 +56,15 @@ export class Scheduler implements Disposable {
 
   constructor(
     model: CausalLM,
-    { texts, context, cacheTokens, waiting, kv }: SchedulerOptions,
-    onRouting: RoutingListener,
+    { texts, context, cacheTokens, waiting, kv, pagesAlone = usualPages }: SchedulerOptions,
+    listener: BatchListener,
   ) {
     const pages = pagesOf(cacheTokens)
     this.#cache = new PagedCache(model, { sequences: texts, capacity: context, pageTokens, pages, kv })
     this.#places = new Places(this.#cache)
-    this.#batch = new Batch(model, this.#cache, onRouting)
+    this.#batch = new Batch(model, this.#cache, listener)
     this.#line = new WaitingLine(waiting)
+    this.#pagesAlone = pagesAlone
   }
 
   get isBusy(): boolean {
@@ -89,20 +93,34 @@ export class Scheduler implements Disposable {
 
   #cut(reason: CutReason, isMeant: (asked: AskedText) => boolean): void {
     for (const asked of this.#line.removeAll(isMeant)) cutWaiting(asked, reason)
-    for (const text of [...this.#running, ...this.#paused].filter(({ asked }) => isMeant(asked))) {
+    for (const text of this.#begun(isMeant)) {
       text.cut(reason)
       this.#leave(text)
     }
   }
 
+  /** Ends a text with an error. */
+  fail(asked: AskedText, error: unknown): void {
+    this.#fail(error, each => each === asked)
+  }
+
   /** Ends all texts with an error. */
   failAll(error: unknown): void {
-    const begun = [...this.#running, ...this.#paused]
-    const asked = [...begun.map(text => text.asked), ...this.#line.removeAll(() => true)]
-    for (const text of begun) this.#leave(text)
+    this.#fail(error, () => true)
     this.#places.forget()
     this.#batch.forget()
+  }
+
+  #fail(error: unknown, isMeant: (asked: AskedText) => boolean): void {
+    const begun = this.#begun(isMeant)
+    for (const text of begun) this.#leave(text)
+    const asked = [...begun.map(text => text.asked), ...this.#line.removeAll(isMeant)]
     for (const { listener } of asked) listener.onError(error)
+  }
+
+  /** Those of them that have had a place. */
+  #begun(isMeant: (asked: AskedText) => boolean): RunningText[] {
+    return [...this.#running, ...this.#paused].filter(({ asked }) => isMeant(asked))
   }
 
   /** One pass of the model: a token for every text that is written, some pages of prompts. Whether anybody took part. */
@@ -153,7 +171,8 @@ export class Scheduler implements Disposable {
     const writers = this.#running.filter(text => !text.isReading && isFree(text))
     for (const writer of writers) this.#makeRoom(writer)
     for (;;) {
-      const readers = this.#readers().filter(text => this.#places.grow(text.place, text.next.length))
+      const most = writers.length > 0 ? usualPages : this.#pagesAlone
+      const readers = this.#readers(most).filter(text => this.#makeRoomForPages(text))
       const texts = [...writers.filter(writer => this.#running.includes(writer)), ...readers]
       if (texts.length > 0 || !this.#running.some(isFree)) return texts
       this.#putAside(this.#lastOf(this.#running))
@@ -163,6 +182,13 @@ export class Scheduler implements Disposable {
   #makeRoom(writer: RunningText): void {
     while (this.#running.includes(writer) && !this.#places.grow(writer.place, 1))
       this.#putAside(this.#lastOf(this.#running))
+  }
+
+  /** Whether there is room for the next pages of a prompt, or for one of them. */
+  #makeRoomForPages(reader: RunningText): boolean {
+    if (this.#places.grow(reader.place, reader.next.length)) return true
+    reader.pagesAtOnce = 1
+    return this.#places.grow(reader.place, reader.next.length)
   }
 
   /** Of the lowest priority whoever began last. */
@@ -178,13 +204,22 @@ export class Scheduler implements Disposable {
     this.#done.preemptions++
   }
 
-  /** Whose prompts are read in this step. Who needs a page that another is about to read waits for it. */
-  #readers(): RunningText[] {
+  /**
+   * Whose prompts are read in this step: a page of each, and what is left of `most` by those who came first, where that
+   * changes nothing. Who needs a page that another is about to read waits for it.
+   */
+  #readers(most: number): RunningText[] {
     const readers: RunningText[] = []
-    for (const text of this.#running.filter(each => each.isReading)) {
+    for (const text of this.#running.filter(each => each.isReading && !each.isHeld)) {
       if (this.#isShareable(text.asked)) text.adopt(this.#places)
-      if (readers.length < pagesAtOnce && !readers.some(other => this.#isAbout(other, text)))
-        readers.push(text)
+      text.pagesAtOnce = 1
+      if (readers.length < most && !readers.some(other => this.#isAbout(other, text))) readers.push(text)
+    }
+    let left = this.#batch.readsPagesAlike ? most - readers.length : 0
+    for (const text of readers) {
+      const more = Math.min(left, Math.max(0, text.wholePages - 1))
+      text.pagesAtOnce += more
+      left -= more
     }
     return readers
   }
@@ -192,15 +227,16 @@ export class Scheduler implements Disposable {
   /** Whether a text's next page is the other's, too. */
   #isAbout(text: RunningText, other: RunningText): boolean {
     if (!this.#isShareable(text.asked) || !this.#isShareable(other.asked)) return false
-    return sharedPages(text.prompt.slice(0, text.read + pageTokens), other.prompt) > other.read
+    return sharedPages(text.prompt.slice(0, text.read + text.next.length), other.prompt) > other.read
   }
 
   /**
-   * Scores of the prompt and routing are of tokens that are read; fewer experts leave other keys and values; and where angles
-   * follow from a text's length no two are alike.
+   * Scores of the prompt, its embedding and routing are of tokens that are read; fewer experts leave other keys and values; and
+   * where angles follow from a text's length no two are alike.
    */
-  #isShareable({ promptLogprobs, isRouted, expertsPerToken }: AskedText): boolean {
-    return promptLogprobs === undefined && !isRouted && expertsPerToken === undefined && this.#batch.isShared
+  #isShareable({ promptLogprobs, isRouted, isEmbedded, expertsPerToken }: AskedText): boolean {
+    const isOfRead = promptLogprobs !== undefined || isRouted || isEmbedded
+    return !isOfRead && expertsPerToken === undefined && this.#batch.isShared
   }
 
   #advance(text: RunningText, outcome: Outcome): void {

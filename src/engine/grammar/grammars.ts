@@ -21,8 +21,10 @@ const largestText = 2 ** 20
 
 /** A text's constraint, which holds memory until it is disposed of. */
 export interface GrammarConstraint extends TokenConstraint, Disposable {
-  /** Whether allowed() would answer soon: not while another grammar is compiled first. */
+  /** Whether allowed() would answer soon: not while its grammar, or another one first, is compiled. */
   readonly isReady: boolean
+  /** Comes when its grammar is compiled. Fails with ConfigError for one that cannot be read. */
+  readonly opened: Promise<void>
 }
 
 export class Grammars implements Disposable {
@@ -46,8 +48,15 @@ export class Grammars implements Disposable {
     this.#stopIds = stopIds
   }
 
-  /** @throws ConfigError for a schema that cannot be held to, and a grammar that cannot be read */
-  async constraint(wanted: TextGrammar, stopIds = this.#stopIds): Promise<GrammarConstraint> {
+  /** begin(), once the grammar is compiled. @throws ConfigError for one that cannot be read, too */
+  async constraint(wanted: TextGrammar, stopIds?: readonly number[]): Promise<GrammarConstraint> {
+    const begun = this.begin(wanted, stopIds)
+    await begun.opened
+    return begun
+  }
+
+  /** Lets a grammar be compiled for a text, whose prompt can be read meanwhile. @throws ConfigError for a schema that cannot be held to */
+  begin(wanted: TextGrammar, stopIds = this.#stopIds): GrammarConstraint {
     const grammar = this.#textOf(wanted)
     if (grammar.length > largestText)
       throw new ConfigError(`has ${grammar.length} characters; at most ${largestText} are taken`, {
@@ -57,16 +66,13 @@ export class Grammars implements Disposable {
     const masks = new TokenMasks(this.#width + 1)
     const worker = this.#started()
     const isForeign = 'ebnf' in wanted
-    const problem = await this.#opened(worker, {
+    const opened = this.#opened(worker, {
       ...{ kind: 'open', id, grammar, isForeign, stopIds, masks: masks.buffer },
     })
-    if (problem !== null && this.#worker !== worker) throw new StoppedError(problem)
-    if (problem !== null)
-      throw new ConfigError('cannot be read: it must be EBNF as xgrammar has it', {
-        ...{ path: 'grammar', cause: new Error(problem) },
-      })
+    opened.catch(() => masks.fail()) // nobody is to wait for one
     this.#open.add(masks)
     return new MatchedText(masks, {
+      opened,
       accept: token => send(worker, { kind: 'accept', id, token }),
       close: () => {
         this.#open.delete(masks)
@@ -76,18 +82,20 @@ export class Grammars implements Disposable {
     })
   }
 
-  /** What is wrong with a grammar; null: it is there. Until then the thread keeps the process. */
-  async #opened(worker: Worker, message: OpenText): Promise<string | null> {
+  /** Waits until a grammar is there. Until then the thread keeps the process. */
+  async #opened(worker: Worker, message: OpenText): Promise<void> {
     worker.ref()
-    try {
-      return await new Promise(resolve => {
-        this.#opening.set(message.id, resolve)
-        send(worker, message)
-      })
-    } finally {
-      this.#opening.delete(message.id)
-      if (this.#opening.size === 0) worker.unref()
-    }
+    const problem = await new Promise<string | null>(resolve => {
+      this.#opening.set(message.id, resolve)
+      send(worker, message)
+    })
+    this.#opening.delete(message.id)
+    if (this.#opening.size === 0) worker.unref()
+    if (problem === null) return
+    if (this.#worker !== worker) throw new StoppedError(problem)
+    throw new ConfigError('cannot be read: it must be EBNF as xgrammar has it', {
+      ...{ path: 'grammar', cause: new Error(problem) },
+    })
   }
 
   #textOf(grammar: TextGrammar): string {
@@ -121,6 +129,7 @@ export class Grammars implements Disposable {
 const send = (worker: Worker, message: ToGrammars): void => worker.postMessage(message)
 
 interface Matcher {
+  opened: Promise<void>
   accept(id: number): void
   close(): void
   /** Whether nothing is compiled. */
@@ -135,6 +144,10 @@ class MatchedText implements GrammarConstraint {
   constructor(masks: TokenMasks, matcher: Matcher) {
     this.#masks = masks
     this.#matcher = matcher
+  }
+
+  get opened(): Promise<void> {
+    return this.#matcher.opened
   }
 
   get isReady(): boolean {

@@ -18,8 +18,8 @@ const mostSchemas = 2000
 const deepest = 64
 
 /**
- * What compiling may cost, in characters that are told apart times tokens: each takes about half a microsecond, and texts
- * of others wait meanwhile. All schemas of a request share it. Other parts count as shares of a character, as they were measured.
+ * What compiling may cost, in characters that are told apart times tokens: each takes about half a microsecond, and others
+ * that have a form wait meanwhile. All schemas of a request share it. Other parts count as shares of a character, as they were measured.
  */
 const mostCost = 4e6
 const costs = { schema: 1 / 32, constant: 1 / 16, bounds: 1 / 2, item: 1 / 128, optionalPair: 1 / 8 }

@@ -42,6 +42,9 @@ export class ExpertStore implements Disposable {
   readonly #behind: ReadBehind
   /** Of all experts, where they stand in for those that do not fit. */
   readonly #copies: ExpertCopies | null
+  readonly #isAmongResidents: boolean
+  /** Of each token that passes; null: as for all. */
+  #choosing: readonly (OnMiss['kind'] | null)[] = []
   #isDecoding = false
   #ids: readonly number[] = []
   #begins = false
@@ -55,6 +58,7 @@ export class ExpertStore implements Disposable {
     this.#residents = new Residents(layers, options)
     this.#behind = new ReadBehind(this.#residents)
     this.#policy = options.policy
+    this.#isAmongResidents = onMiss.kind === 'resident'
     this.#clock = new LayerClock(layers.length)
     this.#uses = new ExpertUses({ layers: layers.length, experts: options.experts })
     this.ahead = prefetcher && new ReadAhead(this.#residents, prefetcher)
@@ -113,9 +117,16 @@ export class ExpertStore implements Disposable {
     this.ahead?.beginPass(pass, this.#clock.now)
   }
 
-  /** Whether the tokens that pass are one of each text. */
-  get isDecoding(): boolean {
-    return this.#isDecoding
+  /** What becomes of experts that are not there, for each text whose token passes next; null: what becomes of them for all. */
+  letChoose(onMiss: readonly ('read' | 'resident' | null)[]): void {
+    this.#choosing = onMiss
+  }
+
+  /** Which of the tokens that pass choose among experts in memory: in decoding, where each is of a text of its own. */
+  choosingAmongResidents(tokens: number): boolean[] {
+    const isAmong = (kind: OnMiss['kind'] | null | undefined): boolean =>
+      this.#isDecoding && (kind ? kind === 'resident' : this.#isAmongResidents)
+    return Array.from({ length: tokens }, (_, token) => isAmong(this.#choosing[token]))
   }
 
   /** Experts of a layer that are in memory now, by their number within it. @throws FormatError for what was read in vain */

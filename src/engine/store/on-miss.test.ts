@@ -13,7 +13,7 @@ import {
   quantize,
   tokensOfSequences,
 } from '../../models/index.ts'
-import { layersOfChoice } from '../../moe/index.ts'
+import { computeSteadily, layersOfChoice } from '../../moe/index.ts'
 import { PagedCache } from '../../nn/index.ts'
 import { arange, encodedRows, inferenceMode, type Tensor, tidy } from '../../torch/index.ts'
 import type { ExpertStore } from './expert-store.ts'
@@ -59,6 +59,46 @@ test('places without a text change nothing: decoding is one token of each text t
   expect(some.counts.choices).toBe(0)
   for (let id = 8; id < 40; id++) read([id])
   expect(some.counts.choices).toBeGreaterThan(0)
+})
+
+test('one text chooses among experts in memory, and another beside it waits for its own', () => {
+  using tiered = new TieredModel(openSource(quantized('mixtral', 'q8_0', scratch)))
+  computeSteadily(tiered.model)
+  const logitsOf = (store: ExpertStore, kinds: ('read' | 'resident' | null)[]): number[][] => {
+    using cache = new PagedCache(tiered.model, { sequences: 2, capacity: 128, pageTokens: 128, pages: 2 })
+    for (const [i, pages] of cache.pages.entries()) pages.push(i)
+    const read = (rows: readonly (readonly number[])[]): number[][] =>
+      inferenceMode(() =>
+        tidy(() => {
+          const tokens = tokensOfSequences(rows, { past: cache.lengths })
+          return tiered.model.forward(tokens, { cache, logitsAt: 'last' }).logits.tolist() as number[][]
+        }),
+      )
+    read([
+      [5, 6],
+      [9, 8, 7],
+    ])
+    let last: number[][] = []
+    for (let id = 10; id < 30; id++) {
+      store.letChoose(kinds)
+      last = read([[id], [id + 40]])
+    }
+    return last
+  }
+  const { bytes, total, counts } = tiered.keepExperts(all)
+  const exact = logitsOf(tiered.store, [null, null])
+  const places = total - total / counts.layers.length + 4
+  for (const [onMiss, kinds] of [
+    ['read', ['resident', null]],
+    ['resident', [null, 'read']],
+  ] as const) {
+    const store = tiered.keepExperts((bytes * places) / total, { onMiss: { kind: onMiss } })
+    const [first, second] = logitsOf(store, [...kinds])
+    expect(second).toEqual(exact[1])
+    expect(first).not.toEqual(exact[0])
+    expect(store.counts.replaced).toBeGreaterThan(0)
+    expect(store.counts.choices).toBe(20 * 2 * counts.layers.length) // of the first text alone, two in each layer
+  }
 })
 
 describe.each([

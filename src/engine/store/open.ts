@@ -122,7 +122,7 @@ export class TieredModel implements Disposable {
         device: this.#place && this.#deviceTier(this.#place, deviceBytes, policy),
       },
     })
-    if (onMiss.kind === 'resident' && store.capacity < store.total)
+    if (this.#place === null && onMiss.kind !== 'copy' && store.capacity < store.total)
       this.#chooseFreely = chooseAmongResidents(layers, store)
     for (const [i, layer] of this.#layers.entries())
       layer.experts.serveFrom(

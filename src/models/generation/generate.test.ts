@@ -10,7 +10,6 @@ import {
   CausalLM,
   createModel,
   type ForwardOptions,
-  type ForwardOutput,
   generate,
   type MixtralConfig,
   parseModelConfig,
@@ -49,7 +48,7 @@ class CountingModel extends CausalLM {
     super(config, completeParts(config, build, mixtral.parts(config, build)))
   }
 
-  override forward(tokens: Tokens, options: ForwardOptions = {}): ForwardOutput {
+  override forward(tokens: Tokens, options: ForwardOptions = {}): ReturnType<CausalLM['forward']> {
     const output = super.forward(tokens, options) // fills the cache
     this.seen.push([...tokens.ids.toTypedArray<'i64'>()].map(Number))
     noGrad(() => {

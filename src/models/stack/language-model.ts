@@ -52,11 +52,14 @@ export class LanguageModel extends Module {
     return this.model.norm.weight.device
   }
 
-  /** Logits of the tokens, and what each layer of experts decided. */
-  forward(tokens: Tokens, { cache, logitsAt = 'all' }: ForwardOptions = {}): ForwardOutput {
+  /** Logits of the tokens, what each layer of experts decided, and the hidden states [N, D] of all tokens. */
+  forward(
+    tokens: Tokens,
+    { cache, logitsAt = 'all' }: ForwardOptions = {},
+  ): ForwardOutput & { hidden: Tensor } {
     return tidy(() => {
       const { hidden, routings } = this.model.forward(tokens, cache)
-      return { logits: this.#score(rowsAt(hidden, tokens, logitsAt)), routings }
+      return { logits: this.#score(rowsAt(hidden, tokens, logitsAt)), hidden, routings }
     })
   }
 

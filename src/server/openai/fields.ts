@@ -43,6 +43,7 @@ const longestDeadline = 86_400_000
 const extensionSchema = z.strictObject({
   experts_per_token: z.int().min(1).nullish(),
   return_routing: z.boolean().nullish(),
+  on_miss: z.enum(['read', 'resident']).nullish(),
   deadline_ms: z.int().min(1).max(longestDeadline).nullish(),
 })
 
@@ -64,6 +65,7 @@ export function samplingOf(fields: SamplingFields): Omit<TextRequest, 'prompt'> 
       logitBias: fields.logit_bias,
       expertsPerToken: fields.switchyard?.experts_per_token,
       routing: fields.switchyard?.return_routing,
+      onMiss: fields.switchyard?.on_miss,
       deadlineMs: fields.switchyard?.deadline_ms,
     }),
     stop: [stop ?? []].flat(),

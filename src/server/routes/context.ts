@@ -1,5 +1,6 @@
 // What every route knows.
 
+import { setMaxListeners } from 'node:events'
 import type { Context, Hono } from 'hono'
 import type { TextEngine, TextPart, TextRequest } from '../../engine/index.ts'
 import { ApiError } from '../api-error.ts'
@@ -51,6 +52,7 @@ export async function* writeFor(
   const record = c.get('record')
   const engine = observed(served, metrics)
   const signal = AbortSignal.any([c.req.raw.signal, stopping])
+  setMaxListeners(requests.length + 1, signal) // each text listens
   const named = requests.map(request => ({ ...request, key: record.key }))
   for await (const part of record.watch(writeAll(engine, named, signal))) {
     if (part.end?.reason === 'aborted') throw abortedBy(c.req.raw.signal)
