@@ -1,9 +1,9 @@
 // Adapters around models of every architecture.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
+import { decoders, fixture } from '../../../tests/support/fixtures.ts'
 import { manualSeed, noGrad, randint, randn, type Tensor, tensor, tidy } from '../../torch/index.ts'
 import { createModel } from '../architectures/create.ts'
 import { parseModelConfig } from '../architectures/table.ts'
@@ -19,21 +19,6 @@ import { saveModel } from '../files/write-folder.ts'
 import type { CausalLM } from '../stack/language-model.ts'
 import { tokensOf } from '../stack/tokens.ts'
 import { type AdapterConfig, type AdapterModule, adapterSchema, attachAdapters } from './attach.ts'
-
-const fixture = (name: string): string =>
-  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
-const decoders = [
-  'deepseek_v2',
-  'deepseek_v3',
-  'glm4_moe',
-  'gpt_oss',
-  'granitemoe',
-  'mixtral',
-  'olmoe',
-  'phimoe',
-  'qwen2_moe',
-  'qwen3_moe',
-]
 
 const open = (name: string): CausalLM =>
   openModel(fixture(name)).load({ kind: 'decoder', dtype: 'f64', mapped: false })

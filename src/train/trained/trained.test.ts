@@ -1,6 +1,6 @@
 // What is trained and what stays, in models of every architecture.
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { decoders, fixture } from '../../../tests/support/fixtures.ts'
 import { adapterSchema, attachAdapters, type CausalLM, openModel } from '../../models/index.ts'
 import type { Parameter } from '../../nn/index.ts'
 import { manualSeed, noGrad, randint, randn, type Tensor, tidy } from '../../torch/index.ts'
@@ -9,20 +9,6 @@ import { AdamW } from '../optimizer/adamw.ts'
 import { trainStep } from '../step.ts'
 import { TrainedParameters } from './trained.ts'
 
-const decoders = [
-  'deepseek_v2',
-  'deepseek_v3',
-  'glm4_moe',
-  'gpt_oss',
-  'granitemoe',
-  'mixtral',
-  'olmoe',
-  'phimoe',
-  'qwen2_moe',
-  'qwen3_moe',
-]
-const fixture = (name: string): string =>
-  fileURLToPath(new URL(`../../../tests/fixtures/${name}`, import.meta.url))
 const open = (name: string, dtype: 'f32' | 'f64' = 'f32'): CausalLM =>
   openModel(fixture(name)).load({ kind: 'decoder', dtype, mapped: false })
 
