@@ -162,4 +162,5 @@ export {
   tokensOf,
   tokensOfSequences,
 } from './stack/tokens.ts'
+export type { TrainableModel } from './stack/trainable.ts'
 export { type Check, compare, recordedTensor, verifyModel } from './verify.ts'

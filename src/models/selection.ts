@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import type { Declaration, Parameter, Role } from '../nn/index.ts'
-import type { LanguageModel } from './stack/language-model.ts'
+import type { TrainableModel } from './stack/trainable.ts'
 
 /** Roles by the words that stand for them. The sets are those that ST-MoE fine-tunes (arXiv:2202.08906 section 4.3). */
 const words = {
@@ -40,10 +40,10 @@ export interface Selectable {
   layer: number | null
 }
 
-/** The parameters of a model, with or without memory, as selections see them. */
-export function selectable(model: LanguageModel): Map<string, Selectable> {
+/** The parameters of a model, with or without memory, as selections see them; a decoder's layers count on from its encoder's. */
+export function selectable(model: TrainableModel): Map<string, Selectable> {
   const layers = new Map<Parameter, number>()
-  for (const [layer, module] of model.model.layers.entries())
+  for (const [layer, module] of model.layers.entries())
     for (const parameter of module.parameters()) layers.set(parameter, layer)
   return new Map(
     [...model.namedParameters()].map(([path, parameter]) => {

@@ -1,6 +1,6 @@
 // A training step as a CUDA graph: one start in place of thousands of operators.
 
-import type { LanguageModel } from '../models/index.ts'
+import type { TrainableModel } from '../models/index.ts'
 import { type Replay, replayable, type Tensor, tidy, zeros } from '../torch/index.ts'
 import type { Batch, Objective } from './objective.ts'
 import { gradientNorm } from './optimizer/clip.ts'
@@ -18,7 +18,7 @@ interface Recorded {
  * the device (see CudaGraph): no capacity, and routers that choose on the device.
  */
 export class GraphedStep {
-  readonly #model: LanguageModel
+  readonly #model: TrainableModel
   readonly #optimizer: Optimizer
   readonly #batches: Batch[]
   /** Added to the gradient's norm: infinite while the step is tried out, so that nothing moves. */
@@ -26,7 +26,7 @@ export class GraphedStep {
   readonly #graph: Replay<Recorded>
 
   /** @param batches of the shapes to come */
-  constructor(model: LanguageModel, optimizer: Optimizer, batches: readonly Batch[], options: StepOptions) {
+  constructor(model: TrainableModel, optimizer: Optimizer, batches: readonly Batch[], options: StepOptions) {
     const { device } = model
     this.#model = model
     this.#optimizer = optimizer

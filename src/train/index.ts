@@ -17,6 +17,7 @@ export { AdamW, type AdamWOptions } from './optimizer/adamw.ts'
 export { clipFactor, clipGradients, gradientNorm } from './optimizer/clip.ts'
 export type { GradientScaling, HalfPrecision, Optimizer, ParameterGroup } from './optimizer/optimizer.ts'
 export { createOptimizer, type OptimizerConfig, optimizerSchema } from './optimizer/table.ts'
+export { pairBatch, type TokenPair } from './pairs.ts'
 export {
   autocastType,
   convertWeights,

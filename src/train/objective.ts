@@ -1,14 +1,17 @@
 // What training minimises: cross-entropy and the router's auxiliary losses, each by name.
 
 import { z } from 'zod'
+import { invariant } from '../errors.ts'
 import {
-  type LanguageModel,
+  EncoderDecoderLM,
   type LayerRouting,
   type Tokens,
+  type TrainableModel,
   tokenRoutings,
   tokensOf,
 } from '../models/index.ts'
-import { lossFields, lossTerms, MoeLayer } from '../moe/index.ts'
+import { type Decisions, lossFields, lossTerms, MoeLayer } from '../moe/index.ts'
+import type { Module } from '../nn/index.ts'
 import type { Tensor } from '../torch/index.ts'
 import { type Preference, preferenceObjective } from './preference.ts'
 import type { TextRows } from './token-windows.ts'
@@ -33,6 +36,8 @@ export function warmedUp(losses: Losses, step: number): Losses {
 export interface Batch {
   inputs: Tokens
   targets: Tensor
+  /** What an encoder-decoder's encoder reads, of which `inputs` and targets are the decoder's; null for other models. */
+  source?: Tokens | null
   /** How many targets count, where batches differ in that. Default: as many in each. */
   scored?: number
   /** Where examples come in pairs, the first of which is preferred: their numbers. */
@@ -52,42 +57,66 @@ export interface Objective {
   routings: LayerRouting[]
 }
 
+/** Layers that read the same tokens: a whole model, or one side of an encoder-decoder. */
+export interface Side {
+  routings: LayerRouting[]
+  layers: Module
+  starts: readonly number[]
+}
+
 /**
- * Balance and routers' own losses are of layers in which tokens choose; the z-loss of all that score experts.
+ * Balance and routers' own losses are of layers in which tokens choose; the z-loss of all that score experts. Each is computed of
+ * either side of an encoder-decoder, and added up.
  *
  * @param preference what is learnt of pairs. Default: every target, as likely as can be
  */
 export function computeObjective(
-  model: LanguageModel,
+  model: TrainableModel,
   batch: Batch,
   losses: Losses,
   preference: Preference | null = null,
 ): Objective {
-  const { inputs, targets } = batch
   const main = preference ? preferenceObjective(model, batch, preference) : likelihood(model, batch)
-  const { hidden, routings } = main
+  const { hidden, sides } = main
   const terms: Record<string, Tensor> = main.terms
   let { total } = main
-  const decisions = {
+  for (const side of sides) {
+    const decisions = decisionsOf(side, () => model.tokenLosses(hidden, batch.targets))
+    for (const { name, value, weight } of lossTerms(losses, decisions)) {
+      terms[name] = terms[name]?.add(value) ?? value
+      total = total.add(value, weight)
+    }
+  }
+  return { total, terms, routings: sides.flatMap(({ routings }) => routings) }
+}
+
+function decisionsOf({ routings, layers, starts }: Side, tokenLosses: () => Tensor): Decisions {
+  return {
     layers: tokenRoutings(routings),
-    experts: [...model.namedModules()].flatMap(([, part]) => (part instanceof MoeLayer ? part.experts : [])),
+    experts: [...layers.namedModules()].flatMap(([, part]) => (part instanceof MoeLayer ? part.experts : [])),
     scored: routings.flatMap(({ chosen }) => ('logits' in chosen ? chosen : [])),
-    starts: inputs.starts,
-    tokenLosses: () => model.tokenLosses(hidden, targets),
+    starts,
+    tokenLosses,
   }
-  for (const { name, value, weight } of lossTerms(losses, decisions)) {
-    terms[name] = value
-    total = total.add(value, weight)
-  }
-  return { total, terms, routings }
 }
 
 /** What is learnt of the text itself, with what it was learnt from. */
-export interface MainObjective extends Objective {
+export interface MainObjective extends Omit<Objective, 'routings'> {
   hidden: Tensor
+  sides: Side[]
 }
 
-function likelihood(model: LanguageModel, { inputs, targets }: Batch): MainObjective {
+function likelihood(model: TrainableModel, { source, inputs, targets }: Batch): MainObjective {
+  if (model instanceof EncoderDecoderLM) {
+    invariant(source, 'an encoder-decoder learns from batches with sources')
+    const { loss, hidden, routings } = model.loss(source, inputs, targets)
+    const sides = [
+      { routings: routings.encoder, layers: model.encoder, starts: source.starts },
+      { routings: routings.decoder, layers: model.decoder, starts: inputs.starts },
+    ]
+    return { total: loss, terms: { crossEntropy: loss }, hidden, sides }
+  }
   const { loss, hidden, routings } = model.loss(inputs, targets)
-  return { total: loss, terms: { crossEntropy: loss }, hidden, routings }
+  const sides = [{ routings, layers: model, starts: inputs.starts }]
+  return { total: loss, terms: { crossEntropy: loss }, hidden, sides }
 }

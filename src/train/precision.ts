@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { kinds } from '../kinds.ts'
-import type { LanguageModel } from '../models/index.ts'
+import type { TrainableModel } from '../models/index.ts'
 import { type Device, hasFastBf16, noGrad, tidy } from '../torch/index.ts'
 import { groupOf } from './optimizer/groups.ts'
 import type { HalfPrecision } from './optimizer/optimizer.ts'
@@ -48,7 +48,7 @@ export function resolvePrecision(precision: Precision, device: Device): Precisio
 }
 
 /** Converts a model's weights. @throws ConfigError for what a device cannot compute */
-export function convertWeights(model: LanguageModel, precision: Precision, device: Device): void {
+export function convertWeights(model: TrainableModel, precision: Precision, device: Device): void {
   if (precision.kind !== 'half') return
   if (precision.dtype === 'f16' && device === 'cpu') {
     throw new ConfigError('f16 needs CUDA: a CPU has no f16 products; use bf16, or device cuda', {

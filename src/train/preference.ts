@@ -3,8 +3,9 @@
 // Shapes: N tokens, P pairs.
 
 import { z } from 'zod'
+import { invariant } from '../errors.ts'
 import { kinds } from '../kinds.ts'
-import type { LanguageModel } from '../models/index.ts'
+import { EncoderDecoderLM, type TrainableModel } from '../models/index.ts'
 import { autocast, inferenceMode, stack, type Tensor, tensor, tidy } from '../torch/index.ts'
 import type { ConversationRows } from './conversation-rows.ts'
 import type { Batch, MainObjective } from './objective.ts'
@@ -43,7 +44,7 @@ export interface ReadingOptions {
 
 /** Reads all rows of a split in evaluation mode, between turns of the event loop. */
 async function readRows(
-  model: LanguageModel,
+  model: TrainableModel,
   rows: ConversationRows,
   { batchSize, narrow, signal }: ReadingOptions,
   read: (batch: Batch) => void,
@@ -92,26 +93,31 @@ export function preferenceLoss(
 
 /** The log-probability of each example's targets, [examples]. */
 function answerLogProbs(
-  model: LanguageModel,
+  model: TrainableModel,
   { inputs, targets }: Batch,
-): Pick<MainObjective, 'hidden' | 'routings'> & { logProbs: Tensor } {
+): Pick<MainObjective, 'hidden' | 'sides'> & { logProbs: Tensor } {
+  invariant(!(model instanceof EncoderDecoderLM), 'recipes refuse pairs of answers for encoder-decoders')
   return tidy(() => {
     const { losses, hidden, routings } = model.lossOfEach(inputs, targets)
     const sums = inputs.starts
       .slice(0, -1)
       .map((start, i) => losses.narrow(0, start, (inputs.starts[i + 1] ?? 0) - start).sum())
-    return { logProbs: stack(sums).neg(), hidden, routings }
+    return {
+      logProbs: stack(sums).neg(),
+      hidden,
+      sides: [{ routings, layers: model, starts: inputs.starts }],
+    }
   })
 }
 
 /** The loss, and beside it how often the preferred answer has the larger reward, by how much, and how far the model has gone. */
 export function preferenceObjective(
-  model: LanguageModel,
+  model: TrainableModel,
   batch: Batch,
   preference: Preference,
 ): MainObjective {
   return tidy(() => {
-    const { logProbs, hidden, routings } = answerLogProbs(model, batch)
+    const { logProbs, hidden, sides } = answerLogProbs(model, batch)
     const [pairs, reference] = [logProbs.view([-1, 2]), referenceOf(batch, preference, logProbs)]
     const { loss, rewards } = preferenceLoss(pairs, reference, preference)
     const margins = rewards.detach().select(1, 0).sub(rewards.detach().select(1, 1))
@@ -124,7 +130,7 @@ export function preferenceObjective(
         drift: pairs.detach().sub(reference).mean(),
       },
       hidden,
-      routings,
+      sides,
     }
   })
 }
@@ -139,7 +145,7 @@ function referenceOf({ pairs = [] }: Batch, { reference }: Preference, like: Ten
 
 /** Log-probabilities of all answers of a split under a model as it is. */
 export async function referenceLogProbs(
-  model: LanguageModel,
+  model: TrainableModel,
   rows: ConversationRows,
   options: ReadingOptions,
 ): Promise<Float64Array> {
@@ -168,7 +174,7 @@ export interface PreferenceScore {
 
 /** The score over all rows of a split. */
 export async function evaluatePreferences(
-  model: LanguageModel,
+  model: TrainableModel,
   rows: ConversationRows,
   preference: Preference,
   options: ReadingOptions,

@@ -1,7 +1,7 @@
 // One optimizer step: forward and backward of each micro-batch, clipping, update. Tensors of a
 // micro-batch are freed when its gradients are there.
 
-import type { LanguageModel } from '../models/index.ts'
+import type { TrainableModel } from '../models/index.ts'
 import { expertUsage, type RoutingStats, routingStats, type UsageStats, usageStats } from '../moe/index.ts'
 import type { Parameter } from '../nn/index.ts'
 import { autocast, tidy } from '../torch/index.ts'
@@ -45,7 +45,7 @@ export interface StepResult {
 
 /** Trains on micro-batches, whose gradients are averaged. */
 export function trainStep(
-  model: LanguageModel,
+  model: TrainableModel,
   optimizer: Optimizer,
   batches: Iterable<Batch>,
   options: StepOptions,
@@ -76,7 +76,7 @@ function sharesOf(batches: readonly Batch[]): number[] {
 
 /** Lets routers adapt to a step, or forget one that moved nothing. */
 export function adaptRouters(
-  model: LanguageModel,
+  model: TrainableModel,
   updated: boolean | null,
   { pace = 1 }: Pick<StepOptions, 'pace'>,
 ): void {
@@ -87,7 +87,12 @@ export function adaptRouters(
 type Observed = Required<Pick<StepResult, 'losses' | 'routing' | 'retrieval'>>
 
 /** Adds the gradients of a micro-batch, which counts as such a share of its step, to the parameters'. */
-export function backward(model: LanguageModel, batch: Batch, share: number, options: StepOptions): Objective {
+export function backward(
+  model: TrainableModel,
+  batch: Batch,
+  share: number,
+  options: StepOptions,
+): Objective {
   const { losses, preference = null, autocast: narrow = null, lossScaler } = options
   const compute = (): Objective => computeObjective(model, batch, losses, preference)
   const objective = narrow ? autocast(batch.targets.device, narrow, compute) : compute()

@@ -18,3 +18,6 @@ export const decoders = [
 /** The folder of a recorded model. */
 export const fixture = (name: string): string =>
   fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url))
+
+/** The same of the encoder-decoders. */
+export const encoderDecoders = ['switch_transformers', 'nllb_moe'] as const

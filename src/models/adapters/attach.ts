@@ -5,7 +5,7 @@ import { ConfigError } from '../../errors.ts'
 import { StackedExperts } from '../../moe/index.ts'
 import { Linear, type Module, type Parameter, replaceModules } from '../../nn/index.ts'
 import { type Share, select, selectable, selectionSchema } from '../selection.ts'
-import type { LanguageModel } from '../stack/language-model.ts'
+import type { TrainableModel } from '../stack/trainable.ts'
 import { LoraExperts } from './lora-experts.ts'
 import { LoraLinear } from './lora-linear.ts'
 
@@ -32,7 +32,7 @@ export type AdapterModule = LoraLinear | LoraExperts
  * @returns the adapters by path
  * @throws ConfigError when nothing that is selected can have one
  */
-export function attachAdapters(model: LanguageModel, config: AdapterConfig): Map<string, AdapterModule> {
+export function attachAdapters(model: TrainableModel, config: AdapterConfig): Map<string, AdapterModule> {
   const { on, ...options } = config
   const chosen = select(on, selectable(model), 'adapter.on')
   const attached = new Map<string, AdapterModule>()

@@ -48,6 +48,8 @@ export interface Architecture<C, P> {
   isIgnored?(config: C, name: string): boolean
   /** What chooses experts, in a word. Default: by their number, as `top-2`. */
   chooser?(config: C): string
+  /** The losses of its routers, by the names of recipes. Default: HF's balance loss alone, with the config's router_aux_loss_coef. */
+  routerLosses?(config: C): Partial<Record<'balance' | 'z', unknown>>
   /** How GGUF files describe and store it. Default: they cannot. */
   gguf?: GgufRow<C>
 }

@@ -45,8 +45,8 @@ export function createModel<C extends AnyModelConfig>(config: C, build?: Build):
 /** How a model's weights start. */
 export function startOfModel(model: AnyModel): Start {
   if (model instanceof EncoderDecoderLM) {
-    const { initializerRange: std, shared } = model
-    return { std, table: shared.weight, padding: model.config.pad_token_id }
+    const { initializerRange: std, shared, paddingIndex: padding } = model
+    return { std, table: shared.weight, padding }
   }
   const { initializer_range: std, pad_token_id: padding } = model.config
   return { std, table: model.model.embed_tokens.weight, padding, ownStart: model.ownStart }

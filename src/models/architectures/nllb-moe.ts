@@ -15,7 +15,7 @@ import {
   Top2Router,
 } from '../../moe/index.ts'
 import { type Activation, LayerNorm, MemoryAttention, type Module } from '../../nn/index.ts'
-import { arange, cat, noGrad, type Tensor, tidy } from '../../torch/index.ts'
+import { arange, cat, noGrad, rand, type Tensor, tidy } from '../../torch/index.ts'
 import type { EncoderDecoderConfig } from '../stack/config.ts'
 import type { Build, EncoderDecoderParts, Side } from '../stack/parts.ts'
 import { everyPosition } from '../stack/tokens.ts'
@@ -128,6 +128,7 @@ export const nllbMoe: Architecture<NllbMoeConfig, EncoderDecoderParts> = {
           .maskedFill(tokens.ids.eq(pad), pad)
         return scaled.add(sinusoids(places, hiddenSize).to(vectors.dtype))
       },
+      paddingIndex: pad,
       initializerRange: config.init_std,
     }
   },
@@ -135,7 +136,10 @@ export const nllbMoe: Architecture<NllbMoeConfig, EncoderDecoderParts> = {
   isIgnored: (_, name) => /^model\.(encoder|decoder)\.(embed_tokens|embed_positions)\./.test(name),
 }
 
-/** What a token gets from its experts, scaled in evaluation for what token dropout leaves out in training. */
+/**
+ * In training some tokens get nothing from their experts, all the others what these mix; evaluation scales by the share that is
+ * kept (arXiv:2207.04672, expert output masking; transformers drops single numbers of each expert's output instead).
+ */
 class TokenDropoutMoe extends MoeLayer<Top2Router> {
   readonly #kept: number
 
@@ -146,7 +150,19 @@ class TokenDropoutMoe extends MoeLayer<Top2Router> {
 
   override forward(x: Tensor, context: LayerContext = {}): MoeOutput {
     const output = super.forward(x, context)
-    return this.training || this.#kept === 1 ? output : { ...output, y: output.y.mul(this.#kept) }
+    if (this.#kept === 1) return output
+    return { ...output, y: output.y.mul(this.training ? this.#mask(output.y) : this.#kept) }
+  }
+
+  /** [N, 1] */
+  #mask(y: Tensor): Tensor {
+    return noGrad(() =>
+      tidy(() =>
+        rand([y.size(0), 1], { device: y.device })
+          .lt(this.#kept)
+          .to(y.dtype),
+      ),
+    )
   }
 }
 

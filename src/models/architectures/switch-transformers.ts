@@ -116,6 +116,11 @@ export const switchTransformers: Architecture<SwitchTransformersConfig, EncoderD
   },
   pieces: declarations => perExpertPieces(declarations, publishedName, { up_proj: 'wi', down_proj: 'wo' }),
   isIgnored: (_, name) => /^(encoder|decoder)\.embed_tokens\.weight$/.test(name),
+  // Both of each side, over all its layers at once; balance within each sequence (transformers' forward).
+  routerLosses: ({ router_aux_loss_coef: balance, router_z_loss_coef: z }) => ({
+    balance: { kind: 'mixtral-hf', coefficient: balance, scope: 'sequence' },
+    z: { coefficient: z, layers: 'mean' },
+  }),
 }
 
 function switchBlock(config: SwitchTransformersConfig, build: Build): FeedForward {

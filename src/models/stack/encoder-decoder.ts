@@ -13,10 +13,11 @@ import {
   Module,
   type SourceStore,
 } from '../../nn/index.ts'
-import { type Device, type DType, type Tensor, tidy } from '../../torch/index.ts'
+import { type Device, type DType, noGrad, type Tensor, tidy } from '../../torch/index.ts'
 import type { EncoderDecoderConfig } from './config.ts'
 import type { ForwardOptions, ForwardOutput } from './language-model.ts'
 import { addFeedForward, type FeedForward, type LayerOutput, type LayerRouting, runLayers } from './layers.ts'
+import { headLoss, meanLoss, tokenLosses } from './loss.ts'
 import type { EncoderDecoderParts, Norm, PositionBias, Side } from './parts.ts'
 import { rowsAt, type Tokens } from './tokens.ts'
 
@@ -131,12 +132,21 @@ export class EncoderDecoderLM extends Module {
     this.config = config
     this.initializerRange = parts.initializerRange
     this.#parts = parts
-    this.shared = new Embedding(config.vocab_size, config.d_model, { paddingIndex: config.pad_token_id })
+    this.shared = new Embedding(
+      config.vocab_size,
+      config.d_model,
+      parts.paddingIndex === undefined ? {} : { paddingIndex: parts.paddingIndex },
+    )
     this.encoder = new Stack('encoder', parts)
     this.decoder = new Stack('decoder', parts)
     this.lm_head = config.tie_word_embeddings
       ? null
       : new Linear(config.d_model, config.vocab_size, { bias: false, role: 'head' })
+  }
+
+  /** The token whose vector starts as 0 and gets no gradient where it is read; null: none. */
+  get paddingIndex(): number | null {
+    return this.#parts.paddingIndex ?? null
   }
 
   /** What attention keeps of each position of the target, by layer. */
@@ -150,6 +160,11 @@ export class EncoderDecoderLM extends Module {
 
   get device(): Device {
     return this.shared.weight.device
+  }
+
+  /** The encoder's and then the decoder's, which is how routings and selections count them. */
+  get layers(): readonly Layer[] {
+    return [...this.encoder.layers, ...this.decoder.layers]
   }
 
   /** What decode() reads of the sources. Its memory is the caller's. */
@@ -186,14 +201,59 @@ export class EncoderDecoderLM extends Module {
     })
   }
 
+  /**
+   * Mean cross-entropy in nats of each target, given the source and the targets before it.
+   *
+   * @param target what the decoder reads: of each sequence decoder_start_token_id, then all targets but the last
+   * @param targets i64 [N]: what each token of `target` is to predict; -100 where none counts
+   */
+  loss(
+    source: Tokens,
+    target: Tokens,
+    targets: Tensor,
+  ): { loss: Tensor; hidden: Tensor; routings: Record<Side, LayerRouting[]> } {
+    return tidy(() => {
+      const encoded = this.encode(source)
+      const { hidden, routings } = this.decoder.forward(this.#embed(target), target, { source: encoded })
+      const loss = this.#loss(hidden, targets)
+      return { loss, hidden, routings: { encoder: encoded.routings, decoder: routings } }
+    })
+  }
+
+  /** The cross-entropy of each target, [N], without a gradient; hidden states [N, D] as loss() has them. */
+  tokenLosses(hidden: Tensor, targets: Tensor): Tensor {
+    return noGrad(() => tidy(() => tokenLosses(this.#score(hidden), targets)))
+  }
+
+  /** Lets routers adapt what no gradient trains; see Router.adapt(). */
+  adapt(pace = 1): void {
+    for (const { ffn } of this.layers) ffn.adapt?.(pace)
+  }
+
+  /** Lets routers forget a step that was dropped. */
+  discard(): void {
+    for (const { ffn } of this.layers) ffn.discard?.()
+  }
+
   #embed(tokens: Tokens): Tensor {
     const vectors = this.shared.forward(tokens.ids)
     return this.#parts.embed?.(vectors, tokens) ?? vectors
   }
 
   #score(hidden: Tensor): Tensor {
-    if (this.lm_head) return this.lm_head.forward(hidden)
+    return this.lm_head?.forward(hidden) ?? linearBy(this.#scaled(hidden), this.shared.weight)
+  }
+
+  /** A head of its own may be more than a matrix, as adapters make it; an encoded one has no kernel. */
+  #loss(hidden: Tensor, targets: Tensor): Tensor {
+    if (this.lm_head === null && this.shared.weight.encoding === null)
+      return headLoss(this.#scaled(hidden), this.shared.weight, targets)
+    return meanLoss(this.#score(hidden), targets)
+  }
+
+  /** As a tied head wants it. */
+  #scaled(hidden: Tensor): Tensor {
     const { headScale = 1 } = this.#parts
-    return linearBy(headScale === 1 ? hidden : hidden.mul(headScale), this.shared.weight)
+    return headScale === 1 ? hidden : hidden.mul(headScale)
   }
 }

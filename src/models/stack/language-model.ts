@@ -107,14 +107,18 @@ export class LanguageModel extends Module {
     return this.#logitScale === 1 ? hidden : hidden.mul(this.#logitScale)
   }
 
+  get layers(): Decoder['layers'] {
+    return this.model.layers
+  }
+
   /** Lets routers adapt what no gradient trains; see Router.adapt(). */
   adapt(pace = 1): void {
-    for (const { mlp } of this.model.layers) mlp.adapt?.(pace)
+    for (const { mlp } of this.layers) mlp.adapt?.(pace)
   }
 
   /** Lets routers forget a step that was dropped. */
   discard(): void {
-    for (const { mlp } of this.model.layers) mlp.discard?.()
+    for (const { mlp } of this.layers) mlp.discard?.()
   }
 }
 

@@ -102,6 +102,8 @@ export interface EncoderDecoderParts {
   feedForward(side: Side, layer: number): FeedForward
   /** Bias of the scores within a side, made once for all layers. Default: none. */
   positionBias?(side: Side): PositionBias
+  /** The token whose vector starts as 0 and gets no gradient where it is read. Default: none. */
+  paddingIndex?: number
   /** Token vectors [N, D] as the first layer reads them. Default: as they are. */
   embed?(vectors: Tensor, tokens: Tokens): Tensor
   /** Multiplies the hidden states before a tied head. Default 1. */

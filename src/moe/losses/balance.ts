@@ -2,7 +2,6 @@
 // Shapes: T tokens, E experts, K chosen per token, S tokens of one sequence.
 
 import { z } from 'zod'
-import { invariant } from '../../errors.ts'
 import { kinds } from '../../kinds.ts'
 import { eachSequence } from '../../nn/index.ts'
 import { cat, type Tensor, tensor, tidy } from '../../torch/index.ts'
@@ -20,7 +19,7 @@ export interface BalanceConvention {
   choices: 'first' | 'all'
   /** Whether `f` is a share of choices (1 when balanced) or counts choices per token (K when balanced). */
   balanced: 'one' | 'k'
-  /** How layers add up; `together` takes all layers as one long batch, in which their imbalances may cancel. */
+  /** How layers add up; `together` takes all layers, of the batch or of a sequence, as one, in which their imbalances may cancel. */
   layers: 'sum' | 'mean' | 'together'
 }
 
@@ -30,7 +29,7 @@ export const balancePresets = {
   switch: { choices: 'all', balanced: 'one', layers: 'sum' },
   /** GShard (arXiv:2006.16668), Mesh-TensorFlow. */
   gshard: { choices: 'first', balanced: 'one', layers: 'sum' },
-  /** transformers' `load_balancing_loss_func`: what `router_aux_loss_coef` in a config.json always means. */
+  /** transformers' `load_balancing_loss_func`: what `router_aux_loss_coef` in a config.json means, for Switch within each sequence. */
   'mixtral-hf': { choices: 'all', balanced: 'k', layers: 'together' },
   /** Megatron-Core `aux_loss`. */
   megatron: { choices: 'all', balanced: 'one', layers: 'sum' },
@@ -49,7 +48,7 @@ export interface BalanceScope {
    * complementary loss). Default `batch`
    */
   scope?: 'batch' | 'sequence'
-  /** Where sequences begin, for `sequence`. Default: each layer's tokens are one. */
+  /** Where sequences begin, for `sequence`. Default: all tokens are one. */
   starts?: Starts
 }
 
@@ -60,13 +59,9 @@ export function balanceLoss(
   { scope = 'batch', starts }: BalanceScope = {},
 ): Tensor {
   return tidy(() => {
-    const whole = convention.layers === 'together' ? [together(layers)] : layers
-    const ofLayer = (layer: TokenRouting): Tensor =>
-      scope === 'sequence'
-        ? meanOf(sequencesOf(layer, repeated(starts, layer)).map(part => ofOne(part, convention)))
-        : ofOne(layer, convention)
-    const parts = whole.map(ofLayer)
-    return convention.layers === 'mean' ? meanOf(parts) : sumOf(parts)
+    // [sequences][layers], or the batch as the one sequence
+    const ofSequences = scope === 'sequence' ? sequencesOf(layers, starts) : [layers]
+    return meanOf(ofSequences.map(each => overLayers(each, convention)))
   })
 }
 
@@ -93,6 +88,12 @@ export function switchBalanceLoss(routing: TokenRouting): Tensor {
 /** The loss of transformers' Mixtral family, K when balanced: the `mixtral-hf` preset. */
 export function hfBalanceLoss(layers: readonly TokenRouting[]): Tensor {
   return balanceLoss(layers, balancePresets['mixtral-hf'])
+}
+
+function overLayers(layers: readonly TokenRouting[], convention: BalanceConvention): Tensor {
+  if (convention.layers === 'together') return ofOne(together(layers), convention)
+  const parts = layers.map(layer => ofOne(layer, convention))
+  return convention.layers === 'mean' ? meanOf(parts) : sumOf(parts)
 }
 
 function ofOne(routing: TokenRouting, { choices, balanced }: BalanceConvention): Tensor {
@@ -123,30 +124,23 @@ function together(layers: readonly TokenRouting[]): TokenRouting {
   }
 }
 
-/** The starts of a layer's sequences; of several layers as one batch, those of each in turn. */
-function repeated(starts: Starts | undefined, { probs }: TokenRouting): Starts {
-  const tokens = probs.size(0)
-  const ofOne = starts?.at(-1) ?? tokens
-  if (starts === undefined || ofOne === 0) return [0, tokens]
-  const layers = tokens / ofOne
-  invariant(Number.isInteger(layers), `${tokens} tokens are not those of sequences of ${ofOne}`)
-  return [0, ...Array.from({ length: layers }, (_, l) => starts.slice(1).map(end => l * ofOne + end)).flat()]
-}
-
-function sequencesOf(routing: TokenRouting, starts: Starts): TokenRouting[] {
-  const sequences = eachSequence(starts).filter(({ length }) => length > 0)
-  if (sequences.length <= 1) return [routing]
-  return sequences.map(({ start, length }) => {
-    const of = (tensor: Tensor): Tensor => tensor.narrow(0, start, length)
-    return {
-      ...routing,
-      indices: of(routing.indices),
-      weights: of(routing.weights),
-      logits: of(routing.logits),
-      probs: of(routing.probs),
-      mask: routing.mask && of(routing.mask),
-    }
-  })
+/** What all layers decided of each sequence that has tokens. */
+function sequencesOf(layers: readonly TokenRouting[], starts: Starts | undefined): TokenRouting[][] {
+  const sequences = eachSequence(starts ?? []).filter(({ length }) => length > 0)
+  if (sequences.length <= 1) return [[...layers]]
+  return sequences.map(({ start, length }) =>
+    layers.map(routing => {
+      const of = (tensor: Tensor): Tensor => tensor.narrow(0, start, length)
+      return {
+        ...routing,
+        indices: of(routing.indices),
+        weights: of(routing.weights),
+        logits: of(routing.logits),
+        probs: of(routing.probs),
+        mask: routing.mask && of(routing.mask),
+      }
+    }),
+  )
 }
 
 const sumOf = (terms: readonly Tensor[]): Tensor => terms.reduce((total, term) => total.add(term))

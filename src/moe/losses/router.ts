@@ -13,12 +13,25 @@ export function routerZLoss({ logits, mask }: Pick<TokenRouting, 'logits' | 'mas
   return tidy(() => meanOverTokens(logits.logsumexp([-1], true).square(), mask).sum())
 }
 
-const zSchema = z.number().nonnegative().default(0.001)
+/** A number is its coefficient. `mean` over layers is transformers' form, in which all layers are one batch. */
+const zSchema = z
+  .preprocess(
+    value => (typeof value === 'number' ? { coefficient: value } : value),
+    z.strictObject({
+      coefficient: z.number().nonnegative().default(0.001),
+      layers: z.enum(['sum', 'mean']).default('sum'),
+    }),
+  )
+  .prefault({})
 
-/** `losses.z` in recipes: its coefficient, over all layers that score experts. */
+/** `losses.z` in recipes: over all layers that score experts. */
 export const zRow: LossRow<typeof zSchema> = {
   schema: zSchema,
-  terms: (weight, { scored }) => summed('z', weight, () => scored.map(routerZLoss)),
+  terms: ({ coefficient, layers }, { scored }) =>
+    summed('z', coefficient, () => {
+      const each = scored.map(routerZLoss)
+      return layers === 'sum' ? each : each.map(loss => loss.div(each.length))
+    }),
 }
 
 const entropySchema = z.number().optional()

@@ -121,3 +121,9 @@ test('groups that do not divide the experts are refused', () => {
     'losses.deviceBalance.groups: must divide the 4 experts, got 3',
   )
 })
+
+test('the z-loss is summed over layers, or their mean', () => {
+  const decisions = decided()
+  const of = (z: object | number): number => named({ balance: 'none', z }, decisions)[0]?.[2] ?? 0
+  expect(of({ coefficient: 1, layers: 'mean' })).toBeCloseTo(of(1) / 2, 6)
+})

@@ -46,7 +46,7 @@ test('defaults fill what is left out', () => {
     balance: { kind: 'switch', coefficient: 0.01, layers: 'sum', scope: 'batch' },
     balanceWarmup: 0,
     router: {},
-    z: 0.001,
+    z: { coefficient: 0.001, layers: 'sum' },
   })
   expect(schedule).toEqual({ kind: 'cosine', warmup: 0, minimum: 0.1 })
   expect(clip).toBe(1)

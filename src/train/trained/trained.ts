@@ -1,7 +1,7 @@
 // What of a model an optimizer moves; all else is frozen.
 
 import { ConfigError } from '../../errors.ts'
-import { type LanguageModel, type Share, select, selectable } from '../../models/index.ts'
+import { type Share, select, selectable, type TrainableModel } from '../../models/index.ts'
 import type { Parameter, Role } from '../../nn/index.ts'
 import { ExpertSlice } from './expert-slice.ts'
 
@@ -24,7 +24,7 @@ export class TrainedParameters {
   readonly #slices: ExpertSlice[]
 
   /** @param model whose parameters have the memory that they are going to keep */
-  constructor(model: LanguageModel, selection: readonly string[]) {
+  constructor(model: TrainableModel, selection: readonly string[]) {
     const all = model.namedParameters()
     const chosen = select(selection, selectable(model))
     for (const [path, parameter] of all) if (!chosen.has(path)) parameter.requiresGrad_(false)
