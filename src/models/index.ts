@@ -41,6 +41,7 @@ export {
   parseAnyConfig,
   parseModelConfig,
   requireOneStack,
+  routerLossesOf,
 } from './architectures/table.ts'
 export { mergeAdapter } from './files/adapter/merge.ts'
 export { type Adapted, isAdapter, loadAdapters, readPeftConfig, saveAdapters } from './files/adapter/peft.ts'
@@ -87,6 +88,7 @@ export { type ModelSource, openSource } from './files/source.ts'
 export { type ByteRange, rawBytes, type StoredTensor } from './files/stored-tensor.ts'
 export { TemplateError, TemplateThread } from './files/template-thread.ts'
 export { openTensors, tensorSource, wholeTensorSource } from './files/tensor-file.ts'
+export { viewOfPart } from './files/tensor-part.ts'
 export {
   saveModel,
   type WriteFolderOptions,

@@ -6,83 +6,132 @@ import {
   type CausalLM,
   type Check,
   compare,
+  type EncoderDecoderModelConfig,
+  isEncoderDecoder,
   openModel,
   openTensors,
+  publishedPiecesOf,
   recordedTensor,
+  routerLossesOf,
   shiftedLoss,
+  type TrainableModel,
   tokenRoutings,
   tokensOf,
+  viewOfPart,
 } from '../models/index.ts'
 import { hfBalanceLoss } from '../moe/index.ts'
 import { type Tensor, tidy } from '../torch/index.ts'
+import { computeObjective, lossesSchema } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { clipGradients, gradientNorm } from './optimizer/clip.ts'
+import { pairBatch } from './pairs.ts'
 
 /** What the recording used: HF's defaults for a small run, decay on every parameter. */
 const settings = { learningRate: 1e-3, betas: [0.9, 0.95], epsilon: 1e-8, weightDecay: 0.1, clip: 1 } as const
 
-interface StepRecord {
-  loss: number
-  aux: number
-  norm: number
-}
+/** Numbers of a step, by the recording's names. */
+type StepRecord = Record<'loss' | 'aux_loss' | 'grad_norm', number> & { z_loss?: number }
+
+/** What a recording holds for each step. */
+type RecordedStep = (model: TrainableModel) => { total: Tensor; aux: Tensor; z?: Tensor }
 
 /**
- * Replays `batches` [steps, B, T] (labels are the inputs) and compares `loss`, `aux_loss` and `grad_norm` of every
- * step, and the first step's gradients `grad.<path>`.
+ * Replays a recorded run and compares `loss`, `aux_loss` and `grad_norm` of every step, and the first step's gradients `grad.<name>`, in
+ * memory's names or the files'. A decoder learns `batches` [steps, B, T] (labels are the inputs); an encoder-decoder `labels` [steps, B, T]
+ * from `sources` [steps, B, S], of which `z_loss` is compared too.
  *
  * @param tolerance allowed relative difference
  */
 export function replayTraining(folder: string, reference: string, tolerance: number): Check[] {
   const recorded = openTensors(reference)
   const opened = openModel(folder)
-  const coefficient = auxiliaryCoefficient(opened.config)
-  const model = opened.load({ kind: 'decoder' }).train()
+  const take = (name: string): Tensor => recordedTensor(recorded, name, reference)
+  const model = opened.load({ kind: isEncoderDecoder(opened.config) ? 'text' : 'decoder' }).train()
   const optimizer = makeOptimizer(model)
   const steps: StepRecord[] = []
   let gradients: Check[] = []
-  for (const batch of recordedTensor(recorded, 'batches', reference).unbind()) {
-    steps.push(tidy(() => backward(model, batch, coefficient)))
-    if (steps.length === 1) gradients = compareGradients(model, recorded)
-    const { norm } = steps.at(-1) as StepRecord
-    clipGradients(model.parameters(), norm, settings.clip)
+  for (const step of recordedSteps(opened.config, take)) {
+    steps.push(tidy(() => backward(model, step)))
+    if (steps.length === 1) gradients = compareGradients(model, opened.config, recorded)
+    const { grad_norm } = steps.at(-1) as StepRecord
+    clipGradients(model.parameters(), grad_norm, settings.clip)
     optimizer.update(settings.learningRate)
   }
-  const series = (name: string, pick: (step: StepRecord) => number): Omit<Check, 'ok'> =>
-    compareEach(name, steps.map(pick), recordedTensor(recorded, name, reference))
-  const curves = [
-    series('loss', s => s.loss),
-    series('aux_loss', s => s.aux),
-    series('grad_norm', s => s.norm),
-  ]
+  const names = Object.keys(steps[0] ?? {}) as (keyof StepRecord)[]
+  const curves = names.map(name =>
+    compareEach(
+      name,
+      steps.map(step => step[name] ?? Number.NaN),
+      take(name),
+    ),
+  )
   return [...curves, ...gradients].map(check => ({ ...check, ok: check.relative <= tolerance }))
 }
 
-function makeOptimizer(model: CausalLM): AdamW {
+function makeOptimizer(model: TrainableModel): AdamW {
   const { betas, epsilon, weightDecay } = settings
   const everything = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay }
   return new AdamW([everything], { betas, epsilon })
 }
 
-/** What a model's config weighs HF's balance loss by; 0 for those that balance without one. */
-function auxiliaryCoefficient(config: AnyModelConfig): number {
-  return 'router_aux_loss_coef' in config ? config.router_aux_loss_coef : 0
+function recordedSteps(config: AnyModelConfig, take: (name: string) => Tensor): RecordedStep[] {
+  if (!isEncoderDecoder(config))
+    return take('batches')
+      .unbind()
+      .map(ids => continued(config, ids))
+  const [sources, labels] = [take('sources').unbind(), take('labels').unbind()]
+  return labels.map((ids, i) => answered(config, sources[i] as Tensor, ids))
 }
 
-function backward(model: CausalLM, ids: Tensor, coefficient: number): StepRecord {
+/** Each position is scored on the token that follows; a decoder's balance loss is HF's, weighed as its config says. */
+function continued(config: AnyModelConfig, ids: Tensor): RecordedStep {
+  const coefficient = 'router_aux_loss_coef' in config ? config.router_aux_loss_coef : 0
+  return model => {
+    const { logits, routings } = (model as CausalLM).forward(tokensOf(ids))
+    const aux = hfBalanceLoss(tokenRoutings(routings))
+    return { total: shiftedLoss(logits, ids).add(aux, coefficient), aux }
+  }
+}
+
+function answered(config: AnyModelConfig, source: Tensor, labels: Tensor): RecordedStep {
+  const { decoder_start_token_id: start } = config as EncoderDecoderModelConfig
+  const [sources, targets] = [source.tolist(), labels.tolist()] as [number[][], number[][]]
+  const pairs = targets.map((target, b) => ({ source: sources[b] ?? [], target }))
+  const losses = lossesSchema.parse(routerLossesOf(config))
+  return model => {
+    const { total, terms } = computeObjective(model, pairBatch(pairs, start), losses)
+    const { balance, z } = terms
+    return { total, aux: balance as Tensor, ...(z && { z }) }
+  }
+}
+
+function backward(model: TrainableModel, step: RecordedStep): StepRecord {
   model.zeroGrad()
-  const { logits, routings } = model.forward(tokensOf(ids))
-  const aux = hfBalanceLoss(tokenRoutings(routings))
-  const loss = shiftedLoss(logits, ids).add(aux, coefficient)
-  loss.backward()
-  return { loss: loss.item(), aux: aux.item(), norm: gradientNorm(model.parameters()).item() }
+  const { total, aux, z } = step(model)
+  total.backward()
+  return {
+    loss: total.item(),
+    aux_loss: aux.item(),
+    ...(z && { z_loss: z.item() }),
+    grad_norm: gradientNorm(model.parameters()).item(),
+  }
 }
 
-function compareGradients(model: CausalLM, recorded: ReadonlyMap<string, Tensor>): Check[] {
-  const parameters = model.namedParameters()
+function compareGradients(
+  model: TrainableModel,
+  config: AnyModelConfig,
+  recorded: ReadonlyMap<string, Tensor>,
+): Check[] {
+  const gradients = new Map(
+    [...model.namedParameters()].flatMap(([path, { grad }]) => (grad ? [[path, grad] as const] : [])),
+  )
+  for (const piece of publishedPiecesOf(config, model.declarations())) {
+    const whole = gradients.get(piece.parameter)
+    if (whole) gradients.set(piece.name, viewOfPart(whole, piece))
+  }
   return [...recorded].flatMap(([name, wanted]) => {
     if (!name.startsWith('grad.')) return []
-    const gradient = parameters.get(name.slice('grad.'.length))?.grad
+    const gradient = gradients.get(name.slice('grad.'.length))
     const none = {
       name,
       absolute: Number.NaN,

@@ -24,7 +24,8 @@ greedy 'generated' ids (the first 9 are the prompt); for an encoder-decoder also
 'decoder_input_ids', and 'generated' answers the first row. With --train it is a
 recorded run: 'batches', 'loss', 'aux_loss', 'grad_norm' of every step and
 'grad.NAME' of the first (AdamW 1e-3, betas 0.9/0.95, decay 0.1 on everything,
-gradient norm clipped to 1, HF's balance loss by router_aux_loss_coef).
+gradient norm clipped to 1, the losses of HF's model); of an encoder-decoder
+'sources' and 'labels' in place of 'batches', and 'z_loss'.
 Without --reference, names, shapes and checksums of the folder are checked.
 Exit code 1 when something differs.
 

@@ -62,6 +62,13 @@ export function architectureOf(config: { model_type: string }): AnyArchitecture 
   return all[config.model_type] as AnyArchitecture
 }
 
+/** What a model's config says of the losses of its routers, by the names of recipes. */
+export function routerLossesOf(config: AnyModelConfig): { balance: unknown; z: unknown } {
+  const coefficient = 'router_aux_loss_coef' in config ? config.router_aux_loss_coef : 0
+  const standard = coefficient > 0 ? { kind: 'mixtral-hf', coefficient } : { kind: 'none' }
+  return { balance: standard, z: 0, ...architectureOf(config).routerLosses?.(config) }
+}
+
 /** The same for models of one stack of layers. */
 export function decoderArchitectureOf(config: ModelConfig): Architecture<ModelConfig, DecoderParts> {
   return architectureOf(config) as unknown as Architecture<ModelConfig, DecoderParts>

@@ -8,32 +8,28 @@ import {
   matchTensors,
   openModel,
   requireOneStack,
+  routerLossesOf,
 } from '../../models/index.ts'
 import type { OpenedModelSettings } from './schema.ts'
 
 /**
- * What such a recipe leaves out is as the model's config.json has it: HF's balance loss with its coefficient, and no other. With
- * adapters, these are trained.
+ * What such a recipe leaves out is as the model's config.json has it: the losses that transformers has for its type. With adapters,
+ * these are trained.
+ *
+ * @throws ConfigError when there is no such model
  */
 export function withOwnSettings(raw: unknown): unknown {
   if (!isGroup(raw) || !isGroup(raw.model) || typeof raw.model.from !== 'string') return raw
   const { from } = raw.model
   const model = { type: 'opened', ...raw.model }
   const losses = isGroup(raw.losses) ? raw.losses : {}
-  const own = 'balance' in losses && 'z' in losses ? {} : { balance: ownBalance(from), z: 0 }
+  const own = 'balance' in losses && 'z' in losses ? {} : routerLossesOf(openModel(from).config)
   const trained = raw.adapter === undefined ? {} : { trained: ['adapter'] }
   return { ...trained, ...raw, model, losses: { ...own, ...losses } }
 }
 
 const isGroup = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
-
-/** @throws ConfigError when there is no such model */
-function ownBalance(from: string): unknown {
-  const { config } = openModel(from)
-  const coefficient = 'router_aux_loss_coef' in config ? config.router_aux_loss_coef : 0
-  return coefficient > 0 ? { kind: 'mixtral-hf', coefficient } : { kind: 'none' }
-}
 
 /** The config of a model of one stack of layers. @throws ConfigError for another kind */
 export function openedConfig({ from }: OpenedModelSettings): ModelConfig {
