@@ -25,7 +25,7 @@ export interface ModelDataOptions {
 /** A corpus for a model, of JSONL or Parquet an example at a time, of which answers are learnt; of other files as text. */
 export async function prepareForModel(opened: OpenedModel, options: ModelDataOptions): Promise<Corpus> {
   const { fileSource, isExamples, prepareConversations, prepareCorpus } = await import('../data/index.ts')
-  const { copyTokenizer } = await import('../models/index.ts')
+  const { copyTokenizer, isEncoderDecoder } = await import('../models/index.ts')
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-'))
   try {
     copyTokenizer(opened.path, folder)
@@ -38,7 +38,7 @@ export async function prepareForModel(opened: OpenedModel, options: ModelDataOpt
       const other = chatTemplate === undefined ? null : templateNamed(chatTemplate)
       const render = await rendererOf(opened, other ?? opened.template)
       return await prepareConversations({
-        ...{ ...rest, paths, tokenizer },
+        ...{ ...rest, paths, tokenizer, apart: isEncoderDecoder(opened.config) },
         ...(render && { render }),
         ...(other !== null && { template: other }),
       })

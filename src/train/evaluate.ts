@@ -1,16 +1,18 @@
 // How well a model predicts held-out text, overall and per domain, and where its tokens go.
 // Shapes: B windows, T positions, E experts.
 
+import { invariant } from '../errors.ts'
 import {
+  EncoderDecoderLM,
   type ForwardOutput,
-  type LanguageModel,
   type LayerRouting,
-  type Tokens,
+  type TrainableModel,
   tokenLosses,
 } from '../models/index.ts'
 import { expertUsage, loadByDomain, type UsageStats, usageStats } from '../moe/index.ts'
 import { inferenceMode, type Tensor, tensor, tidy } from '../torch/index.ts'
 import { evaluationBatch, type ModelText } from './examples.ts'
+import type { Batch } from './objective.ts'
 
 export interface DomainScore {
   name: string
@@ -40,18 +42,29 @@ export interface EvaluateOptions {
   /** Batches, spread evenly over the split; null: all of it. */
   batches: number | null
   /** How a batch is read. Default: as model.forward() reads it. */
-  forward?: (inputs: Tokens) => ForwardOutput
+  forward?: ForwardBatch
   /** Called after each batch with the share that is done. */
   onProgress?: (fraction: number) => void
 }
 
+/** What a model computes of a batch. */
+export type ForwardBatch = (batch: Pick<Batch, 'inputs' | 'source'>) => ForwardOutput
+
+function forwardBy(model: TrainableModel): ForwardBatch {
+  return ({ inputs, source }) => {
+    if (!(model instanceof EncoderDecoderLM)) return model.forward(inputs)
+    invariant(source, 'an encoder-decoder reads batches with sources')
+    return model.forward(source, inputs)
+  }
+}
+
 /** Evaluates between turns of the event loop. The training mode of every module is left as it was. */
 export async function evaluate(
-  model: LanguageModel,
+  model: TrainableModel,
   windows: ModelText,
   options: EvaluateOptions,
 ): Promise<Evaluation> {
-  const { domains, batchSize, batches, forward = inputs => model.forward(inputs) } = options
+  const { domains, batchSize, batches, forward = forwardBy(model) } = options
   const reader = { model, windows, forward }
   const chosen = evenlySpaced(windows.count, batches === null ? windows.count : batches * batchSize)
   const tally = new Tally(domains.length)
@@ -89,22 +102,26 @@ class Tally {
 }
 
 interface Reader {
-  model: LanguageModel
+  model: TrainableModel
   windows: ModelText
-  forward: (inputs: Tokens) => ForwardOutput
+  forward: ForwardBatch
 }
 
 function scoreBatch({ model, windows, forward }: Reader, rows: readonly number[], tally: Tally): void {
   const numDomains = tally.losses.length
   inferenceMode(() =>
     tidy(() => {
-      const { inputs, targets, ...batch } = evaluationBatch(model, windows, rows)
+      const batch = evaluationBatch(model, windows, rows)
+      const { targets } = batch
       const domains = tensor(batch.domains).to(model.device) // [N]
-      const { logits, routings } = forward(inputs)
+      const sources = batch.sourceDomains ? tensor(batch.sourceDomains).to(model.device) : domains
+      const firstOfTargets = model instanceof EncoderDecoderLM ? model.encoder.layers.length : 0
+      const { logits, routings } = forward(batch)
       const losses = tokenLosses(logits, targets)
       addTo(tally.losses, domains.bincount(losses.double(), numDomains))
       addTo(tally.tokens, domains.bincount(targets.ge(0).double(), numDomains))
-      for (const routing of routings) addRouting(tally, routing, domains)
+      for (const routing of routings)
+        addRouting(tally, routing, routing.layer < firstOfTargets ? sources : domains)
     }),
   )
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { countParameters } from '../models/index.ts'
+import { countParameters, LanguageModel } from '../models/index.ts'
 import { memoryUse, randint, resetPeakMemory, tidy } from '../torch/index.ts'
 import { memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { batchOf } from './objective.ts'
@@ -35,7 +35,7 @@ function measured(recipe: Recipe): number {
   const start = memoryUse().bytes
   const config = modelConfigOf(recipe, vocabulary)
   using model = firstModel(recipe, config)
-  model.model.recompute = recipe.recompute
+  if (model instanceof LanguageModel) model.model.recompute = recipe.recompute
   const group = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0.1 }
   using optimizer = new AdamW([group], recipe.optimizer)
   const { batchSize, sequenceLength } = recipe.data

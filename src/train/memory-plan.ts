@@ -7,18 +7,21 @@ import { ConfigError } from '../errors.ts'
 import {
   type AdapterConfig,
   type AdapterModule,
+  type AnyModelConfig,
   attachAdapters,
   type Declarations,
   declareModel,
+  EncoderDecoderLM,
   type LanguageModel,
   LoraExperts,
-  type ModelConfig,
   select,
   selectable,
+  type TrainableModel,
 } from '../models/index.ts'
 import { MoeLayer, PeerLayer } from '../moe/index.ts'
 import { type Declaration, declared, type Role } from '../nn/index.ts'
 import { availableCudaMemory, type Device, hasCudaRuntime, itemSize } from '../torch/index.ts'
+import { pairLayers } from './encoder-decoder-memory.ts'
 import { autocastType, type Precision } from './precision.ts'
 import { storedBytes } from './recipe/opened.ts'
 import { isOpened, type OpenedModelSettings, type Recipe } from './recipe/schema.ts'
@@ -79,7 +82,7 @@ interface Sizes {
  * native/ops.
  * An estimate: parts without a kernel, as experts with dropout, take more.
  */
-export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {
+export function memoryPlan(recipe: Recipe, config: AnyModelConfig): MemoryPlan {
   const { precision, gradientAccumulation, recompute } = recipe
   const model = declareModel(config)
   const shapes = model.declarations()
@@ -87,10 +90,9 @@ export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {
   const { withGradients, moved } = trainedShapes(model, recipe.trained)
   const bytes = (of: Declarations, each: (precision: Precision, role: Role) => number): number =>
     sum([...of.values()].map(({ shape, role }) => product(shape) * each(precision, role)))
-  const sizes = sizesOf(recipe, config, model)
-  const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => {
-    const gradients = bytes(shapesOfLayer(withGradients, layer), weightBytes)
-    return { gradients, ...layerMemory(shapesOfLayer(shapes, layer), sizes) }
+  const { layers, outside: besideLayers } = forwardMemory(recipe, model, {
+    shapes,
+    gradientsOf: prefix => bytes(shapesUnder(withGradients, prefix), weightBytes),
   })
   const all = bytes(model.declarations(), weightBytes)
   const isStored = isOpened(recipe.model) && recipe.model.weights === 'stored'
@@ -101,17 +103,57 @@ export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {
   const optimizer = bytes(moved, optimizerBytes)
   const narrowed = autocastType(precision, recipe.device as Device) ? weights / 2 : 0 // copies that the graph keeps
   const outside = {
-    ...headMemory(config, sizes),
+    ...besideLayers,
     gradients: bytes(withGradients, weightBytes) - sum(layers.map(each => each.gradients)),
   }
   const moments = stepMoments(layers, outside, { recompute, accumulates: gradientAccumulation > 1 })
   const { gradients, activations, working } = largest(moments)
-  const sums = adapters ? adaptedElements(adapters) * sizes.size : 0
+  const sums = adapters ? adaptedElements(adapters) * activationBytes(recipe) : 0
   return { weights, optimizer, gradients, activations: activations + narrowed + sums, working }
 }
 
+interface LayerShapes {
+  /** Of all parameters, without adapters. */
+  shapes: Declarations
+  /** Bytes of the gradients of a layer, by the path of its parameters. */
+  gradientsOf(prefix: string): number
+}
+
+/** The layers, in the order in which they run, and what is outside of them. */
+function forwardMemory(
+  recipe: Recipe,
+  model: TrainableModel,
+  { shapes, gradientsOf }: LayerShapes,
+): { layers: LayerMemory[]; outside: Omit<OutsideMemory, 'gradients'> } {
+  if (model instanceof EncoderDecoderLM) return pairMemory(recipe, model, gradientsOf)
+  const sizes = sizesOf(recipe, model)
+  const layers = model.layers.map((_, layer) => {
+    const prefix = `model.layers.${layer}.`
+    return { gradients: gradientsOf(prefix), ...layerMemory(shapesUnder(shapes, prefix), sizes) }
+  })
+  return { layers, outside: headMemory(model.config.vocab_size, sizes) }
+}
+
+function pairMemory(
+  recipe: Recipe,
+  model: EncoderDecoderLM,
+  gradientsOf: LayerShapes['gradientsOf'],
+): { layers: LayerMemory[]; outside: Omit<OutsideMemory, 'gradients'> } {
+  const { data, device } = recipe
+  const { sequenceLength: positions, batchSize } = data
+  const sizes = { positions, tokens: batchSize * positions, size: activationBytes(recipe) }
+  const first = model.encoder.layers.length
+  const layers = pairLayers(model, sizes).map((layer, i) => ({
+    gradients: gradientsOf(i < first ? `encoder.layers.${i}.` : `decoder.layers.${i - first}.`),
+    ...layer,
+  }))
+  const head = { ...sizes, model: model.config.d_model, onDevice: device !== 'cpu' }
+  const { activations, ...outside } = headMemory(model.config.vocab_size, head)
+  return { layers, outside: { ...outside, activations: 2 * activations } } // both sides have a norm and an embedding
+}
+
 /** Adapters around a model of declarations. */
-const declaredAdapters = (model: LanguageModel, config: AdapterConfig): ReadonlyMap<string, AdapterModule> =>
+const declaredAdapters = (model: TrainableModel, config: AdapterConfig): ReadonlyMap<string, AdapterModule> =>
   declared(() => attachAdapters(model, config))
 
 /** Numbers of the stacks of experts that are written out with what is added to them. */
@@ -161,7 +203,7 @@ function largest(moments: readonly Moment[]): Moment {
 
 /** What gets gradients, whole tensors, and what the optimizer moves, of which some are single experts of a stack. */
 function trainedShapes(
-  model: LanguageModel,
+  model: TrainableModel,
   selection: readonly string[],
 ): Record<'withGradients' | 'moved', Declarations> {
   const all = selectable(model)
@@ -179,7 +221,9 @@ function trainedShapes(
   }
 }
 
-function sizesOf({ data, precision, device }: Recipe, config: ModelConfig, model: LanguageModel): Sizes {
+function sizesOf(recipe: Recipe, model: LanguageModel): Sizes {
+  const { data, device } = recipe
+  const { config } = model
   const blocks = model.model.layers.map(({ mlp }) => mlp)
   const routed = blocks.find(block => block instanceof MoeLayer)
   const peer = blocks.find(block => block instanceof PeerLayer)
@@ -191,10 +235,13 @@ function sizesOf({ data, precision, device }: Recipe, config: ModelConfig, model
     isCausal: model.model.isCausal,
     choices: routed?.gate.active ?? 0,
     neurons: peer ? peer.heads * peer.topK : 0,
-    size: precision.kind === 'half' ? itemSize[precision.dtype] : itemSize.f32,
+    size: activationBytes(recipe),
     onDevice: device !== 'cpu',
   }
 }
+
+const activationBytes = ({ precision }: Recipe): number =>
+  precision.kind === 'half' ? itemSize[precision.dtype] : itemSize.f32
 
 const isHalf = (precision: Precision, role: Role): precision is Extract<Precision, { kind: 'half' }> =>
   precision.kind === 'half' && !(precision.router === 'f32' && role === 'router')
@@ -209,8 +256,7 @@ function optimizerBytes(precision: Precision, role: Role): number {
   return 2 * itemSize[precision.moments] + (precision.master ? itemSize.f32 : 0)
 }
 
-function shapesOfLayer(shapes: Declarations, layer: number): Declarations {
-  const prefix = `model.layers.${layer}.`
+function shapesUnder(shapes: Declarations, prefix: string): Declarations {
   return new Map(
     [...shapes].flatMap(([path, shape]) =>
       path.startsWith(prefix) ? [[path.slice(prefix.length), shape] as const] : [],
@@ -273,10 +319,9 @@ function feedForwardMemory(shapes: Declarations, sizes: Sizes): Part & { routing
 
 /** The final norm, the head and the loss, and the input's embedding. */
 function headMemory(
-  config: ModelConfig,
-  { tokens, model, size, onDevice }: Sizes,
+  vocabulary: number,
+  { tokens, model, size, onDevice }: Pick<Sizes, 'tokens' | 'model' | 'size' | 'onDevice'>,
 ): Omit<OutsideMemory, 'gradients'> {
-  const vocabulary = config.vocab_size
   // As kChunkBytes has it in native/ops/loss/linear_cross_entropy.cc, and in chunked_cross_entropy.cc for devices.
   const chunk = onDevice
     ? Math.max(1, Math.floor(2 ** 29 / (vocabulary * size)))

@@ -4,26 +4,19 @@
 
 import { z } from 'zod'
 import { invariant } from '../errors.ts'
-import { kinds } from '../kinds.ts'
 import { EncoderDecoderLM, type TrainableModel } from '../models/index.ts'
 import { autocast, inferenceMode, stack, type Tensor, tensor, tidy } from '../torch/index.ts'
 import type { ConversationRows } from './conversation-rows.ts'
 import type { Batch, MainObjective } from './objective.ts'
 
-/** `objective` in recipes. */
-export const objectiveSchema = kinds(
-  /** Every token that is to be learnt, as likely as can be. */
-  z.strictObject({ kind: z.literal('likelihood') }),
-  z.strictObject({
-    kind: z.literal('dpo'),
-    /** How much a step away from the reference costs: the larger, the nearer the model stays. */
-    beta: z.number().positive().default(0.1),
-    /** Share of pairs whose preference is the wrong way round, as far as is known (section 3 of the cDPO note). */
-    smoothing: z.number().min(0).lt(0.5).default(0),
-  }),
-)
-
-export type ObjectiveConfig = z.infer<typeof objectiveSchema>
+/** `objective: dpo` in recipes. */
+export const preferenceSchema = z.strictObject({
+  kind: z.literal('dpo'),
+  /** How much a step away from the reference costs: the larger, the nearer the model stays. */
+  beta: z.number().positive().default(0.1),
+  /** Share of pairs whose preference is the wrong way round, as far as is known (section 3 of the cDPO note). */
+  smoothing: z.number().min(0).lt(0.5).default(0),
+})
 
 /** What pairs are measured by. */
 export interface Preference {

@@ -3,6 +3,7 @@ import { expectClose } from '../../tests/support/tensors.ts'
 import {
   type CausalLM,
   createModel,
+  type LanguageModel,
   type MixtralConfig,
   parseModelConfig,
   type SwitchyardMoeConfig,
@@ -311,7 +312,9 @@ test("a recipe's dispatch reaches every layer", () => {
     'test',
   )
   manualSeed(1)
-  const { routings } = firstModel(recipe, config).forward(tokensOf(randint(0, 40, [2, 8], { seed: 1 })))
+  const { routings } = (firstModel(recipe, config) as LanguageModel).forward(
+    tokensOf(randint(0, 40, [2, 8], { seed: 1 })),
+  )
   for (const { chosen, served } of routings) {
     const filled = (routing: AnyRouting): number => (routing as TokenRouting).indices.ge(0).sum().item()
     expect(filled(chosen)).toBe(32)

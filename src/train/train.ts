@@ -4,7 +4,7 @@ import { basename } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isCorpus } from '../data/index.ts'
 import { ConfigError, FormatError, SwitchyardError } from '../errors.ts'
-import { CausalLM, generateText, listCheckpoints } from '../models/index.ts'
+import { CausalLM, EncoderDecoderLM, generateText, listCheckpoints } from '../models/index.ts'
 import { chooseGemm, gemmChoice } from '../torch/index.ts'
 import { pruneCheckpoints, restoreCheckpoint, saveCheckpoint, setAside } from './checkpoint/checkpoint.ts'
 import { ConversationRows } from './conversation-rows.ts'
@@ -292,7 +292,8 @@ async function* evaluatePairs(
 async function* sampleNow(trainer: Trainer): AsyncGenerator<TrainEvent> {
   const { model, tokenizer, recipe, state } = trainer
   const { prompts, maxNewTokens, temperature } = recipe.sampling
-  if (!(model instanceof CausalLM)) return // an encoder's recipe has no prompts
+  const writes = model instanceof CausalLM || model instanceof EncoderDecoderLM
+  if (!writes) return // an encoder's recipe has no prompts
   model.eval()
   for (const prompt of prompts) {
     let text = ''

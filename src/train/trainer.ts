@@ -15,11 +15,12 @@ import {
 import { ConfigError } from '../errors.ts'
 import {
   type AdapterModule,
+  type AnyModelConfig,
   attachAdapters,
   copyTokenizer,
   describeFeedForward,
-  type LanguageModel,
-  type ModelConfig,
+  EncoderDecoderLM,
+  type TrainableModel,
 } from '../models/index.ts'
 import { WordRouter } from '../moe/index.ts'
 import {
@@ -36,11 +37,13 @@ import { adapterWeights, type CheckpointWeights, wholeWeights } from './checkpoi
 import { ConversationRows } from './conversation-rows.ts'
 import type { RunStart } from './events.ts'
 import { type ModelText, modelText, trainingBatch } from './examples.ts'
+import { type Parts, refuseMisfits } from './fitting.ts'
 import { GraphedStep } from './graphed-step.ts'
 import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { type Batch, warmedUp } from './objective.ts'
 import type { Optimizer } from './optimizer/optimizer.ts'
 import { createOptimizer } from './optimizer/table.ts'
+import { PairRows } from './pair-rows.ts'
 import {
   autocastType,
   convertWeights,
@@ -60,14 +63,14 @@ import { TrainedParameters } from './trained/trained.ts'
 
 export class Trainer implements Trainee {
   readonly recipe: Recipe
-  readonly config: ModelConfig
+  readonly config: AnyModelConfig
   readonly device: Device
   /** Bytes that a step takes at most, as planned. */
   readonly memory: number
   readonly corpus: Corpus
   readonly tokenizer: Tokenizer
   readonly corpusFingerprint: string
-  readonly model: LanguageModel
+  readonly model: TrainableModel
   readonly trained: TrainedParameters
   readonly weights: CheckpointWeights
   readonly optimizer: Optimizer
@@ -101,17 +104,22 @@ export class Trainer implements Trainee {
     refuseTooLarge(plan, this.recipe, availableMemory(this.device))
     this.memory = totalBytes(plan)
     const { optimizer, precision, seed } = this.recipe
-    const reading = { ...this.recipe.data, config: this.config }
+    const { objective } = this.recipe
+    const reading = {
+      ...this.recipe.data,
+      config: this.config,
+      ...(objective.kind === 'span-corruption' && { corruption: objective }),
+    }
+    refuseMisfits(this)
     this.training = modelText(this.corpus, 'train', reading)
     this.validation = holdsText(this) ? modelText(this.corpus, 'validation', reading) : null
-    refuseOtherObjective(this)
     this.#sampler = new WindowSampler({ windows: this.training.count, seed })
     manualSeed(seed)
     this.model = firstModel(this.recipe, this.config)
     const adapters = this.recipe.adapter ? attachAdapters(this.model, this.recipe.adapter) : null
     convertWeights(this.model, precision, this.device)
     this.model.to(this.device)
-    this.model.model.recompute = this.recipe.recompute
+    if (!(this.model instanceof EncoderDecoderLM)) this.model.model.recompute = this.recipe.recompute
     this.#assignWords()
     this.trained = new TrainedParameters(this.model, this.recipe.trained)
     this.optimizer = createOptimizer(this.trained.parameters, optimizer, halfOptions(precision))
@@ -171,7 +179,7 @@ export class Trainer implements Trainee {
 
   /** What a user should know of the data before it is learnt. */
   get notes(): string[] {
-    if (!(this.training instanceof ConversationRows)) return []
+    if (!(this.training instanceof ConversationRows || this.training instanceof PairRows)) return []
     const { cut, dropped, sequenceLength } = this.training
     const longer = `are longer than ${sequenceLength} tokens`
     return [
@@ -280,21 +288,8 @@ export class Trainer implements Trainee {
   }
 }
 
-type TextOfRun = Pick<Trainer, 'corpus' | 'recipe' | 'config'>
-
-/** @throws ConfigError for pairs that are to be learnt one by one, and the other way round */
-function refuseOtherObjective({ corpus, recipe }: TextOfRun): void {
-  const hasPairs = corpus.manifest.answers?.together === 2
-  const wantsPairs = recipe.objective.kind === 'dpo'
-  if (hasPairs === wantsPairs) return
-  const problem = hasPairs
-    ? 'likelihood would teach rejected answers too: these are pairs, for dpo'
-    : 'dpo is for pairs, as { prompt, chosen, rejected }: these are none'
-  throw new ConfigError(problem, { path: 'objective' })
-}
-
 /** Whether the validation split has a row of text. */
-function holdsText({ corpus: { validation, manifest }, recipe }: TextOfRun): boolean {
+function holdsText({ corpus: { validation, manifest }, recipe }: Parts): boolean {
   return validation.tokens > (manifest.answers ? 1 : recipe.data.sequenceLength)
 }
 

@@ -4,7 +4,7 @@ import { Command } from 'commander'
 import type { Corpus } from '../../data/index.ts'
 import type { ExpertStore } from '../../engine/index.ts'
 import { ConfigError } from '../../errors.ts'
-import type { CausalLM, LanguageModel, OpenedModel } from '../../models/index.ts'
+import type { CausalLM, OpenedModel, TrainableModel } from '../../models/index.ts'
 import type { EvaluateOptions, Evaluation, ModelText, Shift } from '../../train/index.ts'
 import { splitFor, type WindowFlags, windowLength, withWindowOptions } from '../corpus-windows.ts'
 import { evaluationTable, expertTables, shiftTable } from '../evaluation-tables.ts'
@@ -63,11 +63,10 @@ async function run(path: string, flags: Flags): Promise<void> {
   const corpus = openCorpus(flags.data)
   const split = splitFor(opened, corpus, flags)
   const { config } = opened
-  if (!('max_position_embeddings' in config))
-    throw new ConfigError('reads one text to write another: only stacks are evaluated', { path: opened.path })
-  const length = windowLength(flags, config, split)
+  const positions = 'max_position_embeddings' in config ? config.max_position_embeddings : Infinity
+  const length = windowLength(flags, { max_position_embeddings: positions }, split)
   const within = flags.memory === undefined ? null : await loadWithin(opened, flags, length)
-  const model = within?.model ?? opened.load({ kind: 'stack', ...placement })
+  const model = within?.model ?? opened.load(placement)
   const hints = await serveOtherwise(model, flags, { quiet: true })
   const text = { corpus, windows: modelText(corpus, split.name, { sequenceLength: length, config }) }
   const evaluation = await evaluated(model, text, flags, within?.reading)
@@ -86,7 +85,7 @@ interface Text {
 }
 
 async function evaluated(
-  model: LanguageModel,
+  model: TrainableModel,
   { corpus, windows }: Text,
   { batchSize, batches, quiet = false }: Flags,
   reading: Partial<Reading> = {},
@@ -115,7 +114,7 @@ async function shiftFrom(path: string, text: Text, flags: Flags, after: Evaluati
     throw new ConfigError(`does not know all ${text.corpus.vocabSize} tokens of the corpus`, {
       path: '--against',
     })
-  const model = opened.load({ kind: 'stack', ...placementOf(flags) })
+  const model = opened.load(placementOf(flags))
   const before = await evaluated(model, text, flags)
   model.dispose()
   return shiftBetween(before, after)
@@ -139,5 +138,5 @@ async function loadWithin(
   const { forwardInSteps } = await import('../../models/index.ts')
   const budget = { memory, context: batchSize * length }
   const { model, store } = loadTiered(source, { ...budget, ...(onMiss && { onMiss }) }).tiered
-  return { model, store, reading: { forward: inputs => forwardInSteps(model, inputs) } }
+  return { model, store, reading: { forward: ({ inputs }) => forwardInSteps(model, inputs) } }
 }

@@ -24,8 +24,9 @@ Lines of JSONL and rows of Parquet are 'messages' as OpenAI has them (with
 'tools'), 'conversations' as ShareGPT, 'prompt' and 'completion', or 'text'; also
 .gz and .zst. The model's chat template writes them, and what the assistant says
 is learnt. Pairs, 'prompt' with 'chosen' and 'rejected', teach which of two is
-preferred (DPO). Other files are text, learnt whole. All are prepared once, in
-data/.
+preferred (DPO). Encoder-decoders learn 'source' and 'target', or 'translation'.
+Other files are text, learnt whole, by encoder-decoders as spans to fill in. All
+are prepared once, in data/.
 
 PARTS are all, non-moe, moe, feed-forward, attention, router, experts, shared,
 dense, norms, embeddings, head, one layer's experts as experts:3, or one expert

@@ -1,6 +1,6 @@
 // Which parts of a conversation's text are the assistant's.
 
-import type { ChatTurn, ConversationRecord } from './record.ts'
+import type { ChatTurn, ConversationRecord, Languages } from './record.ts'
 
 /** Writes a conversation as the model's chat template does. `forAnswer`: ready for the assistant's next message. */
 export type Render = (
@@ -14,6 +14,8 @@ export interface AnsweredText {
   answers: readonly (readonly [start: number, end: number])[]
   /** Whether it is as the model's template writes it, special tokens included. */
   isTemplated: boolean
+  /** What languages a translation is from and into, where that is said. */
+  languages?: Languages
 }
 
 /**
@@ -23,9 +25,10 @@ export interface AnsweredText {
  */
 export async function answeredTexts(record: ConversationRecord, render: Render): Promise<AnsweredText[]> {
   if (record.kind === 'plain') {
-    const { prompt, completion } = record
+    const { prompt, completion, languages } = record
     const text = prompt + completion
-    return [{ text, answers: [[prompt.length, text.length]], isTemplated: false }]
+    const answers = [[prompt.length, text.length]] as const
+    return [{ text, answers, isTemplated: false, ...(languages && { languages }) }]
   }
   const turns = await Promise.all(
     record.messages.flatMap(({ role }, i) => (role === 'assistant' ? [answered(record, i, render)] : [])),

@@ -9,6 +9,7 @@ import { temporaryFolder } from '../../../tests/support/cli.ts'
 import { byteTokenizer, byteTokenizerFiles, parseTokenizer } from '../tokenizer-file.ts'
 import { type AnsweredText, answeredTexts, type Render } from './answers.ts'
 import { encodeAnswered } from './encode.ts'
+import { encodePair } from './encode-pair.ts'
 import { prepareConversations } from './prepare.ts'
 import { type ChatTurn, type ConversationRecord, toConversation } from './record.ts'
 
@@ -166,7 +167,10 @@ describe('records', () => {
   })
 
   test.each([
-    [{}, "has none of 'messages', 'conversations', 'prompt' with 'completion', and 'text'"],
+    [
+      {},
+      "has none of 'messages', 'conversations', 'prompt' with 'completion', 'source' with 'target', 'translation' of two texts, and 'text'",
+    ],
     [{ messages: [] }, 'has no messages'],
     [{ messages: [{ content: 'x' }] }, "has a message 1 that has no 'role'"],
     [
@@ -254,5 +258,43 @@ describe('a corpus of conversations', () => {
   test('text is no file of conversations', async () => {
     writeFileSync(join(folder, 'x.txt'), 'hello')
     await expect(prepare('txt', [join(folder, 'x.txt')])).rejects.toThrow('is neither JSONL nor Parquet')
+  })
+})
+
+describe('sources and targets', () => {
+  test.each([
+    [
+      { source: 'a', target: 'b' },
+      { prompt: 'a', completion: 'b', languages: {} },
+    ],
+    [
+      { translation: { en: 'a', de: 'b' } },
+      { prompt: 'a', completion: 'b', languages: { source: 'en', target: 'de' } },
+    ],
+    [
+      { translation: { en: 'a', de: 'b' }, source_lang: 'de', target_lang: 'en' },
+      { prompt: 'b', completion: 'a', languages: { source: 'de', target: 'en' } },
+    ],
+  ])('%j', (line, record) => {
+    expect(toConversation(line)).toEqual({ kind: 'plain', domain: undefined, ...record })
+  })
+
+  test('are encoded apart, the target with its end, and of a conversation the last answer is the target', async () => {
+    const tokenizer = byteTokenizer()
+    const shown = async (text: AnsweredText): Promise<string[]> => {
+      const { ids, taught } = await encodePair(text, tokenizer)
+      const first = taught.indexOf(1)
+      return [tokenizer.decode(ids.slice(0, first)), tokenizer.decode(ids.slice(first))]
+    }
+    const [plain] = await answeredTexts(
+      toConversation({ source: 'ab', target: 'c' }) as ConversationRecord,
+      mistral,
+    )
+    expect(await shown(plain as AnsweredText)).toEqual(['ab', 'c</s>'])
+    const [long] = await answeredTexts(chat('u1', 'a1', 'u2', 'a2'), mistral)
+    expect(await shown(long as AnsweredText)).toEqual([
+      '<s>[INST] u1 [/INST] a1</s>[INST] u2 [/INST]',
+      ' a2</s>',
+    ])
   })
 })

@@ -14,6 +14,7 @@ import type { Tokenizer } from '../tokenizer.ts'
 import { makeTokenizer, type TokenizerChoice } from '../tokenizer-choice.ts'
 import { type AnsweredText, answeredTexts, type Render } from './answers.ts'
 import { encodeAnswered } from './encode.ts'
+import { encodePair } from './encode-pair.ts'
 import { type FoundRecord, readConversations } from './source.ts'
 
 export interface PrepareConversationsOptions {
@@ -27,6 +28,8 @@ export interface PrepareConversationsOptions {
   render?: Render
   /** Its text, for a template that is not the model's own: kept beside the tokenizer. */
   template?: string
+  /** Whether what is read and what is learnt are texts of their own, as for an encoder-decoder. Default: they are one. */
+  apart?: boolean
   /** Share of examples for validation, chosen by what they hold. Default: 0.05. */
   validation?: number
   /** Decides which examples are held out. Default: 1. */
@@ -54,7 +57,7 @@ export async function prepareConversations(options: PrepareConversationsOptions)
   const tokenizer = await makeTokenizer(options.tokenizer, folder.files, [], signal)
   if (options.template !== undefined)
     writeFileSync(join(folder.files, 'chat_template.jinja'), options.template)
-  const splits = new Splits(folder.files, tokenizer)
+  const splits = new Splits(folder.files, tokenizer, options.apart ? encodePair : encodeAnswered)
   let number = 0
   for await (const record of readConversations(paths, onProgress)) {
     signal?.throwIfAborted()
@@ -118,14 +121,16 @@ type Written = Pick<CorpusManifest, 'domains' | 'shards' | 'answers'>
 /** Both splits in the making. */
 class Splits {
   readonly #tokenizer: Tokenizer
+  readonly #encode: typeof encodeAnswered
   readonly #writers: Record<SplitName, ShardWriter>
   readonly #domains = new Map<string, Record<SplitName, TokenCounter>>()
   #taught = 0
   #examples = 0
   #together: number | undefined
 
-  constructor(folder: string, tokenizer: Tokenizer) {
+  constructor(folder: string, tokenizer: Tokenizer, encode: typeof encodeAnswered) {
     this.#tokenizer = tokenizer
+    this.#encode = encode
     const { vocabSize } = tokenizer
     const writer = (split: SplitName): ShardWriter =>
       new ShardWriter({ folder, split, vocabSize, shardTokens: defaultShardTokens })
@@ -137,7 +142,7 @@ class Splits {
     this.#together ??= texts.length
     if (this.#together !== texts.length)
       throw new DataError('some examples are pairs and others are not: give them apart')
-    const examples = await Promise.all(texts.map(text => encodeAnswered(text, this.#tokenizer)))
+    const examples = await Promise.all(texts.map(text => this.#encode(text, this.#tokenizer)))
     const marked = examples.map(({ taught }) => taught.reduce((sum, mark) => sum + mark, 0))
     if (marked.includes(0)) return // an empty answer teaches nothing
     const counter = this.#counters(domain)[split]

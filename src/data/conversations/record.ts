@@ -7,10 +7,22 @@ export interface ChatTurn {
   [field: string]: unknown
 }
 
+/** Of a source and a target, as the tokenizer calls them. */
+export interface Languages {
+  source?: string
+  target?: string
+}
+
 /** One example, of which the model learns the assistant's messages, or the completion. */
 export type ConversationRecord =
   | { kind: 'chat'; messages: ChatTurn[]; tools: readonly unknown[] | null; domain: string | undefined }
-  | { kind: 'plain'; prompt: string; completion: string; domain: string | undefined }
+  | {
+      kind: 'plain'
+      prompt: string
+      completion: string
+      languages?: Languages
+      domain: string | undefined
+    }
 
 /** Two examples of one prompt, of which people, or a judge, preferred the first. */
 export interface PreferenceRecord {
@@ -58,7 +70,7 @@ export function toExample(value: unknown): ExampleRecord | string {
 
 /**
  * Reads `{ messages }` as OpenAI has it, with `tools` perhaps, `{ conversations }` as ShareGPT has it, `{ prompt, completion }` of texts or
- * of messages, or `{ text }`, each perhaps with a `domain`. Returns a text that says what is wrong, if anything is.
+ * of messages, `{ source, target }` or `{ translation }` of texts, or `{ text }`, each perhaps with a `domain`. Returns a text that says what is wrong, if anything is.
  */
 export function toConversation(value: unknown): ConversationRecord | string {
   if (!isGroup(value)) return 'is no object'
@@ -68,6 +80,8 @@ export function toConversation(value: unknown): ConversationRecord | string {
   if (tools !== undefined && tools !== null && !Array.isArray(tools)) return `has 'tools' that are no list`
   const about = { domain: domain ?? undefined }
   if (typeof value.text === 'string') return { kind: 'plain', prompt: '', completion: value.text, ...about }
+  const pair = pairOf(value)
+  if (pair) return { kind: 'plain', ...pair, ...about }
   const { prompt, completion } = value
   if (typeof prompt === 'string' && typeof completion === 'string')
     return { kind: 'plain', prompt, completion, ...about }
@@ -78,12 +92,39 @@ export function toConversation(value: unknown): ConversationRecord | string {
   return { kind: 'chat', messages, tools: (tools as unknown[] | null | undefined) ?? null, ...about }
 }
 
+/**
+ * `{ source, target }` of texts, or `{ translation: { en, de } }` as datasets has it, from the first to the second unless `source_lang` and
+ * `target_lang` say otherwise.
+ */
+function pairOf(value: Record<string, unknown>): Pick<Plain, 'prompt' | 'completion' | 'languages'> | null {
+  const { source, target, translation } = value
+  const [from, to] = [value.source_lang, value.target_lang].map(name =>
+    typeof name === 'string' ? name : undefined,
+  )
+  if (typeof source === 'string' && typeof target === 'string')
+    return { prompt: source, completion: target, languages: languagesOf(from, to) }
+  if (!isGroup(translation)) return null
+  const [first, second] = Object.keys(translation)
+  const [asked, into] = [from ?? first, to ?? second]
+  const texts = [asked, into].map(name => (name === undefined ? undefined : translation[name]))
+  const [prompt, completion] = texts
+  if (typeof prompt !== 'string' || typeof completion !== 'string') return null
+  return { prompt, completion, languages: languagesOf(asked, into) }
+}
+
+type Plain = Extract<ConversationRecord, { kind: 'plain' }>
+
+const languagesOf = (source: string | undefined, target: string | undefined): Languages => ({
+  ...(source !== undefined && { source }),
+  ...(target !== undefined && { target }),
+})
+
 function messagesOf(value: Record<string, unknown>): ChatTurn[] | string {
   const { messages, conversations, prompt, completion } = value
   if (Array.isArray(messages)) return checked(messages)
   if (Array.isArray(conversations)) return checked(conversations.map(fromShareGpt))
   if (Array.isArray(prompt) && Array.isArray(completion)) return checked([...prompt, ...completion])
-  return "has none of 'messages', 'conversations', 'prompt' with 'completion', and 'text'"
+  return "has none of 'messages', 'conversations', 'prompt' with 'completion', 'source' with 'target', 'translation' of two texts, and 'text'"
 }
 
 function fromShareGpt(message: unknown): unknown {

@@ -15,8 +15,16 @@ export async function isExamples(paths: readonly string[]): Promise<boolean> {
 export type FoundRecord = ExampleRecord & { domain: string }
 
 const columns = {
-  needed: [['chosen', 'rejected'], ['messages'], ['conversations'], ['prompt', 'completion'], ['text']],
-  others: ['prompt', 'tools', 'domain'],
+  needed: [
+    ['chosen', 'rejected'],
+    ['messages'],
+    ['conversations'],
+    ['prompt', 'completion'],
+    ['source', 'target'],
+    ['translation'],
+    ['text'],
+  ],
+  others: ['prompt', 'tools', 'domain', 'source_lang', 'target_lang'],
 }
 
 /**

@@ -155,7 +155,7 @@ export class EncoderDecoderLM extends Module {
   }
 
   get dtype(): DType {
-    return this.shared.weight.dtype
+    return this.encoder.layer_norm.weight.dtype // matrices may stay as files encode them
   }
 
   get device(): Device {

@@ -2,12 +2,12 @@
 
 import {
   type Adapted,
-  type LanguageModel,
+  type AnyModelConfig,
   loadAdapters,
   loadWeights,
-  type ModelConfig,
   saveAdapters,
   saveModel,
+  type TrainableModel,
 } from '../../models/index.ts'
 
 export interface CheckpointWeights {
@@ -17,7 +17,7 @@ export interface CheckpointWeights {
 }
 
 /** A Hugging Face model folder. */
-export function wholeWeights(model: LanguageModel, config: ModelConfig): CheckpointWeights {
+export function wholeWeights(model: TrainableModel, config: AnyModelConfig): CheckpointWeights {
   return {
     save: folder => void saveModel(folder, model, config),
     load: folder => loadWeights(folder, model),

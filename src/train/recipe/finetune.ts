@@ -1,8 +1,8 @@
 // The recipe with which a model that is there is trained further, where its user says no more than model and data.
 
-import { openCorpus, WindowMap } from '../../data/index.ts'
-import { openModel } from '../../models/index.ts'
-import { ConversationRows } from '../conversation-rows.ts'
+import { openCorpus } from '../../data/index.ts'
+import { type AnyModelConfig, isEncoderDecoder, openModel } from '../../models/index.ts'
+import { modelText } from '../examples.ts'
 import { withOverrides } from './load.ts'
 import type { Recipe } from './schema.ts'
 
@@ -30,7 +30,9 @@ export function finetuneRecipe({ model, data, epochs = 1, overrides = [] }: Fine
   const opened = openModel(model)
   const longest =
     'max_position_embeddings' in opened.config ? opened.config.max_position_embeddings : sequenceLength
-  const arePairs = openCorpus(data).manifest.answers?.together === 2
+  const { answers } = openCorpus(data).manifest
+  const arePairs = answers?.together === 2
+  const fillsSpans = isEncoderDecoder(opened.config) && !answers
   const hasAdapter = overrides.some(override => override.startsWith('adapter'))
   const rate = (hasAdapter ? 2e-4 : 2e-5) / (arePairs ? 20 : 1)
   const raw = {
@@ -38,14 +40,14 @@ export function finetuneRecipe({ model, data, epochs = 1, overrides = [] }: Fine
     model: { from: model },
     data: { path: data, sequenceLength: Math.min(sequenceLength, longest), batchSize },
     precision: 'auto',
-    ...(arePairs ? { objective: 'dpo' } : {}),
+    ...(arePairs ? { objective: 'dpo' } : fillsSpans ? { objective: 'span-corruption' } : {}),
     optimizer: { kind: 'adamw', learningRate: rate, weightDecay: 0 },
     steps: 1, // until the data has been counted
   }
   const draft = withOverrides(raw, overrides, model)
   const steps = overrides.some(override => override.startsWith('steps='))
     ? draft.steps
-    : stepsOf(draft, epochs)
+    : stepsOf(draft, epochs, opened.config)
   const every = Math.max(1, Math.ceil(steps / 10))
   const paced = {
     ...raw,
@@ -59,19 +61,16 @@ export function finetuneRecipe({ model, data, epochs = 1, overrides = [] }: Fine
 }
 
 /** Steps in which the training text is seen so often. */
-function stepsOf({ data, gradientAccumulation }: Recipe, epochs: number): number {
-  return Math.max(1, Math.ceil((epochs * sequencesOf(data)) / (data.batchSize * gradientAccumulation)))
-}
-
-function sequencesOf({ path, sequenceLength, long }: Recipe['data']): number {
-  const { train, manifest } = openCorpus(path)
-  if (manifest.answers) {
-    const rows = new ConversationRows(train, sequenceLength, { long, together: manifest.answers.together })
-    rows.dispose()
-    return rows.count
-  }
-  return new WindowMap(
-    train.shards.map(shard => shard.tokens),
-    sequenceLength,
-  ).count
+function stepsOf(
+  { data, gradientAccumulation, objective }: Recipe,
+  epochs: number,
+  config: AnyModelConfig,
+): number {
+  const text = modelText(openCorpus(data.path), 'train', {
+    ...data,
+    config,
+    ...(objective.kind === 'span-corruption' && { corruption: objective }),
+  })
+  text.dispose()
+  return Math.max(1, Math.ceil((epochs * text.count) / (data.batchSize * gradientAccumulation)))
 }

@@ -3,12 +3,13 @@
 import { resolve } from 'node:path'
 import { ConfigError } from '../../errors.ts'
 import {
+  type AnyModelConfig,
   createModel,
   findModel,
-  type LanguageModel,
-  type ModelConfig,
   parseModelConfig,
+  requireOneStack,
   standardBuild,
+  type TrainableModel,
 } from '../../models/index.ts'
 import {
   createDispatch,
@@ -93,7 +94,7 @@ function withTasks(router: RouterConfig, domains: readonly string[]): RouterConf
 }
 
 /** The config.json of a resolved recipe. */
-export function modelConfigOf({ model, router, losses }: Recipe, vocabulary: Vocabulary): ModelConfig {
+export function modelConfigOf({ model, router, losses }: Recipe, vocabulary: Vocabulary): AnyModelConfig {
   if (isOpened(model)) return openedConfig(model)
   const { type, ...fields } = model
   const moe = {
@@ -112,7 +113,7 @@ export function modelConfigOf({ model, router, losses }: Recipe, vocabulary: Voc
 }
 
 /** The config.json that a recipe comes to with a vocabulary, without its corpus. */
-export function recipeConfig(recipe: Recipe, vocabulary: Vocabulary): ModelConfig {
+export function recipeConfig(recipe: Recipe, vocabulary: Vocabulary): AnyModelConfig {
   return modelConfigOf(resolveRecipe(recipe, vocabulary), vocabulary)
 }
 
@@ -138,10 +139,11 @@ function layersOf(model: NewModelSettings): number[] {
 /** The model with which a resolved recipe starts. */
 export function firstModel(
   { model: settings, dispatch, init, seed }: Recipe,
-  config: ModelConfig,
-): LanguageModel {
+  config: AnyModelConfig,
+): TrainableModel {
   if (isOpened(settings)) return loadOpened(settings)
-  const model = createModel(config, standardBuild(createDispatch(dispatch ?? { kind: 'dropless' })))
+  const build = standardBuild(createDispatch(dispatch ?? { kind: 'dropless' }))
+  const model = createModel(requireOneStack(config, 'model'), build)
   initialize(model, init, seed)
   return model
 }

@@ -3,12 +3,11 @@
 import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import {
-  type LanguageModel,
-  type ModelConfig,
+  type AnyModelConfig,
   matchTensors,
   openModel,
-  requireOneStack,
   routerLossesOf,
+  type TrainableModel,
 } from '../../models/index.ts'
 import type { OpenedModelSettings } from './schema.ts'
 
@@ -31,15 +30,14 @@ export function withOwnSettings(raw: unknown): unknown {
 const isGroup = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** The config of a model of one stack of layers. @throws ConfigError for another kind */
-export function openedConfig({ from }: OpenedModelSettings): ModelConfig {
-  const { config, path } = openModel(from)
-  return requireOneStack(config, path)
+/** The config of the model, of any kind. */
+export function openedConfig({ from }: OpenedModelSettings): AnyModelConfig {
+  return openModel(from).config
 }
 
 /** The model, in memory of its own: training writes to it. */
-export function loadOpened({ from, weights }: OpenedModelSettings): LanguageModel {
-  return openModel(from).load({ kind: 'stack', weights, mapped: false }).train()
+export function loadOpened({ from, weights }: OpenedModelSettings): TrainableModel {
+  return openModel(from).load({ weights, mapped: false }).train()
 }
 
 /** Bytes of the tensors of its files. */

@@ -1,13 +1,15 @@
 // A recipe: everything a training run depends on. Each part owns its schema; unknown keys are errors.
 
 import { z } from 'zod'
+import { kinds } from '../../kinds.ts'
 import { adapterSchema, selectionSchema } from '../../models/index.ts'
 import { dispatchSchema, expertsSchema, routerSchema } from '../../moe/index.ts'
 import { lossesSchema } from '../objective.ts'
 import { optimizerSchema } from '../optimizer/table.ts'
 import { precisionSchema } from '../precision.ts'
-import { objectiveSchema } from '../preference.ts'
+import { preferenceSchema } from '../preference.ts'
 import { scheduleSchema } from '../schedule.ts'
+import { spanCorruptionSchema } from '../span-corruption.ts'
 import { initSchema } from './initialize.ts'
 
 const count = z.int().positive()
@@ -75,6 +77,14 @@ const modelSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('switchyard_moe_encoder'), ...expertLayerFields, ...encoderFields }),
   openedModelSchema,
 ])
+
+/** What is learnt of the text. */
+const objectiveSchema = kinds(
+  /** Every token that is to be learnt, as likely as can be. */
+  z.strictObject({ kind: z.literal('likelihood') }),
+  preferenceSchema,
+  spanCorruptionSchema,
+)
 
 const dataSchema = z.strictObject({
   /** A corpus folder made by `switchyard data prepare`. */

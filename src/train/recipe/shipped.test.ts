@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import { requireOneStack } from '../../models/index.ts'
 import { loadRecipe } from './load.ts'
 import { modelConfigOf, resolveRecipe } from './model-config.ts'
 
@@ -14,6 +15,6 @@ test.each(readdirSync(folder))('recipes/%s is one, under its own name', file => 
   const resolved = resolveRecipe(recipe, vocabulary)
   expect(recipe.model).toHaveProperty(
     'num_hidden_layers',
-    modelConfigOf(resolved, vocabulary).num_hidden_layers,
+    requireOneStack(modelConfigOf(resolved, vocabulary), file).num_hidden_layers,
   )
 })
