@@ -9,7 +9,8 @@ import { publishedPiecesOf } from '../../architectures/create.ts'
 import { wholePieces } from '../../architectures/published-names.ts'
 import type { AnyModelConfig } from '../../architectures/table.ts'
 import { partOf } from '../tensor-part.ts'
-import { factors, type LowRank, readAdapter, readPeftConfig, scaleOf } from './peft.ts'
+import { readPeftConfig, scaleOf } from './peft-config.ts'
+import { factors, type LowRank, readAdapter } from './peft-tensors.ts'
 
 /** What an adapter does to a part of a parameter. */
 interface Change {
