@@ -44,7 +44,8 @@ export {
   routerLossesOf,
 } from './architectures/table.ts'
 export { mergeAdapter } from './files/adapter/merge.ts'
-export { type Adapted, isAdapter, loadAdapters, readPeftConfig, saveAdapters } from './files/adapter/peft.ts'
+export { type Adapted, loadAdapters, saveAdapters } from './files/adapter/peft.ts'
+export { isAdapter } from './files/adapter/peft-config.ts'
 export { chatTemplateOf, templateTokens } from './files/chat-template.ts'
 export { copyTokenizer } from './files/conversion/copy-tokenizer.ts'
 export { type BlockEncoder, type RowPlace, roundToNearest } from './files/conversion/encode.ts'
@@ -83,7 +84,7 @@ export { type MatchedPiece, matchTensors, refuseNonFinite } from './files/matchi
 export { findModel, type ModelKinds, OpenedModel, openModel } from './files/open.ts'
 export { ParameterReader } from './files/parameters.ts'
 export { roundedRows } from './files/requantize.ts'
-export { checkpointOf, listCheckpoints, stepOf } from './files/run-folder.ts'
+export { checkpointOf, listCheckpoints, modelName, stepOf } from './files/run-folder.ts'
 export { type ModelSource, openSource } from './files/source.ts'
 export { type ByteRange, rawBytes, type StoredTensor } from './files/stored-tensor.ts'
 export { TemplateError, TemplateThread } from './files/template-thread.ts'
@@ -95,6 +96,7 @@ export {
   type WrittenFolder,
   writeModelFolder,
 } from './files/write-folder.ts'
+export { type BeamOptions, type BeamText, beamSearch } from './generation/beam-search.ts'
 export { prefillChunk } from './generation/decoder-session.ts'
 export { choicesOf, DecodingStep, type StepChoices, type StepOptions } from './generation/decoding-step.ts'
 export { forwardInSteps } from './generation/forward-in-steps.ts'

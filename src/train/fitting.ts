@@ -2,7 +2,7 @@
 
 import type { Corpus } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
-import { type AnyModelConfig, isEncoderDecoder } from '../models/index.ts'
+import { type AnyModelConfig, isDecoder, isEncoderDecoder } from '../models/index.ts'
 import type { Recipe } from './recipe/schema.ts'
 
 export interface Parts {
@@ -40,6 +40,8 @@ function refuseForPairs({ corpus, recipe, config }: Parts): void {
 }
 
 function refuseForStacks({ corpus, recipe, config }: Parts): void {
+  if (corpus.manifest.answers && !isDecoder(config))
+    refuse('data.path', 'conversations are for decoders: an encoder learns to fill in text')
   const hasPairs = corpus.manifest.answers?.together === 2
   const { kind } = recipe.objective
   if (kind === 'span-corruption')

@@ -47,3 +47,14 @@ export function checkpointOf(path: string): string {
   const bestStep = bestStepOf(run)
   return (checkpoints.find(folder => stepOf(folder) === bestStep) ?? checkpoints[0]) as string
 }
+
+/** What a model is called by whoever has only its place: its run, its download as `org/name`, its folder or file. */
+export function modelName(path: string): string {
+  const place = resolve(path)
+  const run = isCheckpoint(place) ? dirname(dirname(place)) : place
+  const [, download] = /[/\\]models--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$/.exec(place) ?? []
+  return download?.replace('--', '/') ?? basename(run).replace(/\.gguf$/, '')
+}
+
+const isCheckpoint = (place: string): boolean =>
+  /^step-\d+$/.test(basename(place)) && basename(dirname(place)) === 'checkpoints'

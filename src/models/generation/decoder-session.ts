@@ -5,7 +5,7 @@ import { inferenceMode, kernelFor, tidy } from '../../torch/index.ts'
 import type { CausalLM } from '../stack/language-model.ts'
 import { type Tokens, tokensOfSequences } from '../stack/tokens.ts'
 import { DecodingStep } from './decoding-step.ts'
-import { lastScores, type Rows, type Session, type SessionOptions } from './session.ts'
+import { type BeamSession, lastScores, type Rows, type SessionOptions } from './session.ts'
 
 const longestOf = (rows: Rows): number => rows.reduce((most, { length }) => Math.max(most, length), 0)
 
@@ -16,7 +16,7 @@ export const prefillChunk = 1024
 export function decoderSession(
   model: CausalLM,
   { prompts, newTokens, task, kv, chunk = chunkFor(model, prompts.length) }: SessionOptions,
-): Session & { cache: ContiguousCache } {
+): BeamSession & { cache: ContiguousCache } {
   const capacity = longestOf(prompts) + newTokens
   const cache = new ContiguousCache(model, { sequences: prompts.length, capacity, kv })
   const step = new DecodingStep(model, cache, { task })
@@ -46,7 +46,7 @@ export function decoderSession(
     step[Symbol.dispose]()
     cache.dispose()
   }
-  return { first: prompts, next, cache, [Symbol.dispose]: dispose }
+  return { first: prompts, next, reorder: from => cache.reorder(from), cache, [Symbol.dispose]: dispose }
 }
 
 /** Without the kernel for attention over a cache, that of what came before would be written out. */

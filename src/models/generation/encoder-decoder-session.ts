@@ -4,13 +4,13 @@ import { ContiguousCache } from '../../nn/index.ts'
 import { inferenceMode, tidy } from '../../torch/index.ts'
 import type { EncoderDecoderLM } from '../stack/encoder-decoder.ts'
 import { tokensOfSequences } from '../stack/tokens.ts'
-import { lastScores, type Rows, type Session, type SessionOptions } from './session.ts'
+import { type BeamSession, lastScores, type Rows, type SessionOptions } from './session.ts'
 
 /** Every target begins with the start token. */
 export function encoderDecoderSession(
   model: EncoderDecoderLM,
   { prompts, newTokens, kv }: SessionOptions,
-): Session {
+): BeamSession {
   const { device } = model
   const cache = new ContiguousCache(model, { sequences: prompts.length, capacity: newTokens + 1, kv })
   const source = inferenceMode(() =>
@@ -29,5 +29,10 @@ export function encoderDecoderSession(
     cache.dispose()
     source[Symbol.dispose]()
   }
-  return { first: prompts.map(() => [model.config.decoder_start_token_id]), next, [Symbol.dispose]: dispose }
+  return {
+    first: prompts.map(() => [model.config.decoder_start_token_id]),
+    next,
+    reorder: from => cache.reorder(from), // all that is reordered has the same source
+    [Symbol.dispose]: dispose,
+  }
 }

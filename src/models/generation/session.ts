@@ -20,6 +20,12 @@ export interface Session extends Disposable {
   next(fresh: Rows): Float32Array[]
 }
 
+/** A session whose texts can take each other's place. */
+export interface BeamSession extends Session {
+  /** Text b becomes what text `from[b]` was. */
+  reorder(from: readonly number[]): void
+}
+
 export interface SessionOptions {
   /** Prompts of at least one id each. */
   prompts: Rows
