@@ -13,9 +13,18 @@ export { type ModelText, modelText } from './examples.ts'
 export { GraphedStep } from './graphed-step.ts'
 export { availableMemory, type MemoryPlan, memoryPlan, totalBytes } from './memory-plan.ts'
 export { type Batch, batchOf, computeObjective, type Losses, type Objective } from './objective.ts'
+export { Adafactor, type AdafactorOptions } from './optimizer/adafactor.ts'
 export { AdamW, type AdamWOptions } from './optimizer/adamw.ts'
 export { clipFactor, clipGradients, gradientNorm } from './optimizer/clip.ts'
-export type { GradientScaling, HalfPrecision, Optimizer, ParameterGroup } from './optimizer/optimizer.ts'
+export { Muon, type MuonOptions } from './optimizer/muon.ts'
+export type {
+  GradientScaling,
+  HalfPrecision,
+  Optimizer,
+  ParameterGroup,
+  RecordableOptimizer,
+} from './optimizer/optimizer.ts'
+export { Sgd, type SgdOptions } from './optimizer/sgd.ts'
 export { createOptimizer, type OptimizerConfig, optimizerSchema } from './optimizer/table.ts'
 export {
   autocastType,

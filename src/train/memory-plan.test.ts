@@ -3,7 +3,7 @@ import { countParameters } from '../models/index.ts'
 import { memoryUse, randint, resetPeakMemory, tidy } from '../torch/index.ts'
 import { memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { batchOf } from './objective.ts'
-import { AdamW } from './optimizer/adamw.ts'
+import { createOptimizer } from './optimizer/table.ts'
 import { checkRecipe } from './recipe/check.ts'
 import { firstModel, modelConfigOf, resolveRecipe } from './recipe/model-config.ts'
 import type { Recipe } from './recipe/schema.ts'
@@ -36,8 +36,7 @@ function measured(recipe: Recipe): number {
   const config = modelConfigOf(recipe, vocabulary)
   using model = firstModel(recipe, config)
   model.model.recompute = recipe.recompute
-  const group = { name: 'all', parameters: model.namedParameters(), scale: 1, weightDecay: 0.1 }
-  using optimizer = new AdamW([group], recipe.optimizer)
+  using optimizer = createOptimizer(model.namedParameters(), recipe.optimizer)
   const { batchSize, sequenceLength } = recipe.data
   const step = (): void =>
     tidy(() => {
@@ -89,6 +88,13 @@ describe('the plan is within 5% of what a step takes', () => {
       ),
     ],
     ['an encoder', recipeOf({ type: 'switchyard_moe_encoder' })],
+    ...(['muon', 'adafactor', 'sgd'] as const).map((kind): [string, Recipe] => [
+      `mostly weights, ${kind}`,
+      recipeOf(
+        { vocab_size: 4096, num_local_experts: 32 },
+        { ...few, optimizer: { kind, learningRate: 1e-3 } },
+      ),
+    ]),
     ['PEER', recipeOf({ ...own, num_local_experts: 1024, experts: { kind: 'peer', heads: 2, k: 4 } })],
   ])('%s', (_, recipe) => {
     expect(Math.abs(planned(recipe) - 1)).toBeLessThan(0.05)

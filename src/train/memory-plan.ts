@@ -19,7 +19,9 @@ import {
 import { MoeLayer, PeerLayer } from '../moe/index.ts'
 import { type Declaration, declared, type Role } from '../nn/index.ts'
 import { availableCudaMemory, type Device, hasCudaRuntime, itemSize } from '../torch/index.ts'
-import { autocastType, type Precision } from './precision.ts'
+import type { HalfPrecision } from './optimizer/optimizer.ts'
+import { optimizerMemory } from './optimizer/table.ts'
+import { autocastType, halfOptions, type Precision } from './precision.ts'
 import { storedBytes } from './recipe/opened.ts'
 import { isOpened, type OpenedModelSettings, type Recipe } from './recipe/schema.ts'
 
@@ -98,14 +100,22 @@ export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {
   const weights = isStored
     ? all - bytes(shapes, weightBytes) + storedBytes(recipe.model as OpenedModelSettings)
     : all
-  const optimizer = bytes(moved, optimizerBytes)
+  const memory = optimizerMemory(recipe.optimizer)
+  const half = ({ role }: Declaration): HalfPrecision | null =>
+    isHalf(precision, role) ? halfOptions(precision) : null
+  const optimizer = sum([...moved.values()].map(each => memory.stateBytes(each, half(each))))
   const narrowed = autocastType(precision, recipe.device as Device) ? weights / 2 : 0 // copies that the graph keeps
   const outside = {
     ...headMemory(config, sizes),
     gradients: bytes(withGradients, weightBytes) - sum(layers.map(each => each.gradients)),
   }
   const moments = stepMoments(layers, outside, { recompute, accumulates: gradientAccumulation > 1 })
-  const { gradients, activations, working } = largest(moments)
+  const update = {
+    gradients: bytes(withGradients, weightBytes),
+    activations: outside.held + sum(layers.map(({ routing }) => routing)),
+    working: Math.max(0, ...[...moved.values()].map(each => memory.workBytes(each))),
+  }
+  const { gradients, activations, working } = largest([...moments, update])
   const sums = adapters ? adaptedElements(adapters) * sizes.size : 0
   return { weights, optimizer, gradients, activations: activations + narrowed + sums, working }
 }
@@ -202,12 +212,6 @@ const isHalf = (precision: Precision, role: Role): precision is Extract<Precisio
 /** Bytes of a weight, and of its gradient. */
 const weightBytes = (precision: Precision, role: Role): number =>
   isHalf(precision, role) ? itemSize[precision.dtype] : itemSize.f32
-
-/** Bytes of a weight's two moments and its master. */
-function optimizerBytes(precision: Precision, role: Role): number {
-  if (!isHalf(precision, role)) return 2 * itemSize.f32
-  return 2 * itemSize[precision.moments] + (precision.master ? itemSize.f32 : 0)
-}
 
 function shapesOfLayer(shapes: Declarations, layer: number): Declarations {
   const prefix = `model.layers.${layer}.`

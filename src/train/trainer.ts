@@ -39,7 +39,7 @@ import { type ModelText, modelText, trainingBatch } from './examples.ts'
 import { GraphedStep } from './graphed-step.ts'
 import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { type Batch, warmedUp } from './objective.ts'
-import type { Optimizer } from './optimizer/optimizer.ts'
+import { type Optimizer, requireRecordable } from './optimizer/optimizer.ts'
 import { createOptimizer } from './optimizer/table.ts'
 import {
   autocastType,
@@ -115,6 +115,7 @@ export class Trainer implements Trainee {
     this.#assignWords()
     this.trained = new TrainedParameters(this.model, this.recipe.trained)
     this.optimizer = createOptimizer(this.trained.parameters, optimizer, halfOptions(precision))
+    if (recipe.graph) requireRecordable(this.optimizer, optimizer.kind)
     this.weights = weightsOf(this, adapters)
     this.#lossScaler = lossScalerFor(precision)
   }
@@ -234,7 +235,8 @@ export class Trainer implements Trainee {
   #train(batches: Batch[], options: StepOptions): StepResult {
     if (!this.recipe.graph || this.device === 'cpu')
       return trainStep(this.model, this.optimizer, batches, options)
-    this.#graph ??= new GraphedStep(this.model, this.optimizer, batches, options)
+    const optimizer = requireRecordable(this.optimizer, this.recipe.optimizer.kind)
+    this.#graph ??= new GraphedStep(this.model, optimizer, batches, options)
     return this.#graph.run(batches, options)
   }
 
