@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { listCheckpoints } from '../src/models/index.ts'
-import { type Recipe, train } from '../src/train/index.ts'
+import { listCheckpoints, openModel } from '../src/models/index.ts'
+import { evaluate, type ModelText, type Recipe, Trainer, train } from '../src/train/index.ts'
 import { withOverrides } from '../src/train/recipe/load.ts'
 import { runCli, temporaryFolder } from './support/cli.ts'
 
@@ -56,6 +56,7 @@ describe('interrupted after three steps and resumed, the run ends in the same bi
   test.each<[string, string[], string[]]>([
     ['muon', ['optimizer.kind=muon'], []],
     ['adafactor', ['optimizer.kind=adafactor'], []],
+    ['ema', ['ema.decay=0.9'], ['ema/model.safetensors']],
     ['sgd', ['optimizer.kind=sgd', 'optimizer.nesterov=true', 'optimizer.learningRate=0.3'], []],
   ])('%s', async (name, overrides, also) => {
     const all = [...overrides, 'logging.every=1']
@@ -67,6 +68,29 @@ describe('interrupted after three steps and resumed, the run ends in the same bi
     expect(parts.losses).toEqual(whole.losses.slice(3))
     expect(whole.losses.at(-1)).toBeLessThan(whole.losses[0] as number)
   })
+})
+
+test('an average of the weights is what is evaluated, and what the run stands for', async () => {
+  const plain = await run('plain', [])
+  const averaged = await run('averaged', ['ema.decay=0.9'])
+  expect(bytesOf(averaged, 'model.safetensors')).toEqual(bytesOf(plain, 'model.safetensors'))
+  expect(averaged.loss).not.toBe(plain.loss)
+  expect(openModel(join(folder, 'averaged')).path).toBe(join(averaged.folder, 'ema'))
+  for (const path of ['averaged', averaged.folder]) {
+    const model = openModel(path === 'averaged' ? join(folder, path) : path).load({ kind: 'stack' })
+    const trainer = new Trainer(recipeOf([]))
+    const options = { domains: trainer.corpus.domains, batchSize: 4, batches: 2 }
+    const { loss } = await evaluate(model, trainer.validation as ModelText, options)
+    expect(loss).toBeCloseTo(path === 'averaged' ? averaged.loss : plain.loss, 6)
+    model.dispose()
+    trainer.dispose()
+  }
+})
+
+test('an average of weights in half precision is refused', async () => {
+  await expect(run('refused', ['ema.decay=0.9', 'precision=half'])).rejects.toThrow(
+    /^ema: averages weights in f32/,
+  )
 })
 
 test.each([

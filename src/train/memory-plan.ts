@@ -28,7 +28,7 @@ import { isOpened, type OpenedModelSettings, type Recipe } from './recipe/schema
 /** Bytes at the moment of a step at which there are most. */
 export interface MemoryPlan {
   weights: number
-  /** Moments, and f32 copies of weights in half precision. */
+  /** Moments, f32 copies of weights in half precision, and averages of weights. */
   optimizer: number
   gradients: number
   /** What backward needs of forward. */
@@ -103,7 +103,8 @@ export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {
   const memory = optimizerMemory(recipe.optimizer)
   const half = ({ role }: Declaration): HalfPrecision | null =>
     isHalf(precision, role) ? halfOptions(precision) : null
-  const optimizer = sum([...moved.values()].map(each => memory.stateBytes(each, half(each))))
+  const averages = recipe.ema ? bytes(moved, () => itemSize.f32) : 0
+  const optimizer = averages + sum([...moved.values()].map(each => memory.stateBytes(each, half(each))))
   const narrowed = autocastType(precision, recipe.device as Device) ? weights / 2 : 0 // copies that the graph keeps
   const outside = {
     ...headMemory(config, sizes),

@@ -174,7 +174,7 @@ async function* steps(
       yield { type: 'step', ...record }
       for (const message of watch.observe(record)) yield { type: 'warning', message }
       const isEvaluated = due(recipe.evaluation.every)
-      const improved = isEvaluated ? yield* evaluateNow(trainer, log) : false
+      const improved = isEvaluated ? yield* onAverage(trainer, evaluateNow(trainer, log)) : false
       if (isEvaluated)
         for (const message of watch.evaluated(trainer.state.best, improved))
           yield { type: 'warning', message }
@@ -185,7 +185,7 @@ async function* steps(
           message: `ends early: no better than at step ${trainer.state.best?.step} (evaluation.patience)`,
         }
       }
-      if (due(recipe.sampling.every)) yield* sampleNow(trainer)
+      if (due(recipe.sampling.every)) yield* onAverage(trainer, sampleNow(trainer))
       const keep = improved && recipe.checkpoint.keepBest
       if (keep || due(recipe.checkpoint.every)) yield await checkpointNow(session, log)
       await nextTurn()
@@ -255,6 +255,19 @@ function takeStep(trainer: Trainer, clock: StepClock): StepRecord {
     ...speed,
     ...(observe && { peakMemory: trainer.peakMemory }),
     ...result,
+  }
+}
+
+/** With the averaged weights in the model, where they are kept. */
+async function* onAverage<T>(
+  { average }: Trainer,
+  body: AsyncGenerator<TrainEvent, T>,
+): AsyncGenerator<TrainEvent, T> {
+  average?.swap()
+  try {
+    return yield* body
+  } finally {
+    average?.swap()
   }
 }
 

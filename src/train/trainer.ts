@@ -57,6 +57,7 @@ import { learningRateFactor } from './schedule.ts'
 import { type StepOptions, type StepResult, trainStep } from './step.ts'
 import { TokenWindows } from './token-windows.ts'
 import { TrainedParameters } from './trained/trained.ts'
+import { WeightAverage } from './weight-average.ts'
 
 export class Trainer implements Trainee {
   readonly recipe: Recipe
@@ -71,6 +72,7 @@ export class Trainer implements Trainee {
   readonly trained: TrainedParameters
   readonly weights: CheckpointWeights
   readonly optimizer: Optimizer
+  readonly average: WeightAverage | null
   readonly training: ModelText
   /** Null when the corpus holds nothing out. */
   readonly validation: ModelText | null
@@ -116,6 +118,9 @@ export class Trainer implements Trainee {
     this.trained = new TrainedParameters(this.model, this.recipe.trained)
     this.optimizer = createOptimizer(this.trained.parameters, optimizer, halfOptions(precision))
     if (recipe.graph) requireRecordable(this.optimizer, optimizer.kind)
+    this.average = this.recipe.ema
+      ? new WeightAverage(this.trained.parameters.values(), this.recipe.ema)
+      : null
     this.weights = weightsOf(this, adapters)
     this.#lossScaler = lossScalerFor(precision)
   }
@@ -224,6 +229,7 @@ export class Trainer implements Trainee {
         observe,
       })
     })
+    if (result.updated !== false) this.average?.follow(this.optimizer.step)
     const skipped = result.updated === false ? 1 : 0
     this.#state.step++
     this.#state.tokens += tokens
@@ -277,6 +283,7 @@ export class Trainer implements Trainee {
     this.trained.dispose()
     this.model.dispose()
     this.optimizer.dispose()
+    this.average?.dispose()
     this.training.dispose()
     this.validation?.dispose()
   }

@@ -8,6 +8,7 @@ import { optimizerSchema } from '../optimizer/table.ts'
 import { precisionSchema } from '../precision.ts'
 import { objectiveSchema } from '../preference.ts'
 import { scheduleSchema } from '../schedule.ts'
+import { averageSchema } from '../weight-average.ts'
 import { initSchema } from './initialize.ts'
 
 const count = z.int().positive()
@@ -113,6 +114,8 @@ export const recipeSchema = z.strictObject({
   data: dataSchema,
   optimizer: optimizerSchema,
   schedule: scheduleSchema.prefault({}),
+  /** A moving average of the weights, which is what is evaluated and sampled from; checkpoints have both. Default: none. */
+  ema: averageSchema.optional(),
   /** Optimizer steps. */
   steps: count,
   /** Micro-batches per step. */
