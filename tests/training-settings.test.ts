@@ -56,6 +56,7 @@ describe('interrupted after three steps and resumed, the run ends in the same bi
   test.each<[string, string[], string[]]>([
     ['muon', ['optimizer.kind=muon'], []],
     ['adafactor', ['optimizer.kind=adafactor'], []],
+    ['smoothed labels', ['losses.labelSmoothing=0.1'], []],
     ['ema', ['ema.decay=0.9'], ['ema/model.safetensors']],
     ['sgd', ['optimizer.kind=sgd', 'optimizer.nesterov=true', 'optimizer.learningRate=0.3'], []],
   ])('%s', async (name, overrides, also) => {

@@ -95,6 +95,7 @@ describe('the plan is within 5% of what a step takes', () => {
         { ...few, optimizer: { kind, learningRate: 1e-3 } },
       ),
     ]),
+    ['smoothed labels', recipeOf({ vocab_size: 2048 }, { losses: { labelSmoothing: 0.1 } })],
     ['PEER', recipeOf({ ...own, num_local_experts: 1024, experts: { kind: 'peer', heads: 2, k: 4 } })],
   ])('%s', (_, recipe) => {
     expect(Math.abs(planned(recipe) - 1)).toBeLessThan(0.05)

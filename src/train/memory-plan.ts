@@ -74,6 +74,8 @@ interface Sizes {
   /** Bytes of an activation. */
   size: number
   onDevice: boolean
+  /** Whether labels are smoothed. */
+  smooths: boolean
 }
 
 /**
@@ -190,7 +192,11 @@ function trainedShapes(
   }
 }
 
-function sizesOf({ data, precision, device }: Recipe, config: ModelConfig, model: LanguageModel): Sizes {
+function sizesOf(
+  { data, precision, device, losses }: Recipe,
+  config: ModelConfig,
+  model: LanguageModel,
+): Sizes {
   const blocks = model.model.layers.map(({ mlp }) => mlp)
   const routed = blocks.find(block => block instanceof MoeLayer)
   const peer = blocks.find(block => block instanceof PeerLayer)
@@ -204,6 +210,7 @@ function sizesOf({ data, precision, device }: Recipe, config: ModelConfig, model
     neurons: peer ? peer.heads * peer.topK : 0,
     size: precision.kind === 'half' ? itemSize[precision.dtype] : itemSize.f32,
     onDevice: device !== 'cpu',
+    smooths: losses.labelSmoothing > 0,
   }
 }
 
@@ -279,7 +286,7 @@ function feedForwardMemory(shapes: Declarations, sizes: Sizes): Part & { routing
 /** The final norm, the head and the loss, and the input's embedding. */
 function headMemory(
   config: ModelConfig,
-  { tokens, model, size, onDevice }: Sizes,
+  { tokens, model, size, onDevice, smooths }: Sizes,
 ): Omit<OutsideMemory, 'gradients'> {
   const vocabulary = config.vocab_size
   // As kChunkBytes has it in native/ops/loss/linear_cross_entropy.cc, and in chunked_cross_entropy.cc for devices.
@@ -289,7 +296,8 @@ function headMemory(
   const product = onDevice ? vocabulary * model * size : 0
   return {
     held: tokens * model * size,
-    activations: 2 * tokens * model * size, // what the norm took, and the gradient of what it gave
+    // What the norm took, and the gradient of what it gave; rows of the head for smoothed labels, twice for a moment.
+    activations: (smooths ? 4 : 2) * tokens * model * size,
     working: Math.min(chunk, tokens) * vocabulary * size + vocabulary * model * itemSize.f32 + product,
   }
 }
