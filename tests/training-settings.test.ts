@@ -57,6 +57,7 @@ describe('interrupted after three steps and resumed, the run ends in the same bi
     ['muon', ['optimizer.kind=muon'], []],
     ['adafactor', ['optimizer.kind=adafactor'], []],
     ['smoothed labels', ['losses.labelSmoothing=0.1'], []],
+    ['weighted domains', ['data.weights={bible: 1, code: {from: 0, to: 2, over: 4}, es: 0, maths: 0.5}'], []],
     ['ema', ['ema.decay=0.9'], ['ema/model.safetensors']],
     ['sgd', ['optimizer.kind=sgd', 'optimizer.nesterov=true', 'optimizer.learningRate=0.3'], []],
   ])('%s', async (name, overrides, also) => {

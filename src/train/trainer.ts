@@ -9,7 +9,7 @@ import {
   openCorpus,
   type SplitName,
   type Tokenizer,
-  WindowSampler,
+  type WindowOrder,
   wordsOfTokens,
 } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
@@ -58,6 +58,7 @@ import { type StepOptions, type StepResult, trainStep } from './step.ts'
 import { TokenWindows } from './token-windows.ts'
 import { TrainedParameters } from './trained/trained.ts'
 import { WeightAverage } from './weight-average.ts'
+import { windowOrder } from './window-order.ts'
 
 export class Trainer implements Trainee {
   readonly recipe: Recipe
@@ -76,7 +77,7 @@ export class Trainer implements Trainee {
   readonly training: ModelText
   /** Null when the corpus holds nothing out. */
   readonly validation: ModelText | null
-  readonly #sampler: WindowSampler
+  readonly #sampler: WindowOrder
   readonly #lossScaler: LossScaler | null
   #graph: GraphedStep | null = null
   #references: Record<SplitName, Float64Array> | null = null
@@ -107,7 +108,13 @@ export class Trainer implements Trainee {
     this.training = modelText(this.corpus, 'train', reading)
     this.validation = holdsText(this) ? modelText(this.corpus, 'validation', reading) : null
     refuseOtherObjective(this)
-    this.#sampler = new WindowSampler({ windows: this.training.count, seed })
+    const { data, gradientAccumulation } = this.recipe
+    this.#sampler = windowOrder(this.training, {
+      domains: this.corpus.domains,
+      weights: data.weights,
+      windowsPerStep: data.batchSize * gradientAccumulation,
+      seed,
+    })
     manualSeed(seed)
     this.model = firstModel(this.recipe, this.config)
     const adapters = this.recipe.adapter ? attachAdapters(this.model, this.recipe.adapter) : null
