@@ -1,6 +1,7 @@
 // Training: recipes, the loop, checkpoints, evaluation.
 
 export { verifyChecksums } from './checkpoint/checksums.ts'
+export { TrainingDiverged } from './diverged.ts'
 export {
   type DomainScore,
   type EvaluateOptions,
@@ -46,6 +47,18 @@ export type { StepRecord } from './run-log.ts'
 export { learningRateFactor, type Schedule } from './schedule.ts'
 export { jensenShannon, type Shift, shiftBetween } from './shift.ts'
 export { type StepOptions, type StepResult, trainStep } from './step.ts'
+export {
+  type GridAxis,
+  type SweepEvent,
+  type SweepOptions,
+  type SweepResult,
+  type SweepRun,
+  type SweepSummary,
+  shownValue,
+  summarized,
+  sweep,
+  sweepRuns,
+} from './sweep.ts'
 export { taskNames, tasksOfDomains } from './tasks.ts'
 export { type TextRows, TokenWindows } from './token-windows.ts'
 export { type TrainOptions, train } from './train.ts'
