@@ -49,6 +49,7 @@ export { jensenShannon, type Shift, shiftBetween } from './shift.ts'
 export { type StepOptions, type StepResult, trainStep } from './step.ts'
 export {
   type GridAxis,
+  gridAxis,
   type SweepEvent,
   type SweepOptions,
   type SweepResult,

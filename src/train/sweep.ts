@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { parse } from 'yaml'
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { writeDurably } from '../files.ts'
@@ -16,6 +17,18 @@ export interface GridAxis {
   /** As `optimizer.learningRate`. */
   path: string
   values: readonly unknown[]
+}
+
+/** An axis as `path=v1,v2`, the values as items of a YAML list. @throws ConfigError for anything else */
+export function gridAxis(text: string): GridAxis {
+  const [, path, list] = /^([\w.]+)=(.+)$/s.exec(text) ?? []
+  try {
+    const values: unknown = parse(`[${list}]`)
+    if (path !== undefined && Array.isArray(values)) return { path, values }
+  } catch {} // said below
+  throw new ConfigError(`'${text}' is not PATH=VALUE,VALUE, as in optimizer.learningRate=1e-3,3e-3`, {
+    path: 'grid',
+  })
 }
 
 export interface SweepRun {

@@ -1,17 +1,15 @@
 // `switchyard sweep`: a recipe trained with several settings and seeds.
 
 import { Command } from 'commander'
-import { parse } from 'yaml'
 import { commandLine } from '../../command-line.ts'
-import { ConfigError } from '../../errors.ts'
-import type { GridAxis, SweepEvent, SweepResult, SweepRun, SweepSummary } from '../../train/index.ts'
+import type { SweepEvent, SweepResult, SweepRun, SweepSummary } from '../../train/index.ts'
 import { Interruption } from '../interruption.ts'
 import { Progress } from '../progress.ts'
 import { dim, table } from '../terminal.ts'
 import { wholeNumberOf } from '../values.ts'
 
 interface Flags {
-  grid: GridAxis[]
+  grid: string[]
   set: string[]
   seeds: number
   out?: string
@@ -38,7 +36,7 @@ export function sweepCommand(): Command {
     .requiredOption(
       '--grid <path=v1,v2>',
       'a setting and its values, as in YAML; may be repeated',
-      (text: string, all: GridAxis[] = []) => [...all, axisOf(text)],
+      (text: string, all: string[] = []) => [...all, text],
     )
     .option('--seeds <n>', 'runs of each combination', wholeNumberOf('--seeds', 1), 3)
     .option(
@@ -54,21 +52,15 @@ export function sweepCommand(): Command {
     .action(run)
 }
 
-/** `path=v1,v2`, the values as items of a YAML list. */
-function axisOf(text: string): GridAxis {
-  const [, path, list] = /^([\w.]+)=(.+)$/s.exec(text) ?? []
-  try {
-    const values: unknown = parse(`[${list}]`)
-    if (path !== undefined && Array.isArray(values)) return { path, values }
-  } catch {} // said below
-  throw new ConfigError(`'${text}' is not PATH=VALUE,VALUE, as in optimizer.learningRate=1e-3,3e-3`, {
-    path: '--grid',
-  })
-}
-
 async function run(file: string, { grid, seeds, set, ...flags }: Flags): Promise<void> {
-  const { loadRecipe, shownValue, summarized, sweep, sweepRuns } = await import('../../train/index.ts')
-  const runs = sweepRuns({ recipeOf: overrides => loadRecipe(file, [...set, ...overrides]), grid, seeds })
+  const { gridAxis, loadRecipe, shownValue, summarized, sweep, sweepRuns } = await import(
+    '../../train/index.ts'
+  )
+  const runs = sweepRuns({
+    recipeOf: overrides => loadRecipe(file, [...set, ...overrides]),
+    grid: grid.map(gridAxis),
+    seeds,
+  })
   const out = flags.out ?? `runs/${runs[0]?.recipe.name}-sweep`
   const progress = new Progress({ quiet: flags.quiet === true || flags.json === true })
   const interruption = new Interruption(() => progress.note('stopping after this step, with a checkpoint'))
