@@ -79,20 +79,20 @@ describe('all of it', () => {
     expect(changed('all')).toHaveLength(checkpoint.load().parameters().length)
   })
 
-  test('goes on after a stop as if there had been none', async () => {
+  test.each([
+    ['all', []],
+    ['parts', ['--train', 'router,experts:1.2']],
+  ])('%s go on after a stop as if there had been none', async (name, what) => {
+    const [whole, parts] = [`whole-${name}`, `parts-${name}`]
     const steps = (n: number): string[] => [
-      '--set',
-      `steps=${n}`,
-      '--set',
-      'logging.every=1',
-      '--set',
-      'schedule.kind=constant',
+      ...what,
+      ...['--set', `steps=${n}`, '--set', 'logging.every=1', '--set', 'schedule.kind=constant'],
     ]
-    expect((await runCli(finetune('whole', ...steps(8)))).code).toBe(0)
-    expect((await runCli(finetune('parts', ...steps(4)))).code).toBe(0)
-    const resumed = await runCli(['train', '--out', path('parts'), '--resume', '--set', 'steps=8'])
+    expect((await runCli(finetune(whole, ...steps(8)))).code).toBe(0)
+    expect((await runCli(finetune(parts, ...steps(4)))).code).toBe(0)
+    const resumed = await runCli(['train', '--out', path(parts), '--resume', '--set', 'steps=8'])
     expect(resumed.stderr).toContain('going on from step 4')
-    expect(losses('parts')).toEqual(losses('whole'))
+    expect(losses(parts)).toEqual(losses(whole))
   })
 })
 

@@ -43,7 +43,8 @@ export {
   requireOneStack,
 } from './architectures/table.ts'
 export { mergeAdapter } from './files/adapter/merge.ts'
-export { type Adapted, isAdapter, loadAdapters, readPeftConfig, saveAdapters } from './files/adapter/peft.ts'
+export { type Adapted, loadAdapters, saveAdapters } from './files/adapter/peft.ts'
+export { isAdapter } from './files/adapter/peft-config.ts'
 export { chatTemplateOf, templateTokens } from './files/chat-template.ts'
 export { copyTokenizer } from './files/conversion/copy-tokenizer.ts'
 export { type BlockEncoder, type RowPlace, roundToNearest } from './files/conversion/encode.ts'

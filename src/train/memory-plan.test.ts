@@ -1,6 +1,9 @@
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { countParameters } from '../models/index.ts'
-import { memoryUse, randint, resetPeakMemory, tidy } from '../torch/index.ts'
+import { temporaryFolder } from '../../tests/support/cli.ts'
+import { decoders } from '../../tests/support/fixtures.ts'
+import { attachAdapters, countParameters, createModel, parseModelConfig, saveModel } from '../models/index.ts'
+import { manualSeed, memoryUse, randint, resetPeakMemory, tidy } from '../torch/index.ts'
 import { memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { batchOf } from './objective.ts'
 import { createOptimizer } from './optimizer/table.ts'
@@ -8,6 +11,7 @@ import { checkRecipe } from './recipe/check.ts'
 import { firstModel, modelConfigOf, resolveRecipe } from './recipe/model-config.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { trainStep } from './step.ts'
+import { TrainedParameters } from './trained/trained.ts'
 
 const vocabulary = { size: 512, domains: [], pad: undefined, bos: undefined, eos: undefined }
 
@@ -35,8 +39,10 @@ function measured(recipe: Recipe): number {
   const start = memoryUse().bytes
   const config = modelConfigOf(recipe, vocabulary)
   using model = firstModel(recipe, config)
+  if (recipe.adapter) attachAdapters(model, recipe.adapter)
   model.model.recompute = recipe.recompute
-  using optimizer = createOptimizer(model.namedParameters(), recipe.optimizer)
+  const trained = new TrainedParameters(model, recipe.trained)
+  using optimizer = createOptimizer(trained.parameters, recipe.optimizer)
   const { batchSize, sequenceLength } = recipe.data
   const step = (): void =>
     tidy(() => {
@@ -52,6 +58,7 @@ function measured(recipe: Recipe): number {
         learningRate: 1e-3,
         clip: 1,
         observe: true,
+        trained: [...trained.parameters.values()],
       })
     })
   step() // moments are there from now on
@@ -99,6 +106,68 @@ describe('the plan is within 5% of what a step takes', () => {
     ['PEER', recipeOf({ ...own, num_local_experts: 1024, experts: { kind: 'peer', heads: 2, k: 4 } })],
   ])('%s', (_, recipe) => {
     expect(Math.abs(planned(recipe) - 1)).toBeLessThan(0.05)
+  })
+})
+
+describe('a published model that is trained further', () => {
+  const folder = temporaryFolder()
+  const config = {
+    ...{
+      vocab_size: 512,
+      hidden_size: 128,
+      intermediate_size: 128,
+      num_hidden_layers: 6,
+      max_position_embeddings: 256,
+    },
+    ...{
+      num_attention_heads: 4,
+      num_key_value_heads: 4,
+      head_dim: 32,
+      pad_token_id: null,
+      num_experts_per_tok: 2,
+    },
+    ...{
+      num_experts: 8,
+      num_local_experts: 8,
+      n_routed_experts: 8,
+      n_shared_experts: 1,
+      n_group: 1,
+      topk_group: 1,
+    },
+    ...{ moe_intermediate_size: 128, shared_expert_intermediate_size: 128, first_k_dense_replace: 1 },
+    ...{ kv_lora_rank: 64, q_lora_rank: 64, qk_nope_head_dim: 32, qk_rope_head_dim: 16, v_head_dim: 32 },
+  }
+
+  const sharesOf = (type: string): number[] => {
+    const from = join(folder, type)
+    manualSeed(1)
+    const parsed = parseModelConfig({ model_type: type, ...config })
+    const model = createModel(parsed)
+    saveModel(from, model, parsed)
+    model.dispose()
+    const ways = [
+      {},
+      { trained: 'attention' },
+      { adapter: { on: 'attention' } },
+      { adapter: { on: 'experts' } },
+    ]
+    return ways.map(way => {
+      const raw = {
+        name: 'plan',
+        steps: 1,
+        model: { from },
+        data: { path: 'x', sequenceLength: 128, batchSize: 8 },
+      }
+      const recipe = checkRecipe({ ...raw, optimizer: { learningRate: 1e-3 }, ...way }, 'test')
+      return planned(resolveRecipe(recipe, vocabulary))
+    })
+  }
+
+  test.each(decoders)('%s: within 5%, whole or in part, and with adapters within 20%', type => {
+    const [all = 0, attention = 0, ...adapted] = sharesOf(type)
+    expect(Math.abs(all - 1)).toBeLessThan(0.05)
+    expect(Math.abs(attention - 1)).toBeLessThan(0.05)
+    for (const share of adapted) expect(Math.abs(share - 1)).toBeLessThan(0.2)
   })
 })
 

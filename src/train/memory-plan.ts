@@ -1,6 +1,5 @@
 // What memory training takes, known from the recipe before any is taken.
-// Shapes: B sequences of a micro-batch, S positions, T = B*S tokens, D model, V vocabulary, Q and G widths of queries and of
-// keys, H heads, E experts, K choices per token, N = T*K rows, F expert width, W = 2F.
+// Shapes: B sequences of a micro-batch, S positions, T = B*S tokens, D model, V vocabulary, H heads, E experts, K choices per token, N = T*K rows, F expert width, W = 2F.
 
 import { freemem } from 'node:os'
 import { ConfigError } from '../errors.ts'
@@ -67,6 +66,8 @@ interface Sizes {
   model: number
   heads: number
   isCausal: boolean
+  /** Whether of a head only some dimensions are rotated, which are cut out and put back. */
+  rotatesPartly: boolean
   /** K. */
   choices: number
   /** Neurons that PEER retrieves for a token. */
@@ -206,6 +207,7 @@ function sizesOf(
     model: config.hidden_size,
     heads: config.num_attention_heads,
     isCausal: model.model.isCausal,
+    rotatesPartly: config.partial_rotary_factor < 1,
     choices: routed?.gate.active ?? 0,
     neurons: peer ? peer.heads * peer.topK : 0,
     size: precision.kind === 'half' ? itemSize[precision.dtype] : itemSize.f32,
@@ -246,20 +248,37 @@ function layerMemory(shapes: Declarations, sizes: Sizes): Omit<LayerMemory, 'gra
 
 type Part = Pick<LayerMemory, 'activations' | 'working'>
 
-/** Queries, keys, values and the mixture; an encoder's scores as well, for which there is no kernel. */
+/** What attention's projections give, and the mixture; an encoder's scores as well, for which there is no kernel. */
 function attentionMemory(shapes: Declarations, sizes: Sizes): Part {
-  const { tokens, positions, heads, size, isCausal } = sizes
-  const [queries, keys] = [
-    rowsOf(shapes, 'self_attn.q_proj.weight'),
-    rowsOf(shapes, 'self_attn.k_proj.weight'),
-  ]
+  const { tokens, positions, heads, size, isCausal, rotatesPartly } = sizes
+  const projections = [...shapes].filter(
+    ([path, { shape }]) => path.startsWith('self_attn.') && shape.length === 2,
+  )
+  const given = projections.map(([path, { shape }]) => shape[path.endsWith('.o_proj.weight') ? 1 : 0] ?? 0)
   const scores = isCausal ? 0 : tokens * heads * positions * size
-  const elements = tokens * (2 * queries + 2 * keys)
+  const again = latentWidth(shapes) + normedWidth(shapes) + (rotatesPartly ? 2 * keysAndQueries(shapes) : 0)
+  const elements = tokens * (sum(given) + again)
   const logSums = tokens * heads * itemSize.f32
   return {
     activations: elements * size + logSums + scores,
-    working: tokens * (2 * queries + 2 * keys) * size + 2 * scores,
+    working: elements * size + 2 * scores,
   }
+}
+
+/** Queries and keys once more, where they have norms. */
+const normedWidth = (shapes: Declarations): number =>
+  shapes.has('self_attn.q_norm.weight') ? keysAndQueries(shapes) : 0
+
+const keysAndQueries = (shapes: Declarations): number =>
+  rowsOf(shapes, 'self_attn.q_proj.weight') + rowsOf(shapes, 'self_attn.k_proj.weight')
+
+/** Queries and keys put together of plain and rotated parts, what these are cut from, and values, where attention is latent. */
+function latentWidth(shapes: Declarations): number {
+  const keysAndValues = rowsOf(shapes, 'self_attn.kv_b_proj.weight')
+  if (keysAndValues === 0) return 0
+  const queries = rowsOf(shapes, 'self_attn.q_b_proj.weight') + rowsOf(shapes, 'self_attn.q_proj.weight')
+  const values = shapes.get('self_attn.o_proj.weight')?.shape[1] ?? 0
+  return 2 * queries + keysAndValues + values
 }
 
 /** Experts that are routed to, dense or shared feed-forwards, and PEER's rows. */
@@ -270,15 +289,18 @@ function feedForwardMemory(shapes: Declarations, sizes: Sizes): Part & { routing
   const width = hidden / 2
   // Logits, probabilities and what losses make of them; weights in f32 and indices in i64.
   const routing = experts > 0 ? tokens * itemSize.f32 * (3 * experts + 3 * choices) : 0
-  const dense =
-    tokens *
-    sum(['mlp.gate_proj.weight', 'mlp.shared_expert.gate_proj.weight'].map(path => rowsOf(shapes, path)))
+  const gates = [...shapes].filter(
+    ([path, { role }]) => path.endsWith('gate_proj.weight') && (role === 'dense' || role === 'shared'),
+  )
+  const dense = tokens * sum(gates.map(([, { shape }]) => shape[0] ?? 0))
   const retrieved = shapes.has('mlp.input_weights') ? 2 * tokens * neurons * model : 0
   const queries = 3 * tokens * rowsOf(shapes, 'mlp.query.weight') // before, in and after their norm
   const gathered = onDevice ? 2 * rows * model : 0
+  // Bounded experts have no kernel with gradients: rows are gathered and put back, and each step between the products is kept.
+  const stepwise = shapes.has('mlp.experts.gate_up_proj_bias') ? rows * (4 * model + 7 * width) : 0
   return {
     routing,
-    activations: (rows * hidden + 4 * dense + retrieved + queries) * size, // gate, up, act(gate) and the product, where no kernel fuses them
+    activations: (rows * hidden + stepwise + 4 * dense + retrieved + queries) * size, // gate, up, act(gate) and the product, where no kernel fuses them
     working: (rows * (model + hidden + width) + gathered + 2 * dense + retrieved) * size,
   }
 }

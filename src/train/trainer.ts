@@ -18,6 +18,7 @@ import {
   attachAdapters,
   copyTokenizer,
   describeFeedForward,
+  isDecoder,
   type LanguageModel,
   type ModelConfig,
 } from '../models/index.ts'
@@ -299,9 +300,13 @@ export class Trainer implements Trainee {
 type TextOfRun = Pick<Trainer, 'corpus' | 'recipe' | 'config'>
 
 /** @throws ConfigError for pairs that are to be learnt one by one, and the other way round */
-function refuseOtherObjective({ corpus, recipe }: TextOfRun): void {
+function refuseOtherObjective({ corpus, recipe, config }: TextOfRun): void {
   const hasPairs = corpus.manifest.answers?.together === 2
   const wantsPairs = recipe.objective.kind === 'dpo'
+  if (corpus.manifest.answers && !isDecoder(config))
+    throw new ConfigError('conversations are for decoders: an encoder learns to fill in text', {
+      path: 'data.path',
+    })
   if (hasPairs === wantsPairs) return
   const problem = hasPairs
     ? 'likelihood would teach rejected answers too: these are pairs, for dpo'

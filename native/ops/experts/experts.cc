@@ -97,7 +97,7 @@ class Experts {
     return {sumPerToken(outputs, weights_.data_ptr<A>()), hidden};
   }
 
-  ExpertsGradients backward(const at::Tensor& dY, const at::Tensor& hidden) {
+  ExpertsGradients backward(const at::Tensor& dY, const at::Tensor& hidden, TrainedExperts trained) {
     const int64_t rows = slots_.rows();
     at::Tensor dWeights = at::zeros(weights_.sizes(), weights_.options());
     at::Tensor dRows = at::empty({rows, model_}, weights_.options());
@@ -114,7 +114,7 @@ class Experts {
       gemm(tile.rows(), model_, hiddenWidth_, {rowOf<T>(dHidden, tile.begin), hiddenWidth_}, upOf(tile.expert), A(0),
            rowOf<A>(dRows, tile.begin), model_);
     });
-    auto [dUp, dDown] = weightGradients(dY, dHidden, weighted);
+    auto [dUp, dDown] = weightGradients(dY, dHidden, weighted, trained);
     return {sumPerToken(dRows, nullptr), dWeights, dUp, dDown};
   }
 
@@ -166,17 +166,18 @@ class Experts {
     }
   }
 
-  /** `dUp_e = dHidden_e^T x_e` and `dDown_e = dY_e^T weighted_e`, written straight into the stacked gradients. */
+  /** `dUp_e = dHidden_e^T x_e` and `dDown_e = dY_e^T weighted_e`, as far as they are wanted, written straight into the stacked gradients. */
   std::pair<at::Tensor, at::Tensor> weightGradients(const at::Tensor& dY, const at::Tensor& dHidden,
-                                                    const at::Tensor& weighted) const {
-    at::Tensor dUp = at::empty(up_.sizes(), up_.options());
-    at::Tensor dDown = at::empty(down_.sizes(), down_.options());
+                                                    const at::Tensor& weighted, TrainedExperts trained) const {
+    at::Tensor dUp = trained.up ? at::empty(up_.sizes(), up_.options()) : at::Tensor();
+    at::Tensor dDown = trained.down ? at::empty(down_.sizes(), down_.options()) : at::Tensor();
     std::vector<Tile> experts;
     for (int64_t e = 0; e < numExperts_; e++) experts.push_back({e, slots_.offsets[e], slots_.offsets[e + 1]});
     std::stable_sort(experts.begin(), experts.end(), [](const Tile& a, const Tile& b) { return a.rows() > b.rows(); });
-    parallelTasks(2 * numExperts_, [&](int64_t i) {
-      const Tile& tile = experts[i / 2];
-      if (i % 2 == 0) {
+    const int64_t each = int64_t{trained.up} + int64_t{trained.down};
+    parallelTasks(each * numExperts_, [&](int64_t i) {
+      const Tile& tile = experts[i / each];
+      if (trained.up && i % each == 0) {
         T* to = dUp.data_ptr<T>() + tile.expert * hiddenWidth_ * model_;
         accumulate(tile, dHidden, hiddenWidth_, x_, to, false);
       } else {
@@ -273,14 +274,15 @@ ExpertsOutput expertsForward(const at::Tensor& x, const at::Tensor& indices, con
 }
 
 ExpertsGradients expertsBackward(const at::Tensor& dY, const at::Tensor& x, const at::Tensor& indices,
-                                 const at::Tensor& weights, const at::Tensor& hidden, const ExpertWeights& experts) {
+                                 const at::Tensor& weights, const at::Tensor& hidden, const ExpertWeights& experts,
+                                 TrainedExperts trained) {
   const ExpertWeights packed = contiguous(experts);
   const at::Tensor gradient = dY.contiguous();
   const at::Tensor tokens = x.contiguous();
   const at::Tensor shares = weights.contiguous();
   ExpertsGradients gradients;
   AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, x.scalar_type(), "switchyard::experts", [&] {
-    gradients = Experts<scalar_t>(tokens, indices, shares, packed).backward(gradient, hidden);
+    gradients = Experts<scalar_t>(tokens, indices, shares, packed).backward(gradient, hidden, trained);
   });
   return gradients;
 }

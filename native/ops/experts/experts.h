@@ -24,8 +24,14 @@ struct ExpertsOutput {
 struct ExpertsGradients {
   at::Tensor x;        // [T, D]
   at::Tensor weights;  // [T, K]
-  at::Tensor up;
-  at::Tensor down;
+  at::Tensor up;       // undefined unless wanted
+  at::Tensor down;     // the same
+};
+
+/** Which weights are trained: frozen ones are half of backward's products. */
+struct TrainedExperts {
+  bool up = true;
+  bool down = true;
 };
 
 /**
@@ -39,6 +45,7 @@ ExpertsOutput expertsForward(const at::Tensor& x, const at::Tensor& indices, con
                              const ExpertWeights& experts, bool keepHidden);
 
 ExpertsGradients expertsBackward(const at::Tensor& dY, const at::Tensor& x, const at::Tensor& indices,
-                                 const at::Tensor& weights, const at::Tensor& hidden, const ExpertWeights& experts);
+                                 const at::Tensor& weights, const at::Tensor& hidden, const ExpertWeights& experts,
+                                 TrainedExperts trained);
 
 }  // namespace switchyard

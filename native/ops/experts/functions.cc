@@ -9,6 +9,11 @@
 namespace switchyard {
 namespace {
 
+/** Of x, indices, weights, up and down. */
+TrainedExperts trainedOf(const AutogradContext* context) {
+  return {context->needs_input_grad(3), context->needs_input_grad(4)};
+}
+
 struct ExpertsFunction : Function<ExpertsFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& indices,
                             const at::Tensor& weights, const at::Tensor& up, const at::Tensor& down,
@@ -25,7 +30,7 @@ struct ExpertsFunction : Function<ExpertsFunction> {
     const variable_list saved = context->get_saved_variables();
     const ExpertWeights experts{saved[3], saved[4], context->saved_data["activation"].toStringRef(),
                                 context->saved_data["gated"].toBool()};
-    const ExpertsGradients d = expertsBackward(gradients[0], saved[0], saved[1], saved[2], saved[5], experts);
+    const ExpertsGradients d = expertsBackward(gradients[0], saved[0], saved[1], saved[2], saved[5], experts, trainedOf(context));
     return {d.x, {}, d.weights, d.up, d.down, {}, {}, {}};
   }
 };
@@ -48,7 +53,7 @@ struct GroupedExpertsFunction : Function<GroupedExpertsFunction> {
     const ExpertWeights experts{saved[2], saved[3], context->saved_data["activation"].toStringRef(),
                                 context->saved_data["gated"].toBool()};
     const ExpertsGradients d = groupedExpertsBackward(gradients[0].contiguous(), saved[0], saved[1], saved[4],
-                                                      {saved[5], saved[6], saved[7]}, experts);
+                                                      {saved[5], saved[6], saved[7]}, experts, trainedOf(context));
     return {d.x, {}, d.weights, d.up, d.down, {}, {}};
   }
 };

@@ -25,15 +25,18 @@ GroupedOutput groupedExpertsForward(const at::Tensor& x, const at::Tensor& indic
  */
 ExpertsGradients groupedExpertsBackward(const at::Tensor& dY, const at::Tensor& x, const at::Tensor& weights,
                                         const at::Tensor& hidden, const leaf::Sorted& sorted,
-                                        const ExpertWeights& experts) {
+                                        const ExpertWeights& experts, TrainedExperts trained) {
   Groups groups(sorted.ends);
   const at::Tensor dOutputs = leaf::gatherRows(dY, sorted.rowOfSlot, sorted.ends);  // [N, D], not yet weighted
   const at::Tensor dActivated = groupedProduct(dOutputs, experts.down, groups);  // [N, F]
   const leaf::ActivationGradients d = leaf::activateBackward(dActivated, hidden, weights, sorted.slotOfRow, sorted.ends,
                                                              experts.activation, experts.gated);
-  const at::Tensor dDown = groupedOuterProduct(dOutputs, d.weighted, groups);                    // [E, D, F]
-  const at::Tensor rows = leaf::gatherRows(x, sorted.rowOfSlot, sorted.ends);
-  const at::Tensor dUp = groupedOuterProduct(d.hidden, rows, groups);                            // [E, W, D]
+  at::Tensor dDown, dUp;
+  if (trained.down) dDown = groupedOuterProduct(dOutputs, d.weighted, groups);  // [E, D, F]
+  if (trained.up) {
+    const at::Tensor rows = leaf::gatherRows(x, sorted.rowOfSlot, sorted.ends);
+    dUp = groupedOuterProduct(d.hidden, rows, groups);  // [E, W, D]
+  }
   const at::Tensor dRows = groupedProduct(d.hidden, experts.up, groups);                         // [N, D]
   return {leaf::combineRows(dRows, sorted.rowOfSlot, at::Tensor()), d.weights, dUp, dDown};
 }

@@ -18,6 +18,6 @@ GroupedOutput groupedExpertsForward(const at::Tensor& x, const at::Tensor& indic
 
 ExpertsGradients groupedExpertsBackward(const at::Tensor& dY, const at::Tensor& x, const at::Tensor& weights,
                                         const at::Tensor& hidden, const leaf::Sorted& sorted,
-                                        const ExpertWeights& experts);
+                                        const ExpertWeights& experts, TrainedExperts trained);
 
 }  // namespace switchyard

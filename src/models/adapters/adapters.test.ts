@@ -1,9 +1,10 @@
 // Adapters around models of every architecture.
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
 import { decoders, fixture } from '../../../tests/support/fixtures.ts'
+import { writeSafetensors } from '../../formats/index.ts'
 import { manualSeed, noGrad, randint, randn, type Tensor, tensor, tidy } from '../../torch/index.ts'
 import { createModel } from '../architectures/create.ts'
 import { parseModelConfig } from '../architectures/table.ts'
@@ -14,7 +15,7 @@ import { parseTypeRules } from '../files/conversion/type-rules.ts'
 import { noTokenizer } from '../files/gguf/write-tokenizer.ts'
 import { openModel } from '../files/open.ts'
 import { openSource } from '../files/source.ts'
-import { openTensors } from '../files/tensor-file.ts'
+import { openTensors, wholeTensorSource } from '../files/tensor-file.ts'
 import { saveModel } from '../files/write-folder.ts'
 import type { CausalLM } from '../stack/language-model.ts'
 import { tokensOf } from '../stack/tokens.ts'
@@ -123,6 +124,51 @@ describe('what is refused', () => {
         /is for another base than this: .*model.layers.0.self_attn.q_a_proj is not in the model/,
       )
       expect(distance(logits(model), before)).toBe(0)
+    })
+  })
+
+  test('an adapter of itself, and configs of other kinds', () => {
+    const folder = temporaryFolder()
+    const config = { peft_type: 'LORA', r: 8, lora_alpha: 16, base_model_name_or_path: folder }
+    const write = (fields: object): void =>
+      writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify({ ...config, ...fields }))
+    write({})
+    expect(() => openModel(folder)).toThrow('is an adapter whose base is itself')
+    write({ base_model_name_or_path: null })
+    expect(() => openModel(folder)).toThrow('names no base model: set base_model_name_or_path')
+    for (const [field, value] of Object.entries({
+      use_dora: true,
+      bias: 'all',
+      rank_pattern: { q: 2 },
+      peft_type: 'IA3',
+    })) {
+      write({ [field]: value })
+      expect(() => openModel(folder)).toThrow(`${field}`)
+    }
+  })
+
+  test.each([
+    ['alone', { 'base_model.model.lm_head.lora_A.weight': [2, 32] }, 'lm_head has no lora_B'],
+    [
+      'no matrix',
+      { 'base_model.model.lm_head.lora_A.weight': [2], 'base_model.model.lm_head.lora_B.weight': [2, 2] },
+      'no matrices',
+    ],
+    ['another name', { 'lm_head.lora_A.weight': [2, 32] }, "tensor 'lm_head.lora_A.weight' is no adapter's"],
+    [
+      'a module that is not there',
+      { 'base_model.model.extra.weight': [2, 2] },
+      'extra.weight is not in the model',
+    ],
+  ])('%s', (_, shapes, message) => {
+    const folder = temporaryFolder()
+    const base = fixture('olmoe')
+    const config = { peft_type: 'LORA', r: 2, lora_alpha: 4, base_model_name_or_path: base }
+    writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(config))
+    tidy(() => {
+      const tensors = Object.entries(shapes).map(([name, shape]) => wholeTensorSource(name, randn(shape)))
+      writeSafetensors(join(folder, 'adapter_model.safetensors'), tensors)
+      expect(() => openModel(folder).load()).toThrow(message)
     })
   })
 

@@ -1,7 +1,7 @@
 // Any model that there is on this machine, by one call.
 
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { commandLine } from '../../command-line.ts'
 import { loadTokenizer, type Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
@@ -15,7 +15,7 @@ import {
 import type { EncoderDecoderLM } from '../stack/encoder-decoder.ts'
 import type { CausalLM, LanguageModel } from '../stack/language-model.ts'
 import { mergeAdapter } from './adapter/merge.ts'
-import { baseOf, isAdapter } from './adapter/peft.ts'
+import { baseOf, isAdapter } from './adapter/peft-config.ts'
 import { chatTemplateOf } from './chat-template.ts'
 import { readAnyConfig } from './folder.ts'
 import { isGgufFile } from './gguf/open.ts'
@@ -54,9 +54,10 @@ export class OpenedModel {
   /** What the model is an adapter of, for one that is; null for others. */
   readonly base: OpenedModel | null
 
-  constructor(path: string) {
+  /** @param above adapters that this is the base of */
+  constructor(path: string, above: readonly string[] = []) {
     this.path = path
-    this.base = isAdapter(path) ? openModel(baseOf(path)) : null
+    this.base = isAdapter(path) ? baseBelow(path, above) : null
     this.config = this.base?.config ?? (isGgufFile(path) ? this.source.config : readAnyConfig(path))
   }
 
@@ -118,6 +119,14 @@ export class OpenedModel {
  */
 export function openModel(path: string): OpenedModel {
   return new OpenedModel(findModel(path))
+}
+
+/** @throws ConfigError for an adapter that is its own base, by whatever way */
+function baseBelow(path: string, above: readonly string[]): OpenedModel {
+  const base = findModel(baseOf(path))
+  if ([...above, path].some(adapter => resolve(adapter) === resolve(base)))
+    throw new ConfigError('is an adapter whose base is itself: set base_model_name_or_path', { path })
+  return new OpenedModel(base, [...above, path])
 }
 
 /** The folder or file that a path or `org/name` means. */

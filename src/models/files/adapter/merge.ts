@@ -9,11 +9,18 @@ import { publishedPiecesOf } from '../../architectures/create.ts'
 import { wholePieces } from '../../architectures/published-names.ts'
 import type { AnyModelConfig } from '../../architectures/table.ts'
 import { partOf } from '../tensor-part.ts'
-import { factors, type LowRank, readAdapter, readPeftConfig, scaleOf } from './peft.ts'
+import { readPeftConfig, scaleOf } from './peft-config.ts'
+import { factors, type LowRank, readAdapter } from './peft-tensors.ts'
 
-/** What an adapter does to which part of which parameter. */
+/** What an adapter does to a part of a parameter. */
 interface Change {
-  piece: CheckpointPiece
+  /** What the adapter calls it. */
+  name: string
+  tensors: readonly Tensor[]
+  /** Null where the model has nothing of that name. */
+  piece: CheckpointPiece | null
+  /** Whether the tensors are of its shape. */
+  fits: boolean
   apply(part: Tensor, scale: number): void
 }
 
@@ -29,7 +36,9 @@ export function mergeAdapter(model: Module, config: AnyModelConfig, folder: stri
     tidy(() => {
       const parameters = model.stateDict()
       const changes = changesOf(model.declarations(), config, folder)
-      for (const { piece, apply } of changes) tidy(() => apply(partOf(parameters, piece), scale))
+      refuseMismatch(changes, folder)
+      for (const { piece, apply } of changes)
+        tidy(() => apply(partOf(parameters, piece as CheckpointPiece), scale))
     }),
   )
 }
@@ -38,42 +47,32 @@ function changesOf(declarations: Declarations, config: AnyModelConfig, folder: s
   const layouts = [...publishedPiecesOf(config, declarations), ...wholePieces(declarations)]
   const pieces = new Map(layouts.map(piece => [piece.name, piece]))
   const { additions, whole } = readAdapter(folder)
-  const problems: string[] = []
-  const checked = (
-    name: string,
-    given: readonly Tensor[],
-    piece: CheckpointPiece | null,
-    fits: (piece: CheckpointPiece) => boolean,
-    apply: (piece: CheckpointPiece) => Change['apply'],
-  ): Change[] => {
-    if (piece && fits(piece)) return [{ piece, apply: apply(piece) }]
-    const shapes = given.map(({ shape }) => `[${shape.join(', ')}]`).join(' and ')
-    problems.push(
-      piece ? `${name} has ${shapes}, for [${piece.shape.join(', ')}]` : `${name} is not in the model`,
-    )
-    return []
-  }
-  const changes = [
-    ...additions.flatMap(low =>
-      checked(
-        low.module,
-        [low.a, low.b],
-        pieceOf(low, pieces),
-        piece => fits(low, piece),
-        piece => (part, scale) => part.add_(deltaOf(low, piece.shape, part.dtype).view(part.shape), scale),
-      ),
-    ),
-    ...[...whole].flatMap(([name, tensor]) =>
-      checked(
-        name,
-        [tensor],
-        pieces.get(name) ?? null,
-        piece => piece.shape.join() === tensor.shape.join(),
-        () => part => part.copy_(tensor.view(part.shape)),
-      ),
-    ),
+  return [
+    ...additions.map(low => addition(low, pieceOf(low, pieces))),
+    ...[...whole].map(([name, tensor]) => replacement(name, tensor, pieces.get(name) ?? null)),
   ]
-  if (problems.length === 0) return changes
+}
+
+const addition = (low: LowRank, piece: CheckpointPiece | null): Change => ({
+  ...{ name: low.module, tensors: [low.a, low.b], piece },
+  fits: piece !== null && fits(low, piece),
+  apply: (part, scale) =>
+    void part.add_(deltaOf(low, piece?.shape ?? [], part.dtype).view(part.shape), scale),
+})
+
+const replacement = (name: string, tensor: Tensor, piece: CheckpointPiece | null): Change => ({
+  ...{ name, tensors: [tensor], piece },
+  fits: piece?.shape.join() === tensor.shape.join(),
+  apply: part => void part.copy_(tensor.view(part.shape)),
+})
+
+function refuseMismatch(changes: readonly Change[], folder: string): void {
+  const problems = changes.flatMap(({ name, tensors, piece, fits: isRight }) => {
+    if (isRight) return []
+    const shapes = tensors.map(({ shape }) => `[${shape.join(', ')}]`).join(' and ')
+    return piece ? `${name} has ${shapes}, for [${piece.shape.join(', ')}]` : `${name} is not in the model`
+  })
+  if (problems.length === 0) return
   const more = problems.length > 8 ? `; and ${problems.length - 8} more` : ''
   throw new FormatError(`is for another base than this: ${problems.slice(0, 8).join('; ')}${more}`, {
     file: folder,

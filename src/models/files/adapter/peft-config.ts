@@ -1,0 +1,51 @@
+// adapter_config.json of Hugging Face's PEFT: what an adapter is for, and how its sum is scaled.
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { ConfigError, FormatError } from '../../../errors.ts'
+import { readJson } from '../folder.ts'
+
+export const configName = 'adapter_config.json'
+
+/** What is read of adapter_config.json; whatever would change the sum and is not known here is refused. */
+const configSchema = z.looseObject({
+  peft_type: z.literal('LORA'),
+  base_model_name_or_path: z.string().nullish(),
+  r: z.int().positive().max(65_536),
+  lora_alpha: z.number().positive(),
+  use_rslora: z.boolean().default(false),
+  use_dora: z.literal(false).default(false),
+  fan_in_fan_out: z.literal(false).default(false),
+  bias: z.literal('none').default('none'),
+  rank_pattern: z.record(z.string(), z.never()).default({}),
+  alpha_pattern: z.record(z.string(), z.never()).default({}),
+})
+
+export type PeftConfig = z.infer<typeof configSchema>
+
+/** Whether a folder holds an adapter. */
+export const isAdapter = (folder: string): boolean => existsSync(join(folder, configName))
+
+/** @throws FormatError for what is no LoRA adapter, or one whose sum is not that of plain LoRA */
+export function readPeftConfig(folder: string): PeftConfig {
+  const file = join(folder, configName)
+  const result = configSchema.safeParse(readJson(file))
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  const field = issue?.path.join('.') ?? ''
+  throw new FormatError(`${field} is not what a plain LoRA adapter has (${issue?.message})`, { file })
+}
+
+/** `scale` of what is learnt: alpha / r, or alpha / sqrt(r). */
+export const scaleOf = ({ r, lora_alpha: alpha, use_rslora: byRoot }: PeftConfig): number =>
+  alpha / (byRoot ? Math.sqrt(r) : r)
+
+/** The model that an adapter is for. @throws ConfigError when it names none */
+export function baseOf(folder: string): string {
+  const { base_model_name_or_path: base } = readPeftConfig(folder)
+  if (base) return base
+  throw new ConfigError('names no base model: set base_model_name_or_path', {
+    path: join(folder, configName),
+  })
+}
