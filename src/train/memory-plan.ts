@@ -18,14 +18,16 @@ import {
 import { MoeLayer, PeerLayer } from '../moe/index.ts'
 import { type Declaration, declared, type Role } from '../nn/index.ts'
 import { availableCudaMemory, type Device, hasCudaRuntime, itemSize } from '../torch/index.ts'
-import { autocastType, type Precision } from './precision.ts'
+import type { HalfPrecision } from './optimizer/optimizer.ts'
+import { optimizerMemory } from './optimizer/table.ts'
+import { autocastType, halfOptions, type Precision } from './precision.ts'
 import { storedBytes } from './recipe/opened.ts'
 import { isOpened, type OpenedModelSettings, type Recipe } from './recipe/schema.ts'
 
 /** Bytes at the moment of a step at which there are most. */
 export interface MemoryPlan {
   weights: number
-  /** Moments, and f32 copies of weights in half precision. */
+  /** Moments, f32 copies of weights in half precision, and averages of weights. */
   optimizer: number
   gradients: number
   /** What backward needs of forward. */
@@ -73,6 +75,8 @@ interface Sizes {
   /** Bytes of an activation. */
   size: number
   onDevice: boolean
+  /** Whether labels are smoothed. */
+  smooths: boolean
 }
 
 /**
@@ -99,14 +103,23 @@ export function memoryPlan(recipe: Recipe, config: ModelConfig): MemoryPlan {
   const weights = isStored
     ? all - bytes(shapes, weightBytes) + storedBytes(recipe.model as OpenedModelSettings)
     : all
-  const optimizer = bytes(moved, optimizerBytes)
+  const memory = optimizerMemory(recipe.optimizer)
+  const half = ({ role }: Declaration): HalfPrecision | null =>
+    isHalf(precision, role) ? halfOptions(precision) : null
+  const averages = recipe.ema ? bytes(moved, () => itemSize.f32) : 0
+  const optimizer = averages + sum([...moved.values()].map(each => memory.stateBytes(each, half(each))))
   const narrowed = autocastType(precision, recipe.device as Device) ? weights / 2 : 0 // copies that the graph keeps
   const outside = {
     ...headMemory(config, sizes),
     gradients: bytes(withGradients, weightBytes) - sum(layers.map(each => each.gradients)),
   }
   const moments = stepMoments(layers, outside, { recompute, accumulates: gradientAccumulation > 1 })
-  const { gradients, activations, working } = largest(moments)
+  const update = {
+    gradients: bytes(withGradients, weightBytes),
+    activations: outside.held + sum(layers.map(({ routing }) => routing)),
+    working: Math.max(0, ...[...moved.values()].map(each => memory.workBytes(each))),
+  }
+  const { gradients, activations, working } = largest([...moments, update])
   const sums = adapters ? adaptedElements(adapters) * sizes.size : 0
   return { weights, optimizer, gradients, activations: activations + narrowed + sums, working }
 }
@@ -180,7 +193,11 @@ function trainedShapes(
   }
 }
 
-function sizesOf({ data, precision, device }: Recipe, config: ModelConfig, model: LanguageModel): Sizes {
+function sizesOf(
+  { data, precision, device, losses }: Recipe,
+  config: ModelConfig,
+  model: LanguageModel,
+): Sizes {
   const blocks = model.model.layers.map(({ mlp }) => mlp)
   const routed = blocks.find(block => block instanceof MoeLayer)
   const peer = blocks.find(block => block instanceof PeerLayer)
@@ -195,6 +212,7 @@ function sizesOf({ data, precision, device }: Recipe, config: ModelConfig, model
     neurons: peer ? peer.heads * peer.topK : 0,
     size: precision.kind === 'half' ? itemSize[precision.dtype] : itemSize.f32,
     onDevice: device !== 'cpu',
+    smooths: losses.labelSmoothing > 0,
   }
 }
 
@@ -204,12 +222,6 @@ const isHalf = (precision: Precision, role: Role): precision is Extract<Precisio
 /** Bytes of a weight, and of its gradient. */
 const weightBytes = (precision: Precision, role: Role): number =>
   isHalf(precision, role) ? itemSize[precision.dtype] : itemSize.f32
-
-/** Bytes of a weight's two moments and its master. */
-function optimizerBytes(precision: Precision, role: Role): number {
-  if (!isHalf(precision, role)) return 2 * itemSize.f32
-  return 2 * itemSize[precision.moments] + (precision.master ? itemSize.f32 : 0)
-}
 
 function shapesOfLayer(shapes: Declarations, layer: number): Declarations {
   const prefix = `model.layers.${layer}.`
@@ -296,7 +308,7 @@ function feedForwardMemory(shapes: Declarations, sizes: Sizes): Part & { routing
 /** The final norm, the head and the loss, and the input's embedding. */
 function headMemory(
   config: ModelConfig,
-  { tokens, model, size, onDevice }: Sizes,
+  { tokens, model, size, onDevice, smooths }: Sizes,
 ): Omit<OutsideMemory, 'gradients'> {
   const vocabulary = config.vocab_size
   // As kChunkBytes has it in native/ops/loss/linear_cross_entropy.cc, and in chunked_cross_entropy.cc for devices.
@@ -306,7 +318,8 @@ function headMemory(
   const product = onDevice ? vocabulary * model * size : 0
   return {
     held: tokens * model * size,
-    activations: 2 * tokens * model * size, // what the norm took, and the gradient of what it gave
+    // What the norm took, and the gradient of what it gave; rows of the head for smoothed labels, twice for a moment.
+    activations: (smooths ? 4 : 2) * tokens * model * size,
     working: Math.min(chunk, tokens) * vocabulary * size + vocabulary * model * itemSize.f32 + product,
   }
 }

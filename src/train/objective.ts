@@ -18,6 +18,8 @@ export const lossesSchema = z.strictObject({
   ...lossFields,
   /** Steps over which the balance loss's coefficient grows from 0. */
   balanceWarmup: z.int().nonnegative().default(0),
+  /** Share of each label that is spread over the whole vocabulary. */
+  labelSmoothing: z.number().min(0).lt(1).default(0),
 })
 
 export type Losses = z.infer<typeof lossesSchema>
@@ -68,6 +70,10 @@ export function computeObjective(
   const { hidden, routings } = main
   const terms: Record<string, Tensor> = main.terms
   let { total } = main
+  if (losses.labelSmoothing > 0) {
+    terms.targetMargin = model.targetMargin(hidden, targets)
+    total = total.add(terms.targetMargin, losses.labelSmoothing)
+  }
   const decisions = {
     layers: tokenRoutings(routings),
     experts: [...model.namedModules()].flatMap(([, part]) => (part instanceof MoeLayer ? part.experts : [])),

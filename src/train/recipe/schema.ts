@@ -8,6 +8,8 @@ import { optimizerSchema } from '../optimizer/table.ts'
 import { precisionSchema } from '../precision.ts'
 import { objectiveSchema } from '../preference.ts'
 import { scheduleSchema } from '../schedule.ts'
+import { averageSchema } from '../weight-average.ts'
+import { weightsSchema } from '../window-order.ts'
 import { initSchema } from './initialize.ts'
 
 const count = z.int().positive()
@@ -84,6 +86,8 @@ const dataSchema = z.strictObject({
   batchSize: count,
   /** What becomes of conversations that are longer than a sequence. */
   long: z.enum(['cut', 'drop', 'refuse']).default('cut'),
+  /** How often windows of each domain come. Default: each window as often as any other. */
+  weights: weightsSchema.optional(),
 })
 
 export const recipeSchema = z.strictObject({
@@ -113,6 +117,8 @@ export const recipeSchema = z.strictObject({
   data: dataSchema,
   optimizer: optimizerSchema,
   schedule: scheduleSchema.prefault({}),
+  /** A moving average of the weights, which is what is evaluated and sampled from; checkpoints have both. Default: none. */
+  ema: averageSchema.optional(),
   /** Optimizer steps. */
   steps: count,
   /** Micro-batches per step. */
