@@ -1,9 +1,8 @@
 // The models that a server has: who writes, and how text becomes tokens.
 
-import { basename } from 'node:path'
 import type { Tokenizer } from '../data/index.ts'
 import type { TextEngine } from '../engine/index.ts'
-import type { OpenedModel } from '../models/index.ts'
+import { modelName, type OpenedModel } from '../models/index.ts'
 import { ApiError, wrongField } from './api-error.ts'
 import { ChatTemplate } from './chat-template.ts'
 
@@ -18,11 +17,11 @@ export interface ServedModel {
   template: ChatTemplate | null
 }
 
-/** @param id default: the name of its file or folder */
+/** @param id default: the name of its run, download, folder or file */
 export function servedModel(
   { path, tokenizer, template }: Pick<OpenedModel, 'path' | 'tokenizer' | 'template'>,
   engine: TextEngine,
-  id = basename(path).replace(/\.gguf$/, ''),
+  id = modelName(path),
 ): ServedModel {
   return {
     ...{ id, created: Math.floor(Date.now() / 1000), engine, tokenizer },

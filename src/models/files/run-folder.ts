@@ -52,3 +52,14 @@ export function checkpointOf(path: string): string {
   const average = join(best, averageFolder)
   return existsSync(average) ? average : best
 }
+
+/** What a model is called by whoever has only its place: its run, its download as `org/name`, its folder or file. */
+export function modelName(path: string): string {
+  const place = resolve(path)
+  const run = isCheckpoint(place) ? dirname(dirname(place)) : place
+  const [, download] = /[/\\]models--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$/.exec(place) ?? []
+  return download?.replace('--', '/') ?? basename(run).replace(/\.gguf$/, '')
+}
+
+const isCheckpoint = (place: string): boolean =>
+  /^step-\d+$/.test(basename(place)) && basename(dirname(place)) === 'checkpoints'
