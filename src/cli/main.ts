@@ -18,6 +18,7 @@ import { quantizeCommand } from './commands/quantize.ts'
 import { routingCommand } from './commands/routing.ts'
 import { serveCommand } from './commands/serve.ts'
 import { simulateCacheCommand } from './commands/simulate-cache.ts'
+import { sweepCommand } from './commands/sweep.ts'
 import { trainCommand } from './commands/train.ts'
 import { verifyCommand } from './commands/verify.ts'
 import { shareHelp } from './help.ts'
@@ -42,6 +43,7 @@ function createProgram(): Command {
     dataCommand(),
     trainCommand(),
     finetuneCommand(),
+    sweepCommand(),
     evalCommand(),
     generateCommand(),
     chatCommand(),

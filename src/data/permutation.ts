@@ -16,7 +16,7 @@ export class Permutation {
     this.size = size
     // At least 4 bits a side: narrower networks reach few of the permutations.
     this.#half = 2 ** Math.max(4, Math.ceil(Math.log2(Math.max(size, 2)) / 2))
-    const seed = key.reduce((hash, part) => mix(mix(hash ^ part) ^ Math.floor(part / 2 ** 32)), 0x9e3779b9)
+    const seed = hashOf(key)
     this.#keys = Array.from({ length: rounds }, (_, round) => mix(seed + Math.imul(round, 0x9e3779b9)))
   }
 
@@ -39,6 +39,12 @@ export class Permutation {
     return left * half + right
   }
 }
+
+/** A number in [0, 1) that a list of integers decides: another list gives one that has nothing to do with it. */
+export const uniformAt = (key: readonly number[]): number => (hashOf(key) >>> 0) / 2 ** 32
+
+const hashOf = (key: readonly number[]): number =>
+  key.reduce((hash, part) => mix(mix(hash ^ part) ^ Math.floor(part / 2 ** 32)), 0x9e3779b9)
 
 /** The finaliser of MurmurHash3: every bit of the result depends on every bit of the argument. */
 function mix(value: number): number {

@@ -6,12 +6,21 @@ import { Permutation } from './permutation.ts'
 /** Where a sampler stands: all that a checkpoint has to keep. */
 export interface WindowSamplerState {
   epoch: number
-  /** Windows of this epoch that were taken. */
+  /** Windows of this epoch that were taken; where domains are weighted, which has no epochs, of all. */
   position: number
 }
 
+/** Endless window indices, in an order that a seed decides. */
+export interface WindowOrder {
+  /** The next `count` windows. */
+  take(count: number): number[]
+  readonly state: WindowSamplerState
+  /** Goes on as the order did that gave this state, provided that all else is the same. */
+  restore(state: WindowSamplerState): void
+}
+
 /** Endless window indices: each epoch is a fresh permutation of `0..windows-1`, decided by the seed. */
-export class WindowSampler {
+export class WindowSampler implements WindowOrder {
   readonly windows: number
   readonly seed: number
   #epoch = 0

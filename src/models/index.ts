@@ -84,7 +84,7 @@ export { type MatchedPiece, matchTensors, refuseNonFinite } from './files/matchi
 export { findModel, type ModelKinds, OpenedModel, openModel } from './files/open.ts'
 export { ParameterReader } from './files/parameters.ts'
 export { roundedRows } from './files/requantize.ts'
-export { checkpointOf, listCheckpoints, modelName, stepOf } from './files/run-folder.ts'
+export { averageFolder, checkpointOf, listCheckpoints, modelName, stepOf } from './files/run-folder.ts'
 export { type ModelSource, openSource } from './files/source.ts'
 export { type ByteRange, rawBytes, type StoredTensor } from './files/stored-tensor.ts'
 export { TemplateError, TemplateThread } from './files/template-thread.ts'

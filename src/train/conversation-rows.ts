@@ -122,6 +122,11 @@ export class ConversationRows {
     return this.split.shards.reduce((sum, { documentStarts }) => sum + documentStarts.length, 0) / 2
   }
 
+  /** The domain of a row's first example. */
+  firstDomain(row: number): number {
+    return this.#rows[row]?.[0]?.domain ?? 0
+  }
+
   /** The domain of each target of batch(): [N]. */
   domains(rows: readonly number[]): BigInt64Array {
     const examples = this.#examplesOf(rows)

@@ -39,4 +39,9 @@ export type TrainEvent =
   | { type: 'preferences'; step: number; score: PreferenceScore }
   | { type: 'sample'; step: number; prompt: string; text: string }
   | { type: 'checkpoint'; step: number; folder: string }
-  | { type: 'end'; state: 'finished' | 'interrupted'; step: number }
+  | {
+      type: 'end'
+      state: 'finished' | 'interrupted'
+      step: number
+      best: { step: number; loss: number } | null
+    }

@@ -4,7 +4,7 @@ import type { TrainableModel } from '../models/index.ts'
 import { type Replay, replayable, type Tensor, tidy, zeros } from '../torch/index.ts'
 import type { Batch, Objective } from './objective.ts'
 import { gradientNorm } from './optimizer/clip.ts'
-import type { Optimizer } from './optimizer/optimizer.ts'
+import type { RecordableOptimizer } from './optimizer/optimizer.ts'
 import { adaptRouters, backward, describeStep, type StepOptions, type StepResult } from './step.ts'
 
 interface Recorded {
@@ -19,14 +19,19 @@ interface Recorded {
  */
 export class GraphedStep {
   readonly #model: TrainableModel
-  readonly #optimizer: Optimizer
+  readonly #optimizer: RecordableOptimizer
   readonly #batches: Batch[]
   /** Added to the gradient's norm: infinite while the step is tried out, so that nothing moves. */
   readonly #gate: Tensor
   readonly #graph: Replay<Recorded>
 
   /** @param batches of the shapes to come */
-  constructor(model: TrainableModel, optimizer: Optimizer, batches: readonly Batch[], options: StepOptions) {
+  constructor(
+    model: TrainableModel,
+    optimizer: RecordableOptimizer,
+    batches: readonly Batch[],
+    options: StepOptions,
+  ) {
     const { device } = model
     this.#model = model
     this.#optimizer = optimizer

@@ -1,6 +1,7 @@
 // Training: recipes, the loop, checkpoints, evaluation.
 
 export { verifyChecksums } from './checkpoint/checksums.ts'
+export { TrainingDiverged } from './diverged.ts'
 export {
   type DomainScore,
   type EvaluateOptions,
@@ -13,9 +14,18 @@ export { type ModelText, modelText } from './examples.ts'
 export { GraphedStep } from './graphed-step.ts'
 export { availableMemory, type MemoryPlan, memoryPlan, totalBytes } from './memory-plan.ts'
 export { type Batch, batchOf, computeObjective, type Losses, type Objective } from './objective.ts'
+export { Adafactor, type AdafactorOptions } from './optimizer/adafactor.ts'
 export { AdamW, type AdamWOptions } from './optimizer/adamw.ts'
 export { clipFactor, clipGradients, gradientNorm } from './optimizer/clip.ts'
-export type { GradientScaling, HalfPrecision, Optimizer, ParameterGroup } from './optimizer/optimizer.ts'
+export { Muon, type MuonOptions } from './optimizer/muon.ts'
+export type {
+  GradientScaling,
+  HalfPrecision,
+  Optimizer,
+  ParameterGroup,
+  RecordableOptimizer,
+} from './optimizer/optimizer.ts'
+export { Sgd, type SgdOptions } from './optimizer/sgd.ts'
 export { createOptimizer, type OptimizerConfig, optimizerSchema } from './optimizer/table.ts'
 export { PairRows } from './pair-rows.ts'
 export { pairBatch, type TokenPair } from './pairs.ts'
@@ -40,6 +50,19 @@ export { learningRateFactor, type Schedule } from './schedule.ts'
 export { jensenShannon, type Shift, shiftBetween } from './shift.ts'
 export { SpanRows } from './span-rows.ts'
 export { type StepOptions, type StepResult, trainStep } from './step.ts'
+export {
+  type GridAxis,
+  gridAxis,
+  type SweepEvent,
+  type SweepOptions,
+  type SweepResult,
+  type SweepRun,
+  type SweepSummary,
+  shownValue,
+  summarized,
+  sweep,
+  sweepRuns,
+} from './sweep.ts'
 export { taskNames, tasksOfDomains } from './tasks.ts'
 export { type TextRows, TokenWindows } from './token-windows.ts'
 export { type TrainOptions, train } from './train.ts'

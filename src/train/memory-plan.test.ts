@@ -13,7 +13,7 @@ import {
 import { manualSeed, memoryUse, randint, resetPeakMemory, tidy } from '../torch/index.ts'
 import { memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { batchOf } from './objective.ts'
-import { AdamW } from './optimizer/adamw.ts'
+import { createOptimizer } from './optimizer/table.ts'
 import { checkRecipe } from './recipe/check.ts'
 import { firstModel, modelConfigOf, resolveRecipe } from './recipe/model-config.ts'
 import type { Recipe } from './recipe/schema.ts'
@@ -49,8 +49,7 @@ function measured(recipe: Recipe): number {
   if (recipe.adapter) attachAdapters(model, recipe.adapter)
   if (model instanceof LanguageModel) model.model.recompute = recipe.recompute
   const trained = new TrainedParameters(model, recipe.trained)
-  const group = { name: 'all', parameters: new Map(trained.parameters), scale: 1, weightDecay: 0.1 }
-  using optimizer = new AdamW([group], recipe.optimizer)
+  using optimizer = createOptimizer(trained.parameters, recipe.optimizer)
   const { batchSize, sequenceLength } = recipe.data
   const step = (): void =>
     tidy(() => {
@@ -103,6 +102,14 @@ describe('the plan is within 5% of what a step takes', () => {
       ),
     ],
     ['an encoder', recipeOf({ type: 'switchyard_moe_encoder' })],
+    ...(['muon', 'adafactor', 'sgd'] as const).map((kind): [string, Recipe] => [
+      `mostly weights, ${kind}`,
+      recipeOf(
+        { vocab_size: 4096, num_local_experts: 32 },
+        { ...few, optimizer: { kind, learningRate: 1e-3 } },
+      ),
+    ]),
+    ['smoothed labels', recipeOf({ vocab_size: 2048 }, { losses: { labelSmoothing: 0.1 } })],
     ['PEER', recipeOf({ ...own, num_local_experts: 1024, experts: { kind: 'peer', heads: 2, k: 4 } })],
   ])('%s', (_, recipe) => {
     expect(Math.abs(planned(recipe) - 1)).toBeLessThan(0.05)

@@ -21,14 +21,16 @@ import { MoeLayer, PeerLayer } from '../moe/index.ts'
 import { type Declaration, declared, type Role } from '../nn/index.ts'
 import { availableCudaMemory, type Device, hasCudaRuntime, itemSize } from '../torch/index.ts'
 import { pairLayers } from './encoder-decoder-memory.ts'
-import { autocastType, type Precision } from './precision.ts'
+import type { HalfPrecision } from './optimizer/optimizer.ts'
+import { optimizerMemory } from './optimizer/table.ts'
+import { autocastType, halfOptions, type Precision } from './precision.ts'
 import { storedBytes } from './recipe/opened.ts'
 import { isOpened, type OpenedModelSettings, type Recipe } from './recipe/schema.ts'
 
 /** Bytes at the moment of a step at which there are most. */
 export interface MemoryPlan {
   weights: number
-  /** Moments, and f32 copies of weights in half precision. */
+  /** Moments, f32 copies of weights in half precision, and averages of weights. */
   optimizer: number
   gradients: number
   /** What backward needs of forward. */
@@ -76,6 +78,8 @@ interface Sizes {
   /** Bytes of an activation. */
   size: number
   onDevice: boolean
+  /** Whether labels are smoothed. */
+  smooths: boolean
 }
 
 /**
@@ -101,14 +105,23 @@ export function memoryPlan(recipe: Recipe, config: AnyModelConfig): MemoryPlan {
   const weights = isStored
     ? all - bytes(shapes, weightBytes) + storedBytes(recipe.model as OpenedModelSettings)
     : all
-  const optimizer = bytes(moved, optimizerBytes)
+  const memory = optimizerMemory(recipe.optimizer)
+  const half = ({ role }: Declaration): HalfPrecision | null =>
+    isHalf(precision, role) ? halfOptions(precision) : null
+  const averages = recipe.ema ? bytes(moved, () => itemSize.f32) : 0
+  const optimizer = averages + sum([...moved.values()].map(each => memory.stateBytes(each, half(each))))
   const narrowed = autocastType(precision, recipe.device as Device) ? weights / 2 : 0 // copies that the graph keeps
   const outside = {
     ...besideLayers,
     gradients: bytes(withGradients, weightBytes) - sum(layers.map(each => each.gradients)),
   }
   const moments = stepMoments(layers, outside, { recompute, accumulates: gradientAccumulation > 1 })
-  const { gradients, activations, working } = largest(moments)
+  const update = {
+    gradients: bytes(withGradients, weightBytes),
+    activations: outside.held + sum(layers.map(({ routing }) => routing)),
+    working: Math.max(0, ...[...moved.values()].map(each => memory.workBytes(each))),
+  }
+  const { gradients, activations, working } = largest([...moments, update])
   const sums = adapters ? adaptedElements(adapters) * activationBytes(recipe) : 0
   return { weights, optimizer, gradients, activations: activations + narrowed + sums, working }
 }
@@ -148,7 +161,12 @@ function pairMemory(
     gradients: gradientsOf(i < first ? `encoder.layers.${i}.` : `decoder.layers.${i - first}.`),
     ...layer,
   }))
-  const head = { ...sizes, model: model.config.d_model, onDevice: device !== 'cpu' }
+  const head = {
+    ...sizes,
+    model: model.config.d_model,
+    onDevice: device !== 'cpu',
+    smooths: recipe.losses.labelSmoothing > 0,
+  }
   const { activations, ...outside } = headMemory(model.config.vocab_size, head)
   return { layers, outside: { ...outside, activations: 2 * activations } } // both sides have a norm and an embedding
 }
@@ -223,7 +241,7 @@ function trainedShapes(
 }
 
 function sizesOf(recipe: Recipe, model: LanguageModel): Sizes {
-  const { data, device } = recipe
+  const { data, device, losses } = recipe
   const { config } = model
   const blocks = model.model.layers.map(({ mlp }) => mlp)
   const routed = blocks.find(block => block instanceof MoeLayer)
@@ -239,6 +257,7 @@ function sizesOf(recipe: Recipe, model: LanguageModel): Sizes {
     neurons: peer ? peer.heads * peer.topK : 0,
     size: activationBytes(recipe),
     onDevice: device !== 'cpu',
+    smooths: losses.labelSmoothing > 0,
   }
 }
 
@@ -251,12 +270,6 @@ const isHalf = (precision: Precision, role: Role): precision is Extract<Precisio
 /** Bytes of a weight, and of its gradient. */
 const weightBytes = (precision: Precision, role: Role): number =>
   isHalf(precision, role) ? itemSize[precision.dtype] : itemSize.f32
-
-/** Bytes of a weight's two moments and its master. */
-function optimizerBytes(precision: Precision, role: Role): number {
-  if (!isHalf(precision, role)) return 2 * itemSize.f32
-  return 2 * itemSize[precision.moments] + (precision.master ? itemSize.f32 : 0)
-}
 
 function shapesUnder(shapes: Declarations, prefix: string): Declarations {
   return new Map(
@@ -342,7 +355,13 @@ function feedForwardMemory(shapes: Declarations, sizes: Sizes): Part & { routing
 /** The final norm, the head and the loss, and the input's embedding. */
 function headMemory(
   vocabulary: number,
-  { tokens, model, size, onDevice }: Pick<Sizes, 'tokens' | 'model' | 'size' | 'onDevice'>,
+  {
+    tokens,
+    model,
+    size,
+    onDevice,
+    smooths,
+  }: Pick<Sizes, 'tokens' | 'model' | 'size' | 'onDevice' | 'smooths'>,
 ): Omit<OutsideMemory, 'gradients'> {
   // As kChunkBytes has it in native/ops/loss/linear_cross_entropy.cc, and in chunked_cross_entropy.cc for devices.
   const chunk = onDevice
@@ -351,7 +370,8 @@ function headMemory(
   const product = onDevice ? vocabulary * model * size : 0
   return {
     held: tokens * model * size,
-    activations: 2 * tokens * model * size, // what the norm took, and the gradient of what it gave
+    // What the norm took, and the gradient of what it gave; rows of the head for smoothed labels, twice for a moment.
+    activations: (smooths ? 4 : 2) * tokens * model * size,
     working: Math.min(chunk, tokens) * vocabulary * size + vocabulary * model * itemSize.f32 + product,
   }
 }

@@ -21,6 +21,8 @@ export const lossesSchema = z.strictObject({
   ...lossFields,
   /** Steps over which the balance loss's coefficient grows from 0. */
   balanceWarmup: z.int().nonnegative().default(0),
+  /** Share of each label that is spread over the whole vocabulary. */
+  labelSmoothing: z.number().min(0).lt(1).default(0),
 })
 
 export type Losses = z.infer<typeof lossesSchema>
@@ -80,6 +82,11 @@ export function computeObjective(
   const { hidden, sides } = main
   const terms: Record<string, Tensor> = main.terms
   let { total } = main
+  if (losses.labelSmoothing > 0) {
+    const margin = model.targetMargin(hidden, batch.targets)
+    terms.targetMargin = margin
+    total = total.add(margin, losses.labelSmoothing)
+  }
   for (const side of sides) {
     const decisions = decisionsOf(side, () => model.tokenLosses(hidden, batch.targets))
     for (const { name, value, weight } of lossTerms(losses, decisions)) {

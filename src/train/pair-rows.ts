@@ -98,6 +98,11 @@ export class PairRows {
     return this.#placesAt(rows).map(({ domain }) => domain)
   }
 
+  /** The domain of a row. */
+  firstDomain(row: number): number {
+    return this.#places[row]?.domain ?? 0
+  }
+
   #placesAt(rows: readonly number[]): Place[] {
     return rows.flatMap(row => this.#places[row] ?? [])
   }

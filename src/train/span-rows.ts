@@ -54,6 +54,11 @@ export class SpanRows {
     return rows.map((_, b) => Number(all[b * this.sequenceLength] ?? 0))
   }
 
+  /** The domain of a row's first token. */
+  firstDomain(row: number): number {
+    return this.windows.firstDomain(row)
+  }
+
   dispose(): void {
     this.windows.dispose()
   }

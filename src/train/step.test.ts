@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest'
+import { decoders, fixture } from '../../tests/support/fixtures.ts'
 import { expectClose } from '../../tests/support/tensors.ts'
 import {
   type CausalLM,
   createModel,
   type LanguageModel,
   type MixtralConfig,
+  openModel,
   parseModelConfig,
   type SwitchyardMoeConfig,
   tokenRoutings,
@@ -19,7 +21,7 @@ import {
   switchBalanceLoss,
   type TokenRouting,
 } from '../moe/index.ts'
-import { cat, manualSeed, randint, type Tensor, tidy } from '../torch/index.ts'
+import { cat, crossEntropyLoss, manualSeed, randint, type Tensor, tidy } from '../torch/index.ts'
 import { type Batch, batchOf, computeObjective, type Losses, lossesSchema, warmedUp } from './objective.ts'
 import { AdamW } from './optimizer/adamw.ts'
 import { gradientNorm } from './optimizer/clip.ts'
@@ -320,4 +322,18 @@ test("a recipe's dispatch reaches every layer", () => {
     expect(filled(chosen)).toBe(32)
     expect(filled(served)).toBeLessThanOrEqual(4 * 2) // 4 experts, ceil(0.25 * 32 / 4) slots each
   }
+})
+
+test.each(decoders)('labels of %s are smoothed as PyTorch does, its head as it is', name => {
+  using model = openModel(fixture(name)).load({ kind: 'stack' }).eval().to('f64')
+  tidy(() => {
+    const ids = randint(0, 40, [2, 9], { seed: 1 })
+    const { inputs, targets } = batchOf({ inputs: ids.narrow(1, 0, 8), targets: ids.narrow(1, 1, 8) })
+    const losses = { ...crossEntropyOnly, labelSmoothing: 0.1 }
+    const { total } = computeObjective(model, { inputs, targets }, losses)
+    const [mean, ignored] = [1, -100]
+    const wanted = crossEntropyLoss(model.forward(inputs).logits, targets, null, mean, ignored, 0.1)
+    // Steady f32 parts (rotary tables, router logits) are the same in both; what differs is the order of f64 sums.
+    expectClose(total, wanted, 1e-9)
+  })
 })

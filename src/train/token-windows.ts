@@ -82,6 +82,12 @@ export class TokenWindows {
     })
   }
 
+  /** The domain of a window's first token. */
+  firstDomain(window: number): number {
+    const { shard, offset } = this.#map.locate(window)
+    return this.split.shards[shard]?.domainAt(offset) ?? 0
+  }
+
   /** The domain of each target token of some windows: indices, row-major [B * T]. */
   targetDomains(windows: readonly number[]): BigInt64Array {
     return this.#domains(windows, 1)

@@ -3,11 +3,12 @@
 import { basename } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isCorpus } from '../data/index.ts'
-import { ConfigError, FormatError, SwitchyardError } from '../errors.ts'
+import { ConfigError, FormatError } from '../errors.ts'
 import { CausalLM, EncoderDecoderLM, generateText, listCheckpoints } from '../models/index.ts'
 import { chooseGemm, gemmChoice } from '../torch/index.ts'
 import { pruneCheckpoints, restoreCheckpoint, saveCheckpoint, setAside } from './checkpoint/checkpoint.ts'
 import { ConversationRows } from './conversation-rows.ts'
+import { TrainingDiverged } from './diverged.ts'
 import { evaluate } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
 import { missingPrecision } from './precision.ts'
@@ -32,7 +33,7 @@ export interface TrainOptions {
 /**
  * Trains a recipe. The event loop turns between steps.
  *
- * @throws ConfigError before anything is written; SwitchyardError when gradients stay bad
+ * @throws ConfigError before anything is written; TrainingDiverged when gradients stay bad
  */
 export async function* train(recipe: Recipe, options: TrainOptions): AsyncGenerator<TrainEvent> {
   const gemm = gemmChoice()
@@ -71,7 +72,7 @@ async function* recorded(
     for (const message of [...(missing ? [missing] : []), ...trainer.notes])
       yield { type: 'warning', message }
     state = yield* steps(session, resumedFrom, signal)
-    yield { type: 'end', state, step: trainer.state.step }
+    yield { type: 'end', state, step: trainer.state.step, best: trainer.state.best }
   } catch (error) {
     state = 'failed'
     run.report(state, { error: (error as Error).message })
@@ -174,7 +175,7 @@ async function* steps(
       yield { type: 'step', ...record }
       for (const message of watch.observe(record)) yield { type: 'warning', message }
       const isEvaluated = due(recipe.evaluation.every)
-      const improved = isEvaluated ? yield* evaluateNow(trainer, log) : false
+      const improved = isEvaluated ? yield* onAverage(trainer, evaluateNow(trainer, log)) : false
       if (isEvaluated)
         for (const message of watch.evaluated(trainer.state.best, improved))
           yield { type: 'warning', message }
@@ -185,7 +186,7 @@ async function* steps(
           message: `ends early: no better than at step ${trainer.state.best?.step} (evaluation.patience)`,
         }
       }
-      if (due(recipe.sampling.every)) yield* sampleNow(trainer)
+      if (due(recipe.sampling.every)) yield* onAverage(trainer, sampleNow(trainer))
       const keep = improved && recipe.checkpoint.keepBest
       if (keep || due(recipe.checkpoint.every)) yield await checkpointNow(session, log)
       await nextTurn()
@@ -240,7 +241,7 @@ function takeStep(trainer: Trainer, clock: StepClock): StepRecord {
   const result = clock.time(() => trainer.step(observe))
   const { step, tokens, skippedInRow } = trainer.state
   if (skippedInRow >= recipe.maxBadSteps) {
-    throw new SwitchyardError(
+    throw new TrainingDiverged(
       `training diverged: ${skippedInRow} steps in a row had NaN or infinite gradients (the last was step ${step}); ` +
         'resume from the last checkpoint with optimizer.learningRate lower than before',
     )
@@ -255,6 +256,19 @@ function takeStep(trainer: Trainer, clock: StepClock): StepRecord {
     ...speed,
     ...(observe && { peakMemory: trainer.peakMemory }),
     ...result,
+  }
+}
+
+/** With the averaged weights in the model, where they are kept. */
+async function* onAverage<T>(
+  { average }: Trainer,
+  body: AsyncGenerator<TrainEvent, T>,
+): AsyncGenerator<TrainEvent, T> {
+  average?.swap()
+  try {
+    return yield* body
+  } finally {
+    average?.swap()
   }
 }
 

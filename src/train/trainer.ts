@@ -9,7 +9,7 @@ import {
   openCorpus,
   type SplitName,
   type Tokenizer,
-  WindowSampler,
+  type WindowOrder,
   wordsOfTokens,
 } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
@@ -41,7 +41,7 @@ import { type Parts, refuseMisfits } from './fitting.ts'
 import { GraphedStep } from './graphed-step.ts'
 import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { type Batch, warmedUp } from './objective.ts'
-import type { Optimizer } from './optimizer/optimizer.ts'
+import { type Optimizer, requireRecordable } from './optimizer/optimizer.ts'
 import { createOptimizer } from './optimizer/table.ts'
 import { PairRows } from './pair-rows.ts'
 import {
@@ -60,6 +60,8 @@ import { learningRateFactor } from './schedule.ts'
 import { type StepOptions, type StepResult, trainStep } from './step.ts'
 import { TokenWindows } from './token-windows.ts'
 import { TrainedParameters } from './trained/trained.ts'
+import { WeightAverage } from './weight-average.ts'
+import { windowOrder } from './window-order.ts'
 
 export class Trainer implements Trainee {
   readonly recipe: Recipe
@@ -74,10 +76,11 @@ export class Trainer implements Trainee {
   readonly trained: TrainedParameters
   readonly weights: CheckpointWeights
   readonly optimizer: Optimizer
+  readonly average: WeightAverage | null
   readonly training: ModelText
   /** Null when the corpus holds nothing out. */
   readonly validation: ModelText | null
-  readonly #sampler: WindowSampler
+  readonly #sampler: WindowOrder
   readonly #lossScaler: LossScaler | null
   #graph: GraphedStep | null = null
   #references: Record<SplitName, Float64Array> | null = null
@@ -113,7 +116,13 @@ export class Trainer implements Trainee {
     refuseMisfits(this)
     this.training = modelText(this.corpus, 'train', reading)
     this.validation = holdsText(this) ? modelText(this.corpus, 'validation', reading) : null
-    this.#sampler = new WindowSampler({ windows: this.training.count, seed })
+    const { data, gradientAccumulation } = this.recipe
+    this.#sampler = windowOrder(this.training, {
+      domains: this.corpus.domains,
+      weights: data.weights,
+      windowsPerStep: data.batchSize * gradientAccumulation,
+      seed,
+    })
     manualSeed(seed)
     this.model = firstModel(this.recipe, this.config)
     const adapters = this.recipe.adapter ? attachAdapters(this.model, this.recipe.adapter) : null
@@ -123,6 +132,10 @@ export class Trainer implements Trainee {
     this.#assignWords()
     this.trained = new TrainedParameters(this.model, this.recipe.trained)
     this.optimizer = createOptimizer(this.trained.parameters, optimizer, halfOptions(precision))
+    if (recipe.graph) requireRecordable(this.optimizer, optimizer.kind)
+    this.average = this.recipe.ema
+      ? new WeightAverage(this.trained.parameters.values(), this.recipe.ema)
+      : null
     this.weights = weightsOf(this, adapters)
     this.#lossScaler = lossScalerFor(precision)
   }
@@ -231,6 +244,7 @@ export class Trainer implements Trainee {
         observe,
       })
     })
+    if (result.updated !== false) this.average?.follow(this.optimizer.step)
     const skipped = result.updated === false ? 1 : 0
     this.#state.step++
     this.#state.tokens += tokens
@@ -242,7 +256,8 @@ export class Trainer implements Trainee {
   #train(batches: Batch[], options: StepOptions): StepResult {
     if (!this.recipe.graph || this.device === 'cpu')
       return trainStep(this.model, this.optimizer, batches, options)
-    this.#graph ??= new GraphedStep(this.model, this.optimizer, batches, options)
+    const optimizer = requireRecordable(this.optimizer, this.recipe.optimizer.kind)
+    this.#graph ??= new GraphedStep(this.model, optimizer, batches, options)
     return this.#graph.run(batches, options)
   }
 
@@ -283,6 +298,7 @@ export class Trainer implements Trainee {
     this.trained.dispose()
     this.model.dispose()
     this.optimizer.dispose()
+    this.average?.dispose()
     this.training.dispose()
     this.validation?.dispose()
   }

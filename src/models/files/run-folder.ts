@@ -8,6 +8,9 @@ import { ConfigError } from '../../errors.ts'
 
 const runSchema = z.looseObject({ bestStep: z.int().nullish() })
 
+/** Where a checkpoint has the average of the weights, as a model folder of its own. */
+export const averageFolder = 'ema'
+
 /** Paths of the checkpoints under `folder`, newest first. */
 export function listCheckpoints(folder: string): string[] {
   let names: string[]
@@ -35,7 +38,7 @@ function bestStepOf(run: string): number | null {
 
 /**
  * The model folder that a path means: of a run folder, or of its `checkpoints`, the best checkpoint, or the newest where
- * none is best; else the path itself.
+ * none is best, and of that the average of the weights, if it has one, since that is what was evaluated; else the path itself.
  */
 export function checkpointOf(path: string): string {
   const run = basename(resolve(path)) === 'checkpoints' ? dirname(resolve(path)) : path
@@ -45,7 +48,9 @@ export function checkpointOf(path: string): string {
     return path
   }
   const bestStep = bestStepOf(run)
-  return (checkpoints.find(folder => stepOf(folder) === bestStep) ?? checkpoints[0]) as string
+  const best = (checkpoints.find(folder => stepOf(folder) === bestStep) ?? checkpoints[0]) as string
+  const average = join(best, averageFolder)
+  return existsSync(average) ? average : best
 }
 
 /** What a model is called by whoever has only its place: its run, its download as `org/name`, its folder or file. */

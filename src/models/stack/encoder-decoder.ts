@@ -17,7 +17,7 @@ import { type Device, type DType, noGrad, type Tensor, tidy } from '../../torch/
 import type { EncoderDecoderConfig } from './config.ts'
 import type { ForwardOptions, ForwardOutput } from './language-model.ts'
 import { addFeedForward, type FeedForward, type LayerOutput, type LayerRouting, runLayers } from './layers.ts'
-import { headLoss, meanLoss, tokenLosses } from './loss.ts'
+import { headLoss, meanLoss, targetMargin, tokenLosses } from './loss.ts'
 import type { EncoderDecoderParts, Norm, PositionBias, Side } from './parts.ts'
 import { rowsAt, type Tokens } from './tokens.ts'
 
@@ -223,6 +223,11 @@ export class EncoderDecoderLM extends Module {
   /** The cross-entropy of each target, [N], without a gradient; hidden states [N, D] as loss() has them. */
   tokenLosses(hidden: Tensor, targets: Tensor): Tensor {
     return noGrad(() => tidy(() => tokenLosses(this.#score(hidden), targets)))
+  }
+
+  /** By how much targets score above the mean of the vocabulary, on average: what label smoothing adds to loss(). */
+  targetMargin(hidden: Tensor, targets: Tensor): Tensor {
+    return tidy(() => targetMargin(this.#score(hidden), targets))
   }
 
   /** Lets routers adapt what no gradient trains; see Router.adapt(). */

@@ -6,7 +6,7 @@ import { type Device, type DType, noGrad, type Tensor, tidy } from '../../torch/
 import type { DecoderConfig, EncoderConfig } from './config.ts'
 import { Decoder } from './decoder.ts'
 import type { LayerRouting } from './layers.ts'
-import { headLoss, meanLoss, tokenLosses } from './loss.ts'
+import { headLoss, headMargin, meanLoss, targetMargin, tokenLosses } from './loss.ts'
 import type { DecoderParts } from './parts.ts'
 import { type LogitsAt, rowsAt, type Tokens } from './tokens.ts'
 
@@ -88,18 +88,37 @@ export class LanguageModel extends Module {
     return noGrad(() => tidy(() => tokenLosses(this.#score(hidden), targets)))
   }
 
+  /** By how much targets score above the mean of the vocabulary, on average: what label smoothing adds to loss(). */
+  targetMargin(hidden: Tensor, targets: Tensor): Tensor {
+    return tidy(() => {
+      const head = this.#plainHead
+      return head === null
+        ? targetMargin(this.#score(hidden), targets)
+        : headMargin(this.#scaled(hidden), head.weight, targets, head.bias)
+    })
+  }
+
   #score(hidden: Tensor): Tensor {
     const scaled = this.#scaled(hidden)
     return this.lm_head?.forward(scaled) ?? linearBy(scaled, this.model.embed_tokens.weight)
   }
 
-  /** A module in the head's place, as of replaceModules(), has more to it than a matrix; an encoded head has no kernel. */
   #loss(hidden: Tensor, targets: Tensor): Tensor {
+    const head = this.#plainHead
+    return head === null
+      ? meanLoss(this.#score(hidden), targets)
+      : headLoss(this.#scaled(hidden), head.weight, targets, head.bias)
+  }
+
+  /**
+   * The head as a matrix [V, D]. Null when it is more than that, as a module of replaceModules() in its place, and when it is
+   * encoded, for which there is no kernel.
+   */
+  get #plainHead(): { weight: Tensor; bias: Tensor | null } | null {
     const head: Module | null = this.lm_head
     const plain = head?.constructor === Linear ? (head as Linear) : null
-    const weight = plain?.weight ?? this.model.embed_tokens.weight // [V, D]
-    if (head !== plain || weight.encoding !== null) return meanLoss(this.#score(hidden), targets)
-    return headLoss(this.#scaled(hidden), weight, targets, plain?.bias)
+    const weight = plain?.weight ?? this.model.embed_tokens.weight
+    return head !== plain || weight.encoding !== null ? null : { weight, bias: plain?.bias ?? null }
   }
 
   /** Scaled before the head, which is smaller than its logits. */

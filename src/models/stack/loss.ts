@@ -34,6 +34,37 @@ export function headLoss(hidden: Tensor, head: Tensor, targets: Tensor, bias?: T
 }
 
 /**
+ * What smoothed labels add to meanLoss() for each unit of smoothing, `mean(z_target - mean_v z_v)`: cross-entropy with labels
+ * `(1 - e) onehot + e / V` (arXiv:1512.00567 section 7) is `lse(z) - (1 - e) z_target - e mean_v z_v`.
+ *
+ * @param logits [N, V]
+ * @param targets i64 [N]; -100 where none counts
+ */
+export function targetMargin(logits: Tensor, targets: Tensor): Tensor {
+  return tidy(() => {
+    const wide = atLeastF32(logits)
+    const chosen = wide.gather(-1, targets.clamp(0).unsqueeze(-1)).squeeze(-1) // [N]
+    return meanOfCounted(chosen.sub(wide.mean(-1)), targets)
+  })
+}
+
+/** targetMargin() of `hidden head^T`: logits are linear, so that none is written out but those of targets. Parameters as of {@link headLoss}. */
+export function headMargin(hidden: Tensor, head: Tensor, targets: Tensor, bias?: Tensor | null): Tensor {
+  return tidy(() => {
+    const ids = targets.clamp(0)
+    const rows = head.indexSelect(0, ids).sub(head.mean(0)) // [N, D]
+    const margins = atLeastF32(hidden).mul(rows).sum(-1) // [N]
+    return meanOfCounted(bias ? margins.add(bias.indexSelect(0, ids).sub(bias.mean())) : margins, targets)
+  })
+}
+
+/** The mean over tokens whose target counts. */
+function meanOfCounted(values: Tensor, targets: Tensor): Tensor {
+  const counts = targets.ge(0).to(values.dtype)
+  return values.mul(counts).sum().div(counts.sum())
+}
+
+/**
  * Labels as HF has them, equal to the inputs: position t is scored on the id at t + 1, the last on nothing.
  *
  * @param logits [B * T, V]

@@ -7,9 +7,10 @@ import { z } from 'zod'
 import { ConfigError, FormatError } from '../../errors.ts'
 import { flush } from '../../files.ts'
 import { writeSafetensors } from '../../formats/index.ts'
-import { listCheckpoints, openTensors, stepOf, wholeTensorSource } from '../../models/index.ts'
+import { averageFolder, listCheckpoints, openTensors, stepOf, wholeTensorSource } from '../../models/index.ts'
 import { type Device, Generator, noGrad, tidy } from '../../torch/index.ts'
 import type { Optimizer } from '../optimizer/optimizer.ts'
+import type { WeightAverage } from '../weight-average.ts'
 import { verifyChecksums, writeChecksums } from './checksums.ts'
 import type { CheckpointWeights } from './weights.ts'
 
@@ -41,6 +42,8 @@ export type TrainingState = Omit<z.infer<typeof stateSchema>, 'format' | 'versio
 export interface Trainee {
   weights: CheckpointWeights
   optimizer: Optimizer
+  /** Of the weights; saved as a model folder within the checkpoint. */
+  average?: WeightAverage | null
   device: Device
   /** Writes the files of its tokenizer, and what belongs to them, into a folder. */
   saveTokenizer(folder: string): void
@@ -61,10 +64,12 @@ export async function saveCheckpoint(
   try {
     trainee.weights.save(temporary)
     trainee.saveTokenizer(temporary)
+    saveAverage(join(temporary, averageFolder), trainee)
     saveOptimizer(temporary, trainee)
     writeState(temporary, trainee, state)
     await writeChecksums(temporary)
-    for (const name of readdirSync(temporary)) flush(join(temporary, name))
+    for (const name of readdirSync(temporary, { encoding: 'utf8', recursive: true }))
+      flush(join(temporary, name))
     flush(temporary)
     rmSync(target, { recursive: true, force: true })
     renameSync(temporary, target)
@@ -74,6 +79,19 @@ export async function saveCheckpoint(
     throw error
   }
   return target
+}
+
+function saveAverage(folder: string, trainee: Trainee): void {
+  const { average, weights } = trainee
+  if (!average) return
+  mkdirSync(folder)
+  average.swap()
+  try {
+    weights.save(folder)
+  } finally {
+    average.swap()
+  }
+  trainee.saveTokenizer(folder)
 }
 
 function saveOptimizer(folder: string, { optimizer, device }: Trainee): void {
@@ -99,6 +117,10 @@ export async function restoreCheckpoint(folder: string, trainee: Trainee): Promi
       'the corpus has changed since the run was started: put it back, set this to its new place, or start a new run',
       { path: 'data.path' },
     )
+  }
+  if (trainee.average) {
+    trainee.weights.load(join(folder, averageFolder))
+    trainee.average.swap()
   }
   trainee.weights.load(folder)
   tidy(() => restoreOptimizer(folder, trainee))

@@ -14,7 +14,8 @@ const schema = z.record(
 
 export async function writeChecksums(folder: string): Promise<void> {
   const sums: z.infer<typeof schema> = {}
-  for (const name of readdirSync(folder).sort()) {
+  for (const name of readdirSync(folder, { encoding: 'utf8', recursive: true }).sort()) {
+    if (statSync(join(folder, name)).isDirectory()) continue
     sums[name] = { bytes: statSync(join(folder, name)).size, sha256: await sha256(join(folder, name)) }
   }
   writeFileSync(join(folder, fileName), `${JSON.stringify(sums, null, 2)}\n`)

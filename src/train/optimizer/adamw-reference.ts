@@ -8,7 +8,6 @@ import {
   foreachSqrt,
   type Tensor,
 } from '../../torch/index.ts'
-import type { AdamWOptions } from './adamw.ts'
 
 export interface Lists {
   values: Tensor[]
@@ -17,8 +16,14 @@ export interface Lists {
   squares: Tensor[]
 }
 
-export interface Rates extends Required<AdamWOptions> {
+export interface Rates {
+  learningRate: number
+  betas: readonly [number, number]
+  epsilon: number
+  weightDecay: number
+  updateClip: number | null
   step: number
+  /** Of gradients. */
   factor: number
 }
 

@@ -2,9 +2,10 @@
 
 import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
-import { Parameter } from '../../nn/index.ts'
+import type { Parameter } from '../../nn/index.ts'
 import {
   type DType,
+  itemSize,
   kernelFor,
   mixedAdamw_,
   noGrad,
@@ -16,8 +17,14 @@ import {
 } from '../../torch/index.ts'
 import { type Lists, type Rates, referenceStep } from './adamw-reference.ts'
 import { gradientFactor } from './clip.ts'
-import { groupsSchema } from './groups.ts'
-import type { GradientScaling, HalfPrecision, Optimizer, OptimizerRow, ParameterGroup } from './optimizer.ts'
+import { groupsSchema, inGroups } from './groups.ts'
+import type {
+  GradientScaling,
+  HalfPrecision,
+  OptimizerRow,
+  ParameterGroup,
+  RecordableOptimizer,
+} from './optimizer.ts'
 
 export interface AdamWOptions extends HalfPrecision {
   /** Of updates that name none. Default 1e-3. */
@@ -58,7 +65,7 @@ interface Moments {
  * `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
  * `u = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)`, `p = p - lr wd p - lr u / max(1, rms(u) / updateClip)`.
  */
-export class AdamW implements Optimizer {
+export class AdamW implements RecordableOptimizer {
   readonly groups: readonly ParameterGroup[]
   readonly options: Required<AdamWOptions>
   step = 0
@@ -121,10 +128,13 @@ export class AdamW implements Optimizer {
     const moving = this.#moving(group)
     if (moving.length === 0) return
     const lists = listsOf(moving)
-    const rates = { ...this.options, learningRate, weightDecay: group.weightDecay, step: this.step, factor }
-    const kernel = this.options.updateClip ? null : kernelFor('adamw', ...lists.values, ...lists.gradients)
-    if (kernel) kernelStep(kernel, lists, rates)
-    else referenceStep(lists, rates)
+    adamwStep(lists, {
+      ...this.options,
+      learningRate,
+      weightDecay: group.weightDecay,
+      step: this.step,
+      factor,
+    })
   }
 
   #moving({ parameters }: ParameterGroup): Moving[] {
@@ -217,13 +227,6 @@ export class AdamW implements Optimizer {
   }
 }
 
-function inGroups(trained: readonly (Parameter | ParameterGroup)[], weightDecay: number): ParameterGroup[] {
-  const isGrouped = (item: Parameter | ParameterGroup): item is ParameterGroup => !(item instanceof Parameter)
-  if (trained.every(isGrouped)) return trained.filter(isGrouped)
-  const parameters = new Map(trained.flatMap((item, i) => (isGrouped(item) ? [] : [[`${i}`, item]])))
-  return [{ name: 'all', parameters, scale: 1, weightDecay }]
-}
-
 type Moving = { parameter: Parameter; grad: Tensor } & Moments
 
 const isHalf = (dtype: DType): boolean => dtype === 'bf16' || dtype === 'f16'
@@ -269,12 +272,14 @@ function alike(moving: readonly Moving[]): (Lists & { masters: Tensor[] })[] {
   return [...sorted.values()].map(listsOf)
 }
 
-type AdamWKernel = NonNullable<ReturnType<typeof kernelFor<'adamw'>>>
-
-/** One pass over memory. */
-function kernelStep(kernel: AdamWKernel, { values, gradients, means, squares }: Lists, rates: Rates): void {
-  const { learningRate, betas, epsilon, weightDecay, step, factor } = rates
-  kernel(values, gradients, means, squares, learningRate, ...betas, epsilon, weightDecay, step, factor)
+/** Moves tensors in f32 and f64, where there is a kernel in one pass over memory. */
+export function adamwStep(lists: Lists, rates: Rates): void {
+  const { values, gradients, means, squares } = lists
+  const { learningRate, betas, epsilon, weightDecay, step, factor, updateClip } = rates
+  const kernel = updateClip ? null : kernelFor('adamw', ...values, ...gradients)
+  if (kernel)
+    kernel(values, gradients, means, squares, learningRate, ...betas, epsilon, weightDecay, step, factor)
+  else referenceStep(lists, rates)
 }
 
 const schema = z.strictObject({
@@ -291,6 +296,12 @@ const schema = z.strictObject({
 /** `adamw` in recipes. */
 export const adamw: OptimizerRow<typeof schema> = {
   schema,
+  stateBytes: ({ shape }, _, half) => {
+    const size = half
+      ? 2 * itemSize[half.moments ?? 'f32'] + (half.master === false ? 0 : itemSize.f32)
+      : 2 * itemSize.f32
+    return shape.reduce((product, length) => product * length, size)
+  },
   make: (groups, { learningRate, betas, epsilon, weightDecay, updateClip }, half) =>
     new AdamW(groups, { learningRate, betas, epsilon, weightDecay, updateClip, ...half }),
 }

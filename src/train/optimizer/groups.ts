@@ -1,7 +1,7 @@
 // Which parameters are trained how: router, experts, norms, embeddings, and the rest.
 
 import { z } from 'zod'
-import type { Parameter, Role } from '../../nn/index.ts'
+import { Parameter, type Role } from '../../nn/index.ts'
 import type { ParameterGroup } from './optimizer.ts'
 
 export const groupNames = ['router', 'experts', 'norms', 'embeddings', 'other'] as const
@@ -54,4 +54,15 @@ export function parameterGroups(
       weightDecay: settings[name].weightDecay ?? weightDecay,
     }))
     .filter(({ parameters: members }) => members.size > 0)
+}
+
+/** Groups as they are; or parameters as one group named `all`, numbered. */
+export function inGroups(
+  trained: readonly (Parameter | ParameterGroup)[],
+  weightDecay: number,
+): ParameterGroup[] {
+  const isGrouped = (item: Parameter | ParameterGroup): item is ParameterGroup => !(item instanceof Parameter)
+  if (trained.every(isGrouped)) return trained.filter(isGrouped)
+  const parameters = new Map(trained.flatMap((item, i) => (isGrouped(item) ? [] : [[`${i}`, item]])))
+  return [{ name: 'all', parameters, scale: 1, weightDecay }]
 }

@@ -1,7 +1,8 @@
 // What a training step asks of an optimizer.
 
 import type { z } from 'zod'
-import type { Parameter } from '../../nn/index.ts'
+import { ConfigError } from '../../errors.ts'
+import type { Declaration, Parameter } from '../../nn/index.ts'
 import type { Tensor } from '../../torch/index.ts'
 import type { groupsSchema } from './groups.ts'
 
@@ -28,8 +29,16 @@ export interface Optimizer {
   readonly groups: readonly ParameterGroup[]
   /** Steps taken. A checkpoint restores it. */
   step: number
-  /** Moves every parameter that has a gradient. On CUDA nothing waits for the device. */
+  /** Moves every parameter that has a gradient. */
   update(learningRate?: number, scaling?: GradientScaling): void
+  /** What a checkpoint keeps, by name; the tensors themselves, to be filled on resuming. */
+  state(): Map<string, Tensor>
+  dispose(): void
+  [Symbol.dispose](): void
+}
+
+/** One whose steps can be part of a CUDA graph: nothing waits for the device. */
+export interface RecordableOptimizer extends Optimizer {
   /** Takes the memory that steps need, which is otherwise taken in the first. */
   reserve(): void
   /**
@@ -39,10 +48,15 @@ export interface Optimizer {
   prepare(learningRate?: number, lossScale?: number): void
   /** The second half: moves parameters by what prepare() wrote. */
   move(scaling?: GradientScaling): void
-  /** What a checkpoint keeps, by name; the tensors themselves, to be filled on resuming. */
-  state(): Map<string, Tensor>
-  dispose(): void
-  [Symbol.dispose](): void
+}
+
+/** @throws ConfigError for an optimizer that waits for the device */
+export function requireRecordable(optimizer: Optimizer, kind: string): RecordableOptimizer {
+  if ('prepare' in optimizer && 'move' in optimizer && 'reserve' in optimizer)
+    return optimizer as RecordableOptimizer
+  throw new ConfigError(`${kind} waits for the device, which a graph cannot: set it to false, or use adamw`, {
+    path: 'graph',
+  })
 }
 
 /** How numbers are kept of parameters in half precision. */
@@ -69,5 +83,13 @@ export interface OptimizerSettings {
 /** A kind of optimizer as recipes have it. */
 export interface OptimizerRow<S extends z.ZodType<OptimizerSettings>> {
   schema: S
+  /**
+   * Bytes that are kept of a parameter between steps.
+   *
+   * @param half how, where it is in half precision; null where it is in f32
+   */
+  stateBytes(declaration: Declaration, settings: z.infer<S>, half: HalfPrecision | null): number
+  /** Bytes that moving it takes for a moment. Default: none. */
+  workBytes?(declaration: Declaration, settings: z.infer<S>): number
   make(groups: readonly ParameterGroup[], settings: z.infer<S>, half: HalfPrecision): Optimizer
 }

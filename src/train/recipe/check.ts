@@ -13,7 +13,15 @@ export function checkRecipe(raw: unknown, source: string): Recipe {
   const complete = withOwnSettings(raw)
   const result = recipeSchema.safeParse(complete)
   if (!result.success) throw toConfigError(result.error, complete, source)
-  for (const check of [checkRouting, checkSampling, checkHeads, checkSchedule, checkLengths, checkGraph])
+  for (const check of [
+    checkRouting,
+    checkSampling,
+    checkHeads,
+    checkSchedule,
+    checkLengths,
+    checkGraph,
+    checkObjective,
+  ])
     check(result.data)
   return result.data
 }
@@ -50,6 +58,11 @@ function checkGraph({ graph, losses, precision, recompute }: Recipe): void {
       'precision.dtype',
       'f16 looks at each step to scale the loss, which a graph cannot: use bf16, or set graph to false',
     )
+}
+
+function checkObjective({ objective, losses }: Recipe): void {
+  if (objective.kind === 'dpo' && losses.labelSmoothing > 0)
+    refuse('losses.labelSmoothing', 'is for likelihood, and dpo has one of its own: set objective.smoothing')
 }
 
 /** What a model that is opened has of its own. */

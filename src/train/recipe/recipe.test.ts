@@ -45,6 +45,7 @@ test('defaults fill what is left out', () => {
   expect(losses).toEqual({
     balance: { kind: 'switch', coefficient: 0.01, layers: 'sum', scope: 'batch' },
     balanceWarmup: 0,
+    labelSmoothing: 0,
     router: {},
     z: { coefficient: 0.001, layers: 'sum' },
   })

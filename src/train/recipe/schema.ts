@@ -10,6 +10,8 @@ import { precisionSchema } from '../precision.ts'
 import { preferenceSchema } from '../preference.ts'
 import { scheduleSchema } from '../schedule.ts'
 import { spanCorruptionSchema } from '../span-corruption.ts'
+import { averageSchema } from '../weight-average.ts'
+import { weightsSchema } from '../window-order.ts'
 import { initSchema } from './initialize.ts'
 
 const count = z.int().positive()
@@ -94,6 +96,8 @@ const dataSchema = z.strictObject({
   batchSize: count,
   /** What becomes of conversations that are longer than a sequence. */
   long: z.enum(['cut', 'drop', 'refuse']).default('cut'),
+  /** How often windows of each domain come. Default: each window as often as any other. */
+  weights: weightsSchema.optional(),
 })
 
 export const recipeSchema = z.strictObject({
@@ -123,6 +127,8 @@ export const recipeSchema = z.strictObject({
   data: dataSchema,
   optimizer: optimizerSchema,
   schedule: scheduleSchema.prefault({}),
+  /** A moving average of the weights, which is what is evaluated and sampled from; checkpoints have both. Default: none. */
+  ema: averageSchema.optional(),
   /** Optimizer steps. */
   steps: count,
   /** Micro-batches per step. */
