@@ -27,7 +27,7 @@ test.each(['olmoe', 'qwen3_moe'])(
 test('switch_transformers: 20 steps and the first gradients equal those of plain PyTorch within 1e-5', () => {
   const name = fixture('switch_transformers')
   const checks = replayTraining(name, join(name, 'training.safetensors'), 1e-5)
-  expect(checks.length).toBe(4 + 117) // four curves, a gradient for each tensor of the file
+  expect(checks.length).toBe(4 + 109) // four curves, a gradient for each tensor of the file but for eight
   expect(checks.filter(check => !check.ok)).toEqual([])
 })
 
