@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
 import { decoders, fixture } from '../../../tests/support/fixtures.ts'
+import { disturbAdapters } from '../../../tests/support/gradients.ts'
 import { writeSafetensors } from '../../formats/index.ts'
 import { manualSeed, noGrad, randint, randn, type Tensor, tensor, tidy } from '../../torch/index.ts'
 import { createModel } from '../architectures/create.ts'
@@ -27,17 +28,6 @@ const open = (name: string): CausalLM =>
 const ids = randint(0, 96, [2, 12], { seed: 3 }).persist()
 const logits = (model: CausalLM): Tensor => noGrad(() => model.forward(tokensOf(ids)).logits)
 
-/** Random values in place of the zeros that adapters start with. */
-function disturb(adapters: ReadonlyMap<string, AdapterModule>): void {
-  manualSeed(5)
-  noGrad(() => {
-    for (const adapter of adapters.values())
-      for (const parameter of adapter.parameters())
-        if (parameter.declaration.role === 'adapter')
-          parameter.detach().copy_(randn(parameter.shape).mul(0.1).double())
-  })
-}
-
 const distance = (a: Tensor, b: Tensor): number => a.sub(b).abs().max().item()
 
 describe.each(decoders)('%s', name => {
@@ -52,7 +42,7 @@ describe.each(decoders)('%s', name => {
       const adapters = attachAdapters(model, config)
       model.to('f64').eval()
       expect(distance(logits(model), before)).toBeLessThan(1e-12)
-      disturb(adapters)
+      disturbAdapters(adapters)
       const adapted = logits(model)
       expect(distance(adapted, before)).toBeGreaterThan(1e-2)
       saveAdapters(folder, { adapters, config, base: fixture(name), whole: new Map() })
@@ -68,7 +58,7 @@ describe.each(decoders)('%s', name => {
       const [first, second] = [open(name), open(name)]
       const adapters = attachAdapters(first, config)
       first.to('f64').eval()
-      disturb(adapters)
+      disturbAdapters(adapters)
       saveAdapters(folder, { adapters, config, base: 'x', whole: new Map() })
       const others = attachAdapters(second, config)
       second.to('f64').eval()
@@ -85,7 +75,7 @@ test('two of the experts alone: the others compute what they did', () => {
     const adapters = attachAdapters(model, config)
     model.to('f64')
     expect([...adapters.keys()]).toEqual(['model.layers.1.mlp.experts'])
-    disturb(adapters)
+    disturbAdapters(adapters)
     const experts = adapters.get('model.layers.1.mlp.experts')
     const before = open('olmoe').model.layers[1]?.mlp as unknown as { experts: typeof experts }
     const x = randn([5, experts?.parameters()[0]?.size(-1) ?? 0], { seed: 1 }).double()
@@ -194,7 +184,7 @@ test("PEFT's layout of a stack: two matrices, experts by turns in the second", (
     const model = open('olmoe')
     const adapters = attachAdapters(model, config)
     model.to('f64')
-    disturb(adapters)
+    disturbAdapters(adapters)
     saveAdapters(folder, { adapters, config, base: fixture('olmoe'), whole: new Map() })
     const layer = adapters.get('model.layers.0.mlp.experts') as Extract<AdapterModule, { up: unknown }>
     const delta = (e: number): Tensor =>
@@ -246,7 +236,7 @@ describe('around encoded weights', () => {
     return tidy(() => {
       const model = openModel(file).load({ kind: 'decoder', weights, mapped: false }).train()
       const adapters = attachAdapters(model, adapterConfig)
-      disturb(adapters)
+      disturbAdapters(adapters)
       for (const parameter of model.parameters())
         if (parameter.declaration.role !== 'adapter') parameter.requiresGrad_(false)
       const x = randn([6, 64], { seed: 8, requiresGrad: true })

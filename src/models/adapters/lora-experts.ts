@@ -45,7 +45,7 @@ export class LoraStack extends Module {
   addedTo(stack: Tensor): Tensor {
     const delta = this.lora_B.matmul(this.lora_A).to(stack.dtype) // [A, O, I]; autocast narrows products
     if (this.experts === 'all') return stack.add(delta, this.#scale)
-    return stack.indexAdd(0, tensor(this.experts.map(BigInt)), delta, this.#scale)
+    return stack.indexAdd(0, tensor(this.experts.map(BigInt), { device: stack.device }), delta, this.#scale)
   }
 }
 

@@ -1,6 +1,7 @@
 // Encoder-decoders learn: their losses as transformers has them, and gradients against finite differences.
 import { describe, expect, test } from 'vitest'
 import { encoderDecoders, fixture } from '../../../tests/support/fixtures.ts'
+import { disturbAdapters, expectTrueGradients } from '../../../tests/support/gradients.ts'
 import { pairsFor } from '../../../tests/support/pairs.ts'
 import { expectClose } from '../../../tests/support/tensors.ts'
 import {
@@ -13,7 +14,7 @@ import {
   openModel,
 } from '../../models/index.ts'
 import type { MoeOutput } from '../../moe/index.ts'
-import { manualSeed, noGrad, randn, type Tensor, tidy } from '../../torch/index.ts'
+import { manualSeed, randn, type Tensor, tidy } from '../../torch/index.ts'
 import { computeObjective, lossesSchema } from '../objective.ts'
 import { AdamW } from '../optimizer/adamw.ts'
 import { pairBatch } from '../pairs.ts'
@@ -32,39 +33,14 @@ const losses = lossesSchema.parse({
   z: { coefficient: 0.01, layers: 'mean' },
 })
 
-/**
- * Central differences along a random direction of each parameter: the error is of the order of `step^2`, and of 1e-16 over `step`
- * where numbers are rounded.
- */
-function expectTrueGradients(model: EncoderDecoderLM, paths: (path: string) => boolean): void {
-  const total = (): number =>
-    noGrad(() => tidy(() => computeObjective(model, pairsFor(model), losses).total.item()))
-  computeObjective(model, pairsFor(model), losses).total.backward()
-  for (const [path, parameter] of model.namedParameters()) {
-    if (!paths(path)) {
-      expect(parameter.grad, path).toBeNull()
-      continue
-    }
-    const direction = randn(parameter.shape, { dtype: 'f64' })
-    const step = 1e-6
-    const at = (scale: number): number => {
-      noGrad(() => parameter.detach().add_(direction, scale))
-      const value = total()
-      noGrad(() => parameter.detach().add_(direction, -scale))
-      return value
-    }
-    const difference = (at(step) - at(-step)) / (2 * step)
-    expect.soft(parameter.grad?.mul(direction).sum().item() ?? 0, path).toBeCloseTo(difference, 6)
-  }
-}
+const total = (model: EncoderDecoderLM): Tensor => computeObjective(model, pairsFor(model), losses).total
 
 describe.each(encoderDecoders)('%s', name => {
   test('gradients of everything are those of finite differences in f64', () => {
     tidy(() => {
       const model = open(name, 'f64').train() // there is neither jitter nor token dropout in what was recorded
       for (const parameter of model.parameters()) parameter.requiresGrad_(true)
-      manualSeed(1)
-      expectTrueGradients(model, () => true)
+      expectTrueGradients(model, () => total(model))
     })
   })
 
@@ -73,13 +49,13 @@ describe.each(encoderDecoders)('%s', name => {
       const model = open(name, 'f64')
       const adapters = attachAdapters(model, adapterSchema.parse({ on: 'attention,experts' }))
       model.to('f64').eval()
-      manualSeed(2)
-      for (const adapter of adapters.values())
-        for (const parameter of adapter.parameters())
-          if (parameter.declaration.role === 'adapter')
-            noGrad(() => parameter.detach().copy_(randn(parameter.shape).mul(0.1).double()))
+      disturbAdapters(adapters)
       const trained = new TrainedParameters(model, ['adapter'])
-      expectTrueGradients(model, path => trained.parameters.has(path))
+      expectTrueGradients(
+        model,
+        () => total(model),
+        path => trained.parameters.has(path),
+      )
     })
   })
 

@@ -1,9 +1,10 @@
 // What is trained and what stays, in models of every architecture.
 import { describe, expect, test } from 'vitest'
 import { decoders, fixture } from '../../../tests/support/fixtures.ts'
+import { disturbAdapters, expectTrueGradients } from '../../../tests/support/gradients.ts'
 import { adapterSchema, attachAdapters, type CausalLM, openModel } from '../../models/index.ts'
 import type { Parameter } from '../../nn/index.ts'
-import { manualSeed, noGrad, randint, randn, type Tensor, tidy } from '../../torch/index.ts'
+import { randint, type Tensor, tidy } from '../../torch/index.ts'
 import { type Batch, batchOf, computeObjective, lossesSchema } from '../objective.ts'
 import { AdamW } from '../optimizer/adamw.ts'
 import { trainStep } from '../step.ts'
@@ -81,31 +82,11 @@ describe.each(decoders)('%s', name => {
     })
   })
 
-  /**
-   * Central differences along a random direction of each parameter: the error is of the order of `step^2`, and of 1e-16 over
-   * `step` where numbers are rounded. Routers choose the same experts on both sides but for ties, of which there are none.
-   */
   test('gradients of everything are those of finite differences in f64', () => {
     tidy(() => {
       const model = open(name, 'f64').eval()
-      const total = (): number =>
-        noGrad(() => tidy(() => computeObjective(model, batch(), losses).total.item()))
       for (const parameter of model.parameters()) parameter.requiresGrad_(true)
-      computeObjective(model, batch(), losses).total.backward()
-      manualSeed(1)
-      for (const [path, parameter] of model.namedParameters()) {
-        const direction = randn(parameter.shape, { dtype: 'f64' })
-        const step = 1e-6
-        const at = (scale: number): number => {
-          noGrad(() => parameter.detach().add_(direction, scale))
-          const value = total()
-          noGrad(() => parameter.detach().add_(direction, -scale))
-          return value
-        }
-        const difference = (at(step) - at(-step)) / (2 * step)
-        const derivative = parameter.grad?.mul(direction).sum().item() ?? 0
-        expect.soft(derivative, path).toBeCloseTo(difference, 6)
-      }
+      expectTrueGradients(model, () => computeObjective(model, batch(), losses).total)
     })
   })
 
@@ -114,29 +95,11 @@ describe.each(decoders)('%s', name => {
       const model = open(name, 'f64')
       const adapters = attachAdapters(model, adapterSchema.parse({ on: 'attention,experts' }))
       model.to('f64').eval()
-      manualSeed(2)
-      for (const adapter of adapters.values())
-        for (const parameter of adapter.parameters())
-          if (parameter.declaration.role === 'adapter')
-            noGrad(() => parameter.detach().copy_(randn(parameter.shape).mul(0.1).double()))
+      disturbAdapters(adapters)
       const trained = new TrainedParameters(model, ['adapter'])
       expect([...trained.parameters.keys()].every(path => path.includes('.lora_'))).toBe(true)
-      computeObjective(model, batch(), losses).total.backward()
-      const total = (): number =>
-        noGrad(() => tidy(() => computeObjective(model, batch(), losses).total.item()))
-      for (const [path, parameter] of model.namedParameters()) {
-        if (!trained.parameters.has(path)) {
-          expect(parameter.grad, path).toBeNull()
-          continue
-        }
-        const direction = randn(parameter.shape, { dtype: 'f64' })
-        noGrad(() => parameter.detach().add_(direction, 1e-6))
-        const above = total()
-        noGrad(() => parameter.detach().add_(direction, -2e-6))
-        const difference = (above - total()) / 2e-6
-        noGrad(() => parameter.detach().add_(direction, 1e-6))
-        expect.soft(parameter.grad?.mul(direction).sum().item() ?? 0, path).toBeCloseTo(difference, 6)
-      }
+      const total = (): Tensor => computeObjective(model, batch(), losses).total
+      expectTrueGradients(model, total, path => trained.parameters.has(path))
     })
   })
 })

@@ -19,7 +19,7 @@ function wrapped({ lora_A, lora_B, experts }: LoraStack, all: number): { a: Tens
   const rows = lora_B.size(1) // [A, I, r]
   const spread = (part: Tensor): Tensor => {
     if (experts === 'all') return part
-    const whole = zeros([all, ...part.shape.slice(1)], { dtype: part.dtype })
+    const whole = zeros([all, ...part.shape.slice(1)], { dtype: part.dtype, device: part.device })
     for (const [i, expert] of experts.entries()) whole.select(0, expert).copy_(part.select(0, i))
     return whole
   }
