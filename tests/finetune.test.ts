@@ -62,6 +62,9 @@ const changed = (run: string): string[] =>
     )
   })
 
+const continued = (model: string): ReturnType<typeof runCli> =>
+  runCli(['generate', model, '--prompt', 'Points', '--max-new-tokens', '4', '--quiet'])
+
 describe('all of it', () => {
   test('learns in one pass over the data, and the folder opens as the base does', async () => {
     const { code, stderr } = await runCli(finetune('all', '--set', 'logging.every=1'))
@@ -129,16 +132,7 @@ describe('adapters', () => {
     const opened = openModel(path('lora'))
     expect(existsSync(join(opened.path, 'model.safetensors'))).toBe(false)
     expect(changed('lora').every(name => /self_attn|layers\.0\.mlp\.experts/.test(name))).toBe(true)
-    const text = await runCli([
-      'generate',
-      path('lora'),
-      '--prompt',
-      'Points',
-      '--max-new-tokens',
-      '4',
-      '--quiet',
-    ])
-    expect(text.code).toBe(0)
+    expect((await continued(path('lora'))).code).toBe(0)
   })
 
   test('merge into a folder of their own, which computes the same', async () => {
@@ -183,16 +177,7 @@ describe('adapters', () => {
     )
     expect(run.code).toBe(0)
     expect(losses('qlora').at(-1)).toBeLessThan((losses('qlora')[0] ?? 0) - 0.5)
-    const text = await runCli([
-      'generate',
-      path('qlora'),
-      '--prompt',
-      'Points',
-      '--max-new-tokens',
-      '4',
-      '--quiet',
-    ])
-    expect(text.code).toBe(0)
+    expect((await continued(path('qlora'))).code).toBe(0)
     const whole = await runCli(
       [...args, '--stored', '--out', path('refused'), '--train', 'attention'],
       folder,

@@ -60,6 +60,17 @@ export function textPlacementOf(flags: TextModelFlags): TextPlacement {
   return { placement, memory, deviceMemory, prefetch, onMiss, kv, serving }
 }
 
+/**
+ * Where and how a model writes, and the flags of a command that are about something else.
+ *
+ * @throws ConfigError see textPlacementOf()
+ */
+export function divideTextFlags<Flags extends TextModelFlags>(flags: Flags) {
+  const { device, dtype, weights, memory, deviceMemory, ...others } = flags
+  const { prefetch, onMiss, kv, expertsPerToken, skipBelow, hints, quiet = false, ...options } = others
+  return { placement: textPlacementOf(flags), quiet, options }
+}
+
 /** @throws ConfigError for what does not go together where a model computes on a device */
 function refuseDeviceBudget({ device, memory, deviceMemory, onMiss, prefetch }: TextModelFlags): void {
   const refuse = (path: string, problem: string): never => {

@@ -1,8 +1,9 @@
 // Gradients against finite differences, in f64.
 import { expect } from 'vitest'
-import type { AdapterModule } from '../../src/models/index.ts'
+import { type AdapterModule, adapterSchema, attachAdapters, type TextModel } from '../../src/models/index.ts'
 import type { Module } from '../../src/nn/index.ts'
 import { manualSeed, noGrad, randn, type Tensor, tidy } from '../../src/torch/index.ts'
+import { TrainedParameters } from '../../src/train/trained/trained.ts'
 
 const step = 1e-6
 
@@ -47,4 +48,14 @@ export function disturbAdapters(adapters: ReadonlyMap<string, AdapterModule>): v
         if (parameter.declaration.role === 'adapter')
           parameter.detach().copy_(randn(parameter.shape).mul(0.1).double())
   })
+}
+
+/** Attaches adapters; these alone have gradients then, which are those of finite differences. */
+export function expectTrueAdapterGradients(model: TextModel, loss: () => Tensor): void {
+  const adapters = attachAdapters(model, adapterSchema.parse({ on: 'attention,experts' }))
+  model.to('f64').eval()
+  disturbAdapters(adapters)
+  const { parameters } = new TrainedParameters(model, ['adapter'])
+  expect([...parameters.keys()].every(path => path.includes('.lora_'))).toBe(true)
+  expectTrueGradients(model, loss, path => parameters.has(path))
 }

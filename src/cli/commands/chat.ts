@@ -8,12 +8,12 @@ import { hintsText } from '../fewer-experts.ts'
 import { JsonForm, withJsonSchemaOption } from '../json-form.ts'
 import {
   aheadNote,
+  divideTextFlags,
   expertUse,
   expertUseText,
   type LoadedTextModel,
   loadTextModel,
   type TextModelFlags,
-  textPlacementOf,
   withTextModelOptions,
 } from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
@@ -49,23 +49,8 @@ export function chatCommand(): Command {
     .action(chat)
 }
 
-async function chat(
-  path: string,
-  {
-    system,
-    json,
-    jsonSchema,
-    quiet = false,
-    memory,
-    deviceMemory,
-    prefetch,
-    onMiss,
-    hints: table,
-    ...flags
-  }: Flags,
-): Promise<void> {
-  const { device, dtype, weights, ...options } = flags
-  const placement = textPlacementOf({ memory, deviceMemory, prefetch, onMiss, hints: table, ...flags })
+async function chat(path: string, { system, json, jsonSchema, ...flags }: Flags): Promise<void> {
+  const { placement, quiet, options } = divideTextFlags(flags)
   const opened = await openNamed(path, { quiet })
   const { tokenizer } = opened
   const written = new WrittenChat(opened)

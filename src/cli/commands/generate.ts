@@ -7,11 +7,11 @@ import { hintsText } from '../fewer-experts.ts'
 import { JsonForm, withJsonSchemaOption } from '../json-form.ts'
 import {
   aheadNote,
+  divideTextFlags,
   expertUse,
   expertUseText,
   loadTextModel,
   type TextModelFlags,
-  textPlacementOf,
   withTextModelOptions,
 } from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
@@ -59,23 +59,9 @@ export function generateCommand(): Command {
 
 async function run(
   path: string,
-  {
-    prompt,
-    samples,
-    task,
-    json,
-    quiet = false,
-    memory,
-    deviceMemory,
-    prefetch,
-    onMiss,
-    hints: table,
-    jsonSchema,
-    ...flags
-  }: Flags,
+  { prompt, samples, task, json, jsonSchema, ...flags }: Flags,
 ): Promise<void> {
-  const { device, dtype, weights, ...options } = flags
-  const placement = textPlacementOf({ memory, deviceMemory, prefetch, onMiss, hints: table, ...flags })
+  const { placement, quiet, options } = divideTextFlags(flags)
   const { generateTexts } = await import('../../models/index.ts')
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened

@@ -13,11 +13,11 @@ import {
 } from '../../torch/index.ts'
 import type { CachePolicy } from '../cache/policy.ts'
 import { type DeviceDType, deviceKind, encodingOf } from './device-kind.ts'
-import { bytesOf, kindName, type MatrixKind } from './expert-kind.ts'
+import { bytesOf, type MatrixKind } from './expert-kind.ts'
 import { LayerClock } from './layer-clock.ts'
-import { capacitiesOf, kindsOf, type LayerRows } from './layer-rows.ts'
+import type { LayerRows } from './layer-rows.ts'
 import type { Wave } from './layer-waves.ts'
-import { type ExpertNumber, ExpertSlots } from './slots.ts'
+import { type ExpertNumber, type ExpertSlots, slotsOfLayers } from './slots.ts'
 import { StoreCounts } from './store-counts.ts'
 
 export interface DeviceTierOptions {
@@ -58,31 +58,22 @@ export class DeviceTier implements Disposable {
   /** What was begun when a place was made, or when its expert was used last. */
   readonly #readers = new Map<ExpertSlots, CopyMark[]>()
 
-  /** Layers of one kind of experts share its places, of which each kind has as many per layer. */
   constructor(
     layers: readonly LayerRows[],
     below: Below,
     { device, dtype, bytes, experts, policy, queue }: DeviceTierOptions,
   ) {
-    const each = layers.map(rows => deviceKind(rows, dtype))
-    const kinds = kindsOf(each)
-    const capacities = capacitiesOf([...kinds.values()], bytes, experts)
-    const slots = new Map(
-      [...kinds].map(([name, { kind }], i) => [
-        name,
-        new ExpertSlots(kind, capacities[i] as number, policy, device),
-      ]),
-    )
     this.experts = experts
     this.#rows = layers
-    this.#slots = each.map(kind => slots.get(kindName(kind)) as ExpertSlots)
+    const kinds = layers.map(rows => deviceKind(rows, dtype))
+    this.#slots = slotsOfLayers(kinds, { bytes, experts, policy, device })
     this.#dtype = dtype
     this.#below = below
     this.#policy = policy
     this.#lane = new CopyLane({ device, ...(queue && { queue }) })
     this.#clock = new LayerClock(layers.length)
     const made = this.#lane.computed()
-    for (const places of slots.values())
+    for (const places of this.#places)
       this.#readers.set(places, new Array<CopyMark>(places.pool.capacity).fill(made))
   }
 

@@ -3,9 +3,9 @@
 import { tidy } from '../../torch/index.ts'
 import type { CachePolicy } from '../cache/policy.ts'
 import type { ExpertFiles, PendingRead, Urgency } from './expert-files.ts'
-import { bytesOf, kindName } from './expert-kind.ts'
-import { capacitiesOf, filesOf, kindOf, kindsOf, type LayerRows } from './layer-rows.ts'
-import { type ExpertNumber, ExpertSlots } from './slots.ts'
+import { bytesOf } from './expert-kind.ts'
+import { filesOf, kindOf, type LayerRows } from './layer-rows.ts'
+import { type ExpertNumber, type ExpertSlots, slotsOfLayers } from './slots.ts'
 import { StoreCounts } from './store-counts.ts'
 
 export interface ResidentsOptions {
@@ -36,19 +36,12 @@ export class Residents implements Disposable {
   /** Matrices that are on their way. */
   readonly #coming = new Map<ExpertNumber, PendingRead[]>()
 
-  /** Layers of one kind of experts share its places, of which each kind has as many per layer. */
   constructor(layers: readonly LayerRows[], { bytes, experts, files, policy }: ResidentsOptions) {
     this.#layers = layers
     this.experts = experts
     this.#files = files
-    const each = layers.map(kindOf)
-    const kinds = kindsOf(each)
-    const capacities = capacitiesOf([...kinds.values()], bytes, experts)
-    const slots = new Map(
-      [...kinds].map(([name, { kind }], i) => [name, new ExpertSlots(kind, capacities[i] as number, policy)]),
-    )
     files.open(filesOf(layers, experts))
-    this.#slots = each.map(kind => slots.get(kindName(kind)) as ExpertSlots)
+    this.#slots = slotsOfLayers(layers.map(kindOf), { bytes, experts, policy })
   }
 
   get layers(): number {

@@ -4,7 +4,8 @@
 import { type Device, empty, type Tensor } from '../../torch/index.ts'
 import type { CachePolicy } from '../cache/policy.ts'
 import { ExpertPool } from '../cache/pool.ts'
-import type { ExpertKind } from './expert-kind.ts'
+import { type ExpertKind, kindName } from './expert-kind.ts'
+import { capacitiesOf, kindsOf } from './layer-rows.ts'
 
 /** An expert's number among all of the model: layer * experts + expert. */
 export type ExpertNumber = number
@@ -13,6 +14,37 @@ export type ExpertNumber = number
 export interface Placed {
   slot: number
   gone: ExpertNumber | null
+}
+
+/** How many places there are, and where. */
+export interface SlotsOptions {
+  /** Bytes that they may take. */
+  bytes: number
+  /** Experts of each layer. */
+  experts: number
+  policy: CachePolicy
+  /** Default: host memory. */
+  device?: Device
+}
+
+/**
+ * Places for the experts of each layer. Layers of one kind of experts share theirs, of which each kind has as many per layer.
+ *
+ * @param layers what an expert of each is
+ */
+export function slotsOfLayers(
+  layers: readonly ExpertKind[],
+  { bytes, experts, policy, device }: SlotsOptions,
+): ExpertSlots[] {
+  const kinds = kindsOf(layers)
+  const capacities = capacitiesOf([...kinds.values()], bytes, experts)
+  const slots = new Map(
+    [...kinds].map(([name, { kind }], i) => [
+      name,
+      new ExpertSlots(kind, capacities[i] as number, policy, device),
+    ]),
+  )
+  return layers.map(kind => slots.get(kindName(kind)) as ExpertSlots)
 }
 
 /** Where experts of one kind lie. */
