@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
+import { openCorpus } from '../src/data/index.ts'
 import { runCli, temporaryFolder } from './support/cli.ts'
 import { writeMmap } from './support/data-bin.ts'
 
@@ -57,8 +58,17 @@ test('translation and a language model on text', async () => {
       path(`text/train.${language}`),
       Array.from({ length: 40 }, (_, i) => `text ${i}`).join('\n'),
     )
+  for (const [language, line] of [
+    ['en', 'held out'],
+    ['de', 'vorbehalten'],
+  ] as const)
+    writeFileSync(path(`text/valid.${language}`), line)
   const translated = await train('--arch transformer --max-update 2', small, '--save-dir text-run text')
   expect([translated.code, translated.stderr]).toEqual([0, expect.stringContaining('no --lr: 5e-4')])
+  const { data } = parse(readFileSync(path('text-run/recipe.yaml'), 'utf8')) as { data: { path: string } }
+  expect(openCorpus(data.path).manifest.domains).toMatchObject([
+    { name: 'de-en', train: { documents: 40 }, validation: { documents: 1 } },
+  ])
   mkdirSync(path('lines'))
   for (const name of ['a', 'b', 'c', 'd'])
     writeFileSync(

@@ -90,8 +90,21 @@ async function prepared(
         tokenizer,
         onProgress,
       })
-    const source = data.parallelFiles([folder], [pair])
-    return await data.prepareExamples({ ...{ out, source, tokenizer, onProgress }, apart: true })
+    const [source, heldOut] = ['train', 'valid'].map(name => {
+      const files = [pair.source, pair.target].map(language => join(folder, `${name}.${language}`))
+      return files.every(existsSync) ? data.parallelFiles(files, [pair]) : undefined
+    })
+    if (source === undefined)
+      throw new ConfigError(
+        `has no train.${pair.source} and train.${pair.target}, nor a dict.txt: name another folder`,
+        {
+          path: folder,
+        },
+      )
+    return await data.prepareExamples({
+      ...{ out, source, tokenizer, onProgress, apart: true },
+      ...(heldOut && { heldOut }),
+    })
   } finally {
     progress.clear()
   }

@@ -21,6 +21,8 @@ export interface PrepareExamplesOptions {
   /** Folder of the corpus; made when missing. */
   out: string
   source: ExampleSource
+  /** Examples for validation, in place of a share. Default: a share is held out. */
+  heldOut?: ExampleSource
   /** The model's own, or one that is made for what is read. */
   tokenizer: TokenizerChoice
   /** Special tokens that the tokenizer gets beside its own, as those of languages. Default: none. */
@@ -73,13 +75,21 @@ export async function prepareExamples(options: PrepareExamplesOptions): Promise<
     writeFileSync(join(folder.files, 'chat_template.jinja'), options.template)
   const splits = new Splits(folder.files, tokenizer, options.apart ? encodePair : encodeAnswered)
   let number = 0
-  for await (const record of source.records(onProgress)) {
-    signal?.throwIfAborted()
-    number++
-    for (const texts of await written(record, number, render)) {
-      const isHeldOut = fractionOf(`${seed} ${texts[0]?.text}`) < validation
-      await splits.add(isHeldOut ? 'validation' : 'train', texts, record.domain)
+  const add = async (from: ExampleSource, choose: (first: string) => SplitName): Promise<void> => {
+    for await (const record of from.records(onProgress)) {
+      signal?.throwIfAborted()
+      number++
+      for (const texts of await written(record, number, render))
+        await splits.add(choose(texts[0]?.text ?? ''), texts, record.domain)
     }
+  }
+  const { heldOut } = options
+  if (heldOut) {
+    await add(source, () => 'train')
+    await add(heldOut, () => 'validation')
+  } else {
+    const isHeldOut = (text: string): boolean => fractionOf(`${seed} ${text}`) < validation
+    await add(source, text => (isHeldOut(text) ? 'validation' : 'train'))
   }
   const origins = source.origins()
   const shards = await splits.finish(origins.map(({ name }) => name))

@@ -36,8 +36,8 @@ export interface TranslateOptions {
 }
 
 /**
- * Writes the targets of pairs, at most as long as rows may be, and compares them with what they should be. A target that begins with a special
- * token, as that of its language, is begun with it.
+ * Writes the targets of pairs and compares them with what they should be. One that begins with a special token, as that of its language, is
+ * begun with it; one ends at twice its source's tokens and ten, at the latest, or at as many as rows may have.
  */
 export async function translate(
   model: EncoderDecoderLM,
@@ -53,7 +53,9 @@ export async function translate(
   for (let start = 0; start < chosen.length; start += batchSize) {
     const some = chosen.slice(start, start + batchSize)
     const pairs = rows.pairs(some)
-    const texts = await writtenTargets(model, pairs, tokenizer, { ...options, longest: rows.sequenceLength })
+    const mostOf = ({ source }: TokenPair): number => Math.min(2 * source.length + 10, rows.sequenceLength)
+    const longest = Math.max(...pairs.map(mostOf))
+    const texts = await writtenTargets(model, pairs, tokenizer, { ...options, longest })
     const domainsOf = rows.domains(some)
     for (const [i, { target }] of pairs.entries())
       written.push({ text: textOf(texts[i] ?? []), reference: textOf(target), domain: domainsOf[i] ?? 0 })
