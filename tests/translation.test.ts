@@ -149,20 +149,3 @@ describe('span corruption', () => {
     30_000,
   )
 })
-
-test.each([
-  [set('router.kind=top-2'), "router: is nllb-moe's own, by the fields of model: remove it"],
-  [set('dispatch=reference'), "dispatch: is nllb-moe's own, by the fields of model: remove it"],
-  [set('model.encoder_attention_heads=5'), 'd_model 64 is not divisible by twice the 5 attention heads'],
-  [set('model.num_expert=5'), 'model.num_expert: unknown key; did you mean num_experts?'],
-])('%j is refused', async (more, problem) => {
-  const { code, stderr } = await runCli([
-    'train',
-    recipe('gshard-tiny'),
-    '--out',
-    path('no'),
-    ...more,
-    ...set(`data.path=${path('pairs')}`),
-  ])
-  expect([code, stderr]).toEqual([2, expect.stringContaining(problem)])
-})
