@@ -76,7 +76,7 @@ test('translation and a language model on text', async () => {
       Array.from({ length: 30 }, (_, i) => `Points lead train ${i} ${name}.`).join('\n\n'),
     )
   const written = await train(
-    '--arch=transformer_lm --moe-expert-count 4 --moe-freq 1 --tokens-per-sample 16 --batch-size 4 --max-update 2 --json',
+    '--arch=transformer_lm --moe-expert-count 4 --moe-freq 1 --moe-eval-capacity-token-fraction -1.0 --tokens-per-sample 16 --batch-size 4 --max-update 2 --json',
     '--decoder-embed-dim 32 --decoder-layers 1 --decoder-ffn-embed-dim 32 --decoder-attention-heads 2 lines --out lm',
   )
   expect([written.code, written.stderr]).toEqual([0, ''])
@@ -90,6 +90,7 @@ test.each([
     '--arch transformer -s en -t fr data-bin',
     'dict.fr.txt: is not there: data-bin must be a folder of fairseq-preprocess',
   ],
+  ['--arch transformer -s en -t fr text', 'text: has no train.en and train.fr, nor a dict.txt'],
   ['--arch transformer --resume --out run data-bin', '--resume: goes on with the recipe of a run'],
 ])('%s is refused in one line', async (line, problem) => {
   const { code, stderr } = await train(line)

@@ -43,8 +43,11 @@ async function trainingData(command: FairseqCommand, quiet: boolean): Promise<Tr
 
 /** Its name, and what it was made of: so that it is made once. */
 function placeOf(folder: string, pair: LanguagePair | null): string {
-  const { mtimeMs } = statSync(folder)
-  const hash = createHash('sha256').update(`${resolve(folder)} ${mtimeMs} ${pair?.source} ${pair?.target}`)
+  const hash = createHash('sha256').update(`${resolve(folder)} ${pair?.source} ${pair?.target}`)
+  for (const name of readdirSync(folder).sort()) {
+    const { size, mtimeMs } = statSync(join(folder, name))
+    hash.update(`${name} ${size} ${mtimeMs}`)
+  }
   return join('data', `${basename(resolve(folder))}-${hash.digest('hex').slice(0, 8)}`)
 }
 
