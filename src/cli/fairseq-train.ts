@@ -113,11 +113,15 @@ async function prepared(
   }
 }
 
-/** Examples of the training split; of a pair the mean length of the longer side, else that of a text. */
-function lengthsOf({ manifest, train }: Corpus): { examples: number; length: number } {
+/** Examples of the training split, and their lengths: of a pair the mean of the longer side, and most of both together. */
+function lengthsOf({ manifest, train }: Corpus): Omit<TrainingData, 'path'> {
   const { answers } = manifest
   const documents = manifest.domains.reduce((sum, domain) => sum + domain.train.documents, 0)
   const mean = train.tokens / Math.max(1, documents)
   const target = answers ? answers.tokens / Math.max(1, answers.examples) : mean
-  return { examples: documents, length: Math.max(target, mean - target, 1) }
+  const lengths = train.shards.flatMap(({ documentStarts, tokens }) =>
+    documentStarts.map((start, i) => (documentStarts[i + 1] ?? tokens) - start),
+  )
+  const longest = lengths.reduce((most, length) => Math.max(most, length), 0)
+  return { examples: documents, length: Math.max(target, mean - target, 1), longest }
 }

@@ -6,7 +6,7 @@ import type { Recipe } from '../recipe/schema.ts'
 import { idleNotes, parseFairseq } from './flags.ts'
 import { fairseqRecipe } from './recipe.ts'
 
-const data = { path: 'corpus', examples: 10_000, length: 25 }
+const data = { path: 'corpus', examples: 10_000, length: 25, longest: 90 }
 
 const words = (line: string): string[] =>
   [...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '')
@@ -58,7 +58,7 @@ describe('translation with experts', () => {
 
   test('has the batch of eight processes and four updates, in one', () => {
     // 4096 tokens by pairs of 25.
-    expect(recipe).toMatchObject({ data: { batchSize: 163 }, gradientAccumulation: 32 })
+    expect(recipe).toMatchObject({ data: { batchSize: 163, sequenceLength: 90 }, gradientAccumulation: 32 })
     expect(notes).toContain(
       '--distributed-world-size 8: one process trains here, on the same batch: 32 micro-batches a step',
     )
@@ -73,7 +73,7 @@ describe('translation with experts', () => {
   })
 
   test('has no more micro-batches than the data has', () => {
-    const small = recipeOf(moe, { path: 'corpus', examples: 300, length: 25 })
+    const small = recipeOf(moe, { path: 'corpus', examples: 300, length: 25, longest: 90 })
     expect(small.recipe).toMatchObject({ data: { batchSize: 163 }, gradientAccumulation: 2, steps: 10 })
   })
 })

@@ -10,6 +10,8 @@ export interface TrainingData {
   /** Examples of the training split, and their mean length: of a pair that of the longer side. */
   examples: number
   length: number
+  /** Tokens of the longest, of a pair of both sides together. */
+  longest: number
 }
 
 /** A recipe's settings, and what is to be said of them. */
@@ -104,7 +106,9 @@ function batchesOf(flags: Flags, command: FairseqCommand, data: TrainingData, no
     flags.number('max-source-positions') ?? 1024,
     flags.number('max-target-positions') ?? 1024,
   )
-  const sequenceLength = isPairs ? positions : (flags.number('tokens-per-sample') ?? 1024)
+  const sequenceLength = isPairs
+    ? Math.min(positions, data.longest)
+    : (flags.number('tokens-per-sample') ?? 1024)
   const length = isPairs ? data.length : sequenceLength
   const given = flags.number('batch-size')
   const maxTokens = flags.number('max-tokens') ?? (given === undefined ? 4096 : Number.POSITIVE_INFINITY)
@@ -151,7 +155,7 @@ function paceOf(flags: Flags, { batchSize, accumulation }: Batches, data: Traini
       ...(patience !== undefined && patience > 0 && { patience }),
     },
     checkpoint: {
-      every: Math.min(steps, flags.number('save-interval-updates') ?? perEpoch),
+      every: Math.min(steps, flags.number('save-interval-updates') ?? Math.max(perEpoch, 500)),
       keepLast: Math.max(1, flags.number('keep-interval-updates') ?? 2),
     },
     logging: { every: Math.min(steps, flags.number('log-interval') ?? 100) },
