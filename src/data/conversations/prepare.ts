@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { DataError, SwitchyardError } from '../../errors.ts'
+import { DataError, FormatError, SwitchyardError } from '../../errors.ts'
 import { type Corpus, openCorpus } from '../corpus.ts'
 import { CorpusFolder } from '../corpus-folder.ts'
 import type { CorpusManifest, SplitName } from '../corpus-manifest.ts'
@@ -45,10 +45,11 @@ export interface PrepareConversationsOptions {
  * Writes conversations as a corpus and opens it: an example is a document, with a mark at each token that is to be learnt. The same
  * files and seed give the same corpus, a record at a time in memory.
  *
- * @throws FormatError naming the line that is no conversation, or that the template refuses; nothing is kept then
+ * @throws FormatError naming the line that is no conversation, or that the template refuses or the tokenizer; nothing is kept then
  */
 export async function prepareConversations(options: PrepareConversationsOptions): Promise<Corpus> {
-  const { out, paths, render = withoutTemplate, validation = 0.05, seed = 1, signal } = options
+  const { out, paths, validation = 0.05, seed = 1, signal } = options
+  const render = options.render ? refusing(options.render) : withoutTemplate
   const onProgress = (fraction: number, text: string): void => {
     signal?.throwIfAborted()
     options.onProgress?.({ stage: 'encode', fraction, text })
@@ -58,14 +59,14 @@ export async function prepareConversations(options: PrepareConversationsOptions)
   if (options.template !== undefined)
     writeFileSync(join(folder.files, 'chat_template.jinja'), options.template)
   const splits = new Splits(folder.files, tokenizer, options.apart ? encodePair : encodeAnswered)
-  let number = 0
   for await (const record of readConversations(paths, onProgress)) {
     signal?.throwIfAborted()
-    number++
-    for (const texts of await written(record, number, render)) {
-      const isHeldOut = fractionOf(`${seed} ${texts[0]?.text}`) < validation
-      await splits.add(isHeldOut ? 'validation' : 'train', texts, record.domain)
-    }
+    await inPlace(record, async () => {
+      const examples = await written(record, render)
+      // All texts of a conversation go the same way: they have messages in common.
+      const isHeldOut = fractionOf(`${seed} ${examples[0]?.[0]?.text}`) < validation
+      for (const texts of examples) await splits.add(isHeldOut ? 'validation' : 'train', texts, record.domain)
+    })
   }
   const shards = await splits.finish(paths)
   folder.install({
@@ -86,30 +87,41 @@ export async function prepareConversations(options: PrepareConversationsOptions)
   return openCorpus(out)
 }
 
+/** Names the place of what goes wrong with a record. */
+async function inPlace({ file, place }: FoundRecord, body: () => Promise<void>): Promise<void> {
+  try {
+    await body()
+  } catch (cause) {
+    if (!(cause instanceof SwitchyardError)) throw cause
+    throw new FormatError(`${place}: ${cause.message}`, { file, cause })
+  }
+}
+
+/** Says of what a template throws that it is the template's. */
+const refusing =
+  (render: Render): Render =>
+  async (messages, options) => {
+    try {
+      return await render(messages, options)
+    } catch (cause) {
+      throw new DataError(`the chat template refuses it (${(cause as Error).message})`, { cause })
+    }
+  }
+
 const withoutTemplate: Render = async () => {
-  throw new SwitchyardError(
+  throw new DataError(
     'the model has no chat template, which messages need: name one, or give prompts with completions',
   )
 }
 
 /** The texts that belong together: one of an example, two of a pair. */
-async function written(record: FoundRecord, number: number, render: Render): Promise<AnsweredText[][]> {
-  try {
-    if (record.kind !== 'pair') return (await answeredTexts(record, render)).map(text => [text])
-    const [chosen, rejected] = await Promise.all(
-      [record.chosen, record.rejected].map(side => answeredTexts(side, render)),
-    )
-    // What the last answer of each is preferred for; earlier ones are the same.
-    return [[chosen?.at(-1), rejected?.at(-1)].filter(text => text !== undefined)]
-  } catch (cause) {
-    if (cause instanceof SwitchyardError) throw cause
-    throw new SwitchyardError(
-      `conversation ${number}: the chat template refuses it (${(cause as Error).message})`,
-      {
-        cause,
-      },
-    )
-  }
+async function written(record: FoundRecord, render: Render): Promise<AnsweredText[][]> {
+  if (record.kind !== 'pair') return (await answeredTexts(record, render)).map(text => [text])
+  const [chosen, rejected] = await Promise.all(
+    [record.chosen, record.rejected].map(side => answeredTexts(side, render)),
+  )
+  // What the last answer of each is preferred for; earlier ones are the same.
+  return [[chosen?.at(-1), rejected?.at(-1)].filter(text => text !== undefined)]
 }
 
 /** A number in [0, 1) that a text decides. */
