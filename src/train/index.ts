@@ -11,6 +11,7 @@ export {
 } from './evaluate.ts'
 export type { RunStart, TrainEvent } from './events.ts'
 export { type ModelText, modelText } from './examples.ts'
+export { refuseToScore } from './fitting.ts'
 export { GraphedStep } from './graphed-step.ts'
 export { availableMemory, type MemoryPlan, memoryPlan, totalBytes } from './memory-plan.ts'
 export { type Batch, batchOf, computeObjective, type Losses, type Objective } from './objective.ts'

@@ -58,11 +58,12 @@ async function run(path: string, flags: Flags): Promise<void> {
   const placement = placementOf(flags)
   refuseBudget(flags, placement)
   const { openCorpus } = await import('../../data/index.ts')
-  const { modelText } = await import('../../train/index.ts')
+  const { modelText, refuseToScore } = await import('../../train/index.ts')
   const opened = await openNamed(path, flags)
   const corpus = openCorpus(flags.data)
-  const split = splitFor(opened, corpus, flags)
   const { config } = opened
+  refuseToScore({ corpus, config }, '--data')
+  const split = splitFor(opened, corpus, flags)
   const positions = 'max_position_embeddings' in config ? config.max_position_embeddings : Infinity
   const length = windowLength(flags, { max_position_embeddings: positions }, split)
   const within = flags.memory === undefined ? null : await loadWithin(opened, flags, length)
