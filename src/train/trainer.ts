@@ -209,9 +209,11 @@ export class Trainer implements Trainee {
     return hasCudaRuntime() ? cudaMemory(this.device).peak : 0
   }
 
+  /** At most. */
   get tokensPerStep(): number {
     const { data, gradientAccumulation } = this.recipe
-    return data.batchSize * data.sequenceLength * gradientAccumulation
+    const answers = this.training instanceof ConversationRows ? this.training.together : 1
+    return answers * data.batchSize * data.sequenceLength * gradientAccumulation
   }
 
   get learningRate(): number {

@@ -6,6 +6,7 @@ import { openNamed } from '../open-model.ts'
 import { Progress } from '../progress.ts'
 import { type TrainFlags, trainShown, withTrainOptions } from '../train-shown.ts'
 import { numberOf, wholeNumberOf } from '../values.ts'
+import { skippedLines } from './data-report.ts'
 
 interface Flags extends TrainFlags {
   data: string[]
@@ -113,14 +114,15 @@ async function corpusFor(
     ...(validation !== undefined && { validation }),
     ...(chatTemplate !== undefined && { chatTemplate }),
   }
-  const out = placeOfData(opened, options)
+  const out = await placeOfData(opened, options)
   if (isCorpus(out)) return out
   const progress = new Progress({ quiet: quiet === true || json === true })
   try {
-    await prepareForModel(opened, {
+    const { skipped } = await prepareForModel(opened, {
       ...{ out, ...options },
       onProgress: step => progress.update(step.fraction, step.text),
     })
+    for (const line of skippedLines(skipped)) progress.line(line)
   } finally {
     progress.clear()
   }

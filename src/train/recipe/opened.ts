@@ -2,6 +2,7 @@
 
 import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
+import { isGroup } from '../../group.ts'
 import {
   type AnyModelConfig,
   matchTensors,
@@ -26,9 +27,6 @@ export function withOwnSettings(raw: unknown): unknown {
   const trained = raw.adapter === undefined ? {} : { trained: ['adapter'] }
   return { ...trained, ...raw, model, losses: { ...own, ...losses } }
 }
-
-const isGroup = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** The config of the model, of any kind. */
 export function openedConfig({ from }: OpenedModelSettings): AnyModelConfig {
