@@ -59,4 +59,4 @@ for (let round = 0; round <= 20; round++) {
     console.log(`round ${round}: log-likelihood ${tree.logLikelihood(x, y).item().toFixed(4)}`)
   tree.learn(x, y)
 }
-console.log(`noise: ${Math.sqrt(tree.variance).toFixed(3)} found, 0.1 put in`)
+console.log(`noise: ${Math.sqrt(tree.variance.item()).toFixed(3)} found, 0.1 put in`)

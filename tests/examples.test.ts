@@ -68,6 +68,13 @@ test('classics: experts find a region each by the mixture, and the likelihood ri
   expect(likelihoods).toEqual([...likelihoods].sort((a, b) => a - b))
 })
 
+test('recurrent-experts: every model learns, and uses all of its experts', () => {
+  const lines = run('recurrent-experts', '--steps', '40').trim().split('\n')
+  const bits = lines.map(line => Number(/([\d.]+) bits/.exec(line)?.[1]))
+  expect(Math.max(...bits)).toBeLessThan(6) // of 8; the texts' bytes alone have about 4.5
+  expect(lines.map(line => /(\d+) of them used/.exec(line)?.[1])).toEqual(['4', '32', '32'])
+})
+
 test('own-router: the router takes fewer experts than top-k, and learns', () => {
   const lines = run('own-router', '--steps', '200').trim().split('\n')
   const numbers = lines.map(line => Number(/perToken ([\d.]+)/.exec(line)?.[1]))

@@ -67,6 +67,17 @@ test('blocks by role, silently, and the same file for the same seed', async () =
   expect(readFileSync(files[0]).equals(readFileSync(files[1]))).toBe(true)
 })
 
+test('an encoder-decoder of a recipe, which wants a tokenizer', async () => {
+  const switchTiny = join(main, '../../../recipes/switch-tiny.yaml')
+  const out = place('switch')
+  expect((await runCli(['init', switchTiny, '--out', out, '--tokenizer', tokenizer])).code).toBe(0)
+  expect(JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'))).toMatchObject({
+    ...{ vocab_size: 259, eos_token_id: 2, decoder_start_token_id: 0, num_experts: 8 },
+  })
+  const { stderr } = await runCli(['init', switchTiny, '--out', place('none')])
+  expect(stderr).toContain('--tokenizer: is missing: an encoder-decoder takes the ids')
+})
+
 const small = place('small.json')
 writeFileSync(small, readFileSync(config, 'utf8').replace('259', '100'))
 const gguf = place('once.gguf')

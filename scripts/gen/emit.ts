@@ -93,7 +93,7 @@ function returnType({ returns, inPlace }: Overload): string {
   }
   const known = single[returns]
   if (known) return known
-  if (/^\((Tensor \w+(, )?)+\)$/.test(returns)) return `[${returns.match(/Tensor/g)?.join(', ')}]`
+  if (/^\((Tensor( \w+)?(, )?)+\)$/.test(returns)) return `[${returns.match(/Tensor/g)?.join(', ')}]`
   throw new Error(`no TypeScript form for a return of ${returns}`)
 }
 

@@ -1,6 +1,6 @@
 // Evaluations as tables: scores per domain, expert load per domain.
 
-import type { Evaluation, Shift } from '../train/index.ts'
+import type { Evaluation, Shift, Translation } from '../train/index.ts'
 import { bold, count, cyan, dim, green, red, table, wrappedTable } from './terminal.ts'
 
 /** Loss, perplexity and bits per byte of each domain and of all. */
@@ -15,6 +15,17 @@ export function evaluationTable({ domains, ...total }: Evaluation): string {
     ],
   )
   return table([['domain', 'tokens', 'loss', 'perplexity', 'bits/byte'], ...rows])
+}
+
+/** BLEU and chrF of what was written, of each domain and of all. */
+export function translationTable({ domains, ...total }: Translation): string {
+  const rows = [...domains, { name: 'all', ...total }].map(({ name, texts, bleu, chrf }) => [
+    name,
+    count(texts),
+    bleu.toFixed(1),
+    chrf.toFixed(1),
+  ])
+  return table([['written', 'texts', 'BLEU', 'chrF2'], ...rows])
 }
 
 /** What was forgotten and learnt since, and where other experts are used. */

@@ -67,7 +67,7 @@ export function textPlacementOf(flags: TextModelFlags): TextPlacement {
  */
 export function divideTextFlags<Flags extends TextModelFlags>(flags: Flags) {
   const { device, dtype, weights, memory, deviceMemory, ...others } = flags
-  const { prefetch, onMiss, kv, expertsPerToken, skipBelow, hints, quiet = false, ...options } = others
+  const { prefetch, onMiss, expertsPerToken, skipBelow, hints, quiet = false, ...options } = others
   return { placement: textPlacementOf(flags), quiet, options }
 }
 

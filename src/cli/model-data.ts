@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
-import type { ChatTurn, Corpus, PrepareProgress, Render, SkippedFile } from '../data/index.ts'
+import type { ChatTurn, Corpus, ExampleSource, PrepareProgress, Render, SkippedFile } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
 import type { OpenedModel } from '../models/index.ts'
 
@@ -29,29 +29,54 @@ export interface PreparedData {
 }
 
 /** A corpus for a model, of JSONL or Parquet an example at a time, of which answers are learnt; of other files as text. */
-export async function prepareForModel(opened: OpenedModel, options: ModelDataOptions): Promise<PreparedData> {
-  const { fileSource, isExamples, prepareConversations, prepareCorpus } = await import('../data/index.ts')
-  const { copyTokenizer, isEncoderDecoder } = await import('../models/index.ts')
+export async function prepareForModel(
+  opened: OpenedModel,
+  { paths, ...options }: ModelDataOptions,
+): Promise<PreparedData> {
+  const { exampleFiles, fileSource, isExamples, prepareCorpus } = await import('../data/index.ts')
+  if (await isExamples(paths))
+    return {
+      corpus: await prepareExamplesForModel(opened, { ...options, source: exampleFiles(paths) }),
+      skipped: [],
+    }
+  const { chatTemplate: _, ...rest } = options
+  const source = fileSource({ paths })
+  const corpus = await withTokenizerOf(opened, file =>
+    prepareCorpus({ ...rest, source, tokenizer: { kind: 'file', file } }),
+  )
+  return { corpus, skipped: source.skipped }
+}
+
+/** A corpus for a model of examples from anywhere. */
+export async function prepareExamplesForModel(
+  opened: OpenedModel,
+  { chatTemplate, ...options }: Omit<ModelDataOptions, 'paths'> & { source: ExampleSource },
+): Promise<Corpus> {
+  const { prepareExamples } = await import('../data/index.ts')
+  const { isEncoderDecoder } = await import('../models/index.ts')
+  const other = chatTemplate === undefined ? null : templateNamed(chatTemplate)
+  const render = await rendererOf(opened, other ?? opened.template)
+  return withTokenizerOf(opened, file =>
+    prepareExamples({
+      ...options,
+      tokenizer: { kind: 'file', file },
+      apart: isEncoderDecoder(opened.config),
+      ...(render && { render }),
+      ...(other !== null && { template: other }),
+    }),
+  )
+}
+
+/** Work that needs a model's tokenizer as a file, with what belongs beside it. */
+async function withTokenizerOf<T>(opened: OpenedModel, work: (file: string) => Promise<T>): Promise<T> {
+  const { copyTokenizer } = await import('../models/index.ts')
   const folder = mkdtempSync(join(tmpdir(), 'switchyard-'))
   try {
     copyTokenizer(opened.path, folder)
     const file = join(folder, 'tokenizer.json')
     if (!existsSync(file))
       throw new ConfigError('has no tokenizer: text cannot be encoded for it', { path: opened.path })
-    const tokenizer = { kind: 'file', file } as const
-    const { paths, chatTemplate, ...rest } = options
-    if (await isExamples(paths)) {
-      const other = chatTemplate === undefined ? null : templateNamed(chatTemplate)
-      const render = await rendererOf(opened, other ?? opened.template)
-      const corpus = await prepareConversations({
-        ...{ ...rest, paths, tokenizer, apart: isEncoderDecoder(opened.config) },
-        ...(render && { render }),
-        ...(other !== null && { template: other }),
-      })
-      return { corpus, skipped: [] }
-    }
-    const source = fileSource({ paths })
-    return { corpus: await prepareCorpus({ ...rest, source, tokenizer }), skipped: source.skipped }
+    return await work(file)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

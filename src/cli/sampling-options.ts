@@ -2,7 +2,22 @@
 
 import type { Command } from 'commander'
 import { ConfigError } from '../errors.ts'
+import type { GenerateOptions } from '../models/index.ts'
 import { numberOf, wholeNumberOf } from './values.ts'
+
+/** The values of these options by name: what a search for the likeliest text does without. */
+export const drawing = [
+  'temperature',
+  'topK',
+  'topP',
+  'minP',
+  'typical',
+  'repetitionPenalty',
+  'presencePenalty',
+  'frequencyPenalty',
+  'logitBias',
+  'seed',
+] as const satisfies readonly (keyof GenerateOptions)[]
 
 /** Adds the options; their values have the names of SamplingOptions. */
 export function withSamplingOptions(command: Command): Command {
@@ -20,6 +35,12 @@ export function withSamplingOptions(command: Command): Command {
       'no token less likely than p times the likeliest',
       numberOf('--min-p', { least: 0, most: 1 }),
       0,
+    )
+    .option(
+      '--typical <p>',
+      'only tokens about as surprising as the average, that make up p',
+      numberOf('--typical', { above: 0, most: 1 }),
+      1,
     )
     .option(
       '--repetition-penalty <x>',

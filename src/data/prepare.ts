@@ -26,6 +26,8 @@ export interface PrepareOptions {
   source: TextSource
   /** Default: byte-level BPE of 4096 tokens, trained on the training split. */
   tokenizer?: TokenizerChoice
+  /** Special tokens that the tokenizer gets beside its own, as `<extra_id_0>`. Default: none. */
+  specialTokens?: readonly string[]
   /** Most UTF-8 bytes to take of each domain. Default: everything. */
   size?: number
   /** Share of each domain's bytes for validation. Default: 0.02. */
@@ -66,7 +68,9 @@ export async function prepareCorpus(options: PrepareOptions): Promise<Corpus> {
 
   onProgress({ stage: 'train tokenizer', fraction: undefined, text: 'training the tokenizer' })
   const choice = options.tokenizer ?? { kind: 'bpe', vocabSize: 4096 }
-  const tokenizer = await makeTokenizer(choice, folder.files, textsForTokenizer(selections, store), signal)
+  const texts = textsForTokenizer(selections, store)
+  const { specialTokens } = options
+  const tokenizer = await makeTokenizer(choice, folder.files, { texts, specialTokens, signal })
 
   const encoded = await encodeDocuments({
     folder: folder.files,

@@ -1,9 +1,10 @@
 // Which tokenizer a corpus gets, and the files it leaves there.
 
-import { copyFileSync, existsSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { tokenizerName } from './corpus-manifest.ts'
 import type { Tokenizer } from './tokenizer.ts'
+import { withSpecialTokens } from './tokenizer-added.ts'
 import { byteLevelTokenizerJson, tokenizerConfigJson } from './tokenizer-bytes.ts'
 import { loadTokenizer } from './tokenizer-file.ts'
 import { specialFiles } from './tokenizer-special.ts'
@@ -15,12 +16,19 @@ export type TokenizerChoice =
   | { kind: 'bytes' }
   | { kind: 'file'; file: string }
 
+export interface MakeTokenizerOptions {
+  /** What one is trained on. */
+  texts: Iterable<string>
+  /** Special tokens that it is to have beside its own. Default: none. */
+  specialTokens?: readonly string[] | undefined
+  signal?: AbortSignal | undefined
+}
+
 /** Writes tokenizer.json and what belongs beside it into a folder, and opens it. */
 export async function makeTokenizer(
   choice: TokenizerChoice,
   folder: string,
-  texts: Iterable<string>,
-  signal?: AbortSignal,
+  { texts, specialTokens = [], signal }: MakeTokenizerOptions,
 ): Promise<Tokenizer> {
   const target = join(folder, tokenizerName)
   if (choice.kind === 'file') {
@@ -36,5 +44,7 @@ export async function makeTokenizer(
     writeFileSync(target, json)
     writeFileSync(join(folder, specialFiles[0]), tokenizerConfigJson)
   }
+  if (specialTokens.length > 0)
+    writeFileSync(target, withSpecialTokens(readFileSync(target, 'utf8'), specialTokens))
   return loadTokenizer(target)
 }

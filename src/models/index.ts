@@ -29,6 +29,8 @@ export {
 } from './architectures/create.ts'
 export type { MistralConfig } from './architectures/mistral.ts'
 export { denseTwin, type MixtralConfig } from './architectures/mixtral.ts'
+export { nllbMoeFields } from './architectures/nllb-moe.ts'
+export { switchTransformersFields } from './architectures/switch-transformers.ts'
 export type { SwitchyardMoeConfig } from './architectures/switchyard-moe.ts'
 export type { SwitchyardMoeEncoderConfig } from './architectures/switchyard-moe-encoder.ts'
 export {
@@ -99,6 +101,7 @@ export {
   writeModelFolder,
 } from './files/write-folder.ts'
 export { type BeamOptions, type BeamText, beamSearch } from './generation/beam-search.ts'
+export { type SearchTextsOptions, searchTexts } from './generation/beam-texts.ts'
 export { prefillChunk } from './generation/decoder-session.ts'
 export { choicesOf, DecodingStep, type StepChoices, type StepOptions } from './generation/decoding-step.ts'
 export { forwardInSteps } from './generation/forward-in-steps.ts'

@@ -55,3 +55,7 @@ test('the sigmoid of a number is the same wherever it stands', () =>
     ),
     { numRuns: 40 },
   ))
+
+test('the sigmoid of nothing is nothing', () => {
+  expect(steadySigmoid(randn([0, 8], { seed: 1 })).shape).toEqual([0, 8])
+})

@@ -25,7 +25,7 @@ const [whole, most] = [64, 1 << 14]
  * f32 on a CPU nothing is left over here.
  */
 export function steadySigmoid(x: Tensor): Tensor {
-  if (!isSteady(x)) return x.sigmoid()
+  if (!isSteady(x) || x.numel === 0) return x.sigmoid()
   const [count, rest] = [x.numel, (whole - (x.numel % whole)) % whole]
   const padded = rest === 0 ? x.reshape([-1]) : cat([x.reshape([-1]), zeros([rest])])
   const parts = Array.from({ length: Math.ceil(count / most) }, (_, i) =>

@@ -55,6 +55,7 @@ const fieldNames: Record<string, string> = {
   topK: 'top_k',
   topP: 'top_p',
   minP: 'min_p',
+  typical: 'typical_p',
   repetitionPenalty: 'repetition_penalty',
   presencePenalty: 'presence_penalty',
   frequencyPenalty: 'frequency_penalty',

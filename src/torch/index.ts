@@ -61,6 +61,7 @@ export {
   hasRead,
   hurryRead,
   layerNorm,
+  lstm,
   mixedAdamw_,
   mseLoss,
   nllLoss,

@@ -15,6 +15,7 @@ import {
   fusedRotate,
   fusedRoute,
   mixedAdamw_,
+  newtonSchulz,
   vectorNorm,
 } from './generated/functions.ts'
 import { native } from './native.ts'
@@ -42,6 +43,7 @@ const kernels = {
   linearCrossEntropy: { run: fusedLinearCrossEntropy, part: 'linearCrossEntropy', bf16: true },
   adamw: { run: fusedAdamw_, part: 'adamw' },
   mixedAdamw: { run: mixedAdamw_, part: 'adamw', on: 'gpu' },
+  newtonSchulz: { run: newtonSchulz, part: 'muon', on: 'cpu' },
   vectorNorm: { run: vectorNorm, part: 'adamw' },
   deviceNorm: { run: deviceNorm, part: 'adamw', on: 'gpu' },
 } as const satisfies Record<string, Kernel>
@@ -75,6 +77,7 @@ export type KernelName =
   | 'attention'
   | 'linearCrossEntropy'
   | 'adamw'
+  | 'muon'
 
 export const kernelNames: readonly KernelName[] = [
   'linear',
@@ -84,6 +87,7 @@ export const kernelNames: readonly KernelName[] = [
   'attention',
   'linearCrossEntropy',
   'adamw',
+  'muon',
 ]
 
 /** SWITCHYARD_KERNELS names the kernels to use, as in `experts,route`, or `none`; default: all. */

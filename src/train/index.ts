@@ -11,6 +11,12 @@ export {
 } from './evaluate.ts'
 export type { RunStart, TrainEvent } from './events.ts'
 export { type ModelText, modelText } from './examples.ts'
+export {
+  type FairseqCommand,
+  idleNotes,
+  parseFairseq,
+} from './fairseq/flags.ts'
+export { type FairseqRecipe, fairseqRecipe, isTranslation, type TrainingData } from './fairseq/recipe.ts'
 export { refuseToScore } from './fitting.ts'
 export { GraphedStep } from './graphed-step.ts'
 export { availableMemory, type MemoryPlan, memoryPlan, totalBytes } from './memory-plan.ts'
@@ -41,9 +47,9 @@ export {
 } from './precision.ts'
 export { checkRecipe } from './recipe/check.ts'
 export { type FinetuneOptions, finetuneRecipe } from './recipe/finetune.ts'
-export { loadRecipe } from './recipe/load.ts'
+export { loadRecipe, withOverrides } from './recipe/load.ts'
 export { recipeConfig, type Vocabulary } from './recipe/model-config.ts'
-export { isOpened, type Recipe, recipeSchema } from './recipe/schema.ts'
+export { isOpened, isStack, type Recipe, recipeSchema } from './recipe/schema.ts'
 export { replayTraining } from './replay.ts'
 export { RunFolder } from './run-folder.ts'
 export type { StepRecord } from './run-log.ts'
@@ -69,3 +75,11 @@ export { type TextRows, TokenWindows } from './token-windows.ts'
 export { type TrainOptions, train } from './train.ts'
 export { TrainedParameters, type TrainedPart } from './trained/trained.ts'
 export { Trainer } from './trainer.ts'
+export { type BleuCounts, type BleuScore, bleu, bleuOf } from './translation/bleu.ts'
+export { type ChrfOptions, chrf } from './translation/chrf.ts'
+export {
+  type TranslateOptions,
+  type Translation,
+  type TranslationScore,
+  translate,
+} from './translation/translate.ts'

@@ -28,7 +28,7 @@ import type { HalfPrecision } from './optimizer/optimizer.ts'
 import { optimizerMemory } from './optimizer/table.ts'
 import { autocastType, halfOptions, type Precision } from './precision.ts'
 import { storedBytes } from './recipe/opened.ts'
-import { isOpened, type OpenedModelSettings, type Recipe } from './recipe/schema.ts'
+import { isOpened, isStack, type OpenedModelSettings, type Recipe } from './recipe/schema.ts'
 
 /** Bytes at the moment of a step at which there are most. */
 export interface MemoryPlan {
@@ -468,7 +468,9 @@ function remedyFor(
   if (ofParameters > activations + working)
     return isOpened(recipe.model)
       ? 'train less of it, as trained: attention'
-      : 'lower model.hidden_size, num_hidden_layers or num_local_experts'
+      : isStack(recipe.model)
+        ? 'lower model.hidden_size, num_hidden_layers or num_local_experts'
+        : 'lower model.d_model, its layers or num_experts'
   const isKept = recipe.recompute === 'none' && activations > working
   return isKept ? 'set recompute: layers, or lower data.batchSize' : 'lower data.batchSize'
 }

@@ -19,6 +19,11 @@ test('the decay is over the last steps, whatever the warm-up', () => {
   expect(factors(schedule, 100, [85, 90, 100, 1000])).toEqual([0.775, 0.55, 0.1, 0.1])
 })
 
+test('the inverse root has fallen to a half at four times the warm-up', () => {
+  const schedule: Schedule = { kind: 'inverse-sqrt', warmup: 10 }
+  expect(factors(schedule, 100, [4, 9, 39, 89, 999])).toEqual([0.5, 1, 0.5, Number((1 / 3).toFixed(12)), 0.1])
+})
+
 test('a warm-up as long as the run is all there is of it', () => {
   for (const kind of ['cosine', 'constant'] as const) {
     const schedule = scheduleSchema.parse({ kind, warmup: 8 })

@@ -35,7 +35,14 @@ const wsd: ScheduleRow<typeof wsdSchema> = {
     blend(Math.min(1, Math.max(0, (steps - step) / decay)), minimum),
 }
 
-const rows = { cosine, constant, wsd } as const
+/** Linear warm-up, then `sqrt(warmup / step)` (arXiv:1706.03762 section 5.3; fairseq's `inverse_sqrt`). */
+const inverseSqrtSchema = z.strictObject({ kind: z.literal('inverse-sqrt'), warmup })
+const inverseSqrt: ScheduleRow<typeof inverseSqrtSchema> = {
+  schema: inverseSqrtSchema,
+  factor: ({ warmup }, step) => Math.sqrt(Math.max(1, warmup) / (step + 1)),
+}
+
+const rows = { cosine, constant, wsd, 'inverse-sqrt': inverseSqrt } as const
 
 /** The factor falls towards `minimum`, which the step after the last would have. */
 export const scheduleSchema = kindsOf(rows)

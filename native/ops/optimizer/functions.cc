@@ -22,6 +22,10 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
       "float learning_rate, float beta1, float beta2, float epsilon, float weight_decay, int step, "
       "float gradient_factor=1) -> ()",
       &adamWStep);
+  library.def("newton_schulz(Tensor matrices, float a, float b, float c, int iterations) -> Tensor",
+              [](const at::Tensor& matrices, double a, double b, double c, int64_t iterations) {
+                return newtonSchulz(matrices, {a, b, c, iterations});
+              });
   library.def("vector_norm(Tensor[] tensors) -> float", &vectorNorm);
   library.def(
       "adamw_mixed_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] means, Tensor(c!)[] squares, "

@@ -19,6 +19,15 @@ struct AdamWSettings {
 void adamW(at::TensorList parameters, at::TensorList gradients, at::TensorList means, at::TensorList squares,
            const AdamWSettings& settings);
 
+/** `s -> a s + b s^3 + c s^5`, so many times. */
+struct Quintic {
+  double a, b, c;
+  int64_t iterations;
+};
+
+/** See train/optimizer/newton-schulz.ts. [E, R, I] with R <= I, on the CPU. */
+at::Tensor newtonSchulz(const at::Tensor& matrices, const Quintic& quintic);
+
 /** Euclidean norm over all tensors as one vector, summed in double precision. */
 double vectorNorm(at::TensorList tensors);
 

@@ -27,6 +27,8 @@ interface PrepareFlags {
   domain?: string
   sample?: boolean
   for?: string
+  pairs?: string
+  sentinels?: number
   tokenizer: TokenizerChoice
   validation: number
   seed: number
@@ -55,6 +57,11 @@ Text comes from Debian packages (kept in --cache, nothing is installed), from
 your own files (text, JSONL or Parquet with a 'text' and perhaps a 'domain',
 also .gz and .zst), or from the sample that ships with Switchyard.
 
+With --pairs it is parallel text for encoder-decoders: files NAME.en and NAME.de
+in --from, line by line, or the manual pages of this machine that there are in
+both languages, paragraph by paragraph where both are built alike. A tokenizer
+that is made here has a token for each language, as __en__.
+
 Domains from Debian:
 ${domainList}
 
@@ -62,7 +69,9 @@ Examples:
   switchyard data prepare --sample --out data/sample
   switchyard data prepare --domains en,code,fr --size 8MB --out data/three
   switchyard data prepare --from books/en books/fr notes.jsonl --out data/mine
-  switchyard data prepare --from chats.jsonl --for MODEL --out data/chats`
+  switchyard data prepare --from chats.jsonl --for MODEL --out data/chats
+  switchyard data prepare --pairs en-de,en-fr --out data/manuals
+  switchyard data prepare --pairs en-de --from texts --out data/texts`
 
 const infoHelp = `
 'unigram nats' is the entropy of a domain's token frequencies: the loss of a
@@ -97,6 +106,19 @@ function prepareCommand(): Command {
     )
     .option('--domain <name>', "kind of text in --from, where it does not say (default: the path's name)")
     .option('--sample', 'the text that ships with Switchyard')
+    .addOption(
+      new Option('--pairs <list>', 'translations, as en-de,en-fr, from --from or manual pages').conflicts([
+        'domains',
+        'sample',
+        'domain',
+        'size',
+      ]),
+    )
+    .option(
+      '--sentinels <n>',
+      'give the tokenizer so many <extra_id_N>, for span corruption (default: 0)',
+      wholeNumberOf('--sentinels', 1),
+    )
     .option(
       '--size <size>',
       'most text of each domain, as 8MB (default: 2MB from Debian, else everything)',
@@ -153,8 +175,12 @@ async function prepare(flags: PrepareFlags): Promise<void> {
     return { corpus, skipped: options.source.skipped }
   }
   try {
-    const { corpus, skipped } =
-      flags.for === undefined ? await prepared() : await preparedFor(flags.for, flags, { onProgress, signal })
+    const more = { onProgress, signal }
+    const { corpus, skipped } = flags.pairs
+      ? { corpus: await preparedPairs(flags.pairs, flags, more), skipped: [] }
+      : flags.for === undefined
+        ? await prepared()
+        : await preparedFor(flags.for, flags, more)
     for (const line of skippedLines(skipped)) progress.line(line)
     progress.clear()
     process.stdout.write(flags.json ? toJson(corpus.manifest) : describeCorpus(corpus))
@@ -171,10 +197,11 @@ async function prepare(flags: PrepareFlags): Promise<void> {
 /** Text or conversations for a model that is there. */
 async function preparedFor(
   model: string,
-  { from, out, validation, seed, force = false }: PrepareFlags,
+  { from, out, validation, seed, force = false, sentinels }: PrepareFlags,
   more: Pick<PrepareOptions, 'onProgress' | 'signal'>,
 ): Promise<PreparedData> {
   if (from === undefined) throw new ConfigError('is for files: name them with --from', { path: '--for' })
+  refuseSentinels(sentinels)
   const { prepareForModel } = await import('../model-data.ts')
   return prepareForModel(await openNamed(model, { quiet: true }), {
     out,
@@ -186,12 +213,47 @@ async function preparedFor(
   })
 }
 
+/** Parallel text, for a model that is there or one that is to be made. */
+async function preparedPairs(
+  list: string,
+  { from, out, for: model, tokenizer, validation, seed, force = false, sentinels }: PrepareFlags,
+  more: Pick<PrepareOptions, 'onProgress' | 'signal'>,
+): Promise<Corpus> {
+  const { languagesOf, parallelFiles, parallelManuals, parseLanguagePairs, prepareExamples } = await import(
+    '../../data/index.ts'
+  )
+  const pairs = parseLanguagePairs(list, '--pairs')
+  const source = from ? parallelFiles(from, pairs) : parallelManuals(pairs)
+  const options = { out, source, validation, seed, force, ...more }
+  if (model !== undefined) {
+    refuseSentinels(sentinels)
+    const { prepareExamplesForModel } = await import('../model-data.ts')
+    return prepareExamplesForModel(await openNamed(model, { quiet: true }), options)
+  }
+  const languages = languagesOf(pairs).map(language => `__${language}__`)
+  const specialTokens = [...languages, ...(await namesOfSentinels(sentinels))]
+  return prepareExamples({ ...options, tokenizer, specialTokens, apart: true })
+}
+
+function refuseSentinels(sentinels: number | undefined): void {
+  if (sentinels !== undefined)
+    throw new ConfigError("is for tokenizers that are made here, not for a model's: leave it out", {
+      path: '--sentinels',
+    })
+}
+
+async function namesOfSentinels(count = 0): Promise<string[]> {
+  const { sentinelNames } = await import('../../data/index.ts')
+  return sentinelNames(count)
+}
+
 async function prepareOptions(flags: PrepareFlags): Promise<PrepareOptions> {
   const size = flags.size ?? defaultSize(flags)
   return {
     out: flags.out,
     source: await chooseSource(flags),
     tokenizer: flags.tokenizer,
+    specialTokens: await namesOfSentinels(flags.sentinels),
     ...(size !== undefined && { size }),
     validation: flags.validation,
     seed: flags.seed,

@@ -5,9 +5,9 @@ import type { Corpus } from '../../data/index.ts'
 import type { ExpertStore } from '../../engine/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { CausalLM, OpenedModel, TrainableModel } from '../../models/index.ts'
-import type { EvaluateOptions, Evaluation, ModelText, Shift } from '../../train/index.ts'
+import type { EvaluateOptions, Evaluation, ModelText, Shift, Translation } from '../../train/index.ts'
 import { splitFor, type WindowFlags, windowLength, withWindowOptions } from '../corpus-windows.ts'
-import { evaluationTable, expertTables, shiftTable } from '../evaluation-tables.ts'
+import { evaluationTable, expertTables, shiftTable, translationTable } from '../evaluation-tables.ts'
 import { hintsText, type ServingFlags, serveOtherwise, withFewerExpertsOptions } from '../fewer-experts.ts'
 import {
   type BudgetFlags,
@@ -19,11 +19,14 @@ import {
 import { openNamed } from '../open-model.ts'
 import { type PlacementFlags, placementOf, withPlacementOptions } from '../placement-options.ts'
 import { Progress } from '../progress.ts'
+import { numberOf, wholeNumberOf } from '../values.ts'
 
 interface Flags extends PlacementFlags, WindowFlags, ServingFlags, BudgetFlags {
   batches?: number
   batchSize: number
   against?: string
+  beams?: number
+  lengthPenalty?: number
   json?: boolean
   quiet?: boolean
 }
@@ -31,6 +34,10 @@ interface Flags extends PlacementFlags, WindowFlags, ServingFlags, BudgetFlags {
 const help = `
 Loss is in nats per token; bits per byte compare models of different
 tokenizers. For MoE models the expert loads per domain follow.
+
+Of pairs the targets are written, too, and compared by BLEU and chrF2 as
+sacrebleu has them (13a, exp): the likeliest token each time, or with --beams by
+a search.
 
 With --memory texts are read token by token, as many in step as a batch has, as
 they would be written: --batch-size 1 is what a single text meets.
@@ -48,6 +55,16 @@ export function evalCommand(): Command {
     .requiredOption('--data <dir>', "corpus made by 'switchyard data prepare'")
   return withFewerExpertsOptions(withBudgetOptions(withPlacementOptions(withWindowOptions(command))))
     .option('--against <model>', 'what it was before: losses by domain and use of experts then and now')
+    .option(
+      '--beams <n>',
+      'of pairs, search for the likeliest target with so many (default: none)',
+      wholeNumberOf('--beams', 1),
+    )
+    .option(
+      '--length-penalty <a>',
+      'with --beams, log p / length^a counts: above 0 for longer texts (default: 1)',
+      numberOf('--length-penalty'),
+    )
     .option('--json', 'print JSON')
     .option('--quiet', 'print nothing but the result')
     .addHelpText('after', help)
@@ -57,6 +74,8 @@ export function evalCommand(): Command {
 async function run(path: string, flags: Flags): Promise<void> {
   const placement = placementOf(flags)
   refuseBudget(flags, placement)
+  if (flags.lengthPenalty !== undefined && flags.beams === undefined)
+    throw new ConfigError('is for a search: give --beams too', { path: '--length-penalty' })
   const { openCorpus } = await import('../../data/index.ts')
   const { modelText, refuseToScore } = await import('../../train/index.ts')
   const opened = await openNamed(path, flags)
@@ -71,12 +90,19 @@ async function run(path: string, flags: Flags): Promise<void> {
   const hints = await serveOtherwise(model, flags, { quiet: true })
   const text = { corpus, windows: modelText(corpus, split.name, { sequenceLength: length, config }) }
   const evaluation = await evaluated(model, text, flags, within?.reading)
+  const translation = await translated(model, text, flags)
   const shift = flags.against === undefined ? null : await shiftFrom(flags.against, text, flags, evaluation)
   const use = { ...(within && { experts: expertUse(within.store) }), ...(hints && { hints: hints.counts }) }
   const notes = [...(within ? [expertUseText(within.store)] : []), ...(hints ? [hintsText(hints)] : [])]
   const tables = `${evaluationTable(evaluation)}${expertTables(evaluation, process.stdout.columns ?? 80)}`
-  const parts = [tables, ...(shift ? [shiftTable(shift, flags.against ?? '')] : []), ...notes]
-  const all = { model: opened.path, ...evaluation, ...use, ...(shift && { shift }) }
+  const parts = [
+    tables,
+    ...(translation ? [translationTable(translation)] : []),
+    ...(shift ? [shiftTable(shift, flags.against ?? '')] : []),
+    ...notes,
+  ]
+  const written = translation && { translation }
+  const all = { model: opened.path, ...evaluation, ...written, ...use, ...(shift && { shift }) }
   process.stdout.write(`${flags.json ? JSON.stringify(all, null, 2) : parts.join('\n\n')}\n`)
 }
 
@@ -101,6 +127,30 @@ async function evaluated(
       batches: batches ?? null,
       onProgress,
       ...reading,
+    })
+  } finally {
+    progress.clear()
+  }
+}
+
+/** What the model writes of pairs; null of other text. */
+async function translated(
+  model: TrainableModel,
+  { corpus, windows }: Text,
+  { batchSize, batches, beams, lengthPenalty, quiet = false }: Flags,
+): Promise<Translation | null> {
+  const { PairRows, translate } = await import('../../train/index.ts')
+  const { EncoderDecoderLM } = await import('../../models/index.ts')
+  if (!(windows instanceof PairRows && model instanceof EncoderDecoderLM)) {
+    if (beams === undefined) return null
+    throw new ConfigError('is for encoder-decoders on pairs: leave it out', { path: '--beams' })
+  }
+  const { loadTokenizer } = await import('../../data/index.ts')
+  const progress = new Progress({ quiet })
+  try {
+    return await translate(model, windows, loadTokenizer(corpus.tokenizerFile), {
+      ...{ domains: corpus.domains, batchSize, batches: batches ?? null, beams, lengthPenalty },
+      onProgress: fraction => progress.update(fraction, 'writing'),
     })
   } finally {
     progress.clear()

@@ -1,30 +1,34 @@
 // `switchyard generate`: text from a model.
 
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { ConfigError } from '../../errors.ts'
-import type { AnyModelConfig, GenerateTextOptions, GenerationEnd } from '../../models/index.ts'
+import type { AnyModelConfig, GenerateTextOptions } from '../../models/index.ts'
 import { hintsText } from '../fewer-experts.ts'
 import { JsonForm, withJsonSchemaOption } from '../json-form.ts'
 import {
   aheadNote,
   divideTextFlags,
-  expertUse,
   expertUseText,
   loadTextModel,
   type TextModelFlags,
   withTextModelOptions,
 } from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
-import { withSamplingOptions } from '../sampling-options.ts'
-import { bold, dim, yellow } from '../terminal.ts'
-import { timed, timingsOf, timingsText } from '../timings.ts'
-import { wholeNumberOf } from '../values.ts'
+import { drawing, withSamplingOptions } from '../sampling-options.ts'
+import { dim, yellow } from '../terminal.ts'
+import { timed } from '../timings.ts'
+import { numberOf, wholeNumberOf } from '../values.ts'
+import { type Asked, type TextEnd, writeBeams, writeSamples } from '../written-text.ts'
 
 type Flags = Omit<GenerateTextOptions, 'task'> &
   TextModelFlags & {
     samples: number
     prompt: string
     task?: string
+    beams?: number
+    lengthPenalty?: number
+    sourceLang?: string
+    targetLang?: string
     jsonSchema?: string
     json?: boolean
   }
@@ -33,6 +37,7 @@ const help = `
 Examples:
   switchyard generate runs/tiny-moe --prompt "func main"
   switchyard generate model --prompt "Once" --temperature 0 --stop "." "!"
+  switchyard generate model --prompt "Guten Tag" --beams 4 --target-lang en
   switchyard generate model.gguf --prompt "Once" --memory 2GiB
   switchyard generate model --prompt "Ada:" --json-schema person.json`
 
@@ -49,6 +54,18 @@ export function generateCommand(): Command {
       'with --json: the n likeliest tokens at each place',
       wholeNumberOf('--logprobs'),
     )
+    .addOption(
+      new Option('--beams <n>', 'search for the likeliest text with so many; --json has all')
+        .argParser(wholeNumberOf('--beams', 1))
+        .conflicts([...drawing, 'samples', 'logprobs', 'stop', 'jsonSchema']),
+    )
+    .option(
+      '--length-penalty <a>',
+      'with --beams, log p / length^a counts: above 0 for longer texts (default: 1)',
+      numberOf('--length-penalty'),
+    )
+    .option('--source-lang <name>', "the prompt's language, as the tokenizer calls it")
+    .option('--target-lang <name>', 'language to translate into, as en or eng_Latn')
     .option('--task <name>', 'task of the text, for a model whose router goes by tasks')
     .option('--stop <text...>', 'end before any of these texts')
     .option('--json', 'print JSON at the end: the text, its tokens, why it ended')
@@ -59,10 +76,11 @@ export function generateCommand(): Command {
 
 async function run(
   path: string,
-  { prompt, samples, task, json, jsonSchema, ...flags }: Flags,
+  { prompt, samples, task, beams, lengthPenalty, sourceLang, targetLang, json, jsonSchema, ...flags }: Flags,
 ): Promise<void> {
+  if (lengthPenalty !== undefined && beams === undefined)
+    throw new ConfigError('is for a search: give --beams too', { path: '--length-penalty' })
   const { placement, quiet, options } = divideTextFlags(flags)
-  const { generateTexts } = await import('../../models/index.ts')
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened
   // Before the model is loaded: what is wrong is told at once, and what it takes counts within a budget.
@@ -71,53 +89,43 @@ async function run(
     ? await Promise.all(Array.from({ length: samples }, () => form.constraint()))
     : undefined
   const context = async (): Promise<number> =>
-    samples * ((await tokenizer.encode(prompt)).length + (options.maxNewTokens ?? 0))
-  const { result, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
-  const { model, store, hints, remember } = result
+    (beams ?? samples) * ((await tokenizer.encode(prompt)).length + (options.maxNewTokens ?? 0))
+  const { result: loaded, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
   const number = await taskNumber(config, task)
-  const pieces = generateTexts(model, tokenizer, new Array<string>(samples).fill(prompt), {
-    ...options,
-    ...(number !== undefined && { task: number }),
-    constraints,
-  })
-  const isStreamed = !json && samples === 1
-  const texts = new Array<string>(samples).fill('')
-  let next = await pieces.next() // refuses a prompt that does not fit before anything is shown
-  if (isStreamed) process.stdout.write(bold(prompt))
-  for (; !next.done; next = await pieces.next()) {
-    const { text, piece } = next.value
-    texts[text] += piece
-    if (isStreamed) process.stdout.write(piece)
+  const asked = { opened, loaded, loadSeconds: seconds, prompt, json: json === true, quiet }
+  const { maxNewTokens, kv } = options
+  const languages = {
+    ...(sourceLang !== undefined && { source: sourceLang }),
+    ...(targetLang !== undefined && { target: targetLang }),
   }
-  const ends = next.value
-  await remember()
-  const results = ends.map(({ timings: _, ...end }, i) => ({ text: texts[i] ?? '', ...end }))
-  const [end] = ends as [GenerationEnd]
-  const timings = timingsOf(seconds, end.timings)
-  if (json) {
-    const use = { ...(store && { experts: expertUse(store) }), ...(hints && { hints: hints.counts }) }
-    const shared = { model: opened.path, prompt, options, ...use }
-    const result =
-      samples === 1 ? { ...shared, ...results[0], timings } : { ...shared, samples: results, timings }
-    process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
-  } else
-    process.stdout.write(isStreamed ? '\n' : results.map(({ text }) => `${bold(prompt)}${text}\n`).join('\n'))
-  if (!json && !quiet) {
-    process.stderr.write(`${dim(timingsText(timings))}\n`)
+  const search = {
+    ...(maxNewTokens !== undefined && { maxNewTokens }),
+    ...(lengthPenalty !== undefined && { lengthPenalty }),
+    ...{ kv, languages, task: number },
+  }
+  const end =
+    beams === undefined
+      ? await writeSamples(asked, samples, { ...options, languages, task: number, constraints })
+      : await writeBeams(asked, { beams, ...search })
+  if (!quiet) tell(asked, end, form !== null)
+}
+
+/** Notes beside the text: what experts were used, and that it ended before its own end. */
+function tell({ opened, loaded, json }: Asked, { reason, tokens }: TextEnd, isFormed: boolean): void {
+  const note = (text: string): void => void process.stderr.write(`${yellow('note:')} ${text}\n`)
+  const { store, hints } = loaded
+  if (!json) {
     if (store) process.stderr.write(`${dim(expertUseText(store))}\n`)
     if (hints) process.stderr.write(`${dim(hintsText(hints))}\n`)
-    const note = store && aheadNote(store)
-    if (note) process.stderr.write(`${yellow('note:')} ${note}\n`)
+    const ahead = store && aheadNote(store)
+    if (ahead) note(ahead)
   }
-  if (form && !quiet && end.reason === 'max-new-tokens')
-    process.stderr.write(
-      `${yellow('note:')} ended after ${end.tokens} tokens, before its form did: raise --max-new-tokens\n`,
+  if (isFormed && reason === 'max-new-tokens')
+    note(`ended after ${tokens} tokens, before its form did: raise --max-new-tokens`)
+  if (reason === 'positions' && 'max_position_embeddings' in opened.config)
+    note(
+      `ended after ${tokens} tokens: with the prompt they fill the model's ${opened.config.max_position_embeddings} positions`,
     )
-  if (end.reason === 'positions' && !quiet && 'max_position_embeddings' in config) {
-    process.stderr.write(
-      `${yellow('note:')} ended after ${end.tokens} tokens: with the prompt they fill the model's ${config.max_position_embeddings} positions\n`,
-    )
-  }
 }
 
 async function taskNumber(config: AnyModelConfig, task: string | undefined): Promise<number | undefined> {

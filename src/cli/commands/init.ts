@@ -108,11 +108,16 @@ async function readConfig(named: string, tokenizer: Tokenizer | null): Promise<A
 }
 
 async function ofRecipe(file: string, tokenizer: Tokenizer | null): Promise<AnyModelConfig> {
-  const { isOpened, loadRecipe, recipeConfig } = await import('../../train/index.ts')
+  const { isOpened, isStack, loadRecipe, recipeConfig } = await import('../../train/index.ts')
   const recipe = loadRecipe(file)
   if (isOpened(recipe.model)) {
     throw new ConfigError('names a model that is there: init draws new ones, of a recipe with sizes', {
       path: `${file}: model.from`,
+    })
+  }
+  if (!isStack(recipe.model) && tokenizer === null) {
+    throw new ConfigError('is missing: an encoder-decoder takes the ids of its special tokens from it', {
+      path: '--tokenizer',
     })
   }
   const { vocab_size, type } = recipe.model

@@ -3,6 +3,7 @@
 import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
 import type { Recipe } from '../../train/index.ts'
+import { fairseqTraining, isFairseqCommand } from '../fairseq-train.ts'
 import { type TrainFlags, trainShown, withTrainOptions } from '../train-shown.ts'
 
 const help = `
@@ -11,20 +12,41 @@ TensorBoard events, checkpoints/ (each a Hugging Face model folder and all that
 --resume needs). Ctrl-C, a hang-up or SIGTERM write a checkpoint and leave, with
 exit code 130, 129 or 143.
 
+A command line of fairseq-train (with its branch moe) is taken as it is: it
+becomes a recipe, which the run folder has. DATA is a data-bin folder, or one of
+text (train.en, train.de line by line). --set, --out, --json and --quiet are
+taken beside it; see docs/recipes.md for its flags.
+
 Examples:
   switchyard data prepare --sample --out data/corpus
   switchyard train recipes/tiny-moe.yaml --set steps=200 --set router.k=4
-  switchyard train --out runs/tiny-moe --resume --set steps=4000`
+  switchyard train --out runs/tiny-moe --resume --set steps=4000
+  switchyard train --arch transformer --task translation --moe-expert-count 8 \\
+    --moe-freq 2 --max-tokens 2048 --max-update 500 data-bin`
 
 export function trainCommand(): Command {
   const command = new Command('train')
     .description('train a model from a recipe')
     .argument('[recipe]', 'YAML file (with --resume: default the recipe of the run)')
-  return withTrainOptions(command).addHelpText('after', help).action(run)
+  const isFairseq = isFairseqCommand(process.argv)
+  return withTrainOptions(command)
+    .allowUnknownOption(isFairseq)
+    .allowExcessArguments(isFairseq)
+    .addHelpText('after', help)
+    .action(isFairseq ? runFairseq : run)
 }
 
 async function run(file: string | undefined, flags: TrainFlags): Promise<void> {
   await trainShown(await readRecipe(file, flags), flags)
+}
+
+async function runFairseq(_: string | undefined, flags: TrainFlags, { args }: Command): Promise<void> {
+  if (flags.resume)
+    throw new ConfigError('goes on with the recipe of a run: leave the flags of fairseq out', {
+      path: '--resume',
+    })
+  const { recipe, out } = await fairseqTraining(args, flags)
+  await trainShown(recipe, { ...flags, ...(flags.out === undefined && out !== undefined && { out }) })
 }
 
 async function readRecipe(file: string | undefined, { out, resume, set }: TrainFlags): Promise<Recipe> {

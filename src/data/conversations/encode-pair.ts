@@ -26,7 +26,7 @@ export async function encodePair(
  * A text with what the tokenizer's file puts around it, as models read prompts. With a language its token comes first and the end of text
  * last (NLLB: `labels` begin with the language of the target).
  */
-async function encodeSide(
+export async function encodeSide(
   text: string,
   language: string | undefined,
   tokenizer: Tokenizer,
@@ -52,12 +52,12 @@ const nllbLanguage = /^[a-z]{3}_[A-Z][a-z]{3}$/
  *
  * @throws DataError for a language that is not among the tokenizer's
  */
-function languageToken(language: string | undefined, tokenizer: Tokenizer): number | null {
+export function languageToken(language: string | undefined, tokenizer: Tokenizer): number | null {
   if (language === undefined) return null
   const tokens = specialTokens(tokenizer)
   const id = tokens.get(language) ?? tokens.get(`__${language}__`)
   if (id !== undefined) return id
-  const known = [...tokens.keys()].filter(token => nllbLanguage.test(token) || /^__[a-z]+__$/.test(token))
+  const known = [...tokens.keys()].filter(token => nllbLanguage.test(token) || /^__\w+__$/.test(token))
   if (known.length === 0) return null
   throw new DataError(
     `the tokenizer has no token of the language '${language}': name it as there, as ${known.slice(0, 3).join(', ')}`,

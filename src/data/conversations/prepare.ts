@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { DataError, FormatError, SwitchyardError } from '../../errors.ts'
 import { type Corpus, openCorpus } from '../corpus.ts'
 import { CorpusFolder } from '../corpus-folder.ts'
@@ -15,15 +15,18 @@ import { makeTokenizer, type TokenizerChoice } from '../tokenizer-choice.ts'
 import { type AnsweredText, answeredTexts, type Render } from './answers.ts'
 import { encodeAnswered } from './encode.ts'
 import { encodePair } from './encode-pair.ts'
-import { type FoundRecord, readConversations } from './source.ts'
+import { type ExampleSource, exampleFiles, type FoundRecord } from './source.ts'
 
-export interface PrepareConversationsOptions {
+export interface PrepareExamplesOptions {
   /** Folder of the corpus; made when missing. */
   out: string
-  /** Files and folders. */
-  paths: readonly string[]
-  /** The model's own. */
+  source: ExampleSource
+  /** Examples for validation, in place of a share. Default: a share is held out. */
+  heldOut?: ExampleSource
+  /** The model's own, or one that is made for what is read. */
   tokenizer: TokenizerChoice
+  /** Special tokens that the tokenizer gets beside its own, as those of languages. Default: none. */
+  specialTokens?: readonly string[]
   /** The chat template. Default: there is none, and messages are refused. */
   render?: Render
   /** Its text, for a template that is not the model's own: kept beside the tokenizer. */
@@ -41,41 +44,65 @@ export interface PrepareConversationsOptions {
   signal?: AbortSignal
 }
 
+export interface PrepareConversationsOptions extends Omit<PrepareExamplesOptions, 'source'> {
+  /** Files and folders. */
+  paths: readonly string[]
+}
+
 /**
  * Writes conversations as a corpus and opens it: an example is a document, with a mark at each token that is to be learnt. The same
  * files and seed give the same corpus, a record at a time in memory.
  *
  * @throws FormatError naming the line that is no conversation, or that the template refuses or the tokenizer; nothing is kept then
  */
-export async function prepareConversations(options: PrepareConversationsOptions): Promise<Corpus> {
-  const { out, paths, validation = 0.05, seed = 1, signal } = options
+export function prepareConversations({ paths, ...options }: PrepareConversationsOptions): Promise<Corpus> {
+  return prepareExamples({ ...options, source: exampleFiles(paths) })
+}
+
+/** prepareConversations() of examples from anywhere. */
+export async function prepareExamples(options: PrepareExamplesOptions): Promise<Corpus> {
+  const { out, source, validation = 0.05, seed = 1, signal } = options
   const render = options.render ? refusing(options.render) : withoutTemplate
   const onProgress = (fraction: number, text: string): void => {
     signal?.throwIfAborted()
     options.onProgress?.({ stage: 'encode', fraction, text })
   }
   using folder = new CorpusFolder(out, { force: options.force ?? false })
-  const tokenizer = await makeTokenizer(options.tokenizer, folder.files, [], signal)
+  const tokenizer = await makeTokenizer(options.tokenizer, folder.files, {
+    texts: options.tokenizer.kind === 'bpe' ? await textsOf(source, signal) : [],
+    ...{ specialTokens: options.specialTokens, signal },
+  })
   if (options.template !== undefined)
     writeFileSync(join(folder.files, 'chat_template.jinja'), options.template)
   const splits = new Splits(folder.files, tokenizer, options.apart ? encodePair : encodeAnswered)
-  for await (const record of readConversations(paths, onProgress)) {
-    signal?.throwIfAborted()
-    await inPlace(record, async () => {
-      const examples = await written(record, render)
-      // All texts of a conversation go the same way: they have messages in common.
-      const isHeldOut = fractionOf(`${seed} ${examples[0]?.[0]?.text}`) < validation
-      for (const texts of examples) await splits.add(isHeldOut ? 'validation' : 'train', texts, record.domain)
-    })
+  const add = async (from: ExampleSource, choose: (first: string) => SplitName): Promise<void> => {
+    for await (const record of from.records(onProgress)) {
+      signal?.throwIfAborted()
+      await inPlace(record, async () => {
+        const examples = await written(record, render)
+        // All texts of a conversation go the same way: they have messages in common.
+        const split = choose(examples[0]?.[0]?.text ?? '')
+        for (const texts of examples) await splits.add(split, texts, record.domain)
+      })
+    }
   }
-  const shards = await splits.finish(paths)
+  const { heldOut } = options
+  if (heldOut) {
+    await add(source, () => 'train')
+    await add(heldOut, () => 'validation')
+  } else {
+    const isHeldOut = (text: string): boolean => fractionOf(`${seed} ${text}`) < validation
+    await add(source, text => (isHeldOut(text) ? 'validation' : 'train'))
+  }
+  const origins = source.origins()
+  const shards = await splits.finish(origins.map(({ name }) => name))
   folder.install({
     format: 'switchyard-corpus',
     version: 1,
     seed,
     vocabSize: tokenizer.vocabSize,
     ...shards,
-    origins: paths.map(name => ({ name: basename(name) })),
+    origins,
     cleaning: {
       replacedCharacters: 0,
       duplicateParagraphs: 0,
@@ -85,6 +112,22 @@ export async function prepareConversations(options: PrepareConversationsOptions)
     },
   })
   return openCorpus(out)
+}
+
+/** Characters that a tokenizer is trained on: more change little and take long. */
+const tokenizerCharacters = 32e6
+
+/** The first texts of a source, of both sides. */
+async function textsOf(source: ExampleSource, signal: AbortSignal | undefined): Promise<string[]> {
+  const texts: string[] = []
+  let left = tokenizerCharacters
+  for await (const record of source.records(() => signal?.throwIfAborted())) {
+    if (record.kind !== 'plain') continue
+    texts.push(record.prompt, record.completion)
+    left -= record.prompt.length + record.completion.length
+    if (left <= 0) break
+  }
+  return texts
 }
 
 /** Names the place of what goes wrong with a record. */

@@ -1,6 +1,8 @@
 // Files of conversations: JSONL and Parquet, also packed.
 
+import { basename } from 'node:path'
 import { ConfigError } from '../../errors.ts'
+import type { Origin } from '../document.ts'
 import { checkDomain, domainOf, isJsonLines, isParquet, listFiles } from '../sources/files.ts'
 import { readJsonLines, type ToRecord } from '../sources/json-lines.ts'
 import { readParquet } from '../sources/parquet.ts'
@@ -13,6 +15,19 @@ export async function isExamples(paths: readonly string[]): Promise<boolean> {
 
 /** A record with its domain, its own or the name of what it was found under, and where it is: a file, and there as `line 3`. */
 export type FoundRecord = ExampleRecord & { domain: string; file: string; place: string }
+
+/** Where examples come from. */
+export interface ExampleSource {
+  /** The examples, the same each time. */
+  records(onProgress: (fraction: number, text: string) => void): AsyncGenerator<FoundRecord>
+  origins(): Origin[]
+}
+
+/** The conversations of files and folders as a source. */
+export const exampleFiles = (paths: readonly string[]): ExampleSource => ({
+  records: onProgress => readConversations(paths, onProgress),
+  origins: () => paths.map(name => ({ name: basename(name) })),
+})
 
 const columns = {
   needed: [

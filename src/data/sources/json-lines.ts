@@ -1,10 +1,7 @@
 // JSONL: one JSON object a line.
 
 import { FormatError } from '../../errors.ts'
-import { readBytes } from './byte-stream.ts'
-
-/** Longest line in bytes: far more than any document, far less than memory. */
-const longestLine = 64 * 2 ** 20
+import { readLines } from './lines.ts'
 
 /** A document as its file gives it. */
 export interface TextRecord {
@@ -20,9 +17,8 @@ export async function* readJsonLines<T>(file: string, toRecord: ToRecord<T>): As
   let number = 0
   for await (const line of readLines(file)) {
     number++
-    const text = line.toString('utf8').replace(/^\ufeff/, '')
     const place = `line ${number}`
-    if (text.trim() !== '') yield checkedRecord(parseJson(text, place, file), place, file, toRecord)
+    if (line.trim() !== '') yield checkedRecord(parseJson(line, place, file), place, file, toRecord)
   }
 }
 
@@ -50,26 +46,4 @@ export function toTextRecord(value: unknown): TextRecord | string {
   if (typeof text !== 'string') return `has no 'text' (a string)`
   if (domain === undefined || domain === null) return { text, domain: undefined }
   return typeof domain === 'string' ? { text, domain } : `has a 'domain' that is no string`
-}
-
-async function* readLines(file: string): AsyncGenerator<Buffer> {
-  let pending: Buffer[] = []
-  let pendingBytes = 0
-  for await (const chunk of readBytes(file)) {
-    let start = 0
-    for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, start)) {
-      yield Buffer.concat([...pending, chunk.subarray(start, end)])
-      pending = []
-      pendingBytes = 0
-      start = end + 1
-    }
-    pending.push(chunk.subarray(start))
-    pendingBytes += chunk.length - start
-    if (pendingBytes > longestLine) {
-      throw new FormatError(`has a line of more than ${longestLine / 2 ** 20} MiB: it is no JSONL file`, {
-        file,
-      })
-    }
-  }
-  if (pendingBytes > 0) yield Buffer.concat(pending)
 }

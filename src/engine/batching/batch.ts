@@ -174,13 +174,14 @@ function noteHiddenSums(
   let start = 0
   for (const text of texts) {
     const { length } = text.next
-    const pages = hidden.narrow(0, start, length).split(pageTokens)
-    start += length
-    if (text.asked.isEmbedded)
+    if (text.asked.isEmbedded) {
+      const pages = hidden.narrow(0, start, length).split(pageTokens)
       sums.set(
         text,
         pages.map(page => page.double().sum(0).toTypedArray<'f64'>().slice()),
       )
+    }
+    start += length
   }
 }
 

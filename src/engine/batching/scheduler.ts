@@ -210,16 +210,17 @@ export class Scheduler implements Disposable {
    */
   #readers(most: number): RunningText[] {
     const readers: RunningText[] = []
-    for (const text of this.#running.filter(each => each.isReading && !each.isHeld)) {
+    for (const text of this.#running.filter(each => each.isReading)) {
       if (this.#isShareable(text.asked)) text.adopt(this.#places)
       text.pagesAtOnce = 1
-      if (readers.length < most && !readers.some(other => this.#isAbout(other, text))) readers.push(text)
+      if (text.isHeld || readers.length >= most) continue
+      if (!readers.some(other => this.#isAbout(other, text))) readers.push(text)
     }
     let left = this.#batch.readsPagesAlike ? most - readers.length : 0
     for (const text of readers) {
-      const more = Math.min(left, Math.max(0, text.wholePages - 1))
-      text.pagesAtOnce += more
-      left -= more
+      text.pagesAtOnce += Math.min(left, Math.max(0, text.wholePages - 1))
+      if (text.isHeld) text.pagesAtOnce-- // all but the page whose scores cannot be used yet
+      left -= text.pagesAtOnce - 1
     }
     return readers
   }
@@ -242,7 +243,12 @@ export class Scheduler implements Disposable {
   #advance(text: RunningText, outcome: Outcome): void {
     const { written } = text.asked.text
     const [before, wasReading] = [written.length, text.isReading]
-    text.advance(outcome)
+    try {
+      text.advance(outcome)
+    } catch (error) {
+      this.fail(text.asked, error) // what it is held to broke: no other's business
+      return
+    }
     const isKept = this.#batch.isShared && text.asked.expertsPerToken === undefined
     if (wasReading && isKept) this.#places.keep(text.place, text.prompt.slice(0, text.read))
     if (wasReading && !text.isReading && before === 0) {

@@ -51,8 +51,13 @@ export class Grammars implements Disposable {
   /** begin(), once the grammar is compiled. @throws ConfigError for one that cannot be read, too */
   async constraint(wanted: TextGrammar, stopIds?: readonly number[]): Promise<GrammarConstraint> {
     const begun = this.begin(wanted, stopIds)
-    await begun.opened
-    return begun
+    try {
+      await begun.opened
+      return begun
+    } catch (error) {
+      begun[Symbol.dispose]()
+      throw error
+    }
   }
 
   /** Lets a grammar be compiled for a text, whose prompt can be read meanwhile. @throws ConfigError for a schema that cannot be held to */

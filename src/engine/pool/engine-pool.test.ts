@@ -170,6 +170,32 @@ describe('a pool of one', () => {
     expect(await next).toBe('one')
   })
 
+  test('goes on after one that cannot be opened, and for which nobody waits any more', async () => {
+    const { pool, ask, end } = models(['a'], { most: 1 })
+    let fail = (): void => undefined
+    const broken = pool.add(
+      facts,
+      () => new Promise((_, reject) => (fail = () => reject(new Error('no file')))),
+    )
+    const gone = new AbortController()
+    const left = broken.generate({ prompt: 'x', signal: gone.signal }).next()
+    await settled()
+    gone.abort()
+    expect(await left).toMatchObject({ value: { end: { reason: 'aborted' } } })
+    fail()
+    await settled()
+    let opened = 0
+    const again = pool.load(broken).catch(() => opened++)
+    await settled()
+    fail()
+    await again
+    expect(opened).toBe(1) // it was opened anew, and failed anew
+    const next = ask('a', 'one')
+    await settled()
+    end('one')
+    expect(await next).toBe('one')
+  })
+
   test('closed, it ends those that wait', async () => {
     const { pool, log, ask, end } = models(['a', 'b'], { most: 1 })
     const all = Promise.allSettled([ask('a', 'one'), ask('b', 'two')])

@@ -73,9 +73,7 @@ export class EnginePool {
     try {
       return await Promise.race([loaded.engine, abortionOf(signal)])
     } catch (error) {
-      if (signal?.aborted) this.release(of)
-      else if (this.#loaded.get(of) === loaded) this.#loaded.delete(of)
-      this.#next()
+      if (this.#loaded.get(of) === loaded) this.release(of) // it is still being loaded, for others or to be kept
       throw error
     }
   }
@@ -153,7 +151,10 @@ export class EnginePool {
       () => {
         loaded.isReady = true
       },
-      () => undefined, // whoever waits for it is told
+      () => {
+        if (this.#loaded.get(of) === loaded) this.#loaded.delete(of) // whoever waits for it is told
+        this.#next()
+      },
     )
     this.#loaded.set(of, loaded)
     return loaded
@@ -200,12 +201,17 @@ class PooledEngine implements TextEngine {
   ): AsyncGenerator<TextPart, void> {
     const { signal, deadlineMs } = request
     const asked = performance.now()
-    const ending = deadlineMs === undefined ? [] : [AbortSignal.timeout(deadlineMs)]
-    const waiting = AbortSignal.any([...(signal ? [signal] : []), ...ending])
-    const engine = await this.#pool.take(this, waiting).catch(error => {
-      if (waiting.aborted) return null
-      throw error
-    })
+    // Node 20 may collect an AbortSignal.timeout() that any() alone knows; a controller is kept by its timer.
+    const ending = new AbortController()
+    const timer = deadlineMs === undefined ? null : setTimeout(() => ending.abort(), deadlineMs)
+    const waiting = AbortSignal.any([...(signal ? [signal] : []), ending.signal])
+    const engine = await this.#pool
+      .take(this, waiting)
+      .catch(error => {
+        if (waiting.aborted) return null
+        throw error
+      })
+      .finally(() => timer && clearTimeout(timer))
     const waited = performance.now() - asked
     if (engine === null) {
       const seconds = { queued: waited / 1000, prompt: 0, writing: 0 }

@@ -131,6 +131,7 @@ describe('what is refused', () => {
       bias: 'all',
       rank_pattern: { q: 2 },
       peft_type: 'IA3',
+      init_lora_weights: 'pissa_niter_4',
     })) {
       write({ [field]: value })
       expect(() => openModel(folder)).toThrow(`${field}`)

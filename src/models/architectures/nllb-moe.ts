@@ -59,7 +59,8 @@ export interface NllbMoeConfig extends EncoderDecoderConfig {
 const layers = layerNumber.max(1000)
 const coefficient = z.number().nonnegative()
 
-const fields = z.object({
+/** Fields of config.json, with transformers' defaults. */
+export const nllbMoeFields = z.object({
   vocab_size: width.default(128_112),
   d_model: width.default(1024),
   encoder_layers: layers.min(1).default(12),
@@ -205,7 +206,7 @@ function sinusoids(positions: Tensor, d: number): Tensor {
 
 function parseConfig(json: unknown, source: string): NllbMoeConfig {
   refuseUnsupported(json, fixed, source)
-  const parsed = check(fields, json, source)
+  const parsed = check(nllbMoeFields, json, source)
   const { d_model, encoder_attention_heads: heads } = parsed
   refuseUnsupported(parsed, { decoder_attention_heads: [heads] }, source)
   if (d_model % (2 * heads) !== 0)

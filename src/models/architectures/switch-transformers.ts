@@ -40,7 +40,8 @@ export interface SwitchTransformersConfig extends EncoderDecoderConfig {
 const layers = layerNumber.max(1000)
 const coefficient = z.number().nonnegative()
 
-const fields = z.object({
+/** Fields of config.json, with transformers' defaults. */
+export const switchTransformersFields = z.object({
   vocab_size: width.default(32_128),
   d_model: width.default(768),
   d_kv: width.default(64),
@@ -142,7 +143,7 @@ const stepOf = (all: number, sparse: number): number => (sparse === 0 ? all : Ma
 
 function parseConfig(json: unknown, source: string): SwitchTransformersConfig {
   refuseUnsupported(json, fixed, source)
-  const { num_decoder_layers, dense_act_fn, ...rest } = check(fields, json, source)
+  const { num_decoder_layers, dense_act_fn, ...rest } = check(switchTransformersFields, json, source)
   return {
     model_type: 'switch_transformers',
     ...rest,

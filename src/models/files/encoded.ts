@@ -75,11 +75,15 @@ function panelsByPiece(
       !isReordered(order) && (rows ?? []).every(row => panelRows(row, kept) === row),
   )
   if (kept === encoding || !areWhole) return null
-  const [{ stored }] = pieces as [MatchedPiece, ...MatchedPiece[]]
-  const bytes = stored.rows(files).size(-1)
-  const panels = empty([...shape.slice(0, -2), panelRows(shape.at(-2) ?? 0, kept), bytes], { dtype: 'u8' })
-  for (const piece of pieces) encodedPanels(piece.stored.rows(files), encoding, viewOfPart(panels, piece))
-  return { rows: panels, encoding: kept }
+  let panels: Tensor | null = null // made when the first piece says how many bytes a row has
+  for (const piece of pieces) {
+    const rows = piece.stored.rows(files)
+    panels ??= empty([...shape.slice(0, -2), panelRows(shape.at(-2) ?? 0, kept), rows.size(-1)], {
+      dtype: 'u8',
+    })
+    encodedPanels(rows, encoding, viewOfPart(panels, piece))
+  }
+  return panels && { rows: panels, encoding: kept }
 }
 
 /** How all of a parameter is encoded; null where it is to be decoded. */

@@ -55,7 +55,9 @@ export function checkpointOf(path: string): string {
 
 /** What a model is called by whoever has only its place: its run, its download as `org/name`, its folder or file. */
 export function modelName(path: string): string {
-  const place = resolve(path)
+  const given = resolve(path)
+  const isAverage = basename(given) === averageFolder && isCheckpoint(dirname(given))
+  const place = isAverage ? dirname(given) : given
   const run = isCheckpoint(place) ? dirname(dirname(place)) : place
   const [, download] = /[/\\]models--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$/.exec(place) ?? []
   return download?.replace('--', '/') ?? basename(run).replace(/\.gguf$/, '')

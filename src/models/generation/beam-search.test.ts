@@ -1,6 +1,6 @@
 // Beam search against all texts that there are, and against scores of whole texts.
-import { describe, expect, test } from 'vitest'
-import { fixture } from '../../../tests/support/fixtures.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { decoders, encoderDecoders, fixture } from '../../../tests/support/fixtures.ts'
 import { manualSeed, noGrad, randn, tidy } from '../../torch/index.ts'
 import { type BeamText, EncoderDecoderLM, openModel, tokensOfSequences } from '../index.ts'
 import { beamSearch, searchBeams } from './beam-search.ts'
@@ -84,7 +84,7 @@ test('one beam is greedy', async () => {
   expect(found?.ids).toEqual(greedy.slice(1))
 })
 
-test.each(['switch_transformers', 'nllb_moe', 'mixtral', 'deepseek_v3'])(
+test.each([...decoders, ...encoderDecoders])(
   '%s: the score of a text is what the whole text has, whichever rows it was in',
   async name => {
     const model = openModel(fixture(name)).load({ kind: 'text' })
@@ -127,6 +127,32 @@ test.each(['switch_transformers', 'nllb_moe', 'mixtral', 'deepseek_v3'])(
     model.dispose()
   },
 )
+
+test.each(['mixtral', 'nllb_moe'])('%s: the prompt is read once', async name => {
+  const model = openModel(fixture(name)).load({ kind: 'text' })
+  const read = model instanceof EncoderDecoderLM ? vi.spyOn(model, 'encode') : vi.spyOn(model, 'forward')
+  await beamSearch(model, [5, 17, 33], { beams: 4, maxNewTokens: 1 })
+  expect(read.mock.calls.map(([tokens]) => tokens.starts.at(-1))).toEqual([3])
+  model.dispose()
+})
+
+test('an aborted search says so of what it left, and keeps what had ended', async () => {
+  const stopped = AbortSignal.abort()
+  const settings = { beams: 4, lengthPenalty: 0, nBest: 4, maxNewTokens: longest, stopIds: [stop] }
+  const found = await searchBeams(textSession(4, 1), { ...settings, signal: stopped })
+  const reasons = Object.fromEntries(found.map(({ ids, reason }) => [ids.join(), reason]))
+  expect(reasons).toEqual({ '': 'end-of-text', 1: 'aborted', 2: 'aborted', 3: 'aborted' })
+})
+
+test('a text ends where the model has no more positions', async () => {
+  const model = openModel(fixture('mixtral')).load({ kind: 'text' })
+  const { max_position_embeddings: positions } = model.config as { max_position_embeddings: number }
+  const prompt = Array.from({ length: positions - 2 }, () => 5)
+  const [found] = await beamSearch(model, prompt, { beams: 2, stopIds: [] })
+  expect(found).toMatchObject({ reason: 'positions' })
+  expect(found?.ids).toHaveLength(2)
+  model.dispose()
+})
 
 test.each([
   [{ beams: 0 }, 'beams: must be a whole number above 0, got 0'],

@@ -6,16 +6,17 @@ import { ConfigError } from '../../errors.ts'
 import { EncoderDecoderLM } from '../stack/encoder-decoder.ts'
 import { decoderSession } from './decoder-session.ts'
 import { encoderDecoderSession } from './encoder-decoder-session.ts'
-import type { BeamSession, TextModel } from './session.ts'
+import { roomAfter, type StopReason } from './growing-text.ts'
+import { type BeamSession, refuseBeginnings, type SessionOptions, type TextModel } from './session.ts'
 
-export interface BeamOptions {
+export interface BeamOptions extends Pick<SessionOptions, 'task' | 'kv' | 'beginnings'> {
   /** Texts that are gone on with. Default 4. */
   beams?: number
   /** A in `log p / length^A`: above 0 for longer texts, below 0 for shorter ones. Default 1. */
   lengthPenalty?: number
   /** Texts that are returned, at most `beams`. Default 1. */
   nBest?: number
-  /** Default 128. */
+  /** Default 128, or what is left of the model's positions. */
   maxNewTokens?: number
   /** Ids that end a text; they are counted and not given out. Default: the config's eos_token_id. */
   stopIds?: readonly number[]
@@ -28,7 +29,7 @@ export interface BeamText {
   score: number
   /** In nats. */
   logProb: number
-  reason: 'end-of-text' | 'max-new-tokens'
+  reason: Exclude<StopReason, 'stop-text' | 'deadline'>
 }
 
 /** A text that goes on: how likely it is, and which row of the session it is in. */
@@ -50,20 +51,29 @@ export async function beamSearch(
 ): Promise<BeamText[]> {
   const { stopIds = [model.config.eos_token_id].flat().flatMap(id => id ?? []), ...rest } = options
   const checked = checkBeams(rest)
-  const prompts = Array.from({ length: checked.beams }, () => prompt)
-  const settings = { prompts, newTokens: checked.maxNewTokens }
+  const limit = Math.min(checked.maxNewTokens, roomAfter(model.config, prompt))
+  const { task, kv, beginnings } = options
+  refuseBeginnings(model, beginnings)
+  const settings = { prompts: [prompt], texts: checked.beams, newTokens: limit, beginnings, task, kv }
   using session =
     model instanceof EncoderDecoderLM
       ? encoderDecoderSession(model, settings)
       : decoderSession(model, settings)
   return await searchBeams(session, {
     ...checked,
+    maxNewTokens: limit,
+    atLimit: limit < checked.maxNewTokens ? 'positions' : 'max-new-tokens',
     stopIds,
     ...(options.signal && { signal: options.signal }),
   })
 }
 
-type Checked = Required<Omit<BeamOptions, 'signal' | 'stopIds'>>
+type Checked = Required<Pick<BeamOptions, 'beams' | 'lengthPenalty' | 'nBest' | 'maxNewTokens'>>
+
+export interface BeamSearch extends Checked, Pick<BeamOptions, 'stopIds' | 'signal'> {
+  /** Why a text ends that has `maxNewTokens`. Default: `max-new-tokens`. */
+  atLimit?: BeamText['reason']
+}
 
 function checkBeams(options: BeamOptions): Checked {
   const { beams = 4, lengthPenalty = 1, nBest = 1, maxNewTokens = 128 } = options
@@ -85,18 +95,11 @@ function checkBeams(options: BeamOptions): Checked {
  * that goes on can become better than the N that have ended: their log-probability only falls, and a length of at most
  * `maxNewTokens` is what they could be divided by.
  *
- * @param session with N rows of the same prompt
+ * @param session of N texts of the same prompt
  */
 export async function searchBeams(
   session: BeamSession,
-  {
-    beams,
-    lengthPenalty,
-    nBest,
-    maxNewTokens,
-    stopIds,
-    signal,
-  }: Checked & Pick<BeamOptions, 'stopIds' | 'signal'>,
+  { beams, lengthPenalty, nBest, maxNewTokens, atLimit = 'max-new-tokens', stopIds, signal }: BeamSearch,
 ): Promise<BeamText[]> {
   const stops = new Set(stopIds)
   const scoreOf = (logProb: number, length: number): number => logProb / length ** lengthPenalty
@@ -118,8 +121,9 @@ export async function searchBeams(
     }
     const best = scoreOf(next[0]?.logProb ?? -Infinity, lengthPenalty > 0 ? maxNewTokens : length + 1)
     const isOver = next.length === 0 || (ended.length === beams && (ended.at(-1) as BeamText).score >= best)
+    const reason = length === maxNewTokens ? atLimit : 'aborted'
     if (isOver || length === maxNewTokens || signal?.aborted) {
-      if (!isOver) for (const { ids, logProb } of next) end(ids, logProb, 'max-new-tokens')
+      if (!isOver) for (const { ids, logProb } of next) end(ids, logProb, reason)
       return ended.slice(0, nBest)
     }
     const rows = Array.from({ length: beams }, (_, i) => next[i] ?? (next[0] as Beam))

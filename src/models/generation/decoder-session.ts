@@ -15,22 +15,34 @@ export const prefillChunk = 1024
 /** Prompts of unequal length stand one after the other: nothing is padded. */
 export function decoderSession(
   model: CausalLM,
-  { prompts, newTokens, task, kv, chunk = chunkFor(model, prompts.length) }: SessionOptions,
+  {
+    prompts,
+    texts = prompts.length,
+    newTokens,
+    task,
+    kv,
+    chunk = chunkFor(model, prompts.length),
+  }: SessionOptions,
 ): BeamSession & { cache: ContiguousCache } {
   const capacity = longestOf(prompts) + newTokens
-  const cache = new ContiguousCache(model, { sequences: prompts.length, capacity, kv })
+  const cache = new ContiguousCache(model, { sequences: texts, capacity, kv })
   const step = new DecodingStep(model, cache, { task })
   const read = (fresh: Rows): Float32Array[] => {
     const { before, last } = inChunks(fresh, chunk)
     // Rules for long texts go by where the prompts end, not by where a chunk does.
     const extent = Math.max(...fresh.map(({ length }, b) => (cache.lengths[b] ?? 0) + length))
+    const others = new Array<number[]>(texts - fresh.length).fill([])
     const tokensOf = (rows: Rows): Tokens => ({
-      ...tokensOfSequences(rows, { past: cache.lengths, device: model.device, task }),
+      ...tokensOfSequences([...rows, ...others], { past: cache.lengths, device: model.device, task }),
       extent,
     })
     for (const rows of before)
       inferenceMode(() => tidy(() => void model.model.forward(tokensOf(rows), cache)))
-    return lastScores(() => model.forward(tokensOf(last), { cache, logitsAt: 'last' }).logits)
+    return lastScores(() => {
+      const tokens = tokensOf(last)
+      const ends = tokens.starts.slice(1, fresh.length + 1)
+      return model.forward(tokens, { cache, logitsAt: ends.map(end => end - 1) }).logits
+    })
   }
   const next = (fresh: Rows): Float32Array[] => {
     const lengths = [...cache.lengths]

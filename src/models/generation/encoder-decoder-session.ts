@@ -6,13 +6,16 @@ import type { EncoderDecoderLM } from '../stack/encoder-decoder.ts'
 import { tokensOfSequences } from '../stack/tokens.ts'
 import { type BeamSession, lastScores, type Rows, type SessionOptions } from './session.ts'
 
-/** Every target begins with the start token. */
+/** Every target begins with the start token, and what else is given. */
 export function encoderDecoderSession(
   model: EncoderDecoderLM,
-  { prompts, newTokens, kv }: SessionOptions,
+  { prompts, texts = prompts.length, beginnings = [], newTokens, kv }: SessionOptions,
 ): BeamSession {
   const { device } = model
-  const cache = new ContiguousCache(model, { sequences: prompts.length, capacity: newTokens + 1, kv })
+  const start = model.config.decoder_start_token_id
+  const first = Array.from({ length: texts }, (_, b) => [start, ...(beginnings[b] ?? beginnings[0] ?? [])])
+  const capacity = Math.max(...first.map(({ length }) => length)) + newTokens
+  const cache = new ContiguousCache(model, { sequences: texts, capacity, kv })
   const source = inferenceMode(() =>
     tidy(() => {
       const encoded = model.encode(tokensOfSequences(prompts, { device }))
@@ -30,7 +33,7 @@ export function encoderDecoderSession(
     source[Symbol.dispose]()
   }
   return {
-    first: prompts.map(() => [model.config.decoder_start_token_id]),
+    first,
     next,
     reorder: from => cache.reorder(from), // all that is reordered has the same source
     [Symbol.dispose]: dispose,

@@ -3,7 +3,7 @@
 import { ConfigError } from '../../errors.ts'
 import type { KvType } from '../../nn/index.ts'
 import { GrowingText, type GrowthOptions, type StopReason, type WrittenToken } from './growing-text.ts'
-import type { Rows, Session, TextModel } from './session.ts'
+import { type Rows, refuseBeginnings, type Session, type TextModel } from './session.ts'
 import { startSession } from './start-session.ts'
 import type { TokenConstraint } from './token-constraint.ts'
 
@@ -14,6 +14,8 @@ export interface GenerateOptions extends GrowthOptions {
   task?: number
   /** What keys and values are kept in: f16 and q8_0 for models in f32 on a CPU. Default: what the model computes in. */
   kv?: KvType | undefined
+  /** What the target of each prompt begins with, as the token of its language, for an encoder-decoder. Default: nothing. */
+  beginnings?: Rows | undefined
   /** What each of the texts is held to. Default: any token may come next. */
   constraints?: readonly TokenConstraint[] | undefined
   /** Ends the generation between two tokens. */
@@ -92,13 +94,14 @@ export class Generation implements Disposable {
   /** @throws ConfigError for prompts and options that cannot be */
   constructor(model: TextModel, prompts: Rows, options: GenerateOptions = {}) {
     if (prompts.length === 0) throw new ConfigError('there is none', { path: 'prompts' })
-    const { seed = 0, task, kv, constraints = [] } = options
+    const { seed = 0, task, kv, beginnings, constraints = [] } = options
+    refuseBeginnings(model, beginnings)
     this.#texts = prompts.map((prompt, i) => {
       const own = { ...options, seed: seedOf(seed, i) }
       return new GrowingText(model.config, prompt, own, { constraint: constraints[i] ?? null })
     })
     const newTokens = Math.max(...this.#texts.map(text => text.limit))
-    this.#session = startSession(model, { prompts, newTokens, task, kv })
+    this.#session = startSession(model, { prompts, beginnings, newTokens, task, kv })
     this.#fresh = this.#session.first
     const promptTokens = prompts.reduce((sum, { length }) => sum + length, 0)
     this.timings = { promptTokens, promptSeconds: 0, newTokens: 0, newSeconds: 0 }

@@ -101,8 +101,16 @@ export class GrowingText implements TextSoFar {
   }
 }
 
-/** Tokens that may follow a prompt. */
-function roomAfter(config: TextModel['config'], prompt: readonly number[], room: number): number {
+/**
+ * Tokens that may follow a prompt.
+ *
+ * @throws ConfigError for a prompt that is empty, has ids that the model does not know, or leaves no room
+ */
+export function roomAfter(
+  config: TextModel['config'],
+  prompt: readonly number[],
+  room = Number.POSITIVE_INFINITY,
+): number {
   const { vocab_size } = config
   if (prompt.length === 0) throw new ConfigError('is empty: give at least one token', { path: 'prompt' })
   const outside = prompt.find(id => !(Number.isInteger(id) && id >= 0 && id < vocab_size))
@@ -112,7 +120,7 @@ function roomAfter(config: TextModel['config'], prompt: readonly number[], room:
     })
   }
   // Positions of an encoder-decoder are counted on without end.
-  const known = 'max_position_embeddings' in config ? config.max_position_embeddings : null
+  const known = 'decoder_start_token_id' in config ? null : config.max_position_embeddings
   const positions = Math.min(known ?? Number.POSITIVE_INFINITY, room)
   if (prompt.length >= positions) {
     const whose = positions === known ? "the model's" : 'the'

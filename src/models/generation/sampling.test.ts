@@ -60,6 +60,15 @@ describe('sampleToken', () => {
     expectShares(shares({ minP: 0.6 }), [4 / 7, 3 / 7, 0, 0])
   })
 
+  test('typical keeps what is about as surprising as the average', () => {
+    // H = 1.2799; surprises 0.9163, 1.2040, 1.6094, 2.3026: nearest first 0.3, 0.2, 0.4 (0.0759, 0.3295, 0.3636 off), 0.1.
+    expect(shares({ typical: 0.25 }, [], 10)).toEqual([0, 1, 0, 0])
+    expectShares(shares({ typical: 0.45 }), [0, 0.6, 0.4, 0])
+    expectShares(shares({ typical: 0.7 }), [4 / 9, 3 / 9, 2 / 9, 0])
+    // Of what top-k left, 4/7 and 3/7, H = 0.6829: 0.5596 is nearer than 0.8473.
+    expect(shares({ topK: 2, typical: 0.5 }, [], 10)).toEqual([1, 0, 0, 0])
+  })
+
   test('a repetition penalty makes tokens that occurred less likely, whatever their sign', () => {
     const penalized = shares({ repetitionPenalty: 2 }, [0])
     expectShares(
@@ -82,6 +91,7 @@ describe('sampleToken', () => {
     [{ topK: 1.5 }, 'topK: must be a whole number, 0 for all, got 1.5'],
     [{ topP: 0 }, 'topP: must be above 0 and at most 1, got 0'],
     [{ minP: 2 }, 'minP: must be between 0 and 1, got 2'],
+    [{ typical: 1.1 }, 'typical: must be above 0 and at most 1, got 1.1'],
     [{ repetitionPenalty: 0 }, 'repetitionPenalty: must be above 0, got 0'],
     [{ temperature: Number.NaN }, 'temperature: must be at least 0, got NaN'],
   ])('%o is refused', (options, message) => expect(() => checkSampling(options)).toThrow(message))
@@ -92,10 +102,11 @@ describe('sampleToken', () => {
       topK: fc.nat(5),
       topP: fc.double({ min: 0.01, max: 1 }),
       minP: fc.double({ min: 0, max: 1 }),
+      typical: fc.double({ min: 0.01, max: 1 }),
     })
     fc.assert(
       fc.property(logits, options, fc.double({ min: 0, max: 1, maxExcluded: true }), (values, filters, u) => {
-        if (Number.isNaN(u + filters.topP + filters.minP)) return
+        if (Number.isNaN(u + filters.topP + filters.minP + filters.typical)) return
         const id = sampleToken(
           Float32Array.from(values),
           { prompt: [], written: [] },

@@ -11,6 +11,11 @@ export interface SamplingOptions {
   topP?: number
   /** Drop tokens less likely than this times the most likely one (arXiv:2407.01082). Default 0. */
   minP?: number
+  /**
+   * Keep the tokens that are about as surprising as the next one is on average, until their probabilities reach this share
+   * (locally typical sampling). Default 1: all.
+   */
+  typical?: number
   /** Divides positive logits of tokens that occurred, multiplies negative ones (arXiv:1909.05858). Default 1. */
   repetitionPenalty?: number
   /** Subtracted from the logits of tokens that were written. Default 0. */
@@ -29,7 +34,7 @@ export interface TextSoFar {
 
 /** Refuses values outside of their range. */
 export function checkSampling(options: SamplingOptions, vocabSize = Infinity): Required<SamplingOptions> {
-  const { temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1 } = options
+  const { temperature = 1, topK = 0, topP = 1, minP = 0, typical = 1, repetitionPenalty = 1 } = options
   const { presencePenalty = 0, frequencyPenalty = 0, logitBias = {} } = options
   const require = (ok: boolean, path: string, value: number, range: string): void => {
     if (!ok) throw new ConfigError(`must be ${range}, got ${value}`, { path })
@@ -38,6 +43,7 @@ export function checkSampling(options: SamplingOptions, vocabSize = Infinity): R
   require(Number.isInteger(topK) && topK >= 0, 'topK', topK, 'a whole number, 0 for all')
   require(topP > 0 && topP <= 1, 'topP', topP, 'above 0 and at most 1')
   require(minP >= 0 && minP <= 1, 'minP', minP, 'between 0 and 1')
+  require(typical > 0 && typical <= 1, 'typical', typical, 'above 0 and at most 1')
   require(repetitionPenalty > 0, 'repetitionPenalty', repetitionPenalty, 'above 0')
   require(Number.isFinite(presencePenalty), 'presencePenalty', presencePenalty, 'a number')
   require(Number.isFinite(frequencyPenalty), 'frequencyPenalty', frequencyPenalty, 'a number')
@@ -52,6 +58,7 @@ export function checkSampling(options: SamplingOptions, vocabSize = Infinity): R
     topK,
     topP,
     minP,
+    typical,
     repetitionPenalty,
     presencePenalty,
     frequencyPenalty,
@@ -60,7 +67,7 @@ export function checkSampling(options: SamplingOptions, vocabSize = Infinity): R
 }
 
 /**
- * Picks a token. Penalties and biases come first, then temperature, top-k, top-p, min-p.
+ * Picks a token. Penalties and biases come first, then temperature, top-k, top-p, min-p, typical.
  *
  * @param logits of the next token, one per vocabulary entry; changed by penalties and biases
  * @param uniform gives numbers in [0, 1)
@@ -110,19 +117,36 @@ function relativeWeights(logits: ArrayLike<number>, temperature: number): Float6
 }
 
 /** The ids to draw from. They are sorted, most likely first, only when a filter needs their order. */
-function keepLikely(weights: Float64Array, { topK, topP, minP }: Required<SamplingOptions>): Uint32Array {
+function keepLikely(
+  weights: Float64Array,
+  { topK, topP, minP, typical }: Required<SamplingOptions>,
+): Uint32Array {
   let ids = Uint32Array.from(weights.keys())
   if (topK > 0 || topP < 1) {
     ids.sort((a, b) => at(weights, b) - at(weights, a) || a - b)
     if (topK > 0) ids = ids.subarray(0, topK)
-    ids = ids.subarray(0, nucleusSize(weights, ids, topP))
+    ids = ids.subarray(0, countFor(weights, ids, topP))
   }
-  return ids.filter(id => at(weights, id) >= Math.max(minP, Number.MIN_VALUE)) // none that cannot come at all
+  const possible = ids.filter(id => at(weights, id) >= Math.max(minP, Number.MIN_VALUE)) // none that cannot come at all
+  return typical < 1 ? typicalIds(weights, possible, typical) : possible
 }
 
-/** How many of the sorted `ids` it takes to reach the share `topP` of their weight. */
-function nucleusSize(weights: Float64Array, ids: Uint32Array, topP: number): number {
-  const enough = topP * total(weights, ids)
+/**
+ * The ids whose surprise `-log p` is nearest to the entropy `H = -sum p log p`, as many as reach the share
+ * (arXiv:2202.00666 equation 10).
+ */
+function typicalIds(weights: Float64Array, ids: Uint32Array, share: number): Uint32Array {
+  const sum = total(weights, ids)
+  const surprise = (id: number): number => -Math.log(at(weights, id) / sum)
+  const entropy = ids.reduce((all, id) => all + (at(weights, id) / sum) * surprise(id), 0)
+  const distance = new Map(Array.from(ids, id => [id, Math.abs(surprise(id) - entropy)]))
+  const nearest = ids.toSorted((a, b) => (distance.get(a) ?? 0) - (distance.get(b) ?? 0) || a - b)
+  return nearest.subarray(0, countFor(weights, nearest, share))
+}
+
+/** How many of `ids`, in order, it takes to reach a share of their weight. */
+function countFor(weights: Float64Array, ids: Uint32Array, share: number): number {
+  const enough = share * total(weights, ids)
   let reached = 0
   const last = ids.findIndex(id => {
     reached += at(weights, id)

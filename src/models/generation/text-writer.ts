@@ -1,6 +1,6 @@
 // Tokens of one text to characters, ending before any of its stop texts.
 
-import { StreamDecoder, type Tokenizer } from '../../data/index.ts'
+import { type EncodeOptions, StreamDecoder, type Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import type { TextModel } from './session.ts'
 import { StopTexts } from './stop-texts.ts'
@@ -45,6 +45,16 @@ export class TextWriter {
 /** What stood before each text in training, where texts are packed one after the other: the end of another. */
 export function textStart({ specialIds: { eos, bos } }: Tokenizer): number {
   return eos ?? bos ?? 0
+}
+
+/** Token ids of prompts, at least one each. */
+export async function promptIds(
+  tokenizer: Tokenizer,
+  prompts: readonly string[],
+  options?: EncodeOptions,
+): Promise<number[][]> {
+  const encoded = await tokenizer.encodeBatch(prompts, options)
+  return encoded.map(ids => (ids.length > 0 ? ids : [textStart(tokenizer)]))
 }
 
 /** @throws ConfigError for a tokenizer whose tokens a model does not know */

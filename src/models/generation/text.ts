@@ -1,11 +1,12 @@
 // Generation as text: tokens in and out through a tokenizer, ending before any of the stop texts.
 
-import type { Tokenizer } from '../../data/index.ts'
+import type { Languages, Tokenizer } from '../../data/index.ts'
 import { drive, type GenerateOptions, Generation, type GenerationTimings } from './generate.ts'
 import type { StopReason, WrittenToken } from './growing-text.ts'
+import { promptsInLanguages } from './languages.ts'
 import type { TokenProbabilities } from './probabilities.ts'
 import type { TextModel } from './session.ts'
-import { refuseOtherTokenizer, TextWriter, textStart } from './text-writer.ts'
+import { refuseOtherTokenizer, TextWriter } from './text-writer.ts'
 
 /** What generateText() may be told: how tokens are drawn, and what ends the text. */
 export interface GenerateTextOptions extends GenerateOptions {
@@ -13,6 +14,8 @@ export interface GenerateTextOptions extends GenerateOptions {
   stop?: readonly string[]
   /** Whether prompts have their special tokens written out, as chat templates do. Default false: they are added. */
   isTemplated?: boolean
+  /** What language prompts are in, and what they are to be answered in, for an encoder-decoder whose tokenizer has these. */
+  languages?: Languages
 }
 
 /** What generateText() returns once a text has ended. */
@@ -56,12 +59,11 @@ export async function* generateTexts(
   model: TextModel,
   tokenizer: Tokenizer,
   prompts: readonly string[],
-  { stop = [], isTemplated = false, ...options }: GenerateTextOptions = {},
+  { stop = [], isTemplated = false, languages, ...options }: GenerateTextOptions = {},
 ): AsyncGenerator<TextPiece, GenerationEnd[]> {
   refuseOtherTokenizer(model, tokenizer)
-  const encoded = await tokenizer.encodeBatch(prompts, { addSpecialTokens: !isTemplated })
-  const rows = encoded.map(ids => (ids.length > 0 ? ids : [textStart(tokenizer)]))
-  using generation = new Generation(model, rows, options)
+  const { rows, beginnings } = await promptsInLanguages(tokenizer, prompts, languages, isTemplated)
+  using generation = new Generation(model, rows, { ...options, beginnings })
   const writers = prompts.map(() => new TextWriter(tokenizer, stop))
   const written = prompts.map((): WrittenToken[] => [])
   for await (const { text, ...token } of drive(generation, options.signal)) {

@@ -180,7 +180,7 @@ export class EncoderDecoderLM extends Module {
     return { stores, routings, [Symbol.dispose]: dispose }
   }
 
-  /** New tokens of the targets, which begin with decoder_start_token_id; sequence b reads source b. */
+  /** New tokens of the targets, which begin with decoder_start_token_id; sequence b reads source b, or all the only one. */
   decode(
     tokens: Tokens,
     source: EncodedSource,

@@ -154,8 +154,18 @@ describe('a hierarchical mixture', () => {
       // Sums of 64 logarithms are rounded to some 1e-15 of their size.
       for (const [i, value] of likelihoods.slice(1).entries())
         expect(value).toBeGreaterThan((likelihoods[i] ?? 0) - 1e-12)
-      expect(Math.sqrt(mixture.variance)).toBeLessThan(0.15)
+      expect(Math.sqrt(mixture.variance.item())).toBeLessThan(0.15)
       expect(mixture.predict(x).sub(y).square().mean().item()).toBeLessThan(0.02)
+    })
+  })
+
+  test('stays finite where it hits every sample', () => {
+    tidy(() => {
+      const { x, y } = twoRegions(64, 5)
+      const mixture = make(2, 2)
+      for (let round = 0; round < 60; round++) mixture.learn(x, y)
+      expect(mixture.logLikelihood(x, y).item()).toBeLessThan(Number.POSITIVE_INFINITY)
+      expect([...mixture.stateDict().keys()]).toContain('variance')
     })
   })
 

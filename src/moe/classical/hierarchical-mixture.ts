@@ -2,7 +2,7 @@
 // 1994, pages 181-214).
 // Shapes: T samples, D inputs and a constant, M outputs, A branches of B experts each.
 
-import { Module, Parameter } from '../../nn/index.ts'
+import { Buffer, Module, Parameter } from '../../nn/index.ts'
 import { cat, eye, noGrad, ones, randn, type Tensor, tidy } from '../../torch/index.ts'
 
 export interface HierarchicalMixtureOptions {
@@ -18,6 +18,8 @@ export interface HierarchicalMixtureOptions {
 const gateSteps = 8
 /** Keeps products of inputs invertible where an expert has hardly a sample. */
 const ridge = 1e-8
+/** Where experts hit every sample the likelihood has no bound. */
+const leastVariance = 1e-12
 
 /**
  * `p(d | x) = sum_i g_i(x) sum_j g_ij(x) N(d; U_ij x, s^2)`: gates are softmaxes of linear functions, experts are linear.
@@ -26,8 +28,8 @@ export class HierarchicalMixture extends Module {
   readonly gate: Parameter // [A, D]
   readonly gates: Parameter // [A, B, D]
   readonly experts: Parameter // [A, B, M, D]
-  /** s^2, of all experts. */
-  variance = 1
+  /** s^2, of all experts: []. */
+  readonly variance = new Buffer([], { dtype: 'f64', value: () => ones([], { dtype: 'f64' }) })
 
   constructor({ inputs, outputs, branches, experts, seed = 1 }: HierarchicalMixtureOptions) {
     super()
@@ -67,7 +69,8 @@ export class HierarchicalMixture extends Module {
   #logDensities(x: Tensor, wanted: Tensor): Tensor {
     const outputs = wanted.size(1)
     const squares = this.outputs(x).sub(wanted.unsqueeze(1).unsqueeze(1)).square().sum([-1])
-    return squares.div(-2 * this.variance).sub((outputs / 2) * Math.log(2 * Math.PI * this.variance))
+    const log = this.variance.mul(2 * Math.PI).log()
+    return squares.div(this.variance.mul(-2)).sub(log.mul(outputs / 2))
   }
 
   /** The mean over samples of log p(d | x): the objective of gradients, and what learn() never lowers. */
@@ -94,14 +97,8 @@ export class HierarchicalMixture extends Module {
         const joint = this.#jointLog(x, wanted)
         const shares = joint.sub(joint.logsumexp([1, 2], true)).exp() // h: [T, A, B]
         this.#fitExperts(inputs, wanted, shares)
-        this.variance = this.outputs(x)
-          .sub(wanted.unsqueeze(1).unsqueeze(1))
-          .square()
-          .mean([-1])
-          .mul(shares)
-          .sum()
-          .div(x.size(0))
-          .item()
+        const squares = this.outputs(x).sub(wanted.unsqueeze(1).unsqueeze(1)).square().mean([-1]) // [T, A, B]
+        this.variance.copy_(squares.mul(shares).sum().div(x.size(0)).clamp(leastVariance))
         const branchShares = shares.sum([-1]) // h_i: [T, A]
         this.gate.copy_(raisedGate(this.gate, inputs, branchShares))
         for (let i = 0; i < this.gates.size(0); i++)

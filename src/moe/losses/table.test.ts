@@ -111,7 +111,10 @@ test('what needs the cross-entropy of each token asks for it, and nothing else d
   named({ router: { certainty: 0.1 } }, decisions)
   expect(asked).toBe(0)
   const [[, , value] = ['', 0, 0]] = named({ balance: 'none', z: 0, router: { policy: 1 } }, decisions)
-  const [a, b] = decisions.layers.map(layer => reinforceLoss(layer, tokenLosses.neg(), { entropy: 0 }).item())
+  const [a, b] = decisions.layers.map(layer => {
+    const options = { baseline: layer.value!, normalized: true, entropy: 0 }
+    return reinforceLoss(layer, tokenLosses.neg(), options).item()
+  })
   expect([asked, value]).toEqual([1, expect.closeTo((a ?? 0) + (b ?? 0), 5)])
 })
 

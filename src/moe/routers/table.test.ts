@@ -68,6 +68,6 @@ test('routers whose single weight is 1', () => {
 test('own losses have the coefficients of their papers', () => {
   const own = (kind: string): unknown => ownLossCoefficients(configOf({ kind }))
   expect(own('noisy-top-k')).toEqual({ importance: 0.1, load: 0.1 })
-  expect(own('reinforce')).toEqual({ policy: 1, certainty: 0.01 })
+  expect(own('reinforce')).toEqual({ policy: 1, value: 1, certainty: 0.01 })
   expect(own('top-k')).toEqual({})
 })

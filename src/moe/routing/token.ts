@@ -20,6 +20,8 @@ export interface TokenRouting {
   probs: Tensor
   /** bool [T]: false for padding, which is neither routed nor counted. Null: every token is real. */
   mask: Tensor | null
+  /** `[T]`: what the router expects of each token, where that is learnt. */
+  value?: Tensor
   /** Losses that are this router's own, by name, unweighted. */
   losses?: Readonly<Record<string, Tensor>>
 }

@@ -80,7 +80,7 @@ export class MemoryAttention extends Module {
   }
 }
 
-/** Keys and values of other sequences, which never change: what a decoder reads of its encoder. */
+/** Keys and values of other sequences, one for each that reads or one for all: what a decoder reads of its encoder. */
 export class SourceStore {
   readonly keys: Tensor // [M, H*D]
   readonly values: Tensor // [M, H*D]
@@ -97,8 +97,10 @@ export class SourceStore {
     queries: Tensor,
     { starts, headDim, scale }: Pick<AttendOptions, 'starts' | 'headDim' | 'scale'>,
   ): Tensor {
-    const isEven = [starts, this.#starts].every(each => rowsOf(each).length === 1)
-    const [asked, sources] = [starts, this.#starts].map(isEven ? rowsOf : eachSequence) as [Rows[], Rows[]]
+    // Queries see nothing of each other: as many sequences as share a source are to it as one.
+    const readers = this.#starts.length === 2 ? [0, queries.size(0)] : starts
+    const isEven = [readers, this.#starts].every(each => rowsOf(each).length === 1)
+    const [asked, sources] = [readers, this.#starts].map(isEven ? rowsOf : eachSequence) as [Rows[], Rows[]]
     const mixed = asked.map((rows, i) => {
       const source = sources[i] as Rows
       const [keys, values] = [this.keys, this.values].map(x => headsOf(x, source, headDim)) as [

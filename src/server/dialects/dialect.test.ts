@@ -198,8 +198,17 @@ describe('arguments without quotes', () => {
       is: { type: ['boolean', 'null'] },
       list: { items: { type: 'string' } },
       not: { const: 5 },
+      beside: { type: 'string', anyOf: [{ minLength: 1 }, { enum: ['7'] }] },
+      all: { allOf: [{ $ref: '#/$defs/Number' }, { minimum: 0 }], default: 1 },
+      many: { $ref: '#/$defs/Many' },
     },
-    $defs: { Size: { enum: ['1', '2'] } },
+    $defs: {
+      Size: { enum: ['1', '2'] },
+      Number: { type: 'number' },
+      Many: {
+        anyOf: [...Array.from({ length: 200 }, () => ({ $ref: '#/$defs/Many' })), { type: 'integer' }],
+      },
+    },
   }
   const call = (name: string, value: string): [string, string][] => [
     [
@@ -225,6 +234,9 @@ describe('arguments without quotes', () => {
     ['is', 'None', null],
     ['list', '["a", "</b>"]', ['a', '</b>']],
     ['not', '5', 5],
+    ['beside', '7', '7'],
+    ['all', '7', 7],
+    ['many', '7', 7], // alternatives of alternatives, of which only so many are looked at
     ['other', '{"a": 1}', '{"a": 1}'], // nothing is known of it
   ])('%s: %j', (name, value, expected) => {
     for (const [template, text] of call(name, value))

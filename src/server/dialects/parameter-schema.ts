@@ -13,6 +13,14 @@ export interface TextForm {
 
 /** Nested references and alternatives that are followed. */
 const deepest = 8
+/** Schemas that are looked at for one argument: references to alternatives of references multiply. */
+const mostSchemas = 1000
+
+/** The schema of all arguments, and how many more schemas are looked at. */
+interface Walk {
+  readonly root: Schema
+  left: number
+}
 
 /** Whether an argument is a text, a text unless it is null, or never one. What nothing is known of is a text. */
 export function writesText(parameters: Schema, name: string): 'always' | 'or null' | 'never' {
@@ -35,16 +43,28 @@ export function textsOf(parameters: Schema, name: string): TextForm[] | null {
 function leavesOf(parameters: Schema, name: string): Schema[] {
   const properties = parameters.properties as Record<string, unknown> | undefined
   const schema = properties && Object.hasOwn(properties, name) ? properties[name] : {}
-  return alternatives(schema, parameters, deepest)
+  return alternatives(schema, { root: parameters, left: mostSchemas }, deepest)
 }
 
-function alternatives(schema: unknown, root: Schema, depth: number): Schema[] {
-  if (typeof schema !== 'object' || schema === null || depth === 0) return []
-  const { $ref, anyOf, oneOf, allOf } = schema as Schema
-  if (typeof $ref === 'string') return alternatives(meantBy($ref, root), root, depth - 1)
-  const nested = [anyOf, oneOf, allOf].find(Array.isArray) as unknown[] | undefined
-  return nested ? nested.flatMap(one => alternatives(one, root, depth - 1)) : [schema as Schema]
+/** What all of `$ref` and `allOf` say, and of `anyOf` and `oneOf` one member each, beside a schema's own keywords. */
+function alternatives(schema: unknown, walk: Walk, depth: number): Schema[] {
+  if (schema === true) return [{}]
+  if (typeof schema !== 'object' || schema === null || depth === 0 || walk.left-- <= 0) return []
+  const { $ref, anyOf, oneOf, allOf, ...own } = schema as Schema
+  const inner = (one: unknown): Schema[] => alternatives(one, walk, depth - 1)
+  const together = [
+    ...(typeof $ref === 'string' ? [inner(meantBy($ref, walk.root))] : []),
+    ...(Array.isArray(allOf) ? allOf.map(inner) : []),
+    ...[anyOf, oneOf].filter(Array.isArray).map(some => some.flatMap(inner)),
+  ]
+  return together.reduce(joined, [own])
 }
+
+/** Each of one list with each of the other. */
+const joined = (all: Schema[], others: Schema[]): Schema[] =>
+  all
+    .slice(0, Math.ceil(mostSchemas / Math.max(1, others.length)))
+    .flatMap(one => others.map(other => ({ ...one, ...other })))
 
 /** What a reference means, within the schema of all arguments. */
 function meantBy(ref: string, root: Schema): unknown {

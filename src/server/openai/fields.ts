@@ -18,6 +18,7 @@ export const samplingFields = ({ n, stops, stopLength }: Limits) => {
     top_p: finite.gt(0).max(1).optional(),
     top_k: z.int().min(-1).optional(),
     min_p: finite.min(0).max(1).optional(),
+    typical_p: finite.gt(0).max(1).optional(),
     presence_penalty: finite.min(-2).max(2).optional(),
     frequency_penalty: finite.min(-2).max(2).optional(),
     repetition_penalty: finite.gt(0).optional(),
@@ -59,6 +60,7 @@ export function samplingOf(fields: SamplingFields): Omit<TextRequest, 'prompt'> 
       topP: fields.top_p,
       topK: top_k === -1 ? 0 : top_k, // vLLM's word for all
       minP: fields.min_p,
+      typical: fields.typical_p,
       presencePenalty: fields.presence_penalty,
       frequencyPenalty: fields.frequency_penalty,
       repetitionPenalty: fields.repetition_penalty,

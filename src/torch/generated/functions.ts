@@ -31,6 +31,7 @@ const searchsorted_TensorOp = new Operator('aten::searchsorted', 'Tensor')
 const linearOp = new Operator('aten::linear')
 const embeddingOp = new Operator('aten::embedding')
 const layerNormOp = new Operator('aten::layer_norm')
+const lstm_inputOp = new Operator('aten::lstm', 'input')
 const dropoutOp = new Operator('aten::dropout')
 const crossEntropyLossOp = new Operator('aten::cross_entropy_loss')
 const nllLossOp = new Operator('aten::nll_loss')
@@ -50,6 +51,7 @@ const switchyardCausalAttentionOp = new Operator('switchyard::causal_attention')
 const switchyardLinearCrossEntropyOp = new Operator('switchyard::linear_cross_entropy')
 const switchyardAdamw_Op = new Operator('switchyard::adamw_')
 const switchyardVectorNormOp = new Operator('switchyard::vector_norm')
+const switchyardNewtonSchulzOp = new Operator('switchyard::newton_schulz')
 const switchyardAdamwMixed_Op = new Operator('switchyard::adamw_mixed_')
 const switchyardGradientNormOp = new Operator('switchyard::gradient_norm')
 const switchyardAttentionDecodeOp = new Operator('switchyard::attention_decode')
@@ -199,6 +201,11 @@ export function layerNorm(input: Tensor, normalizedShape: readonly number[], wei
   return wrap(call(layerNormOp.id, (input as Tensor).handle, normalizedShape, (weight as Tensor | null | undefined)?.handle ?? null, (bias as Tensor | null | undefined)?.handle ?? null, eps) as Handle)
 }
 
+/** `aten::lstm.input(Tensor input, Tensor[] hx, Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor, Tensor)` */
+export function lstm(input: Tensor, hx: readonly Tensor[], params: readonly Tensor[], hasBiases: boolean, numLayers: number, dropout: number, train: boolean, bidirectional: boolean, batchFirst: boolean): [Tensor, Tensor, Tensor] {
+  return (call(lstm_inputOp.id, (input as Tensor).handle, hx.map(tensor => tensor.handle), params.map(tensor => tensor.handle), hasBiases, numLayers, dropout, train, bidirectional, batchFirst) as Handle[]).map(handle => wrap(handle)) as [Tensor, Tensor, Tensor]
+}
+
 /** `aten::dropout(Tensor input, float p, bool train) -> Tensor` */
 export function dropout(input: Tensor, p: number, train: boolean): Tensor {
   return wrap(call(dropoutOp.id, (input as Tensor).handle, p, train) as Handle)
@@ -292,6 +299,11 @@ export function fusedAdamw_(parameters: readonly Tensor[], gradients: readonly T
 /** `switchyard::vector_norm(Tensor[] tensors) -> float` */
 export function vectorNorm(tensors: readonly Tensor[]): number {
   return call(switchyardVectorNormOp.id, tensors.map(tensor => tensor.handle)) as number
+}
+
+/** `switchyard::newton_schulz(Tensor matrices, float a, float b, float c, int iterations) -> Tensor` */
+export function newtonSchulz(matrices: Tensor, a: number, b: number, c: number, iterations: number): Tensor {
+  return wrap(call(switchyardNewtonSchulzOp.id, (matrices as Tensor).handle, a, b, c, iterations) as Handle)
 }
 
 /** `switchyard::adamw_mixed_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] means, Tensor(c!)[] squares, Tensor(d!)[] masters, Tensor settings, Tensor norm, float clip) -> ()` */

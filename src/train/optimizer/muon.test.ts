@@ -1,7 +1,8 @@
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { expectClose, expectNoLeak } from '../../../tests/support/tensors.ts'
 import { constant, declared, Parameter, type Role } from '../../nn/index.ts'
-import { randn, stack, type Tensor, tidy, zeros } from '../../torch/index.ts'
+import { randn, stack, type Tensor, tidy, withKernels, zeros } from '../../torch/index.ts'
 import { ExpertSlice } from '../trained/expert-slice.ts'
 import { AdamW } from './adamw.ts'
 import { Muon } from './muon.ts'
@@ -28,6 +29,23 @@ test.each([[[5, 5]], [[3, 7]], [[7, 3]], [[1, 4]]])(
     expectClose(half.to('f64'), referenceOrthogonalized(matrix), 1e-3) // the same of 6e-8
   },
 )
+
+test('property: the kernel does what the operators do, however many matrices there are', () =>
+  fc.assert(
+    fc.property(
+      fc.nat(4),
+      fc.integer({ min: 1, max: 70 }),
+      fc.integer({ min: 1, max: 70 }),
+      (count, rows, columns) =>
+        tidy(() => {
+          const matrices = random([count, rows, columns], 1)
+          const wanted = withKernels([], () => orthogonalized(matrices))
+          expectClose(orthogonalized(matrices), wanted, 1e-11) // as above
+          expectClose(orthogonalized(matrices.to('f32')).to('f64'), wanted, 1e-3)
+        }),
+    ),
+    { numRuns: 40 },
+  ))
 
 test('singular values above a hundredth of the norm come within a third of 1', () => {
   const shares = Array.from({ length: 1000 }, (_, i) => 0.01 * 100 ** (i / 999))

@@ -1,7 +1,7 @@
 // The nearest orthogonal matrix, about.
 // Shapes: [..., O, I], with R the smaller of O and I.
 
-import { type Tensor, tidy } from '../../torch/index.ts'
+import { kernelFor, type Tensor, tidy } from '../../torch/index.ts'
 
 /** Of `s -> a s + b s^3 + c s^5`, whose slope at 0 is steep and which brings (0, 1] near 1: Muon's, tuned by Jordan. */
 const [a, b, c] = [3.4445, -4.775, 2.0315]
@@ -18,6 +18,8 @@ export function orthogonalized(matrices: Tensor): Tensor {
   const [rows = 1, columns = 1] = matrices.shape.slice(-2)
   if (rows > columns) return orthogonalized(matrices.transpose(-2, -1)).transpose(-2, -1)
   const batch = matrices.reshape([-1, rows, columns])
+  const kernel = kernelFor('newtonSchulz', batch)
+  if (kernel) return kernel(batch, a, b, c, iterations).view(matrices.shape)
   const norms = batch.norm(2, [-2, -1], true).clamp(1e-7) // a matrix of zeros stays one
   let x = batch.div(norms) // [E, R, I]
   for (let i = 0; i < iterations; i++) {

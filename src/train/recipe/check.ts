@@ -6,7 +6,14 @@ import { hasConstantWeight, ownLossCoefficients, requireCausal, tokensChoose } f
 import { issueText } from '../../schema-issue.ts'
 import { closest, knownKeys } from './known-keys.ts'
 import { withOwnSettings } from './opened.ts'
-import { hasExpertLayers, isOpened, type NewModelSettings, type Recipe, recipeSchema } from './schema.ts'
+import {
+  hasExpertLayers,
+  isOpened,
+  isStack,
+  type Recipe,
+  recipeSchema,
+  type StackSettings,
+} from './schema.ts'
 
 /** Throws ConfigError naming the path, the value and what is allowed. */
 export function checkRecipe(raw: unknown, source: string): Recipe {
@@ -91,6 +98,13 @@ function checkRouting({ model, router, dispatch, losses, ...rest }: Recipe): voi
   }
   if (rest.adapter)
     refuse('adapter', 'is for a model that is opened, with model.from: a new one has nothing to adapt')
+  if (!isStack(model)) {
+    const own = `is ${model.type}'s own, by the fields of model: remove it`
+    if (router) refuse('router', own)
+    if (dispatch) refuse('dispatch', own)
+    checkOwnLosses(model.type, {}, losses.router)
+    return
+  }
   if (model.type === 'mistral') {
     if (router) refuse('router', 'mistral is dense and has no router; remove it')
     if (dispatch) refuse('dispatch', 'mistral is dense and dispatches nothing; remove it')
@@ -129,7 +143,7 @@ function checkDispatch({
   model,
   router,
   dispatch,
-}: { model: NewModelSettings } & Pick<Recipe, 'router' | 'dispatch'>): void {
+}: { model: StackSettings } & Pick<Recipe, 'router' | 'dispatch'>): void {
   if (!dispatch) return
   if (router && !tokensChoose(router) && dispatch.kind !== 'dropless') {
     refuse(
@@ -171,7 +185,7 @@ function checkMixtralRouter(router: NonNullable<Recipe['router']>): void {
 }
 
 function checkHeads({ model }: Recipe): void {
-  if (isOpened(model)) return
+  if (!isStack(model)) return
   const { hidden_size: hidden, num_attention_heads: heads, num_key_value_heads: groups = heads } = model
   if (model.head_dim === undefined && hidden % heads !== 0) {
     refuse('model.hidden_size', `${hidden} is not divisible by num_attention_heads, ${heads}`)
@@ -201,7 +215,7 @@ function checkSchedule({ schedule, steps, sampling }: Recipe): void {
 }
 
 function checkLengths({ model, data }: Recipe): void {
-  if (isOpened(model)) return
+  if (!('max_position_embeddings' in model)) return
   const positions = model.max_position_embeddings ?? data.sequenceLength
   if (positions >= data.sequenceLength) return
   refuse('model.max_position_embeddings', `${positions} is below data.sequenceLength, ${data.sequenceLength}`)

@@ -2,8 +2,8 @@
 
 import { z } from 'zod'
 import { kinds } from '../../kinds.ts'
-import type { LanguageModel } from '../../models/index.ts'
-import { ownSeed } from '../../nn/index.ts'
+import type { TrainableModel } from '../../models/index.ts'
+import { ownSeed, type Role } from '../../nn/index.ts'
 import { noGrad, rand, type Tensor, tidy } from '../../torch/index.ts'
 
 export const initSchema = kinds(
@@ -23,12 +23,13 @@ export type Init = z.infer<typeof initSchema>
  * the zeros of noisy top-k are. An expert's depend on the seed, its parameter and its number alone: with more
  * experts the first ones start as before.
  */
-export function initialize(model: LanguageModel, init: Init, seed: number): void {
+export function initialize(model: TrainableModel, init: Init, seed: number): void {
   if (init.kind === 'normal') return
+  const ownStart: readonly Role[] = 'ownStart' in model ? model.ownStart : []
   for (const [path, parameter] of model.namedParameters()) {
     const { role } = parameter.declaration
     // An embedding's rows are looked up, not multiplied.
-    if (parameter.ndim < 2 || role === 'embedding' || model.ownStart.includes(role)) continue
+    if (parameter.ndim < 2 || role === 'embedding' || ownStart.includes(role)) continue
     const matrices = parameter.ndim > 2 ? parameter.size(0) : 1
     for (let i = 0; i < matrices; i++) {
       const std = Math.sqrt(init.scale / parameter.size(-1))

@@ -7,7 +7,6 @@ import {
   createModel,
   findModel,
   parseModelConfig,
-  requireOneStack,
   standardBuild,
   type TrainableModel,
 } from '../../models/index.ts'
@@ -20,9 +19,10 @@ import {
 } from '../../moe/index.ts'
 import type { Device } from '../../torch/index.ts'
 import { resolvePrecision } from '../precision.ts'
+import { completeSizes, type EncoderDecoderSettings, encoderDecoderConfig } from './encoder-decoders.ts'
 import { initialize } from './initialize.ts'
 import { loadOpened, openedConfig } from './opened.ts'
-import { hasExpertLayers, isOpened, type NewModelSettings, type Recipe } from './schema.ts'
+import { hasExpertLayers, isOpened, isStack, type Recipe, type StackSettings } from './schema.ts'
 
 /** What a corpus decides about a model. */
 export interface Vocabulary {
@@ -46,11 +46,13 @@ export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
     precision: resolvePrecision(precision, device as Device),
   }
   if (isOpened(model)) return { ...settled, model: { ...model, from: resolve(findModel(model.from)) } }
+  const vocab_size = vocabSizeOf(model, vocabulary)
+  if (!isStack(model)) return { ...settled, model: { ...completeSizes(model), vocab_size } }
   return {
     ...settled,
     model: {
       ...model,
-      vocab_size: vocabSizeOf(model, vocabulary),
+      vocab_size,
       num_key_value_heads: model.num_key_value_heads ?? model.num_attention_heads,
       head_dim: model.head_dim ?? model.hidden_size / model.num_attention_heads,
       max_position_embeddings: model.max_position_embeddings ?? data.sequenceLength,
@@ -60,7 +62,7 @@ export function resolveRecipe(recipe: Recipe, vocabulary: Vocabulary): Recipe {
 }
 
 /** An encoder has a token more than its tokenizer: the mask, after all others. */
-function vocabSizeOf(model: NewModelSettings, { size }: Vocabulary): number {
+function vocabSizeOf(model: StackSettings | EncoderDecoderSettings, { size }: Vocabulary): number {
   const least = model.type === 'switchyard_moe_encoder' ? size + 1 : size
   if (model.vocab_size === undefined || model.vocab_size >= least) return model.vocab_size ?? least
   const mask = least > size ? ' and the mask token' : ''
@@ -71,7 +73,7 @@ function vocabSizeOf(model: NewModelSettings, { size }: Vocabulary): number {
 
 /** What routes, and which losses have a meaning for it: balance is of tokens that choose. */
 function resolveRouting(
-  recipe: Recipe & { model: NewModelSettings },
+  recipe: Recipe & { model: StackSettings },
   domains: readonly string[],
 ): Partial<Pick<Recipe, 'router' | 'losses' | 'dispatch'>> {
   const { model, losses } = recipe
@@ -96,6 +98,7 @@ function withTasks(router: RouterConfig, domains: readonly string[]): RouterConf
 /** The config.json of a resolved recipe. */
 export function modelConfigOf({ model, router, losses }: Recipe, vocabulary: Vocabulary): AnyModelConfig {
   if (isOpened(model)) return openedConfig(model)
+  if (!isStack(model)) return encoderDecoderConfig(model, losses, vocabulary)
   const { type, ...fields } = model
   const moe = {
     num_experts_per_tok: router?.kind === 'top-k' ? router.k : undefined,
@@ -118,7 +121,7 @@ export function recipeConfig(recipe: Recipe, vocabulary: Vocabulary): AnyModelCo
 }
 
 /** The layers that have experts. */
-function layersOf(model: NewModelSettings): number[] {
+function layersOf(model: StackSettings): number[] {
   const all = Array.from({ length: model.num_hidden_layers }, (_, layer) => layer)
   if (!hasExpertLayers(model) || model.moe_layers === 'all') return all
   const pattern = model.moe_layers
@@ -143,7 +146,7 @@ export function firstModel(
 ): TrainableModel {
   if (isOpened(settings)) return loadOpened(settings)
   const build = standardBuild(createDispatch(dispatch ?? { kind: 'dropless' }))
-  const model = createModel(requireOneStack(config, 'model'), build)
+  const model = createModel(config, build)
   initialize(model, init, seed)
   return model
 }

@@ -100,7 +100,7 @@ describe('bad recipes name the path, the value and what is allowed', () => {
     ['data={path: x}', 'data.sequenceLength: is missing'],
     [
       'model.type=null',
-      'model.type: must be one of mixtral, mistral, switchyard_moe, switchyard_moe_encoder, opened, got null',
+      'model.type: must be one of mixtral, mistral, switchyard_moe, switchyard_moe_encoder, switch_transformers, nllb-moe, opened, got null',
     ],
     ['steps=many', 'steps: must be a number, got "many"'],
     ['steps=-1', 'steps: must be above 0, got -1'],
@@ -114,7 +114,7 @@ describe('bad recipes name the path, the value and what is allowed', () => {
     ['router={kind: cosine}', "router.kind: cosine is not Mixtral's rule: set model.type to switchyard_moe"],
     [
       'model.type=gpt',
-      'model.type: must be one of mixtral, mistral, switchyard_moe, switchyard_moe_encoder, opened, got "gpt"',
+      'model.type: must be one of mixtral, mistral, switchyard_moe, switchyard_moe_encoder, switch_transformers, nllb-moe, opened, got "gpt"',
     ],
     ['precision.kind=f8', 'precision.kind: must be one of f32, auto, autocast, half, got "f8"'],
     ['precision={kind: half, dtype: f8}', 'precision.dtype: must be one of bf16, f16, got "f8"'],
@@ -126,7 +126,10 @@ describe('bad recipes name the path, the value and what is allowed', () => {
     ['model.head_dim=3', 'model.head_dim: 3 is odd; rotary embeddings turn pairs, so it must be even'],
     ['model.max_position_embeddings=8', 'model.max_position_embeddings: 8 is below data.sequenceLength, 64'],
     ['schedule={kind: constant, warmup: 101}', 'schedule.warmup: 101 exceeds steps, 100'],
-    ['schedule.kind=linear', 'schedule.kind: must be one of cosine, constant, wsd, got "linear"'],
+    [
+      'schedule.kind=linear',
+      'schedule.kind: must be one of cosine, constant, wsd, inverse-sqrt, got "linear"',
+    ],
     ['schedule.kind=wsd', 'schedule.decay: is missing'],
     [
       'schedule={kind: wsd, warmup: 40, decay: 61}',

@@ -12,6 +12,7 @@ import { scheduleSchema } from '../schedule.ts'
 import { spanCorruptionSchema } from '../span-corruption.ts'
 import { averageSchema } from '../weight-average.ts'
 import { weightsSchema } from '../window-order.ts'
+import { type EncoderDecoderSettings, nllbSchema, switchSchema } from './encoder-decoders.ts'
 import { initSchema } from './initialize.ts'
 
 const count = z.int().positive()
@@ -77,6 +78,8 @@ const modelSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('switchyard_moe'), ...expertLayerFields, ...decoderFields }),
   /** An encoder, trained to fill in masked tokens: any router, or PEER. */
   z.strictObject({ type: z.literal('switchyard_moe_encoder'), ...expertLayerFields, ...encoderFields }),
+  switchSchema,
+  nllbSchema,
   openedModelSchema,
 ])
 
@@ -178,12 +181,17 @@ export type Recipe = z.infer<typeof recipeSchema>
 type ModelSettings = Recipe['model']
 type ExpertLayersModel = Extract<ModelSettings, { experts: unknown }>
 export type OpenedModelSettings = Extract<ModelSettings, { type: 'opened' }>
-/** A model that starts from nothing, by its sizes. */
-export type NewModelSettings = Exclude<ModelSettings, OpenedModelSettings>
+/** A model of one stack of layers that starts from nothing, by its sizes. */
+export type StackSettings = Exclude<ModelSettings, OpenedModelSettings | EncoderDecoderSettings>
 
 /** Whether a model is one of our own types, whose layers may differ and whose experts come in kinds. */
 export function hasExpertLayers(model: ModelSettings): model is ExpertLayersModel {
   return 'experts' in model
+}
+
+/** Whether a model is a new one of one stack of layers, whose router and dispatch are the recipe's. */
+export function isStack(model: ModelSettings): model is StackSettings {
+  return 'hidden_size' in model
 }
 
 /** Whether training goes on from a model that is there. */

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { requireOneStack } from '../../models/index.ts'
+import { isEncoderDecoder } from '../../models/index.ts'
 import { loadRecipe } from './load.ts'
 import { modelConfigOf, resolveRecipe } from './model-config.ts'
 
@@ -12,9 +12,7 @@ test.each(readdirSync(folder))('recipes/%s is one, under its own name', file => 
   const recipe = loadRecipe(join(folder, file), [])
   expect(`${recipe.name}.yaml`).toBe(file)
   const vocabulary = { size: 2048, domains: ['en'], pad: 0, bos: 1, eos: 2 }
-  const resolved = resolveRecipe(recipe, vocabulary)
-  expect(recipe.model).toHaveProperty(
-    'num_hidden_layers',
-    requireOneStack(modelConfigOf(resolved, vocabulary), file).num_hidden_layers,
-  )
+  const config = modelConfigOf(resolveRecipe(recipe, vocabulary), vocabulary)
+  const size = isEncoderDecoder(config) ? 'd_model' : 'hidden_size'
+  expect(recipe.model).toHaveProperty(size, config[size as keyof typeof config])
 })

@@ -25,8 +25,8 @@ const blockEnds = new Map([
 const credits = new RegExp(
   [
     'COPYRIGHT|COLOPHON|KOLOPHON|COLOF',
-    // German, French, Spanish
-    "AUTOR|AUTEUR|BERSETZUNG|TRADUC|DROITS D'",
+    // English, German, French, Spanish
+    "AUTHOR|AUTOR|AUTEUR|BERSETZUNG|TRADUC|DROITS D'",
     // Russian: author, translation, colophon
     '\u0410\u0412\u0422\u041e\u0420|\u041f\u0415\u0420\u0415\u0412\u041e\u0414|\u041a\u041e\u041b\u041e\u0424\u041e\u041d',
     // Japanese: author, rights, translation, writer, about this page
@@ -37,12 +37,26 @@ const credits = new RegExp(
   'i',
 )
 
+/** A stretch of text, and the macro that it follows. */
+export interface ManParagraph {
+  macro: string
+  text: string
+}
+
 /**
  * Text of a manual page. Sections of credits, tables and macro definitions are left out; a page of the other macro
  * set (`mdoc`) gives an empty text.
  */
 export function manToText(source: string): string {
-  if (/^\.Dd /m.test(source)) return ''
+  return manSections(source)
+    .flat()
+    .map(({ text }) => text)
+    .join('\n\n')
+}
+
+/** The sections of a page with their paragraphs, the heading first. What is before the first heading is a section too. */
+export function manSections(source: string): ManParagraph[][] {
+  if (/^\.Dd /m.test(source)) return []
   const page = new ManPage()
   const lines = source.replace(/\\\n/g, '').split('\n')
   for (let i = 0; i < lines.length; i++) {
@@ -50,12 +64,14 @@ export function manToText(source: string): string {
     if (end === undefined) page.line(lines[i]!)
     else while (i < lines.length && !end.test(lines[i]!)) i++
   }
-  return page.text()
+  return page.sections()
 }
 
 class ManPage {
-  readonly #paragraphs: string[] = []
+  readonly #sections: ManParagraph[][] = [[]]
   readonly #state: RoffState = { strings: new Map() }
+  /** What the paragraph that is read follows. */
+  #macro = ''
   #words: string[] = []
   /** Between .nf and .fi lines stay as they are. */
   #verbatim = false
@@ -69,13 +85,17 @@ class ManPage {
     else this.#add(unescapeRoff(line, this.#state))
   }
 
-  text(): string {
+  sections(): ManParagraph[][] {
     this.#break()
-    return this.#paragraphs.join('\n\n')
+    return this.#sections.filter(section => section.length > 0)
   }
 
   #request(name: string, rest: string): void {
-    if (paragraph.has(name)) this.#break()
+    if (paragraph.has(name)) {
+      this.#break()
+      this.#macro = name
+    }
+    if (name === 'SH') this.#sections.push([])
     if (name === 'nf' || name === 'EX') this.#verbatim = true
     if (name === 'fi' || name === 'EE') this.#verbatim = false
     if (name === 'ds') this.#define(rest)
@@ -85,7 +105,10 @@ class ManPage {
     else if (plain.has(name)) this.#add(words.join(' '))
     else if (name === 'IP' && words[0] !== undefined) this.#add(words[0])
     else if (name === 'UR' || name === 'MT') this.#add(words[0] ?? '')
-    if (name === 'SH' || name === 'SS') this.#break()
+    if (name === 'SH' || name === 'SS') {
+      this.#break()
+      this.#macro = ''
+    }
   }
 
   #define(rest: string): void {
@@ -99,7 +122,7 @@ class ManPage {
 
   #break(): void {
     const text = this.#verbatim ? this.#words.join('\n') : this.#words.join(' ').replace(/\s+/g, ' ').trim()
-    if (text !== '') this.#paragraphs.push(text)
+    if (text !== '') this.#sections.at(-1)?.push({ macro: this.#macro, text })
     this.#words = []
   }
 }

@@ -3,7 +3,7 @@
 
 import { FormatError } from '../../../errors.ts'
 import type { Module } from '../../../nn/index.ts'
-import { type DType, noGrad, type Tensor, tidy } from '../../../torch/index.ts'
+import { noGrad, type Tensor, tidy } from '../../../torch/index.ts'
 import type { CheckpointPiece, Declarations } from '../../architectures/architecture.ts'
 import { publishedPiecesOf } from '../../architectures/create.ts'
 import { wholePieces } from '../../architectures/published-names.ts'
@@ -56,8 +56,7 @@ function changesOf(declarations: Declarations, config: AnyModelConfig, folder: s
 const addition = (low: LowRank, piece: CheckpointPiece | null): Change => ({
   ...{ name: low.module, tensors: [low.a, low.b], piece },
   fits: piece !== null && fits(low, piece),
-  apply: (part, scale) =>
-    void part.add_(deltaOf(low, piece?.shape ?? [], part.dtype).view(part.shape), scale),
+  apply: (part, scale) => void part.add_(deltaOf(low, piece?.shape ?? [], part).view(part.shape), scale),
 })
 
 const replacement = (name: string, tensor: Tensor, piece: CheckpointPiece | null): Change => ({
@@ -84,10 +83,12 @@ function pieceOf(
   { module, depth }: LowRank,
   pieces: ReadonlyMap<string, CheckpointPiece>,
 ): CheckpointPiece | null {
+  const linear = pieces.get(`${module}.weight`)
+  if (linear) return linear
   const stacks = [...pieces.values()].filter(
-    ({ name, shape }) => shape.length === 3 && name.replace(/\.[^.]+$/, '') === module,
+    ({ name, shape }) => shape.length === 3 && name.slice(0, name.lastIndexOf('.')) === module,
   )
-  return pieces.get(`${module}.weight`) ?? stacks.at(-1 - depth) ?? null
+  return stacks.at(-1 - depth) ?? null
 }
 
 function fits({ a, b }: LowRank, { shape }: CheckpointPiece): boolean {
@@ -98,8 +99,9 @@ function fits({ a, b }: LowRank, { shape }: CheckpointPiece): boolean {
 }
 
 /** `B A`; of a stack `(A_e)^T (B_e)^T` with A [E r, I], B [J, r E] (PEFT, tuners/lora/layer.py, ParamWrapper). */
-function deltaOf({ a, b }: LowRank, shape: readonly number[], dtype: DType): Tensor {
-  if (shape.length === 2) return b.to(dtype).matmul(a.to(dtype))
-  const { left, right } = factors(a.to(dtype), b.to(dtype), shape[0] ?? 0)
+function deltaOf(low: LowRank, shape: readonly number[], { dtype, device }: Tensor): Tensor {
+  const [a, b] = [low.a, low.b].map(factor => factor.to(dtype).to(device)) as [Tensor, Tensor]
+  if (shape.length === 2) return b.matmul(a)
+  const { left, right } = factors(a, b, shape[0] ?? 0)
   return left.matmul(right)
 }

@@ -16,6 +16,8 @@ const configSchema = z.looseObject({
   use_dora: z.literal(false).default(false),
   fan_in_fan_out: z.literal(false).default(false),
   bias: z.literal('none').default('none'),
+  // The others begin by taking something out of the base, which is then not the base that is opened here.
+  init_lora_weights: z.union([z.boolean(), z.enum(['gaussian', 'eva', 'orthogonal'])]).default(true),
   rank_pattern: z.record(z.string(), z.never()).default({}),
   alpha_pattern: z.record(z.string(), z.never()).default({}),
 })

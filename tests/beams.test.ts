@@ -1,0 +1,57 @@
+// `generate --beams`: the likeliest texts, and what is refused beside them.
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { beamSearch, openModel, type TextModel } from '../src/models/index.ts'
+import { runCli, temporaryFolder } from './support/cli.ts'
+import { writeSwitch } from './support/switch-model.ts'
+
+const folder = temporaryFolder()
+mkdirSync(join(folder, 'model'))
+const model = writeSwitch(join(folder, 'model'))
+const search = ['generate', model, '--prompt', 'ab', '--beams', '3', '--max-new-tokens', '4']
+
+interface Found {
+  text: string
+  score: number
+  nBest: { text: string; tokens: number; score: number; logProb: number; reason: string }[]
+}
+
+test('all beams as JSON, the best first, as the library finds them', async () => {
+  const { code, stdout } = await runCli([...search, '--length-penalty', '0.5', '--json'])
+  expect(code).toBe(0)
+  const { nBest, ...best } = JSON.parse(stdout) as Found
+  const opened = openModel(model)
+  const prompt = await opened.tokenizer.encode('ab', { addSpecialTokens: true })
+  const options = { beams: 3, nBest: 3, maxNewTokens: 4, lengthPenalty: 0.5 }
+  const expected = await beamSearch(opened.load({ kind: 'text' }) as TextModel, prompt, options)
+  expect(nBest.map(({ reason, tokens }) => [reason, tokens])).toEqual(
+    expected.map(({ reason, ids }) => [reason, ids.length]),
+  )
+  // Stored weights add up in another order: of logits of order 1 that is f32 rounding.
+  for (const [i, { score }] of nBest.entries()) expect(score).toBeCloseTo(expected[i]?.score ?? Number.NaN, 4)
+  expect(best).toMatchObject({ text: nBest[0]?.text, score: nBest[0]?.score })
+})
+
+test('the best text alone without --json', async () => {
+  const { stdout, stderr } = await runCli([...search, '--quiet'])
+  const { text } = JSON.parse((await runCli([...search, '--json'])).stdout) as Found
+  expect([stdout, stderr]).toEqual([`ab${text}\n`, ''])
+})
+
+test.each([
+  [[...search, '--temperature', '1'], "'--beams <n>' cannot be used with option '--temperature <t>'"],
+  [[...search, '--samples', '2'], "'--beams <n>' cannot be used with option '--samples <n>'"],
+  [
+    ['generate', model, '--prompt', 'ab', '--length-penalty', '1'],
+    '--length-penalty: is for a search: give --beams too',
+  ],
+])('%j is refused', async (args, problem) => {
+  expect(await runCli(args)).toMatchObject({ code: 2, stderr: expect.stringContaining(problem) })
+})
+
+test('what keys and values are kept in reaches the text', async () => {
+  const { code, stdout } = await runCli(['generate', model, '--prompt', 'ab', '--kv', 'f16', '--json'])
+  expect(code).toBe(0)
+  expect(JSON.parse(stdout)).toMatchObject({ options: { kv: 'f16' } })
+})
