@@ -12,6 +12,7 @@ const commands = [
   'data prepare',
   'data info',
   'train',
+  'finetune',
   'eval',
   'generate',
   'serve',

@@ -375,7 +375,7 @@ describe('what is refused', () => {
     [['--train', 'routers'], "'routers' is no part of a model"],
     [['--train', 'experts:5.0'], "'experts:5.0' is not there: layers with experts are 0, 1"],
     [['--lora', '4', '--on', 'norms'], 'norms has no linear layer and no stacked experts'],
-    [['--on', 'attention'], '--on: is for adapters: give --lora too'],
+    [['--on', 'attention'], '--on: is for adapters: give --lora or --adapter too'],
     [['--stored'], '--stored: is for adapters, as stored weights cannot be trained'],
     [['--set', 'router.kind=top-k'], "router: is the opened model's own: leave it out"],
   ])('%j', async (args, message) => {

@@ -131,6 +131,7 @@ async function asGguf(source: ModelSource, flags: Flags, onProgress: OnProgress)
 
 /** An adapter and its base as one model, which is summed in f32. */
 async function merged(opened: OpenedModel, flags: Flags, onProgress: OnProgress): Promise<Written> {
+  opened.requireMergeable()
   const { copyTokenizer, saveModel } = await import('../../models/index.ts')
   const model = opened.load()
   const { files, ...written } = saveModel(flags.out, model, opened.config, folderOptions(flags, onProgress))
