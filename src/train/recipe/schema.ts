@@ -69,6 +69,8 @@ const openedModelSchema = z.strictObject({
   from: z.string().min(1),
   /** `stored`: matrices stay as the file has them, quantized or in half precision, and adapters alone are trained. */
   weights: z.enum(['decoded', 'stored']).default('decoded'),
+  /** Rate at which hidden units of experts are dropped while training. */
+  expertDropout: z.number().min(0).lt(1).default(0),
 })
 
 const modelSchema = z.discriminatedUnion('type', [
