@@ -78,6 +78,7 @@ export {
   hfBalanceLoss,
   switchBalanceLoss,
 } from './losses/balance.ts'
+export { localizedBalanceLoss } from './losses/localized.ts'
 export { chosenWidths, parameterPenalty } from './losses/parameter-penalty.ts'
 export { routerZLoss, varianceLoss } from './losses/router.ts'
 export type { Decisions, LossTerm } from './losses/row.ts'

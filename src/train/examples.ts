@@ -107,6 +107,17 @@ function paired(
   })
 }
 
+/** The domain of each sequence of a batch of these rows. */
+export function sequenceDomains(
+  windows: ModelText,
+  rows: readonly number[],
+  { inputs: { starts } }: Batch,
+): number[] {
+  if (!(windows instanceof ConversationRows)) return rows.map(row => windows.firstDomain(row))
+  const each = windows.domains(rows)
+  return starts.slice(0, -1).map(start => Number(each[start]))
+}
+
 /** What each sequence is, for each of its tokens. */
 function perToken(values: readonly number[], starts: readonly number[]): BigInt64Array {
   return BigInt64Array.from(

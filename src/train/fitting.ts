@@ -17,6 +17,7 @@ function refuse(path: string, problem: string): never {
 
 /** @throws ConfigError for an objective that is not for what the corpus holds, or not for the model, and for what only one stack has */
 export function refuseMisfits(parts: Parts): void {
+  refuseUnknownDomains(parts)
   if (isEncoderDecoder(parts.config)) refuseForPairs(parts)
   else refuseForStacks(parts)
 }
@@ -35,6 +36,15 @@ export function refuseToScore(parts: Omit<Parts, 'recipe'>, path: string): void 
 function refuseForEncoders({ corpus, config }: Omit<Parts, 'recipe'>, path: string): void {
   if (corpus.manifest.answers && !isDecoder(config) && !isEncoderDecoder(config))
     refuse(path, 'conversations are for decoders: an encoder learns to fill in text')
+}
+
+function refuseUnknownDomains({ corpus, recipe }: Parts): void {
+  const unknown = recipe.losses.localized?.domains.find(domain => !corpus.domains.includes(domain))
+  if (unknown !== undefined)
+    refuse(
+      'losses.localized.domains',
+      `the corpus has no '${unknown}': its domains are ${corpus.domains.join(', ')}`,
+    )
 }
 
 function refuseForPairs({ corpus, recipe, config }: Parts): void {

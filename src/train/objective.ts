@@ -5,6 +5,7 @@ import { invariant } from '../errors.ts'
 import {
   EncoderDecoderLM,
   type LayerRouting,
+  SoftGate,
   type Tokens,
   type TrainableModel,
   tokenRoutings,
@@ -42,6 +43,8 @@ export interface Batch {
   source?: Tokens | null
   /** What the loss is a mean over, where batches differ in that: targets that count, or pairs. Default: as many in each. */
   scored?: number
+  /** The domain of each sequence, for losses that tell them apart. Default: none is told. */
+  sampleDomains?: readonly string[]
   /** Where examples come in pairs, the first of which is preferred: their numbers. */
   pairs?: readonly number[]
 }
@@ -88,7 +91,10 @@ export function computeObjective(
     total = total.add(margin, losses.labelSmoothing)
   }
   for (const side of sides) {
-    const decisions = decisionsOf(side, () => model.tokenLosses(hidden, batch.targets))
+    const decisions = {
+      ...decisionsOf(side, () => model.tokenLosses(hidden, batch.targets)),
+      domains: batch.sampleDomains ?? [],
+    }
     for (const { name, value, weight } of lossTerms(losses, decisions)) {
       terms[name] = terms[name]?.add(value) ?? value
       total = total.add(value, weight)
@@ -97,10 +103,15 @@ export function computeObjective(
   return { total, terms, routings: sides.flatMap(({ routings }) => routings) }
 }
 
-function decisionsOf({ routings, layers, starts }: Side, tokenLosses: () => Tensor): Decisions {
+function decisionsOf(
+  { routings, layers, starts }: Side,
+  tokenLosses: () => Tensor,
+): Omit<Decisions, 'domains'> {
+  const modules = [...layers.namedModules()].map(([, part]) => part)
   return {
     layers: tokenRoutings(routings),
-    experts: [...layers.namedModules()].flatMap(([, part]) => (part instanceof MoeLayer ? part.experts : [])),
+    experts: modules.flatMap(part => (part instanceof MoeLayer ? part.experts : [])),
+    mixtures: modules.flatMap(part => (part instanceof SoftGate ? (part.taken() ?? []) : [])),
     scored: routings.flatMap(({ chosen }) => ('logits' in chosen ? chosen : [])),
     starts,
     tokenLosses,

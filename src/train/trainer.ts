@@ -20,6 +20,7 @@ import {
   copyTokenizer,
   describeFeedForward,
   EncoderDecoderLM,
+  SoftGate,
   setDropout,
   type TrainableModel,
 } from '../models/index.ts'
@@ -37,7 +38,7 @@ import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
 import { adapterWeights, type CheckpointWeights, wholeWeights } from './checkpoint/weights.ts'
 import { ConversationRows } from './conversation-rows.ts'
 import type { RunStart } from './events.ts'
-import { type ModelText, modelText, trainingBatch } from './examples.ts'
+import { type ModelText, modelText, sequenceDomains, trainingBatch } from './examples.ts'
 import { type Parts, refuseMisfits } from './fitting.ts'
 import { GraphedStep } from './graphed-step.ts'
 import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
@@ -128,6 +129,8 @@ export class Trainer implements Trainee {
     this.model = firstModel(this.recipe, this.config)
     if (this.recipe.dropout) setDropout(this.model, this.recipe.dropout)
     const adapters = this.recipe.adapter ? attachAdapters(this.model, this.recipe.adapter) : null
+    if (this.recipe.losses.localized)
+      for (const [, part] of this.model.namedModules()) if (part instanceof SoftGate) part.keeps = true
     convertWeights(this.model, precision, this.device)
     this.model.to(this.device)
     if (!(this.model instanceof EncoderDecoderLM)) this.model.model.recompute = this.recipe.recompute
@@ -229,12 +232,10 @@ export class Trainer implements Trainee {
 
   /** One optimizer step on the next windows. */
   step(observe: boolean): StepResult {
-    const { data, gradientAccumulation, losses, clip, precision } = this.recipe
+    const { gradientAccumulation, losses, clip, precision } = this.recipe
     let tokens = 0
     const result = tidy(() => {
-      const batches = Array.from({ length: gradientAccumulation }, () =>
-        trainingBatch(this.model, this.training, this.#sampler.take(data.batchSize)),
-      )
+      const batches = Array.from({ length: gradientAccumulation }, () => this.#batch())
       for (const { inputs } of batches) tokens += inputs.starts.at(-1) ?? 0
       return this.#train(batches, {
         losses: warmedUp(losses, this.#state.step),
@@ -255,6 +256,17 @@ export class Trainer implements Trainee {
     this.#state.skipped += skipped
     this.#state.skippedInRow = skipped === 0 ? 0 : this.#state.skippedInRow + 1
     return result
+  }
+
+  /** A micro-batch, with the domain of each sequence where a loss goes by them. */
+  #batch(): Batch {
+    const { training, corpus } = this
+    const { data, losses } = this.recipe
+    const rows = this.#sampler.take(data.batchSize)
+    const batch = trainingBatch(this.model, training, rows)
+    if (!losses.localized) return batch
+    const domains = sequenceDomains(training, rows, batch).map(number => corpus.domains[number] ?? '')
+    return { ...batch, sampleDomains: domains }
   }
 
   #train(batches: Batch[], options: StepOptions): StepResult {

@@ -262,15 +262,14 @@ describe('a corpus of conversations', () => {
         { role: 'user', content: `${i}.${turn}?` },
         { role: 'assistant', content: `<think>${i}</think>${turn}` },
       ]),
+      domain: `c${i}`,
     }))
-    const { train, validation, manifest } = await prepare('long', [file('long.jsonl', long)], thinking)
-    expect(manifest.answers?.examples).toBe(90)
-    const [taught, held] = [train, validation].map(split =>
-      split.shards.reduce((sum, { documentStarts }) => sum + documentStarts.length, 0),
-    ) as [number, number]
-    // Were each text put somewhere for itself, these would be whole conversations by chance alone, once in three times.
-    expect([taught % 3, held % 3]).toEqual([0, 0])
-    expect(held).toBeGreaterThan(0)
+    const { manifest } = await prepare('long', [file('long.jsonl', long)], thinking)
+    const sides = manifest.domains.map(({ train, validation }) =>
+      [train.documents, validation.documents].join(),
+    )
+    expect(sides).toHaveLength(30)
+    expect(new Set(sides)).toEqual(new Set(['3,0', '0,3']))
   })
 
   test('the same files make the same corpus', async () => {

@@ -9,6 +9,9 @@ import type { LoraOptions } from './lora-linear.ts'
 /** `softmax(x W^T)` in f32 or wider: how much each expert counts (arXiv:2309.05444 section 2.2). */
 export class SoftGate extends Module {
   readonly weight: Parameter // [E, I]
+  /** Whether what it gives in training is kept until taken(), for a loss. */
+  keeps = false
+  #kept: Tensor | null = null
 
   constructor(experts: number, inputs: number) {
     super()
@@ -17,8 +20,22 @@ export class SoftGate extends Module {
 
   /** [..., I] -> [..., E] in the type of x */
   forward(x: Tensor): Tensor {
-    const scores = (): Tensor => linear(atLeastF32(x), atLeastF32(this.weight)).softmax(-1)
-    return fullPrecision(x.device, scores).to(x.dtype)
+    const weigh = (): Tensor => linear(atLeastF32(x), atLeastF32(this.weight)).softmax(-1)
+    const weights = fullPrecision(x.device, weigh)
+    if (this.keeps && this.remembers) {
+      this.#kept?.dispose()
+      this.#kept = weights.reshape([-1, weights.size(-1)]).persist()
+    }
+    return weights.to(x.dtype)
+  }
+
+  /** What it gave last, [T, E], as the caller's own; null when nothing was kept since. */
+  taken(): Tensor | null {
+    const kept = this.#kept
+    this.#kept = null
+    const own = kept?.view(kept.shape) ?? null
+    kept?.dispose()
+    return own
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
-import { GatedExperts, PlainExperts } from '../../moe/index.ts'
+import { StackedExperts } from '../../moe/index.ts'
 import { MemoryAttention, type Module } from '../../nn/index.ts'
 import { Decoder, DecoderLayer } from './decoder.ts'
 import { Layer, Stack } from './encoder-decoder.ts'
@@ -32,7 +32,7 @@ export function setDropout(model: Module, rates: DropoutRates): void {
   const places = {
     hidden: modules.filter(isHidden),
     attention: modules.filter(module => module instanceof MemoryAttention),
-    experts: modules.filter(module => module instanceof GatedExperts || module instanceof PlainExperts),
+    experts: modules.filter(module => module instanceof StackedExperts),
   }
   for (const [name, rate] of Object.entries(rates))
     if ((rate ?? 0) > 0 && places[name as keyof DropoutRates].length === 0)

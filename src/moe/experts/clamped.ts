@@ -42,7 +42,7 @@ export class ClampedExperts extends StackedExperts {
   }
 
   override get form(): ExpertForm {
-    return clampedForm(this.limit)
+    return clampedForm(this.limit, this.dropRate)
   }
 }
 

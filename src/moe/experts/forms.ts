@@ -62,16 +62,17 @@ const alpha = 1.702
  * `[g, u] = x W + b`, `g <- min(g, limit)`, `u <- clamp(u, +-limit)`, `y = ((u + 1) g sigmoid(1.702 g)) V + c`
  * (arXiv:2508.10925; transformers, models/gpt_oss/modeling_gpt_oss.py, GptOssExperts). Rows of g come before those of u.
  */
-export function clampedForm(limit: number): ExpertForm {
+export function clampedForm(limit: number, dropRate: number): ExpertForm {
   return formOf({
-    fused: { activation: 'clamped', gated: true, limit },
+    fused: dropRate > 0 ? null : { activation: 'clamped', gated: true, limit },
     hidden(x, { up: gateUp, upBias }) {
       const [gates, ups] = linear(x, gateUp, upBias).chunk(2, -1) as [Tensor, Tensor] // [n, F] each
       const gate = gates.clamp(null, limit)
-      return ups
+      const hidden = ups
         .clamp(-limit, limit)
         .add(1)
         .mul(gate.mul(gate.mul(alpha).sigmoid()))
+      return dropped(hidden, dropRate)
     },
     project: outputFirst,
   })

@@ -15,8 +15,6 @@ export class GatedExperts extends StackedExperts {
   readonly down_proj: Parameter // [E, D, F]
   readonly numExperts: number
   readonly activation: Activation
-  /** May be changed at any time. */
-  dropout: number
 
   constructor(options: StackedExpertsOptions) {
     super()
@@ -38,7 +36,7 @@ export class GatedExperts extends StackedExperts {
   }
 
   override get form(): ExpertForm {
-    return gatedForm(this.activation, this.training ? this.dropout : 0)
+    return gatedForm(this.activation, this.dropRate)
   }
 }
 

@@ -22,8 +22,6 @@ export class PlainExperts extends StackedExperts {
   readonly down_proj_bias: Parameter | null // [E, D]
   readonly numExperts: number
   readonly activation: Activation
-  /** May be changed at any time. */
-  dropout: number
 
   constructor(options: PlainExpertsOptions) {
     super()
@@ -48,7 +46,7 @@ export class PlainExperts extends StackedExperts {
   }
 
   override get form(): ExpertForm {
-    return plainForm(this.activation, this.training ? this.dropout : 0)
+    return plainForm(this.activation, this.dropRate)
   }
 }
 

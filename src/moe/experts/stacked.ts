@@ -26,11 +26,18 @@ export abstract class StackedExperts extends Module implements Experts {
   abstract readonly stacks: Projections<Parameter>
   /** What an expert computes now, in training or not. */
   abstract get form(): ExpertForm
+  /** See StackedExpertsOptions. May be changed at any time. */
+  dropout = 0
   #elsewhere: ExpertWeights | null = null
 
   /** From now on matrices are taken from another place than the parameters, which need no memory then. */
   serveFrom(weights: ExpertWeights): void {
     this.#elsewhere = weights
+  }
+
+  /** The rate now, in training or not. */
+  protected get dropRate(): number {
+    return this.training ? this.dropout : 0
   }
 
   get #weights(): ExpertWeights {

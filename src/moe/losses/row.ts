@@ -16,6 +16,10 @@ export interface Decisions {
   scored: readonly Pick<TokenRouting, 'logits' | 'mask'>[]
   /** Where sequences begin among the tokens. */
   starts: Starts
+  /** What adapters that are mixtures weighed their experts by, [T, E] of each, where that was kept. */
+  mixtures: readonly Tensor[]
+  /** The domain of each sequence, where mixtures want to know. */
+  domains: readonly string[]
   /** The cross-entropy of each token, [T], computed when asked for. */
   tokenLosses(): Tensor
 }

@@ -30,7 +30,15 @@ function decided(
 ): Decisions {
   manualSeed(1)
   const layers = [router.forward(x), router.forward(x)]
-  return { layers, experts, scored: layers, starts: [0, 10], tokenLosses: () => tokenLosses }
+  return {
+    layers,
+    experts,
+    scored: layers,
+    starts: [0, 10],
+    mixtures: [],
+    domains: [],
+    tokenLosses: () => tokenLosses,
+  }
 }
 
 const named = (settings: object, decisions = decided()): [string, number, number][] =>

@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { balance } from './balance.ts'
+import { localizedRow } from './localized.ts'
 import { own } from './own.ts'
 import { parameterPenaltyRow } from './parameter-penalty.ts'
 import { entropyRow, varianceRow, zRow } from './router.ts'
@@ -17,6 +18,7 @@ const rows = {
   deviceBalance: deviceBalanceRow,
   squaredBalance: squaredBalanceRow,
   parameterPenalty: parameterPenaltyRow,
+  localized: localizedRow,
 } as const
 
 type Rows = typeof rows

@@ -28,6 +28,7 @@ export function checkRecipe(raw: unknown, source: string): Recipe {
     checkLengths,
     checkGraph,
     checkObjective,
+    checkLocalized,
   ])
     check(result.data)
   return result.data
@@ -70,6 +71,18 @@ function checkGraph({ graph, losses, precision, recompute }: Recipe): void {
 function checkObjective({ objective, losses }: Recipe): void {
   if (objective.kind === 'dpo' && losses.labelSmoothing > 0)
     refuse('losses.labelSmoothing', 'is for likelihood, and dpo has one of its own: set objective.smoothing')
+}
+
+/** Localized balance is of the gates of soft mixtures, as they were in the one forward pass that has a gradient. */
+function checkLocalized({ losses, adapter, recompute, graph }: Recipe): void {
+  if (!losses.localized) return
+  if (adapter?.kind !== 'molora' && adapter?.kind !== 'mov')
+    refuse(
+      'losses.localized',
+      'is for mixtures of adapters: set adapter.kind to molora or mov, or leave it out',
+    )
+  if (recompute !== 'none') refuse('recompute', 'is not for losses.localized: set it to none')
+  if (graph) refuse('graph', 'is not for losses.localized: set it to false')
 }
 
 /** What a model that is opened has of its own. */

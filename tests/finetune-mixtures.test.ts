@@ -1,4 +1,4 @@
-// MixLoRA from the command line: trained around a dense model, gone on with, opened by what reads models, and refused where it cannot be.
+// Mixtures of adapters from the command line: trained around a dense model, gone on with, opened by what reads models, and refused where it cannot be.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -127,6 +127,32 @@ describe('a dense model', () => {
     expect((await runCli(args)).code).toBe(0)
     const { code } = await runCli(['generate', path('stored'), '--prompt', 'P', '--max-new-tokens', '2'])
     expect(code).toBe(0)
+  })
+})
+
+describe('LoRAMoE', () => {
+  const localized = ['losses.localized.domains=[facts]'].flatMap(set => ['--set', set])
+  const kinds = path('kinds.jsonl')
+  const lines = Array.from({ length: 24 }, (_, i) => ({
+    text: `Track ${i}.`,
+    domain: i % 2 ? 'facts' : 'chat',
+  }))
+
+  test('balances its experts within kinds of samples, by their domains', async () => {
+    writeFileSync(kinds, lines.map(line => JSON.stringify(line)).join('\n'))
+    const all = ['--data', kinds, '--validation', '0', '--adapter', 'molora', '--on', 'dense', ...localized]
+    const steps = ['steps=3', 'data.sequenceLength=48', 'logging.every=1'].flatMap(set => ['--set', set])
+    const run = await runCli(['finetune', base, ...all, ...steps, '--out', path('loramoe')], folder)
+    expect([run.code, run.stderr]).toEqual([0, expect.stringMatching(/^adapter +[\d,]+ {2}all$/m)])
+    for (const { losses = {} } of metrics('loramoe').slice(0, 3)) expect(losses.localized).toBeGreaterThan(0)
+    const unknown = ['--set', 'losses.localized.domains=[news]']
+    const refused = await runCli(['finetune', base, ...all, ...unknown, '--out', path('x')], folder)
+    expect([refused.code, refused.stderr]).toEqual([
+      2,
+      expect.stringContaining(
+        "losses.localized.domains: the corpus has no 'news': its domains are chat, facts",
+      ),
+    ])
   })
 })
 
