@@ -1,6 +1,7 @@
 // A command line of fairseq-train as a recipe. What is left out is as in fairseq (fairseq/options.py, models/transformer).
 
 import { ConfigError } from '../../errors.ts'
+import { type ArchitectureSizes, architectureNamed, type FairseqTask } from './architectures.ts'
 import type { FairseqCommand, FairseqFlag } from './flags.ts'
 
 /** What of the data a recipe depends on. */
@@ -23,16 +24,13 @@ export interface FairseqRecipe {
 /** Whether the task is one of pairs. */
 export const isTranslation = (command: FairseqCommand): boolean => taskOf(command) === 'translation'
 
-/** @throws ConfigError for another task than these, and for an architecture that is not for it */
-export function taskOf({ values }: FairseqCommand): 'translation' | 'language_modeling' {
+/** @throws ConfigError for an architecture that is not known, and for a task that is not its own */
+function taskOf({ values }: FairseqCommand): FairseqTask {
   const arch = values.get('arch') ?? ''
-  const isLanguageModel = /^transformer_lm/.test(arch)
-  if (!isLanguageModel && !/^transformer/.test(arch))
-    throw new ConfigError(`must be transformer... or transformer_lm..., got '${arch}'`, { path: '--arch' })
-  const own = isLanguageModel ? 'language_modeling' : 'translation'
-  const task = values.get('task') ?? own
-  if (task === own) return own
-  throw new ConfigError(`must be ${own} for --arch ${arch}, got '${task}'`, { path: '--task' })
+  const { task } = architectureNamed(arch)
+  const given = values.get('task') ?? task
+  if (given === task) return task
+  throw new ConfigError(`must be ${task} for --arch ${arch}, got '${given}'`, { path: '--task' })
 }
 
 /** @throws ConfigError for values that cannot be, or are of what there is none here */
@@ -46,8 +44,8 @@ export function fairseqRecipe(command: FairseqCommand, data: TrainingData): Fair
     name: (flags.text('arch') ?? 'fairseq').replace(/[^\w.-]/g, '-'),
     seed: flags.number('seed') ?? 1,
     precision: precisionOf(flags, notes),
-    ...(isPairs ? translationModel(flags, notes) : languageModel(flags, notes)),
-    losses: lossesOf(flags, notes),
+    ...(isPairs ? translationModel(flags, batches.sequenceLength, notes) : languageModel(flags, notes)),
+    losses: lossesOf(flags, isPairs, notes),
     data: { path: data.path, sequenceLength: batches.sequenceLength, batchSize: batches.batchSize },
     optimizer: optimizerOf(flags, notes),
     schedule: scheduleOf(flags, steps),
@@ -62,9 +60,12 @@ export function fairseqRecipe(command: FairseqCommand, data: TrainingData): Fair
 /** Values by flag. */
 class Flags {
   readonly #values: ReadonlyMap<FairseqFlag, string>
+  /** Of the architecture. */
+  readonly sizes: ArchitectureSizes
 
   constructor({ values }: FairseqCommand) {
     this.#values = values
+    this.sizes = architectureNamed(values.get('arch') ?? '').sizes
   }
 
   has(name: FairseqFlag): boolean {
@@ -181,7 +182,7 @@ function choicesOf(flags: Flags): 1 | 2 {
 const activations = ['relu', 'gelu', 'gelu_accurate', 'swish'] as const
 
 function activationOf(flags: Flags): string {
-  const name = flags.word('activation-fn', activations) ?? 'relu'
+  const name = flags.word('activation-fn', activations) ?? flags.sizes.activation ?? 'relu'
   return name === 'gelu_accurate' ? 'gelu_pytorch_tanh' : name
 }
 
@@ -198,75 +199,99 @@ function policyOf(flags: Flags): 'all' | 'sampling' | 'random' {
 /** Share of tokens that an expert takes in evaluation; not above 0: as in training. */
 const evaluationShare = (flags: Flags): number => flags.number('moe-eval-capacity-token-fraction') ?? 0.25
 
-function translationModel(flags: Flags, notes: string[]): Record<string, unknown> {
-  const size = (name: string, standard: number): number =>
-    flags.number(`encoder-${name}` as FairseqFlag) ?? standard
-  const width = size('embed-dim', 512)
-  const decoder = flags.number('decoder-embed-dim') ?? width
-  if (decoder !== width)
-    throw new ConfigError(`must be as --encoder-embed-dim, ${width}, got ${decoder}`, {
-      path: '--decoder-embed-dim',
-    })
+/** Sizes of a side, by its flags and the architecture. */
+function sideOf(flags: Flags, side: 'encoder' | 'decoder'): ArchitectureSizes & { every: number } {
+  const { sizes } = flags
+  return {
+    width: flags.number(`${side}-embed-dim`) ?? sizes.width,
+    inner: flags.number(`${side}-ffn-embed-dim`) ?? sizes.inner,
+    layers: flags.number(`${side}-layers`) ?? sizes.layers,
+    heads: flags.number(`${side}-attention-heads`) ?? sizes.heads,
+    every: frequencyOf(flags, side),
+  }
+}
+
+/** Both sides; width and heads are one here, so that the decoder's follow from the encoder's. */
+function sidesOf(flags: Flags) {
+  const encoder = sideOf(flags, 'encoder')
+  for (const [name, own] of [
+    ['embed-dim', encoder.width],
+    ['attention-heads', encoder.heads],
+  ] as const) {
+    const other = flags.number(`decoder-${name}`) ?? own
+    if (other !== own)
+      throw new ConfigError(`must be as --encoder-${name}, ${own}, got ${other}`, {
+        path: `--decoder-${name}`,
+      })
+  }
+  const decoder = sideOf(flags, 'decoder')
+  const inner = flags.number('decoder-ffn-embed-dim') ?? encoder.inner
+  return { encoder, decoder: { ...decoder, inner } }
+}
+
+/** How many layers of a side have experts. */
+const sparseLayers = ({ layers, every }: { layers: number; every: number }): number =>
+  every === 0 ? 0 : Math.floor(layers / every)
+
+function translationModel(flags: Flags, sequenceLength: number, notes: string[]): Record<string, unknown> {
   if (!flags.has('share-all-embeddings'))
     notes.push('sources, targets and head share their embedding (--share-all-embeddings)')
   notes.push(
     'layers are normalized before, not after, as with --encoder-normalize-before --decoder-normalize-before',
   )
-  return choicesOf(flags) === 1 ? topOneModel(flags, size, notes) : topTwoModel(flags, size)
+  return choicesOf(flags) === 1 ? topOneModel(flags, sequenceLength, notes) : topTwoModel(flags)
 }
 
-type SizeOf = (name: string, standard: number) => number
-
-function topTwoModel(flags: Flags, size: SizeOf): Record<string, unknown> {
-  const experts = flags.number('moe-expert-count') ?? 0
+function topTwoModel(flags: Flags): Record<string, unknown> {
+  const { encoder, decoder } = sidesOf(flags)
+  const experts = Math.max(2, flags.number('moe-expert-count') ?? 0)
   const share = evaluationShare(flags)
   return {
     model: {
       type: 'nllb-moe',
-      d_model: size('embed-dim', 512),
-      encoder_layers: size('layers', 6),
-      decoder_layers: flags.number('decoder-layers') ?? 6,
-      encoder_ffn_dim: size('ffn-embed-dim', 2048),
-      decoder_ffn_dim: flags.number('decoder-ffn-embed-dim') ?? size('ffn-embed-dim', 2048),
-      encoder_attention_heads: size('attention-heads', 8),
-      decoder_attention_heads: flags.number('decoder-attention-heads') ?? 8,
-      encoder_sparse_step: frequencyOf(flags, 'encoder'),
-      decoder_sparse_step: frequencyOf(flags, 'decoder'),
-      num_experts: Math.max(2, experts),
+      d_model: encoder.width,
+      encoder_layers: encoder.layers,
+      decoder_layers: decoder.layers,
+      encoder_ffn_dim: encoder.inner,
+      decoder_ffn_dim: decoder.inner,
+      encoder_attention_heads: encoder.heads,
+      encoder_sparse_step: encoder.every,
+      decoder_sparse_step: decoder.every,
+      num_experts: experts,
       second_expert_policy: policyOf(flags),
       normalize_router_prob_before_dropping: flags.has('moe-normalize-gate-prob-before-dropping'),
       batch_prioritized_routing: flags.has('moe-batch-prioritized-routing'),
       // Not above 0: `2 ceil(T / E)` slots, as in training.
-      moe_eval_capacity_token_fraction: share > 0 ? share : Math.min(1, 2 / Math.max(2, experts)),
+      moe_eval_capacity_token_fraction: share > 0 ? share : Math.min(1, 2 / experts),
       moe_token_dropout: flags.number('moe-expert-output-masking') ?? 0,
       activation_function: activationOf(flags),
       scale_embedding: !flags.has('no-scale-embedding'),
-      init_std: size('embed-dim', 512) ** -0.5, // of embeddings there, and about that of its other matrices
+      init_std: encoder.width ** -0.5, // of embeddings there, and about that of its other matrices
     },
   }
 }
 
-/** Layers with experts are fairseq's 1, 1 + n, ... of both kinds. */
-function topOneModel(flags: Flags, size: SizeOf, notes: string[]): Record<string, unknown> {
-  notes.push("--moe-top1-expert: Switch's layers, with T5's positions and capacity by sequence")
-  const layers = { encoder: size('layers', 6), decoder: flags.number('decoder-layers') ?? 6 }
-  const sparse = (side: 'encoder' | 'decoder'): number => {
-    const every = frequencyOf(flags, side)
-    return every === 0 ? 0 : Math.floor(layers[side] / every)
-  }
-  const [width, heads] = [size('embed-dim', 512), size('attention-heads', 8)]
+function topOneModel(flags: Flags, sequenceLength: number, notes: string[]): Record<string, unknown> {
+  notes.push("top-1 experts: Switch's layers, with T5's positions and capacity by sequence")
+  const { encoder, decoder } = sidesOf(flags)
+  if (decoder.inner !== encoder.inner)
+    throw new ConfigError(`must be as --encoder-ffn-embed-dim, ${encoder.inner}, got ${decoder.inner}`, {
+      path: '--decoder-ffn-embed-dim',
+    })
+  const experts = Math.max(1, flags.number('moe-expert-count') ?? 0)
+  const share = Math.ceil(sequenceLength / experts)
   return {
     model: {
       type: 'switch_transformers',
-      d_model: width,
-      d_kv: width / heads,
-      d_ff: size('ffn-embed-dim', 2048),
-      num_layers: layers.encoder,
-      num_decoder_layers: layers.decoder,
-      num_sparse_encoder_layers: sparse('encoder'),
-      num_sparse_decoder_layers: sparse('decoder'),
-      num_heads: heads,
-      num_experts: Math.max(1, flags.number('moe-expert-count') ?? 0),
+      d_model: encoder.width,
+      d_ff: encoder.inner,
+      num_layers: encoder.layers,
+      num_decoder_layers: decoder.layers,
+      num_sparse_encoder_layers: sparseLayers(encoder),
+      num_sparse_decoder_layers: sparseLayers(decoder),
+      num_heads: encoder.heads,
+      num_experts: experts,
+      expert_capacity: Math.max(1, Math.floor((flags.number('capacity-factor') ?? 1) * share)),
       router_jitter_noise: 0,
       dense_act_fn: activationOf(flags),
     },
@@ -275,9 +300,7 @@ function topOneModel(flags: Flags, size: SizeOf, notes: string[]): Record<string
 }
 
 function languageModel(flags: Flags, notes: string[]): Record<string, unknown> {
-  const [width, layers] = [flags.number('decoder-embed-dim') ?? 512, flags.number('decoder-layers') ?? 6]
-  const every = frequencyOf(flags, 'decoder')
-  const inner = flags.number('decoder-ffn-embed-dim') ?? 2048
+  const { width, inner, layers, heads, every } = sideOf(flags, 'decoder')
   notes.push(
     "the decoder is switchyard's own: RMS norms before layers, rotary positions, gated feed-forwards",
   )
@@ -285,7 +308,7 @@ function languageModel(flags: Flags, notes: string[]): Record<string, unknown> {
     hidden_size: width,
     intermediate_size: inner,
     num_hidden_layers: layers,
-    num_attention_heads: flags.number('decoder-attention-heads') ?? 8,
+    num_attention_heads: heads,
     tie_word_embeddings: flags.has('share-decoder-input-output-embed'),
   }
   if (every === 0) return { model: { type: 'mistral', ...sizes } }
@@ -318,7 +341,7 @@ function languageModel(flags: Flags, notes: string[]): Record<string, unknown> {
 }
 
 /** `CE + wt * gate loss`, of all layers added up or their mean (criterions/moe_cross_entropy.py). */
-function lossesOf(flags: Flags, notes: string[]): Record<string, unknown> {
+function lossesOf(flags: Flags, isPairs: boolean, notes: string[]): Record<string, unknown> {
   flags.word('criterion', [
     'cross_entropy',
     'label_smoothed_cross_entropy',
@@ -330,17 +353,17 @@ function lossesOf(flags: Flags, notes: string[]): Record<string, unknown> {
     throw new ConfigError('must be none: balance losses are not transformed here', {
       path: '--moe-gate-loss-transform',
     })
-  const hasExperts = frequencyOf(flags, 'encoder') > 0 || frequencyOf(flags, 'decoder') > 0
+  const sides = isPairs ? Object.values(sidesOf(flags)) : [sideOf(flags, 'decoder')]
+  const layers = sides.reduce((sum, side) => sum + sparseLayers(side), 0)
   const method = flags.word('moe-gate-loss-combine-method', ['average', 'sum']) ?? 'average'
-  const coefficient = flags.number('moe-gate-loss-wt') ?? 1
+  const weight = flags.number('moe-gate-loss-wt') ?? 1
+  // A mean is over the layers of both sides, each of which has its own sum here.
+  const coefficient = method === 'sum' || layers === 0 ? weight : weight / layers
   const smoothing = flags.number('label-smoothing') ?? 0
   if (flags.has('label-smoothing') && flags.text('criterion')?.includes('label_smoothed') === false)
     notes.push('--label-smoothing counts, though --criterion has none')
   return {
-    balance:
-      hasExperts && coefficient > 0
-        ? { kind: method === 'sum' ? 'gshard' : 'fairseq', coefficient }
-        : { kind: 'none' },
+    balance: layers > 0 && weight > 0 ? { kind: 'gshard', coefficient } : { kind: 'none' },
     z: 0,
     labelSmoothing: smoothing,
   }
