@@ -146,6 +146,13 @@ test('language models', () => {
     dispatch: { factor: 1, evalTokenFraction: 0.25 },
   })
   expect(recipeOf('--arch transformer_lm D').recipe.model.type).toBe('mistral')
+  // 10,000 texts of 25 tokens are 250 sequences of 1,000: four of them are in the 4,096 tokens of a batch.
+  expect(
+    recipeOf('--arch transformer_lm --tokens-per-sample 1000 --max-epoch 2 --checkpoint-activations D')
+      .recipe,
+  ).toMatchObject({
+    ...{ data: { batchSize: 4 }, steps: 126, recompute: 'layers' },
+  })
 })
 
 test.each([

@@ -17,7 +17,7 @@ const oneMachine = 'one process trains here'
 const ownLayers = 'the layers here have no dropout'
 const ownFiles = 'a run folder has its own files'
 
-/** By name. What a flag means is in recipe.ts. */
+/** By name. What a flag means is in recipe.ts and model.ts. */
 export const fairseqFlags = {
   arch: { also: ['a'] },
   task: {},
