@@ -84,7 +84,7 @@ async function run(overrides: readonly string[]): Promise<Outcome> {
     domains: Object.fromEntries(result.domains.map(({ name, loss }) => [name, loss])),
     ...spreadOf(result.expertLoad, result.tokens),
     dropped,
-    tokensPerSecond: (recipe.steps * trainer.tokensPerStep) / seconds,
+    tokensPerSecond: trainer.state.tokens / seconds,
   }
   trainer.dispose()
   return outcome

@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { invariant } from './errors.ts'
+import { isGroup } from './group.ts'
 
 type Kind = z.ZodObject<{ kind: z.ZodLiteral<string> }>
 
@@ -26,6 +27,5 @@ export function kindsOf<const T extends KindsOf<T>>(table: T) {
 
 function withKind(value: unknown, standard: string): unknown {
   if (typeof value === 'string') return { kind: value }
-  const isGroup = typeof value === 'object' && value !== null && !Array.isArray(value)
-  return isGroup && !Object.hasOwn(value, 'kind') ? { kind: standard, ...value } : value
+  return isGroup(value) && !Object.hasOwn(value, 'kind') ? { kind: standard, ...value } : value
 }

@@ -12,6 +12,7 @@ const commands = [
   'data prepare',
   'data info',
   'train',
+  'finetune',
   'eval',
   'generate',
   'serve',
@@ -310,6 +311,13 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
     [['verify', model, '--tolerance', '0'], 2, "--tolerance: must be a number above 0, got '0'"],
     [['verify', model, '--reference', 'none'], 2, '--reference: none: no such file'],
     [['data', 'prepare', '--from', 'none', '--out', 'o'], 2, '--from: none: no such file or folder'],
+    ...['--tokenizer=bytes', '--domain=x', '--size=8MB'].map((flag): [string[], number, string] => [
+      ['data', 'prepare', '--from', 'none', '--for', model, '--out', 'o', flag],
+      2,
+      "option '--for <model>' cannot be used with option '--",
+    ]),
+    [['convert', model, '--out', 'o.gguf', '--experts', 'stacked'], 2, '--experts: is for folders'],
+    [['convert', model, '--out', 'o.gguf', '--shard-size', '1MB'], 2, '--shard-size: is for folders'],
     [
       ['generate', model, '--prompt', 'x', '--top-p', '2'],
       2,

@@ -114,7 +114,7 @@ describe('plain text', () => {
     const { code, stderr } = await runCli(finetune(text, 'long', ...long, ...steps(1)), folder)
     expect(code).toBe(2)
     expect(stderr).toContain(
-      'objective: cuts 30 spans out of 600 tokens, and the tokenizer has 20 sentinels (<extra_id_0> ...): lower data.sequenceLength',
+      'objective: cuts 30 spans out of 600 tokens, and the tokenizer has 20 sentinels (<extra_id_0> ...): shorter sequences need fewer',
     )
   })
 })

@@ -147,6 +147,24 @@ describe('adapters', () => {
     })
   })
 
+  test('merge into what folders may be: several files, stacked, in half precision', async () => {
+    const args = ['--experts', 'stacked', '--shard-size', '50kB', '--dtype', 'bf16']
+    const converted = await runCli(['convert', path('lora'), '--out', path('stacked'), ...args])
+    expect(converted.stdout).toMatch(/ \d+ files, an adapter merged into its base/)
+    const { weight_map: files } = JSON.parse(
+      readFileSync(join(path('stacked'), 'model.safetensors.index.json'), 'utf8'),
+    )
+    expect(files).toHaveProperty(['model.layers.0.mlp.experts.gate_up_proj'])
+    tidy(() => {
+      const [merged, adapted] = [path('stacked'), path('lora')].map(name =>
+        openModel(name).load().stateDict(),
+      )
+      const name = 'model.layers.0.mlp.experts.gate_up_proj'
+      const wide = adapted?.get(name) as Tensor
+      expect(merged?.get(name)?.float().equal(wide.to('bf16').float())).toBe(true)
+    })
+  })
+
   test('go on after a stop as if there had been none', async () => {
     const steps = (n: number): string[] => ['--set', `steps=${n}`, '--set', 'schedule.kind=constant']
     expect((await runCli(adapted('lora-whole', ...steps(6)))).code).toBe(0)
@@ -297,6 +315,16 @@ describe('conversations', () => {
   })
 })
 
+test('pairs of answers are no text to score', async () => {
+  const pairs = path('pairs.jsonl')
+  const line = { prompt: 'a', chosen: 'b', rejected: 'c' }
+  writeFileSync(pairs, Array.from({ length: 4 }, () => JSON.stringify(line)).join('\n'))
+  const out = ['--validation', '0', '--out', path('pairs')]
+  expect((await runCli(['data', 'prepare', '--from', pairs, '--for', base, ...out])).code).toBe(0)
+  const { code, stderr } = await runCli(['eval', base, '--data', path('pairs'), '--split', 'train'])
+  expect([code, stderr]).toEqual([2, expect.stringContaining('--data: holds pairs of answers')])
+})
+
 test('what was forgotten, and which experts are used otherwise, is told against the base', async () => {
   const args = [
     'eval',
@@ -347,7 +375,7 @@ describe('what is refused', () => {
     [['--train', 'routers'], "'routers' is no part of a model"],
     [['--train', 'experts:5.0'], "'experts:5.0' is not there: layers with experts are 0, 1"],
     [['--lora', '4', '--on', 'norms'], 'norms has no linear layer and no stacked experts'],
-    [['--on', 'attention'], '--on: is for adapters: give --lora too'],
+    [['--on', 'attention'], '--on: is for adapters: give --lora or --adapter too'],
     [['--stored'], '--stored: is for adapters, as stored weights cannot be trained'],
     [['--set', 'router.kind=top-k'], "router: is the opened model's own: leave it out"],
   ])('%j', async (args, message) => {

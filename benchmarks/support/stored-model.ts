@@ -38,12 +38,6 @@ const folder = fileURLToPath(new URL('../../build/benchmarks/models', import.met
 /** The path of that model in blocks of a type, written when it is not there yet. */
 export const storedModel = (type: string): string => written(decodingModel, 'decode', type)
 
-/** The same layers and experts with rows of two blocks: next to nothing to compute. */
-export function tinyStoredModel(type: string): string {
-  const sizes = { hidden_size: 64, intermediate_size: 64, num_attention_heads: 2, num_key_value_heads: 1 }
-  return written({ ...decodingModel, ...sizes, head_dim: 32 }, 'decode-tiny', type)
-}
-
 /** A model of 3 GiB in Q8_0, nearly all of it experts: 160 in each layer, four of which a token passes. */
 export const largeModel: MixtralConfig = {
   ...decodingModel,

@@ -8,16 +8,23 @@ const [shortest, longest] = [8, 512]
 
 /** @throws ConfigError for a file that cannot be read or has none, and for keys that cannot be sent */
 export function apiKeysOf(file: string | undefined, environment = process.env.SWITCHYARD_API_KEYS): string[] {
-  const keys = [...keysIn(environment ?? '', /,/), ...(file === undefined ? [] : fileKeys(file))]
+  const named = keysIn(environment ?? '', /,/)
+  requireKeys(named, 'SWITCHYARD_API_KEYS')
+  if (file === undefined) return named
+  const filed = fileKeys(file)
+  requireKeys(filed, '--api-key-file')
+  return [...named, ...filed]
+}
+
+function requireKeys(keys: readonly string[], path: string): void {
   const wrong = keys.findIndex(
     key => !/^[\x21-\x7e]+$/.test(key) || key.length < shortest || key.length > longest,
   )
-  if (wrong >= 0)
-    throw new ConfigError(
-      `the ${wrong + 1}. key must be ${shortest} to ${longest} printable characters without spaces`,
-      { path: '--api-key-file' },
-    )
-  return keys
+  if (wrong < 0) return
+  throw new ConfigError(
+    `the ${wrong + 1}. key must be ${shortest} to ${longest} printable characters without spaces`,
+    { path },
+  )
 }
 
 const keysIn = (text: string, separator: RegExp): string[] =>

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
-import type { ChatTurn, Corpus, ExampleSource, PrepareProgress, Render } from '../data/index.ts'
+import type { ChatTurn, Corpus, ExampleSource, PrepareProgress, Render, SkippedFile } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
 import type { OpenedModel } from '../models/index.ts'
 
@@ -22,18 +22,29 @@ export interface ModelDataOptions {
   signal?: AbortSignal
 }
 
+/** A corpus, and the files that were passed over, as they hold no text. */
+export interface PreparedData {
+  corpus: Corpus
+  skipped: readonly SkippedFile[]
+}
+
 /** A corpus for a model, of JSONL or Parquet an example at a time, of which answers are learnt; of other files as text. */
 export async function prepareForModel(
   opened: OpenedModel,
   { paths, ...options }: ModelDataOptions,
-): Promise<Corpus> {
+): Promise<PreparedData> {
   const { exampleFiles, fileSource, isExamples, prepareCorpus } = await import('../data/index.ts')
   if (await isExamples(paths))
-    return prepareExamplesForModel(opened, { ...options, source: exampleFiles(paths) })
+    return {
+      corpus: await prepareExamplesForModel(opened, { ...options, source: exampleFiles(paths) }),
+      skipped: [],
+    }
   const { chatTemplate: _, ...rest } = options
-  return withTokenizerOf(opened, file =>
-    prepareCorpus({ ...rest, source: fileSource({ paths }), tokenizer: { kind: 'file', file } }),
+  const source = fileSource({ paths })
+  const corpus = await withTokenizerOf(opened, file =>
+    prepareCorpus({ ...rest, source, tokenizer: { kind: 'file', file } }),
   )
+  return { corpus, skipped: source.skipped }
 }
 
 /** A corpus for a model of examples from anywhere. */
@@ -111,18 +122,17 @@ function withArguments(message: ChatTurn, asValues: boolean): ChatTurn {
   return { ...message, tool_calls: calls }
 }
 
-/** Where a corpus for a model is kept: by what it is made of, so that it is made once. */
-export function placeOfData(
+/** Where a corpus for a model is kept: by what it is made of, so that it is made once, and again when a file has changed. */
+export async function placeOfData(
   opened: OpenedModel,
   { paths, validation, chatTemplate }: Pick<ModelDataOptions, 'paths' | 'validation' | 'chatTemplate'>,
-): string {
+): Promise<string> {
+  const { listFiles } = await import('../data/index.ts')
   const template = chatTemplate === undefined ? opened.template : templateNamed(chatTemplate)
   const hash = createHash('sha256').update(`${resolve(opened.path)} ${validation} ${template}`)
-  for (const path of paths) {
-    const stat = statSync(path, { throwIfNoEntry: false })
-    if (!stat) throw new ConfigError('no such file or folder', { path })
-    hash.update(`${resolve(path)} ${stat.size} ${stat.mtimeMs}`)
-  }
+  for (const path of paths) if (!existsSync(path)) throw new ConfigError('no such file or folder', { path })
+  for (const { path, bytes, changed } of await listFiles(paths))
+    hash.update(`${resolve(path)} ${bytes} ${changed}`)
   const name = basename(resolve(paths[0] ?? 'data')).replace(/\..*$/, '')
   return join('data', `${name}-${hash.digest('hex').slice(0, 8)}`)
 }

@@ -29,7 +29,6 @@ export class TrainReporter {
   readonly #quiet: boolean
   readonly #progress: Progress
   readonly #pace = new Pace()
-  #tokensPerStep = 0
   #recipe: Recipe | undefined
   #run = ''
   /** What to do with the finished model. */
@@ -68,7 +67,6 @@ export class TrainReporter {
 
   #start({ recipe, run, resumedFrom, tokensPerStep, ...about }: RunStart): void {
     this.#recipe = recipe
-    this.#tokensPerStep = tokensPerStep
     this.#run = run
     this.#use =
       about.modelType === 'switchyard_moe_encoder'
@@ -83,7 +81,7 @@ export class TrainReporter {
     const memory = shortBytes(about.memory)
     this.#progress.line(
       dim(
-        `${count(recipe.steps)} steps of ${count(tokensPerStep)} tokens, with about ${memory} of memory, in ${run}`,
+        `${count(recipe.steps)} steps of up to ${count(tokensPerStep)} tokens, with about ${memory} of memory, in ${run}`,
       ),
     )
     if (resumedFrom !== null) this.#progress.line(dim(`going on from step ${count(resumedFrom)}`))
@@ -110,10 +108,10 @@ export class TrainReporter {
     this.#pace.add(event.seconds)
     if (losses && this.#isTimeForLine(step)) {
       this.#lastLine = step
-      this.#progress.line(`step ${count(step)}`, ...this.#describe(step))
+      this.#progress.line(`step ${count(step)}`, ...this.#describe(event))
     }
     const left = `${shortTime((steps - step) * this.#pace.secondsPerStep)} left`
-    this.#progress.update(step / steps, `${count(step)}/${count(steps)}`, left, ...this.#describe(step))
+    this.#progress.update(step / steps, `${count(step)}/${count(steps)}`, left, ...this.#describe(event))
   }
 
   /** The first step, and then a line for each tenth of the run or every tenth metric, whichever comes sooner. */
@@ -123,8 +121,8 @@ export class TrainReporter {
     return this.#lastLine === undefined || step - this.#lastLine >= interval || step === steps
   }
 
-  /** What was last seen of losses and routing, with its step where that is not the present one. */
-  #describe(step: number): string[] {
+  /** The speed, and what was last seen of losses and routing, with its step where that is not the present one. */
+  #describe({ step, tokensPerSecond }: StepRecord): string[] {
     const { losses, routing = [], retrieval = [], step: seen = step } = this.#seen ?? {}
     const busiest = Math.max(...routing.map(layer => layer.maxOverMean))
     const idle = routing.reduce((sum, layer) => sum + layer.dead, 0)
@@ -132,7 +130,7 @@ export class TrainReporter {
     return [
       loss && (seen === step ? loss : `${loss} (step ${count(seen)})`),
       losses?.accuracy !== undefined && `${(100 * losses.accuracy).toFixed(0)}% of pairs right`,
-      `${shortCount(Math.round(this.#tokensPerStep / this.#pace.secondsPerStep))} tok/s`,
+      `${shortCount(Math.round(tokensPerSecond))} tok/s`,
       retrieval.length > 0 && retrievalText(retrieval),
       routing.length > 0 && `busiest expert ${busiest.toFixed(2)}x mean${idle > 0 ? `, ${idle} idle` : ''}`,
     ].filter(part => typeof part === 'string')

@@ -15,6 +15,8 @@ export {
 export { type AdapterConfig, type AdapterModule, adapterSchema, attachAdapters } from './adapters/attach.ts'
 export { LoraExperts } from './adapters/lora-experts.ts'
 export { LoraLinear, type LoraOptions } from './adapters/lora-linear.ts'
+export { MixLora, MixLoraLinear, type MixLoraOptions } from './adapters/mix-lora.ts'
+export { MoLoraLinear, MovLinear, SoftGate } from './adapters/soft-mixtures.ts'
 export type { Architecture, CheckpointPiece, Declarations } from './architectures/architecture.ts'
 export { check } from './architectures/config.ts'
 export {
@@ -45,9 +47,9 @@ export {
   requireOneStack,
   routerLossesOf,
 } from './architectures/table.ts'
+export { isAdapter, loadAdapters, saveAdapters } from './files/adapter/adapter-files.ts'
+export type { Adapted } from './files/adapter/layout.ts'
 export { mergeAdapter } from './files/adapter/merge.ts'
-export { type Adapted, loadAdapters, saveAdapters } from './files/adapter/peft.ts'
-export { isAdapter } from './files/adapter/peft-config.ts'
 export { chatTemplateOf, templateTokens } from './files/chat-template.ts'
 export { copyTokenizer } from './files/conversion/copy-tokenizer.ts'
 export { type BlockEncoder, type RowPlace, roundToNearest } from './files/conversion/encode.ts'
@@ -151,6 +153,7 @@ export {
 } from './selection.ts'
 export type { DecoderConfig, EncoderConfig, EncoderDecoderConfig } from './stack/config.ts'
 export type { Recompute } from './stack/decoder.ts'
+export { type DropoutRates, dropoutSchema, setDropout } from './stack/dropout.ts'
 export { type EncodedSource, EncoderDecoderLM } from './stack/encoder-decoder.ts'
 export {
   CausalLM,

@@ -49,7 +49,13 @@ export {
 export { type ExpertModule, ModuleExperts } from './experts/module-experts.ts'
 export { PlainExperts, type PlainExpertsOptions } from './experts/plain.ts'
 export { PlainMlp, type PlainMlpOptions } from './experts/plain-mlp.ts'
-export { SharedBaseExperts, type SharedBaseExpertsOptions, SharedBaseLinear } from './experts/shared-base.ts'
+export {
+  SharedBaseExperts,
+  type SharedBaseExpertsOptions,
+  SharedBaseLinear,
+  SharedExperts,
+  type SharedLinear,
+} from './experts/shared-base.ts'
 export { splitExperts } from './experts/split.ts'
 export { StackedExperts, type StackedExpertsOptions } from './experts/stacked.ts'
 export { type ExpertsConfig, type ExpertsOptions, expertsSchema, makeExperts } from './experts/table.ts'

@@ -3,11 +3,10 @@
 
 import type { CorpusSplit } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
-import { arange, cat, type Device, mapFile, type Tensor, tidy } from '../torch/index.ts'
+import { arange, cat, type Device, type Tensor, tidy } from '../torch/index.ts'
+import { type AnswerShard, answerShards, disposeShards } from './answer-shards.ts'
+import { type LongExamples, refuseLong } from './long-examples.ts'
 import type { Batch } from './objective.ts'
-
-/** What becomes of an example that is longer than a row. */
-export type LongExamples = 'cut' | 'drop' | 'refuse'
 
 /** Where an example lies: its tokens but for the last are inputs, all but the first are targets. */
 interface Example {
@@ -32,8 +31,7 @@ export class ConversationRows {
   /** Examples that belong together: 2 of pairs. */
   readonly together: 1 | 2
   readonly #rows: Example[][]
-  readonly #tokens: Tensor[] // [tokens] of each shard
-  readonly #taught: Tensor[] // u8 [tokens]
+  readonly #shards: AnswerShard[]
 
   /**
    * @param sequenceLength inputs of an example, and of a row, at most; a row of pairs has room for two such examples
@@ -55,7 +53,10 @@ export class ConversationRows {
     )
     for (const [number, example] of all.entries()) example.number = number
     const tooLong = all.filter(({ length }) => length > sequenceLength)
-    if (long === 'refuse' && tooLong.length > 0) refuseLong(tooLong, all, sequenceLength)
+    if (long === 'refuse') {
+      const lengths = tooLong.map(({ length }) => length)
+      refuseLong('examples are', lengths, { all: all.length, sequenceLength })
+    }
     if (long === 'cut') this.cut = tooLong.length
     else this.dropped = tooLong.length
     const units = Array.from({ length: all.length / together }, (_, i) =>
@@ -73,15 +74,7 @@ export class ConversationRows {
         path: 'data.sequenceLength',
       })
     }
-    const mapped = split.shards.map(({ file, tokens, tokenRange, taughtRange }) => {
-      using map = mapFile(file)
-      return {
-        ids: map.tensor(tokenRange.offset, [tokens], tokenRange.dtype === 'I16' ? 'i16' : 'i32').persist(),
-        taught: map.tensor(taughtRange?.offset ?? 0, [tokens], 'u8').persist(),
-      }
-    })
-    this.#tokens = mapped.map(({ ids }) => ids)
-    this.#taught = mapped.map(({ taught }) => taught)
+    this.#shards = answerShards(split)
   }
 
   /** Number of rows. */
@@ -93,23 +86,23 @@ export class ConversationRows {
   batch(rows: readonly number[], device: Device = 'cpu'): Batch {
     return tidy(() => {
       const examples = this.#examplesOf(rows)
-      const part = (of: readonly Tensor[], { shard, offset, length }: Example, shift: number): Tensor =>
-        (of[shard] as Tensor).narrow(0, offset + shift, length)
-      const all = (of: readonly Tensor[], shift: number): Tensor =>
+      const part = (of: keyof AnswerShard, { shard, offset, length }: Example, shift: number): Tensor =>
+        (this.#shards[shard] as AnswerShard)[of].narrow(0, offset + shift, length)
+      const all = (of: keyof AnswerShard, shift: number): Tensor =>
         cat(examples.map(example => part(of, example, shift))).to(device) // [N]
-      const targets = all(this.#tokens, 1).long()
-      const taught = all(this.#taught, 1).eq(1)
+      const targets = all('ids', 1).long()
+      const taught = all('taught', 1).eq(1)
       const starts = [0]
       for (const { length } of examples) starts.push((starts.at(-1) ?? 0) + length)
       return {
         inputs: {
-          ids: all(this.#tokens, 0).long(),
+          ids: all('ids', 0).long(),
           starts,
           positions: cat(examples.map(({ length }) => arange(0, length))).to(device),
           extent: Math.max(...examples.map(({ length }) => length)),
         },
         targets: targets.maskedFill(taught.eq(0), -100),
-        scored: taught.sum().item(),
+        scored: this.together === 2 ? examples.length / 2 : taught.sum().item(),
         ...(this.together === 2 && {
           pairs: examples.flatMap(({ number }) => (number % 2 === 0 ? number / 2 : [])),
         }),
@@ -140,17 +133,8 @@ export class ConversationRows {
   }
 
   dispose(): void {
-    for (const tensor of [...this.#tokens, ...this.#taught]) tensor.dispose()
+    disposeShards(this.#shards)
   }
-}
-
-function refuseLong(tooLong: readonly Example[], all: readonly Example[], sequenceLength: number): never {
-  const longest = Math.max(...tooLong.map(({ length }) => length))
-  throw new ConfigError(
-    `${tooLong.length} of ${all.length} examples are longer than data.sequenceLength, ${sequenceLength} (the longest ${longest}): ` +
-      'set that higher, or this to cut or drop',
-    { path: 'data.long' },
-  )
 }
 
 /** First fit: what belongs together into the first open row that has room; when too many are open, the oldest is done. */

@@ -24,6 +24,7 @@ export interface RunStart {
   products: string
   /** Bytes that a step takes at most, as planned. */
   memory: number
+  /** At most: rows of conversations, and pairs, are seldom full. */
   tokensPerStep: number
   /** Of the corpus: domains, and tokens to train on. */
   domains: readonly string[]

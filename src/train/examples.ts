@@ -12,7 +12,8 @@ import {
   type TrainableModel,
 } from '../models/index.ts'
 import { rand, stack, type Tensor, tidy } from '../torch/index.ts'
-import { ConversationRows, type LongExamples } from './conversation-rows.ts'
+import { ConversationRows } from './conversation-rows.ts'
+import type { LongExamples } from './long-examples.ts'
 import { drawsPerToken, maskTokens } from './masking.ts'
 import { type Batch, batchOf } from './objective.ts'
 import { PairRows } from './pair-rows.ts'

@@ -21,6 +21,22 @@ export function refuseMisfits(parts: Parts): void {
   else refuseForStacks(parts)
 }
 
+/**
+ * @param path what the corpus is called
+ * @throws ConfigError for text on which the loss of a model says nothing
+ */
+export function refuseToScore(parts: Omit<Parts, 'recipe'>, path: string): void {
+  refuseForEncoders(parts, path)
+  if (parts.corpus.manifest.answers?.together === 2)
+    refuse(path, 'holds pairs of answers, half of them rejected: name conversations, or text')
+}
+
+/** Of one stack of layers only a decoder writes answers. */
+function refuseForEncoders({ corpus, config }: Omit<Parts, 'recipe'>, path: string): void {
+  if (corpus.manifest.answers && !isDecoder(config) && !isEncoderDecoder(config))
+    refuse(path, 'conversations are for decoders: an encoder learns to fill in text')
+}
+
 function refuseForPairs({ corpus, recipe, config }: Parts): void {
   const { answers } = corpus.manifest
   const { kind } = recipe.objective
@@ -40,8 +56,9 @@ function refuseForPairs({ corpus, recipe, config }: Parts): void {
 }
 
 function refuseForStacks({ corpus, recipe, config }: Parts): void {
-  if (corpus.manifest.answers && !isDecoder(config))
-    refuse('data.path', 'conversations are for decoders: an encoder learns to fill in text')
+  refuseForEncoders({ corpus, config }, 'data.path')
+  if (corpus.manifest.answers && recipe.graph)
+    refuse('graph', 'wants batches of one shape, which conversations have not: set it to false')
   const hasPairs = corpus.manifest.answers?.together === 2
   const { kind } = recipe.objective
   if (kind === 'span-corruption')

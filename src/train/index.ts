@@ -17,6 +17,7 @@ export {
   parseFairseq,
 } from './fairseq/flags.ts'
 export { type FairseqRecipe, fairseqRecipe, isTranslation, type TrainingData } from './fairseq/recipe.ts'
+export { refuseToScore } from './fitting.ts'
 export { GraphedStep } from './graphed-step.ts'
 export { availableMemory, type MemoryPlan, memoryPlan, totalBytes } from './memory-plan.ts'
 export { type Batch, batchOf, computeObjective, type Losses, type Objective } from './objective.ts'

@@ -51,17 +51,24 @@ function measured(recipe: Recipe): number {
   const trained = new TrainedParameters(model, recipe.trained)
   using optimizer = createOptimizer(trained.parameters, recipe.optimizer)
   const { batchSize, sequenceLength } = recipe.data
+  const { objective } = recipe
+  const preference =
+    objective.kind === 'dpo' ? { ...objective, reference: new Float64Array(2 * batchSize) } : null
   const step = (): void =>
     tidy(() => {
       const batches = Array.from({ length: recipe.gradientAccumulation }, (_, seed) => {
-        const ids = randint(0, vocabulary.size, [batchSize, sequenceLength + 1], { seed })
-        return batchOf({
+        const ids = randint(0, vocabulary.size, [(preference ? 2 : 1) * batchSize, sequenceLength + 1], {
+          seed,
+        })
+        const rows = batchOf({
           inputs: ids.narrow(1, 0, sequenceLength),
           targets: ids.narrow(1, 1, sequenceLength),
         })
+        return { ...rows, ...(preference && { pairs: Array.from({ length: batchSize }, (_, i) => i) }) }
       })
       trainStep(model, optimizer, batches, {
         losses: recipe.losses,
+        preference,
         learningRate: 1e-3,
         clip: 1,
         observe: true,
@@ -110,6 +117,7 @@ describe('the plan is within 5% of what a step takes', () => {
       ),
     ]),
     ['smoothed labels', recipeOf({ vocab_size: 2048 }, { losses: { labelSmoothing: 0.1 } })],
+    ['pairs of answers', recipeOf({ vocab_size: 4096 }, { objective: 'dpo' })],
     ['PEER', recipeOf({ ...own, num_local_experts: 1024, experts: { kind: 'peer', heads: 2, k: 4 } })],
   ])('%s', (_, recipe) => {
     expect(Math.abs(planned(recipe) - 1)).toBeLessThan(0.05)
@@ -145,19 +153,13 @@ describe('a published model that is trained further', () => {
     ...{ kv_lora_rank: 64, q_lora_rank: 64, qk_nope_head_dim: 32, qk_rope_head_dim: 16, v_head_dim: 32 },
   }
 
-  const sharesOf = (type: string): number[] => {
+  const sharesOf = (type: string, ways: readonly object[]): number[] => {
     const from = join(folder, type)
     manualSeed(1)
     const parsed = parseModelConfig({ model_type: type, ...config })
     const model = createModel(parsed)
     saveModel(from, model, parsed)
     model.dispose()
-    const ways = [
-      {},
-      { trained: 'attention' },
-      { adapter: { on: 'attention' } },
-      { adapter: { on: 'experts' } },
-    ]
     return ways.map(way => {
       const raw = {
         name: 'plan',
@@ -171,10 +173,16 @@ describe('a published model that is trained further', () => {
   }
 
   test.each(decoders)('%s: within 5%, whole or in part, and with adapters within 20%', type => {
-    const [all = 0, attention = 0, ...adapted] = sharesOf(type)
+    const adapters = [{ adapter: { on: 'attention' } }, { adapter: { on: 'experts' } }]
+    const [all = 0, attention = 0, ...adapted] = sharesOf(type, [{}, { trained: 'attention' }, ...adapters])
     expect(Math.abs(all - 1)).toBeLessThan(0.05)
     expect(Math.abs(attention - 1)).toBeLessThan(0.05)
     for (const share of adapted) expect(Math.abs(share - 1)).toBeLessThan(0.2)
+  })
+
+  test.each(['mixlora', 'molora', 'mov'])('a dense one with %s: within 20%%', kind => {
+    const [share = 0] = sharesOf('mistral', [{ adapter: { kind } }])
+    expect(Math.abs(share - 1)).toBeLessThan(0.2)
   })
 })
 

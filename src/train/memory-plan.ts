@@ -13,6 +13,9 @@ import {
   EncoderDecoderLM,
   type LanguageModel,
   LoraExperts,
+  MixLora,
+  MoLoraLinear,
+  MovLinear,
   select,
   selectable,
   type TrainableModel,
@@ -80,6 +83,8 @@ interface Sizes {
   onDevice: boolean
   /** Whether labels are smoothed. */
   smooths: boolean
+  /** Whether answers are compared as wholes, for which logits of all tokens are there. */
+  compares: boolean
 }
 
 /**
@@ -122,8 +127,12 @@ export function memoryPlan(recipe: Recipe, config: AnyModelConfig): MemoryPlan {
     working: Math.max(0, ...[...moved.values()].map(each => memory.workBytes(each))),
   }
   const { gradients, activations, working } = largest([...moments, update])
-  const sums = adapters ? adaptedElements(adapters) * activationBytes(recipe) : 0
-  return { weights, optimizer, gradients, activations: activations + narrowed + sums, working }
+  const numbers = adapters ? adaptedNumbers(adapters, tokensOf(recipe)) : { kept: 0, working: 0 }
+  return {
+    ...{ weights, optimizer, gradients },
+    activations: activations + narrowed + numbers.kept * activationBytes(recipe),
+    working: working + numbers.working * activationBytes(recipe),
+  }
 }
 
 interface LayerShapes {
@@ -166,6 +175,7 @@ function pairMemory(
     model: model.config.d_model,
     onDevice: device !== 'cpu',
     smooths: recipe.losses.labelSmoothing > 0,
+    compares: false,
   }
   const { activations, ...outside } = headMemory(model.config.vocab_size, head)
   return { layers, outside: { ...outside, activations: 2 * activations } } // both sides have a norm and an embedding
@@ -175,14 +185,39 @@ function pairMemory(
 const declaredAdapters = (model: TrainableModel, config: AdapterConfig): ReadonlyMap<string, AdapterModule> =>
   declared(() => attachAdapters(model, config))
 
-/** Numbers of the stacks of experts that are written out with what is added to them. */
-function adaptedElements(adapters: ReadonlyMap<string, AdapterModule>): number {
-  const stacks = [...adapters.values()].flatMap(adapter =>
+/** Numbers that adapters take beyond the model: sums with stacks of experts, which are written out, and what mixtures keep. */
+function adaptedNumbers(
+  adapters: ReadonlyMap<string, AdapterModule>,
+  tokens: number,
+): { kept: number; working: number } {
+  const all = [...adapters.values()]
+  const stacks = all.flatMap(adapter =>
     adapter instanceof LoraExperts
       ? [adapter.up && adapter.base.stacks.up, adapter.down && adapter.base.stacks.down]
       : [],
   )
-  return sum(stacks.map(stack => stack?.numel ?? 0))
+  const mixed = all.map(mixedPerToken)
+  return {
+    kept: sum(stacks.map(stack => stack?.numel ?? 0)) + tokens * sum(mixed.map(({ kept }) => kept)),
+    working: tokens * Math.max(...mixed.map(({ working }) => working)),
+  }
+}
+
+/** Numbers that a mixture of adapters takes for a token beyond what it is around: kept for backward, and in it for a moment. */
+function mixedPerToken(adapter: AdapterModule): { kept: number; working: number } {
+  if (adapter instanceof MixLora) {
+    const [model = 0, width = 0] = adapter.experts.down_proj.base.weight.shape
+    const { active } = adapter.gate
+    // Rows as they come in and go out, and between them gate, up, act(gate) and the product; then gradients of these rows.
+    return { kept: active * (2 * model + 7 * width), working: active * (2 * model + 5 * width) }
+  }
+  if (adapter instanceof MoLoraLinear) {
+    const [experts = 0, rank = 0] = adapter.lora_A.shape
+    return { kept: 2 * experts * (rank + 1), working: 0 } // low rows before and after they are weighed, scores and weights
+  }
+  if (!(adapter instanceof MovLinear)) return { kept: 0, working: 0 }
+  const [experts = 0, outputs = 0] = adapter.vectors.shape
+  return { kept: 2 * (experts + outputs), working: 0 } // what is scaled, and by what
 }
 
 type Moment = Pick<MemoryPlan, 'gradients' | 'activations' | 'working'>
@@ -240,15 +275,21 @@ function trainedShapes(
   }
 }
 
+/** Tokens of a micro-batch: a row of pairs has room for both answers. */
+const tokensOf = ({ data, objective }: Recipe): number =>
+  (objective.kind === 'dpo' ? 2 : 1) * data.batchSize * data.sequenceLength
+
 function sizesOf(recipe: Recipe, model: LanguageModel): Sizes {
-  const { data, device, losses } = recipe
+  const { data, device, losses, objective } = recipe
   const { config } = model
   const blocks = model.model.layers.map(({ mlp }) => mlp)
-  const routed = blocks.find(block => block instanceof MoeLayer)
+  const [routed] = blocks.flatMap(block =>
+    block instanceof MoeLayer && !(block instanceof MixLora) ? block : [],
+  )
   const peer = blocks.find(block => block instanceof PeerLayer)
   return {
     positions: data.sequenceLength,
-    tokens: data.batchSize * data.sequenceLength,
+    tokens: tokensOf(recipe),
     model: config.hidden_size,
     heads: config.num_attention_heads,
     isCausal: model.model.isCausal,
@@ -258,6 +299,7 @@ function sizesOf(recipe: Recipe, model: LanguageModel): Sizes {
     size: activationBytes(recipe),
     onDevice: device !== 'cpu',
     smooths: losses.labelSmoothing > 0,
+    compares: objective.kind === 'dpo',
   }
 }
 
@@ -361,18 +403,22 @@ function headMemory(
     size,
     onDevice,
     smooths,
-  }: Pick<Sizes, 'tokens' | 'model' | 'size' | 'onDevice' | 'smooths'>,
+    compares,
+  }: Pick<Sizes, 'tokens' | 'model' | 'size' | 'onDevice' | 'smooths' | 'compares'>,
 ): Omit<OutsideMemory, 'gradients'> {
   // As kChunkBytes has it in native/ops/loss/linear_cross_entropy.cc, and in chunked_cross_entropy.cc for devices.
   const chunk = onDevice
     ? Math.max(1, Math.floor(2 ** 29 / (vocabulary * size)))
     : Math.min(1024, Math.max(16, Math.floor(2 ** 23 / (vocabulary * size))))
   const product = onDevice ? vocabulary * model * size : 0
+  const logits = tokens * vocabulary * size
   return {
     held: tokens * model * size,
     // What the norm took, and the gradient of what it gave; rows of the head for smoothed labels, twice for a moment.
-    activations: (smooths ? 4 : 2) * tokens * model * size,
-    working: Math.min(chunk, tokens) * vocabulary * size + vocabulary * model * itemSize.f32 + product,
+    activations: (smooths ? 4 : 2) * tokens * model * size + (compares ? logits : 0), // as log-probabilities
+    working: compares
+      ? 2 * logits // the gradients of these, and of what they came from
+      : Math.min(chunk, tokens) * vocabulary * size + vocabulary * model * itemSize.f32 + product,
   }
 }
 

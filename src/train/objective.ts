@@ -40,7 +40,7 @@ export interface Batch {
   targets: Tensor
   /** What an encoder-decoder's encoder reads, of which `inputs` and targets are the decoder's; null for other models. */
   source?: Tokens | null
-  /** How many targets count, where batches differ in that. Default: as many in each. */
+  /** What the loss is a mean over, where batches differ in that: targets that count, or pairs. Default: as many in each. */
   scored?: number
   /** Where examples come in pairs, the first of which is preferred: their numbers. */
   pairs?: readonly number[]

@@ -2,8 +2,9 @@
 
 import type { CorpusSplit } from '../data/index.ts'
 import { ConfigError } from '../errors.ts'
-import { mapFile, type Tensor } from '../torch/index.ts'
-import type { LongExamples } from './conversation-rows.ts'
+import type { Tensor } from '../torch/index.ts'
+import { type AnswerShard, answerShards, disposeShards } from './answer-shards.ts'
+import { type LongExamples, refuseLong } from './long-examples.ts'
 import type { TokenPair } from './pairs.ts'
 
 /** Where a pair lies: a document's tokens before the first that is to be learnt, and the rest. */
@@ -23,7 +24,7 @@ export class PairRows {
   readonly cut: number = 0
   readonly dropped: number = 0
   readonly #places: Place[]
-  readonly #shards: { ids: Tensor; taught: Tensor }[] // [tokens] each
+  readonly #shards: AnswerShard[]
 
   /**
    * @param sequenceLength tokens of a source, and of a target, at most
@@ -32,14 +33,7 @@ export class PairRows {
   constructor(split: CorpusSplit, sequenceLength: number, long: LongExamples) {
     this.split = split
     this.sequenceLength = sequenceLength
-    this.#shards = split.shards.map(({ file, tokens, tokenRange, taughtRange }) => {
-      using map = mapFile(file)
-      return {
-        ids: map.tensor(tokenRange.offset, [tokens], tokenRange.dtype === 'I16' ? 'i16' : 'i32').persist(),
-        taught: map.tensor(taughtRange?.offset ?? 0, [tokens], 'u8').persist(),
-      }
-    })
-    const all = split.shards.flatMap((_, shard) => this.#placesOf(shard))
+    const all = placesOf(split)
     const without = all.filter(({ source }) => source === 0).length
     if (without > 0)
       throw new ConfigError(
@@ -47,9 +41,10 @@ export class PairRows {
           'pairs, as { source, target }',
         { path: 'data.path' },
       )
-    const isLong = ({ source, target }: Place): boolean => Math.max(source, target) > sequenceLength
+    const isLong = (place: Place): boolean => lengthOf(place) > sequenceLength
     const tooLong = all.filter(isLong)
-    if (long === 'refuse' && tooLong.length > 0) refuseLong(tooLong, all, sequenceLength)
+    if (long === 'refuse')
+      refuseLong('pairs have a side', tooLong.map(lengthOf), { all: all.length, sequenceLength })
     if (long === 'cut') this.cut = tooLong.length
     else this.dropped = tooLong.length
     this.#places = long === 'cut' ? all : all.filter(place => !isLong(place))
@@ -57,19 +52,7 @@ export class PairRows {
       throw new ConfigError(`leaves no pair of the ${split.name} split: set it higher`, {
         path: 'data.sequenceLength',
       })
-  }
-
-  #placesOf(shard: number): Place[] {
-    const { documentStarts, documentDomains, tokens } = this.split.shards[
-      shard
-    ] as CorpusSplit['shards'][number]
-    const taught = this.#shards[shard]?.taught.toTypedArray() as Uint8Array
-    return documentStarts.map((offset, i) => {
-      const end = documentStarts[i + 1] ?? tokens
-      const first = taught.indexOf(1, offset)
-      const source = (first < 0 || first > end ? end : first) - offset
-      return { shard, offset, source, target: end - offset - source, domain: documentDomains[i] ?? 0 }
-    })
+    this.#shards = answerShards(split)
   }
 
   /** Number of pairs. */
@@ -80,7 +63,7 @@ export class PairRows {
   /** Pairs, cut to length. */
   pairs(rows: readonly number[]): TokenPair[] {
     return this.#placesAt(rows).map(({ shard, offset, source, target }) => {
-      const { ids, taught } = this.#shards[shard] as { ids: Tensor; taught: Tensor }
+      const { ids, taught } = this.#shards[shard] as AnswerShard
       const part = (of: Tensor, at: number, length: number): number[] => {
         const kept = Math.min(length, this.sequenceLength)
         return of.narrow(0, at, kept).tolist() as number[]
@@ -108,18 +91,23 @@ export class PairRows {
   }
 
   dispose(): void {
-    for (const { ids, taught } of this.#shards) {
-      ids.dispose()
-      taught.dispose()
-    }
+    disposeShards(this.#shards)
   }
 }
 
-function refuseLong(tooLong: readonly Place[], all: readonly Place[], sequenceLength: number): never {
-  const longest = Math.max(...tooLong.map(({ source, target }) => Math.max(source, target)))
-  throw new ConfigError(
-    `${tooLong.length} of ${all.length} pairs have a side longer than data.sequenceLength, ${sequenceLength} (the longest ${longest}): ` +
-      'set that higher, or this to cut or drop',
-    { path: 'data.long' },
+/** Tokens of its longer side. */
+const lengthOf = ({ source, target }: Place): number => Math.max(source, target)
+
+function placesOf(split: CorpusSplit): Place[] {
+  const shards = answerShards(split)
+  const marks = shards.map(({ taught }) => taught.toTypedArray() as Uint8Array)
+  disposeShards(shards)
+  return split.shards.flatMap(({ documentStarts, documentDomains, tokens }, shard) =>
+    documentStarts.map((offset, i) => {
+      const end = documentStarts[i + 1] ?? tokens
+      const first = marks[shard]?.indexOf(1, offset) ?? -1
+      const source = (first < 0 || first > end ? end : first) - offset
+      return { shard, offset, source, target: end - offset - source, domain: documentDomains[i] ?? 0 }
+    }),
   )
 }

@@ -4,14 +4,17 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../../tests/support/cli.ts'
 import { writeServedModel } from '../../tests/support/served-model.ts'
+import { expectClose } from '../../tests/support/tensors.ts'
 import { byteTokenizerFiles, type Corpus, prepareConversations } from '../data/index.ts'
 import { type CausalLM, openModel, tokensOfSequences } from '../models/index.ts'
-import { noGrad, tensor, tidy } from '../torch/index.ts'
+import { cat, noGrad, type Tensor, tensor, tidy } from '../torch/index.ts'
 import { ConversationRows } from './conversation-rows.ts'
 import type { TrainEvent } from './events.ts'
 import { computeObjective, lossesSchema } from './objective.ts'
+import { AdamW } from './optimizer/adamw.ts'
 import { preferenceLoss, referenceLogProbs } from './preference.ts'
 import { checkRecipe } from './recipe/check.ts'
+import { trainStep } from './step.ts'
 import { train } from './train.ts'
 
 const folder = temporaryFolder()
@@ -95,6 +98,44 @@ describe('the loss', () => {
   })
 })
 
+test('micro-batches count by their pairs: as one batch would', async () => {
+  const uneven = Array.from({ length: 5 }, (_, i) => ({
+    prompt: 'Colour: ',
+    chosen: i === 0 ? 'red and yellow and green, surely' : 'red',
+    rejected: i === 0 ? 'a rather dark blue, I should say' : 'b',
+  }))
+  const { train } = await corpusOf(uneven, 'uneven')
+  tidy(() => {
+    const rows = new ConversationRows(train, 48, { long: 'refuse', together: 2 })
+    const all = Array.from({ length: rows.count }, (_, i) => i)
+    expect(all.map(row => rows.batch([row]).scored)).toEqual([1, 4]) // else shares would be equal
+    const stepOf = (micro: readonly (readonly number[])[]): { gradient: Tensor; losses: unknown } => {
+      const model = openModel(base).load({ kind: 'decoder', dtype: 'f64', mapped: false })
+      using optimizer = new AdamW(model.parameters())
+      const { losses } = trainStep(
+        model,
+        optimizer,
+        micro.map(of => rows.batch(of)),
+        {
+          losses: lossesSchema.parse({ balance: 'none', z: 0 }),
+          preference: { beta: 0.1, smoothing: 0, reference: new Float64Array(10) },
+          ...{ learningRate: 0, clip: null, observe: true },
+        },
+      )
+      return {
+        gradient: cat(model.parameters().flatMap(({ grad }) => (grad ? [grad.flatten()] : []))),
+        losses,
+      }
+    }
+    const [one, two] = [stepOf([all]), stepOf(all.map(row => [row]))]
+    // Sums of f64 in another order.
+    expectClose(two.gradient, one.gradient, 1e-12 * one.gradient.abs().max().item())
+    for (const [name, value] of Object.entries(one.losses as Record<string, number>))
+      expect((two.losses as Record<string, number>)[name]).toBeCloseTo(value, 10)
+    rows.dispose()
+  })
+})
+
 describe('training', () => {
   let corpus: Corpus
   beforeAll(async () => {
@@ -133,6 +174,17 @@ describe('training', () => {
     expect(scores.at(-1)?.margin).toBeGreaterThan(0)
   })
 
+  test('counts the tokens that were read, full rows or not', async () => {
+    const steps = (await eventsOf('tokens', { steps: 3 })).flatMap(event =>
+      event.type === 'step' ? event : [],
+    )
+    for (const [i, { tokens, tokensPerSecond, seconds }] of steps.entries()) {
+      const read = tokens - (steps[i - 1]?.tokens ?? 0)
+      expect(read).toBeLessThan(2 * 2 * 32)
+      expect(tokensPerSecond * seconds).toBeCloseTo(read, 6)
+    }
+  })
+
   test('goes on after a stop as if there had been none: the reference is the base, not what it has become', async () => {
     const whole = losses(await eventsOf('whole', { steps: 8, adapter: { rank: 4 } }))
     await eventsOf('parts', { steps: 4, adapter: { rank: 4 } })
@@ -146,6 +198,9 @@ describe('training', () => {
     const plain = await corpusOf([{ prompt: 'a', completion: 'b' }], 'plain')
     const data = { path: plain.folder, sequenceLength: 32, batchSize: 1 }
     await expect(eventsOf('refused', { data })).rejects.toThrow('objective: dpo is for pairs')
+    await expect(eventsOf('refused', { graph: true })).rejects.toThrow(
+      'graph: wants batches of one shape, which conversations have not: set it to false',
+    )
   })
 })
 

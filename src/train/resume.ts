@@ -2,6 +2,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import { ConfigError } from '../errors.ts'
+import { isGroup } from '../group.ts'
 import type { Recipe } from './recipe/schema.ts'
 
 /** These change nothing that has happened. What `data.path` leads to is compared by its content. */
@@ -47,8 +48,5 @@ function* differences(before: unknown, now: unknown, path: readonly string[] = [
     yield* differences(before[key], now[key], [...path, key])
   }
 }
-
-const isGroup = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const show = (value: unknown): string => (value === undefined ? 'nothing' : JSON.stringify(value))

@@ -22,7 +22,9 @@ export class SpanRows {
     if (sentinels.length < spans)
       throw new ConfigError(
         `cuts ${spans} spans out of ${sequenceLength} tokens, and the tokenizer has ${sentinels.length} sentinels (<extra_id_0> ...): ` +
-          (sentinels.length === 0 ? 'learn from pairs, as { source, target }' : 'lower data.sequenceLength'),
+          (sentinels.length === 0
+            ? 'learn from pairs, as { source, target }'
+            : 'shorter sequences need fewer (data.sequenceLength, --sequence-length)'),
         { path: 'objective' },
       )
     this.#marks = { sentinels, end: tokenizer.specialIds.eos ?? null }

@@ -35,7 +35,7 @@ export interface StepResult {
   gradientNorm: number | null
   /** Whether the parameters moved: a gradient with NaN or infinity is dropped. Null when only the device knows. */
   updated: boolean | null
-  /** Mean over micro-batches of `total` and of each loss by name, when observed. */
+  /** `total` and each loss by name, of micro-batches each by its share, when observed. */
   losses?: Record<string, number>
   /** Of each layer with a router in the last micro-batch, when observed. */
   routing?: (RoutingStats & { layer: number })[]
@@ -43,7 +43,7 @@ export interface StepResult {
   retrieval?: (UsageStats & { layer: number })[]
 }
 
-/** Trains on micro-batches, whose gradients are averaged. */
+/** Trains on micro-batches, whose gradients are averaged by what each counts. */
 export function trainStep(
   model: TrainableModel,
   optimizer: Optimizer,
@@ -54,19 +54,20 @@ export function trainStep(
   model.zeroGrad()
   const all = [...batches]
   const shares = sharesOf(all)
-  const seen = all.map((batch, i) =>
+  const seen = all.flatMap((batch, i) =>
     tidy(() => {
-      const objective = backward(model, batch, shares[i] as number, options)
-      return observe ? look(objective) : null
+      const share = shares[i] as number
+      const objective = backward(model, batch, share, options)
+      return observe ? look(objective, share) : []
     }),
   )
   const result = tidy(() => update(trained, optimizer, options))
   if (result.updated !== null) lossScaler?.note(result.updated)
   adaptRouters(model, result.updated, options)
-  return { ...result, ...merged(seen.flatMap(batch => batch ?? [])) }
+  return { ...result, ...merged(seen) }
 }
 
-/** What each micro-batch counts in a step: as all others, or, where they tell their targets, by the number of these. */
+/** What each micro-batch counts in a step: as all others, or by what it says that its mean is over. */
 function sharesOf(batches: readonly Batch[]): number[] {
   const total = batches.reduce((sum, { scored = 0 }) => sum + scored, 0)
   return batches.map(({ scored }) =>
@@ -84,6 +85,7 @@ export function adaptRouters(
   else model.adapt(pace)
 }
 
+/** Of a micro-batch, with its share in its step's losses. */
 type Observed = Required<Pick<StepResult, 'losses' | 'routing' | 'retrieval'>>
 
 /** Adds the gradients of a micro-batch, which counts as such a share of its step, to the parameters'. */
@@ -100,16 +102,16 @@ export function backward(
   return objective
 }
 
-/** What a step looked like, of its micro-batches and the norm of their gradients. */
+/** What a step looked like, of its micro-batches, which count alike, and the norm of their gradients. */
 export function describeStep(objectives: readonly Objective[], norm: number): StepResult {
-  const seen = objectives.map(objective => tidy(() => look(objective)))
+  const seen = objectives.map(objective => tidy(() => look(objective, 1 / objectives.length)))
   return { gradientNorm: norm, updated: Number.isFinite(norm), ...merged(seen) }
 }
 
-function look({ total, terms, routings }: Objective): Observed {
+function look({ total, terms, routings }: Objective, share: number): Observed {
   const named = { total, ...terms }
   return {
-    losses: Object.fromEntries(Object.entries(named).map(([name, value]) => [name, value.item()])),
+    losses: Object.fromEntries(Object.entries(named).map(([name, value]) => [name, share * value.item()])),
     routing: routings.flatMap(({ layer, chosen, served }) =>
       chosen.kind === 'peer' || served.kind === 'peer' ? [] : { layer, ...routingStats(chosen, served) },
     ),
@@ -137,11 +139,10 @@ function update(
   return { gradientNorm: size, updated: isSeen ? !isBad : null }
 }
 
-/** Losses averaged, the rest of the last micro-batch; nothing when nobody looked. */
+/** Shares of losses added up, the rest of the last micro-batch; nothing when nobody looked. */
 function merged(seen: readonly Observed[]): Partial<Observed> {
   const last = seen.at(-1)
   if (!last) return {}
-  const mean = (name: string): number =>
-    seen.reduce((total, { losses }) => total + (losses[name] ?? 0), 0) / seen.length
-  return { ...last, losses: Object.fromEntries(Object.keys(last.losses).map(name => [name, mean(name)])) }
+  const sum = (name: string): number => seen.reduce((total, { losses }) => total + (losses[name] ?? 0), 0)
+  return { ...last, losses: Object.fromEntries(Object.keys(last.losses).map(name => [name, sum(name)])) }
 }

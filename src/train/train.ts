@@ -18,6 +18,7 @@ import { repeatGemm } from './repeatable.ts'
 import { refuseOtherPast } from './resume.ts'
 import { RunFolder, type RunState } from './run-folder.ts'
 import { RunLog, type StepRecord } from './run-log.ts'
+import type { StepResult } from './step.ts'
 import { Trainer } from './trainer.ts'
 import { TrainingWatch } from './watch.ts'
 
@@ -212,33 +213,33 @@ class StepClock {
   /** Seconds that the host spent in the last step. */
   last = 0
   #seconds = 0
-  #steps = 0
+  #tokens = 0
 
-  time<T>(step: () => T): T {
-    const start = performance.now()
-    const result = step()
+  step(trainer: Trainer, observe: boolean): StepResult {
+    const [start, before] = [performance.now(), trainer.state.tokens]
+    const result = trainer.step(observe)
     this.last = (performance.now() - start) / 1000
     this.#seconds += this.last
-    this.#steps++
+    this.#tokens += trainer.state.tokens - before
     return result
   }
 
-  get secondsPerStep(): number {
-    return this.#seconds / this.#steps
+  get tokensPerSecond(): number {
+    return this.#tokens / this.#seconds
   }
 
   restart(): void {
     this.#seconds = 0
-    this.#steps = 0
+    this.#tokens = 0
   }
 }
 
 /** One step, and an end to the run when too many in a row had no usable gradient. */
 function takeStep(trainer: Trainer, clock: StepClock): StepRecord {
-  const { recipe, learningRate, tokensPerStep } = trainer
+  const { recipe, learningRate } = trainer
   const next = trainer.state.step + 1
   const observe = next === 1 || next % recipe.logging.every === 0 || next === recipe.steps
-  const result = clock.time(() => trainer.step(observe))
+  const result = clock.step(trainer, observe)
   const { step, tokens, skippedInRow } = trainer.state
   if (skippedInRow >= recipe.maxBadSteps) {
     throw new TrainingDiverged(
@@ -246,9 +247,8 @@ function takeStep(trainer: Trainer, clock: StepClock): StepRecord {
         'resume from the last checkpoint with optimizer.learningRate lower than before',
     )
   }
-  const tokensPerSecond = tokensPerStep / clock.secondsPerStep
+  const speed = { seconds: clock.last, tokensPerSecond: clock.tokensPerSecond }
   if (observe) clock.restart()
-  const speed = { seconds: clock.last, tokensPerSecond }
   return {
     step,
     tokens,

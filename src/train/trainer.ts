@@ -20,6 +20,7 @@ import {
   copyTokenizer,
   describeFeedForward,
   EncoderDecoderLM,
+  setDropout,
   type TrainableModel,
 } from '../models/index.ts'
 import { WordRouter } from '../moe/index.ts'
@@ -125,6 +126,7 @@ export class Trainer implements Trainee {
     })
     manualSeed(seed)
     this.model = firstModel(this.recipe, this.config)
+    if (this.recipe.dropout) setDropout(this.model, this.recipe.dropout)
     const adapters = this.recipe.adapter ? attachAdapters(this.model, this.recipe.adapter) : null
     convertWeights(this.model, precision, this.device)
     this.model.to(this.device)
@@ -209,9 +211,11 @@ export class Trainer implements Trainee {
     return hasCudaRuntime() ? cudaMemory(this.device).peak : 0
   }
 
+  /** At most. */
   get tokensPerStep(): number {
     const { data, gradientAccumulation } = this.recipe
-    return data.batchSize * data.sequenceLength * gradientAccumulation
+    const answers = this.training instanceof ConversationRows ? this.training.together : 1
+    return answers * data.batchSize * data.sequenceLength * gradientAccumulation
   }
 
   get learningRate(): number {

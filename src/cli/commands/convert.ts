@@ -14,8 +14,8 @@ interface Flags {
   out: string
   type?: string
   dtype?: WriteFolderOptions['dtype']
-  experts: Required<WriteFolderOptions>['experts']
-  shardSize: number
+  experts?: WriteFolderOptions['experts']
+  shardSize?: number
   tokenizer: boolean
   name?: string
   json?: boolean
@@ -53,14 +53,15 @@ export function convertCommand(): Command {
       ]),
     )
     .addOption(
-      new Option('--experts <layout>', 'of a folder: one by one as published, or stacked')
-        .choices(['published', 'stacked'])
-        .default('published'),
+      new Option('--experts <layout>', 'of a folder: one by one as published (default), or stacked').choices([
+        'published',
+        'stacked',
+      ]),
     )
-    .addOption(
-      new Option('--shard-size <size>', 'most bytes of one file of a folder')
-        .argParser(sizeOf('--shard-size'))
-        .default(5e9, '5GB'),
+    .option(
+      '--shard-size <size>',
+      'most bytes of one file of a folder (default: 5GB)',
+      sizeOf('--shard-size'),
     )
     .option('--no-tokenizer', 'leave the tokenizer out')
     .option('--name <name>', "the model's name in a GGUF file (default: of the folder)")
@@ -82,7 +83,7 @@ async function convert(path: string, flags: Flags): Promise<void> {
   const written = toGguf
     ? await asGguf(opened.source, flags, onProgress)
     : opened.base
-      ? await merged(opened, flags)
+      ? await merged(opened, flags, onProgress)
       : await asFolder(opened.source, flags, onProgress)
   progress.clear()
   const seconds = (Date.now() - started) / 1000
@@ -102,8 +103,11 @@ function refuseOverwriting(model: string, out: string): void {
   refuseFolderOfWeights(out)
 }
 
-function refuseOtherFormat({ type, dtype, name }: Flags, toGguf: boolean): void {
+function refuseOtherFormat({ type, dtype, name, experts, shardSize }: Flags, toGguf: boolean): void {
   if (toGguf && dtype) throw new ConfigError('is for folders; for GGUF use --type', { path: '--dtype' })
+  if (toGguf && experts)
+    throw new ConfigError('is for folders: GGUF has experts stacked', { path: '--experts' })
+  if (toGguf && shardSize) throw new ConfigError('is for folders: GGUF is one file', { path: '--shard-size' })
   if (!toGguf && type)
     throw new ConfigError('is for GGUF files; for a folder use --dtype', { path: '--type' })
   if (!toGguf && name) throw new ConfigError('is for GGUF files', { path: '--name' })
@@ -125,23 +129,27 @@ async function asGguf(source: ModelSource, flags: Flags, onProgress: OnProgress)
   return { ...written, what: what.join(', ') }
 }
 
-/** An adapter and its base as one model, in f32. */
-async function merged(opened: OpenedModel, { out, tokenizer, dtype }: Flags): Promise<Written> {
-  if (dtype !== undefined && dtype !== 'f32')
-    throw new ConfigError('is f32 where an adapter is merged: convert what comes of it', { path: '--dtype' })
+/** An adapter and its base as one model, which is summed in f32. */
+async function merged(opened: OpenedModel, flags: Flags, onProgress: OnProgress): Promise<Written> {
+  opened.requireMergeable()
   const { copyTokenizer, saveModel } = await import('../../models/index.ts')
   const model = opened.load()
-  const written = saveModel(out, model, opened.config)
+  const { files, ...written } = saveModel(flags.out, model, opened.config, folderOptions(flags, onProgress))
   model.dispose()
-  if (tokenizer) copyTokenizer(opened.path, out)
-  return { ...written, what: 'one file, an adapter merged into its base' }
+  if (flags.tokenizer) copyTokenizer(opened.path, flags.out)
+  return { ...written, what: `${filesText(files)}, an adapter merged into its base` }
 }
 
 async function asFolder(source: ModelSource, flags: Flags, onProgress: OnProgress): Promise<Written> {
   const { copyTokenizer, writeModelFolder } = await import('../../models/index.ts')
-  const { dtype, experts, shardSize: shardBytes } = flags
-  const options = { dtype, experts, shardBytes, onProgress }
-  const { files, ...written } = writeModelFolder(flags.out, source, options)
+  const { files, ...written } = writeModelFolder(flags.out, source, folderOptions(flags, onProgress))
   if (flags.tokenizer) copyTokenizer(source.path, flags.out)
-  return { ...written, what: files === 1 ? 'one file' : `${files} files` }
+  return { ...written, what: filesText(files) }
 }
+
+const folderOptions = (
+  { dtype, experts = 'published', shardSize: shardBytes = 5e9 }: Flags,
+  onProgress: OnProgress,
+): WriteFolderOptions => ({ dtype, experts, shardBytes, onProgress })
+
+const filesText = (files: number): string => (files === 1 ? 'one file' : `${files} files`)

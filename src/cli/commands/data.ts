@@ -11,6 +11,7 @@ import type {
 } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
 import { Interruption } from '../interruption.ts'
+import type { PreparedData } from '../model-data.ts'
 import { openNamed } from '../open-model.ts'
 import { Progress } from '../progress.ts'
 import { green } from '../terminal.ts'
@@ -97,7 +98,12 @@ function prepareCommand(): Command {
       ).conflicts(['from', 'sample']),
     )
     .addOption(new Option('--from <path...>', 'your own files and folders').conflicts('sample'))
-    .option('--for <model>', 'with --from: its tokenizer, and conversations by its chat template')
+    .addOption(
+      new Option(
+        '--for <model>',
+        'with --from: its tokenizer, and conversations by its chat template',
+      ).conflicts(['tokenizer', 'domain', 'size']),
+    )
     .option('--domain <name>', "kind of text in --from, where it does not say (default: the path's name)")
     .option('--sample', 'the text that ships with Switchyard')
     .addOption(
@@ -163,19 +169,19 @@ async function prepare(flags: PrepareFlags): Promise<void> {
     step = next
     draw()
   }
-  const prepared = async (): Promise<Corpus> => {
+  const prepared = async (): Promise<PreparedData> => {
     const options = await prepareOptions(flags)
     const corpus = await prepareCorpus({ ...options, onProgress, signal })
-    for (const line of skippedLines(options.source.skipped)) progress.line(line)
-    return corpus
+    return { corpus, skipped: options.source.skipped }
   }
   try {
     const more = { onProgress, signal }
-    const corpus = flags.pairs
-      ? await preparedPairs(flags.pairs, flags, more)
+    const { corpus, skipped } = flags.pairs
+      ? { corpus: await preparedPairs(flags.pairs, flags, more), skipped: [] }
       : flags.for === undefined
         ? await prepared()
         : await preparedFor(flags.for, flags, more)
+    for (const line of skippedLines(skipped)) progress.line(line)
     progress.clear()
     process.stdout.write(flags.json ? toJson(corpus.manifest) : describeCorpus(corpus))
   } catch (error) {
@@ -193,7 +199,7 @@ async function preparedFor(
   model: string,
   { from, out, validation, seed, force = false, sentinels }: PrepareFlags,
   more: Pick<PrepareOptions, 'onProgress' | 'signal'>,
-): Promise<Corpus> {
+): Promise<PreparedData> {
   if (from === undefined) throw new ConfigError('is for files: name them with --from', { path: '--for' })
   refuseSentinels(sentinels)
   const { prepareForModel } = await import('../model-data.ts')

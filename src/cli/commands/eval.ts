@@ -77,11 +77,12 @@ async function run(path: string, flags: Flags): Promise<void> {
   if (flags.lengthPenalty !== undefined && flags.beams === undefined)
     throw new ConfigError('is for a search: give --beams too', { path: '--length-penalty' })
   const { openCorpus } = await import('../../data/index.ts')
-  const { modelText } = await import('../../train/index.ts')
+  const { modelText, refuseToScore } = await import('../../train/index.ts')
   const opened = await openNamed(path, flags)
   const corpus = openCorpus(flags.data)
-  const split = splitFor(opened, corpus, flags)
   const { config } = opened
+  refuseToScore({ corpus, config }, '--data')
+  const split = splitFor(opened, corpus, flags)
   const positions = 'max_position_embeddings' in config ? config.max_position_embeddings : Infinity
   const length = windowLength(flags, { max_position_embeddings: positions }, split)
   const within = flags.memory === undefined ? null : await loadWithin(opened, flags, length)

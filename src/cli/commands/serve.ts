@@ -41,7 +41,7 @@ Examples:
   switchyard serve runs/tiny
   switchyard serve runs/tiny model.gguf --loaded 1 --idle 600
   switchyard serve model.gguf --memory 8GiB --texts 8 --context 8192
-  SWITCHYARD_API_KEYS=secret switchyard serve model --host 0.0.0.0 --port 80`
+  SWITCHYARD_API_KEYS=sk-example switchyard serve model --host 0.0.0.0 --port 80`
 
 export function serveCommand(): Command {
   const command = new Command('serve')

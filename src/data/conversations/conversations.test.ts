@@ -11,7 +11,7 @@ import { type AnsweredText, answeredTexts, type Render } from './answers.ts'
 import { encodeAnswered } from './encode.ts'
 import { encodePair } from './encode-pair.ts'
 import { prepareConversations } from './prepare.ts'
-import { type ChatTurn, type ConversationRecord, toConversation } from './record.ts'
+import { type ChatTurn, type ConversationRecord, toConversation, toExample } from './record.ts'
 
 const renderBy = (template: string): Render => {
   const parsed = new Template(template)
@@ -157,6 +157,39 @@ describe('records', () => {
     expect(toConversation(value)).toEqual({ kind: 'chat', messages, tools: null, domain: undefined })
   })
 
+  test('text beside messages is not what is learnt', () => {
+    expect(toConversation({ text: 'all of it', messages })).toMatchObject({ kind: 'chat', messages })
+    expect(toConversation({ text: 'all of it', prompt: 'a', completion: 'b' })).toMatchObject({
+      prompt: 'a',
+      completion: 'b',
+    })
+  })
+
+  describe('pairs', () => {
+    const answers = ['good', 'bad'].map(content => [messages[0], { role: 'assistant', content }])
+    const [chosen, rejected] = answers
+    const sides = (value: object): unknown => {
+      const record = toExample(value)
+      return typeof record === 'string' || record.kind !== 'pair' ? record : [record.chosen, record.rejected]
+    }
+
+    test.each([
+      ['whole conversations', {}],
+      ['with the prompt once more, as text', { prompt: 'Hi' }],
+      ['with a conversation that is neither', { prompt: 'Hi', messages, text: 'Hi' }],
+    ])('%s', (_, more) => {
+      expect(sides({ chosen, rejected, ...more })).toEqual(
+        answers.map(turns => ({ kind: 'chat', messages: turns, tools: null, domain: undefined })),
+      )
+    })
+
+    test('of texts, beside which there is another', () => {
+      expect(sides({ prompt: 'Hi', chosen: 'good', rejected: 'bad', messages, text: 'x' })).toEqual(
+        ['good', 'bad'].map(completion => ({ kind: 'plain', prompt: 'Hi', completion, domain: undefined })),
+      )
+    })
+  })
+
   test('calls of tools have no text of their own', () => {
     const calls = [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }]
     const call = { role: 'assistant', content: null, tool_calls: calls }
@@ -223,6 +256,23 @@ describe('a corpus of conversations', () => {
     expect(manifest.answers?.tokens).toBe(digits + 20 * ('<|im_end|>\n'.length + 1))
   })
 
+  test('texts of one conversation are on one side', async () => {
+    const long = Array.from({ length: 30 }, (_, i) => ({
+      messages: [1, 2, 3].flatMap(turn => [
+        { role: 'user', content: `${i}.${turn}?` },
+        { role: 'assistant', content: `<think>${i}</think>${turn}` },
+      ]),
+    }))
+    const { train, validation, manifest } = await prepare('long', [file('long.jsonl', long)], thinking)
+    expect(manifest.answers?.examples).toBe(90)
+    const [taught, held] = [train, validation].map(split =>
+      split.shards.reduce((sum, { documentStarts }) => sum + documentStarts.length, 0),
+    ) as [number, number]
+    // Were each text put somewhere for itself, these would be whole conversations by chance alone, once in three times.
+    expect([taught % 3, held % 3]).toEqual([0, 0])
+    expect(held).toBeGreaterThan(0)
+  })
+
   test('the same files make the same corpus', async () => {
     const path = file('again.jsonl', lines)
     const [first, second] = [await prepare('first', [path]), await prepare('second', [path])]
@@ -244,7 +294,26 @@ describe('a corpus of conversations', () => {
     )
     const system = { messages: [{ role: 'system', content: 'x' }, ...(lines[0]?.messages ?? [])] }
     const out = prepare('strict', [file('strict.jsonl', [lines[0], system])], strict)
-    await expect(out).rejects.toThrow('conversation 2: the chat template refuses it (no system)')
+    await expect(out).rejects.toThrow(/strict\.jsonl: line 2: the chat template refuses it \(no system\)$/)
+  })
+
+  test('domains that no corpus can have are refused, with their line', async () => {
+    const unnamed = file('unnamed.jsonl', [lines[0], { ...lines[1], domain: '' }])
+    await expect(prepare('unnamed', [unnamed])).rejects.toThrow(
+      'unnamed.jsonl: line 2: a domain has a name of 1 to 64 printable characters, got ""',
+    )
+    const long = file(
+      `${'x'.repeat(65)}.jsonl`,
+      lines.map(({ messages }) => ({ messages })),
+    )
+    await expect(prepare('of-the-file', [long])).rejects.toThrow('a domain has a name of 1 to 64')
+  })
+
+  test('pairs among others are named', async () => {
+    const mixed = file('mixed.jsonl', [lines[0], { prompt: 'a', chosen: 'b', rejected: 'c' }])
+    await expect(prepare('mixed', [mixed])).rejects.toThrow(
+      'mixed.jsonl: line 2: some examples are pairs and others are not: give them apart',
+    )
   })
 
   test('messages without a template', async () => {

@@ -35,18 +35,22 @@ export const languagesOf = (pairs: readonly LanguagePair[]): string[] => [
 /** What a pair is called as a domain. */
 export const pairName = ({ source, target }: LanguagePair): string => `${source}-${target}`
 
-/** A text and its translation as an example; null where one of them is empty. */
-export function translated(pair: LanguagePair, texts: LanguagePair): FoundRecord | null {
+/** A text and its translation as an example, found at such a place; null where one of them is empty. */
+export function translated(
+  pair: LanguagePair,
+  texts: LanguagePair,
+  found: Pick<FoundRecord, 'file' | 'place'>,
+): FoundRecord | null {
   const [prompt, completion] = [texts.source.trim(), texts.target.trim()]
   if (prompt === '' || completion === '') return null
-  return { kind: 'plain', prompt, completion, languages: { ...pair }, domain: pairName(pair) }
+  return { kind: 'plain', prompt, completion, languages: { ...pair }, domain: pairName(pair), ...found }
 }
 
 /** The examples that were not there before. */
 export function distinct(): (record: FoundRecord) => boolean {
   const seen = new Set<string>()
-  return record => {
-    const hash = createHash('sha1').update(JSON.stringify(record)).digest('base64')
+  return ({ file: _, place: __, ...said }) => {
+    const hash = createHash('sha1').update(JSON.stringify(said)).digest('base64')
     const isNew = !seen.has(hash)
     seen.add(hash)
     return isNew
@@ -102,7 +106,8 @@ async function* linesOf({ pair, source, target }: Work): AsyncGenerator<FoundRec
   for (;;) {
     const [from, to] = await Promise.all(sides.map(nextLine))
     if (from === undefined && to === undefined) break
-    const record = translated(pair, { source: from ?? '', target: to ?? '' })
+    const found = { file: source, place: `line ${sides[0].count}` }
+    const record = translated(pair, { source: from ?? '', target: to ?? '' }, found)
     if (record && isNew(record)) yield record
   }
   const [{ count: sources }, { count: targets }] = sides

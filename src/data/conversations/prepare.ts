@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DataError, SwitchyardError } from '../../errors.ts'
+import { DataError, FormatError, SwitchyardError } from '../../errors.ts'
 import { type Corpus, openCorpus } from '../corpus.ts'
 import { CorpusFolder } from '../corpus-folder.ts'
 import type { CorpusManifest, SplitName } from '../corpus-manifest.ts'
@@ -53,7 +53,7 @@ export interface PrepareConversationsOptions extends Omit<PrepareExamplesOptions
  * Writes conversations as a corpus and opens it: an example is a document, with a mark at each token that is to be learnt. The same
  * files and seed give the same corpus, a record at a time in memory.
  *
- * @throws FormatError naming the line that is no conversation, or that the template refuses; nothing is kept then
+ * @throws FormatError naming the line that is no conversation, or that the template refuses or the tokenizer; nothing is kept then
  */
 export function prepareConversations({ paths, ...options }: PrepareConversationsOptions): Promise<Corpus> {
   return prepareExamples({ ...options, source: exampleFiles(paths) })
@@ -61,7 +61,8 @@ export function prepareConversations({ paths, ...options }: PrepareConversations
 
 /** prepareConversations() of examples from anywhere. */
 export async function prepareExamples(options: PrepareExamplesOptions): Promise<Corpus> {
-  const { out, source, render = withoutTemplate, validation = 0.05, seed = 1, signal } = options
+  const { out, source, validation = 0.05, seed = 1, signal } = options
+  const render = options.render ? refusing(options.render) : withoutTemplate
   const onProgress = (fraction: number, text: string): void => {
     signal?.throwIfAborted()
     options.onProgress?.({ stage: 'encode', fraction, text })
@@ -74,13 +75,15 @@ export async function prepareExamples(options: PrepareExamplesOptions): Promise<
   if (options.template !== undefined)
     writeFileSync(join(folder.files, 'chat_template.jinja'), options.template)
   const splits = new Splits(folder.files, tokenizer, options.apart ? encodePair : encodeAnswered)
-  let number = 0
   const add = async (from: ExampleSource, choose: (first: string) => SplitName): Promise<void> => {
     for await (const record of from.records(onProgress)) {
       signal?.throwIfAborted()
-      number++
-      for (const texts of await written(record, number, render))
-        await splits.add(choose(texts[0]?.text ?? ''), texts, record.domain)
+      await inPlace(record, async () => {
+        const examples = await written(record, render)
+        // All texts of a conversation go the same way: they have messages in common.
+        const split = choose(examples[0]?.[0]?.text ?? '')
+        for (const texts of examples) await splits.add(split, texts, record.domain)
+      })
     }
   }
   const { heldOut } = options
@@ -127,30 +130,41 @@ async function textsOf(source: ExampleSource, signal: AbortSignal | undefined): 
   return texts
 }
 
+/** Names the place of what goes wrong with a record. */
+async function inPlace({ file, place }: FoundRecord, body: () => Promise<void>): Promise<void> {
+  try {
+    await body()
+  } catch (cause) {
+    if (!(cause instanceof SwitchyardError)) throw cause
+    throw new FormatError(`${place}: ${cause.message}`, { file, cause })
+  }
+}
+
+/** Says of what a template throws that it is the template's. */
+const refusing =
+  (render: Render): Render =>
+  async (messages, options) => {
+    try {
+      return await render(messages, options)
+    } catch (cause) {
+      throw new DataError(`the chat template refuses it (${(cause as Error).message})`, { cause })
+    }
+  }
+
 const withoutTemplate: Render = async () => {
-  throw new SwitchyardError(
+  throw new DataError(
     'the model has no chat template, which messages need: name one, or give prompts with completions',
   )
 }
 
 /** The texts that belong together: one of an example, two of a pair. */
-async function written(record: FoundRecord, number: number, render: Render): Promise<AnsweredText[][]> {
-  try {
-    if (record.kind !== 'pair') return (await answeredTexts(record, render)).map(text => [text])
-    const [chosen, rejected] = await Promise.all(
-      [record.chosen, record.rejected].map(side => answeredTexts(side, render)),
-    )
-    // What the last answer of each is preferred for; earlier ones are the same.
-    return [[chosen?.at(-1), rejected?.at(-1)].filter(text => text !== undefined)]
-  } catch (cause) {
-    if (cause instanceof SwitchyardError) throw cause
-    throw new SwitchyardError(
-      `conversation ${number}: the chat template refuses it (${(cause as Error).message})`,
-      {
-        cause,
-      },
-    )
-  }
+async function written(record: FoundRecord, render: Render): Promise<AnsweredText[][]> {
+  if (record.kind !== 'pair') return (await answeredTexts(record, render)).map(text => [text])
+  const [chosen, rejected] = await Promise.all(
+    [record.chosen, record.rejected].map(side => answeredTexts(side, render)),
+  )
+  // What the last answer of each is preferred for; earlier ones are the same.
+  return [[chosen?.at(-1), rejected?.at(-1)].filter(text => text !== undefined)]
 }
 
 /** A number in [0, 1) that a text decides. */

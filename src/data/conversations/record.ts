@@ -1,5 +1,7 @@
 // What a line of a file for fine-tuning may hold: a conversation, a prompt and its completion, or text.
 
+import { isGroup } from '../../group.ts'
+
 /** A message as chat templates take it. */
 export interface ChatTurn {
   role: string
@@ -52,16 +54,19 @@ const roles: readonly string[] = ['system', 'developer', 'user', 'assistant', 't
 
 /**
  * Reads a conversation, or a pair of them: `{ prompt, chosen, rejected }` of texts or of messages, or `{ chosen, rejected }` of whole
- * conversations. Returns a text that says what is wrong, if anything is.
+ * conversations, whose prompt may be there once more as text. Returns a text that says what is wrong, if anything is.
  */
 export function toExample(value: unknown): ExampleRecord | string {
   if (!isGroup(value) || !('chosen' in value)) return toConversation(value)
-  const { prompt, chosen, rejected, ...about } = value
-  const side = (answer: unknown): ConversationRecord | string =>
-    toConversation({
-      ...about,
-      ...(prompt === undefined ? { messages: answer } : { prompt, completion: answer }),
+  const { prompt, chosen, rejected, domain, tools } = value
+  const side = (answer: unknown): ConversationRecord | string => {
+    const isWhole = prompt === undefined || (typeof prompt === 'string' && Array.isArray(answer))
+    return toConversation({
+      domain,
+      tools,
+      ...(isWhole ? { messages: answer } : { prompt, completion: answer }),
     })
+  }
   const [better, worse] = [side(chosen), side(rejected)]
   if (typeof better === 'string') return `has a 'chosen' that ${better}`
   if (typeof worse === 'string') return `has a 'rejected' that ${worse}`
@@ -69,8 +74,9 @@ export function toExample(value: unknown): ExampleRecord | string {
 }
 
 /**
- * Reads `{ messages }` as OpenAI has it, with `tools` perhaps, `{ conversations }` as ShareGPT has it, `{ prompt, completion }` of texts or
- * of messages, `{ source, target }` or `{ translation }` of texts, or `{ text }`, each perhaps with a `domain`. Returns a text that says what is wrong, if anything is.
+ * Reads, of what is there the first: `{ messages }` as OpenAI has it, with `tools` perhaps, `{ conversations }` as ShareGPT has it,
+ * `{ prompt, completion }` of messages or of texts, `{ source, target }` or `{ translation }` of texts, or `{ text }`, each perhaps with a
+ * `domain`. Returns a text that says what is wrong, if anything is.
  */
 export function toConversation(value: unknown): ConversationRecord | string {
   if (!isGroup(value)) return 'is no object'
@@ -79,24 +85,34 @@ export function toConversation(value: unknown): ConversationRecord | string {
     return `has a 'domain' that is no string`
   if (tools !== undefined && tools !== null && !Array.isArray(tools)) return `has 'tools' that are no list`
   const about = { domain: domain ?? undefined }
-  if (typeof value.text === 'string') return { kind: 'plain', prompt: '', completion: value.text, ...about }
-  const pair = pairOf(value)
-  if (pair) return { kind: 'plain', ...pair, ...about }
-  const { prompt, completion } = value
-  if (typeof prompt === 'string' && typeof completion === 'string')
-    return { kind: 'plain', prompt, completion, ...about }
   const messages = messagesOf(value)
   if (typeof messages === 'string') return messages
+  if (messages === null) {
+    const plain = textsOf(value)
+    return typeof plain === 'string' ? plain : { kind: 'plain', ...plain, ...about }
+  }
   if (!messages.some(({ role }) => role === 'assistant'))
     return 'has no message of the assistant, from which to learn'
   return { kind: 'chat', messages, tools: (tools as unknown[] | null | undefined) ?? null, ...about }
+}
+
+type Plain = Extract<ConversationRecord, { kind: 'plain' }>
+type Texts = Pick<Plain, 'prompt' | 'completion' | 'languages'>
+
+function textsOf(value: Record<string, unknown>): Texts | string {
+  const { prompt, completion, text } = value
+  if (typeof prompt === 'string' && typeof completion === 'string') return { prompt, completion }
+  const pair = pairOf(value)
+  if (pair) return pair
+  if (typeof text === 'string') return { prompt: '', completion: text }
+  return "has none of 'messages', 'conversations', 'prompt' with 'completion', 'source' with 'target', 'translation' of two texts, and 'text'"
 }
 
 /**
  * `{ source, target }` of texts, or `{ translation: { en, de } }` as datasets has it, from the first to the second unless `source_lang` and
  * `target_lang` say otherwise.
  */
-function pairOf(value: Record<string, unknown>): Pick<Plain, 'prompt' | 'completion' | 'languages'> | null {
+function pairOf(value: Record<string, unknown>): Texts | null {
   const { source, target, translation } = value
   const [from, to] = [value.source_lang, value.target_lang].map(name =>
     typeof name === 'string' ? name : undefined,
@@ -112,19 +128,18 @@ function pairOf(value: Record<string, unknown>): Pick<Plain, 'prompt' | 'complet
   return { prompt, completion, languages: languagesOf(asked, into) }
 }
 
-type Plain = Extract<ConversationRecord, { kind: 'plain' }>
-
 const languagesOf = (source: string | undefined, target: string | undefined): Languages => ({
   ...(source !== undefined && { source }),
   ...(target !== undefined && { target }),
 })
 
-function messagesOf(value: Record<string, unknown>): ChatTurn[] | string {
+/** Null where there are none. */
+function messagesOf(value: Record<string, unknown>): ChatTurn[] | string | null {
   const { messages, conversations, prompt, completion } = value
   if (Array.isArray(messages)) return checked(messages)
   if (Array.isArray(conversations)) return checked(conversations.map(fromShareGpt))
   if (Array.isArray(prompt) && Array.isArray(completion)) return checked([...prompt, ...completion])
-  return "has none of 'messages', 'conversations', 'prompt' with 'completion', 'source' with 'target', 'translation' of two texts, and 'text'"
+  return null
 }
 
 function fromShareGpt(message: unknown): unknown {
@@ -160,6 +175,3 @@ function textOf(content: unknown): string | null {
   const texts = content.map(part => (isGroup(part) && part.type === 'text' ? part.text : null))
   return texts.every(text => typeof text === 'string') ? texts.join('') : null
 }
-
-const isGroup = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)

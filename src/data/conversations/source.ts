@@ -3,8 +3,8 @@
 import { basename } from 'node:path'
 import { ConfigError } from '../../errors.ts'
 import type { Origin } from '../document.ts'
-import { domainOf, isJsonLines, isParquet, listFiles } from '../sources/files.ts'
-import { readJsonLines } from '../sources/json-lines.ts'
+import { checkDomain, domainOf, isJsonLines, isParquet, listFiles } from '../sources/files.ts'
+import { readJsonLines, type ToRecord } from '../sources/json-lines.ts'
 import { readParquet } from '../sources/parquet.ts'
 import { type ExampleRecord, toExample } from './record.ts'
 
@@ -13,8 +13,8 @@ export async function isExamples(paths: readonly string[]): Promise<boolean> {
   return (await listFiles(paths)).every(({ path }) => isJsonLines(path) || isParquet(path))
 }
 
-/** A record with its domain: its own, or the name of what it was found under. */
-export type FoundRecord = ExampleRecord & { domain: string }
+/** A record with its domain, its own or the name of what it was found under, and where it is: a file, and there as `line 3`. */
+export type FoundRecord = ExampleRecord & { domain: string; file: string; place: string }
 
 /** Where examples come from. */
 export interface ExampleSource {
@@ -45,7 +45,7 @@ const columns = {
 /**
  * The conversations of files and folders.
  *
- * @throws ConfigError for a file of another kind, FormatError naming the line or row that is no conversation
+ * @throws ConfigError for a file of another kind or what no domain is called, FormatError naming the line or row that is no conversation
  */
 export async function* readConversations(
   paths: readonly string[],
@@ -56,14 +56,24 @@ export async function* readConversations(
   let done = 0
   for (const { path, bytes, root } of files) {
     onProgress(done / total, `reading ${path}`)
-    for await (const record of recordsOf(path)) yield { ...record, domain: record.domain ?? domainOf(root) }
+    yield* recordsOf(path, foundIn(path, domainOf(root)))
     done += bytes
   }
 }
 
-function recordsOf(path: string): AsyncGenerator<ExampleRecord> {
-  if (isJsonLines(path)) return readJsonLines(path, toExample)
-  if (isParquet(path)) return readParquet(path, columns, toExample)
+const foundIn =
+  (file: string, standard: string): ToRecord<FoundRecord> =>
+  (value, place) => {
+    const record = toExample(value)
+    if (typeof record === 'string') return record
+    const { domain = standard } = record
+    checkDomain(domain, `${file}: ${place}`)
+    return { ...record, domain, file, place }
+  }
+
+function recordsOf(path: string, toRecord: ToRecord<FoundRecord>): AsyncGenerator<FoundRecord> {
+  if (isJsonLines(path)) return readJsonLines(path, toRecord)
+  if (isParquet(path)) return readParquet(path, columns, toRecord)
   throw new ConfigError(
     `is neither JSONL nor Parquet, in which conversations are: name .jsonl or .parquet files`,
     {

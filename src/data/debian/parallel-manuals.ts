@@ -35,8 +35,9 @@ export function parallelManuals(pairs: readonly LanguagePair[], root = '/usr/sha
         const [source, target] = [folders.source, folders.target].map(folder =>
           sectionsOf(join(folder, page)),
         )
-        for (const texts of aligned(source ?? [], target ?? [])) {
-          const record = texts.source === texts.target ? null : translated(pair, texts)
+        for (const [p, texts] of aligned(source ?? [], target ?? []).entries()) {
+          const found = { file: join(folders.source, page), place: `paragraph ${p + 1}` }
+          const record = texts.source === texts.target ? null : translated(pair, texts, found)
           if (record && isNew(record)) yield record
         }
       }

@@ -25,9 +25,11 @@ export interface FileSourceOptions {
   domain?: string
 }
 
-interface TextFile {
+export interface TextFile {
   path: string
   bytes: number
+  /** When it was changed last, in milliseconds. */
+  changed: number
   /** The one of the given paths that it was found under. */
   root: string
 }
@@ -73,9 +75,9 @@ export function domainOf(path: string): string {
 async function* readDocuments(file: TextFile, domain: string): AsyncGenerator<Document> {
   const source =
     file.path === file.root ? basename(file.path) : relative(dirname(resolve(file.root)), resolve(file.path))
-  for await (const record of readRecords(file.path)) {
-    if (record.domain !== undefined) checkDomain(record.domain, file.path)
-    yield { text: record.text, domain: record.domain ?? domain, source }
+  for await (const { text, domain: own = domain } of readRecords(file.path)) {
+    checkDomain(own, file.path)
+    yield { text, domain: own, source }
   }
 }
 
@@ -85,7 +87,8 @@ async function* readRecords(path: string): AsyncGenerator<TextRecord> {
   else for await (const text of readPlainText(path)) yield { text, domain: undefined }
 }
 
-function checkDomain(domain: string, path: string): void {
+/** @throws ConfigError for what no corpus can name a domain */
+export function checkDomain(domain: string, path: string): void {
   if (domainPattern.test(domain)) return
   throw new ConfigError(
     `a domain has a name of 1 to 64 printable characters, got ${JSON.stringify(domain.slice(0, 80))}`,
@@ -98,7 +101,10 @@ export async function listFiles(paths: readonly string[]): Promise<TextFile[]> {
   const files: TextFile[] = []
   for (const root of paths) {
     const before = files.length
-    for await (const path of walk(root)) files.push({ path, bytes: statSync(path).size, root })
+    for await (const path of walk(root)) {
+      const { size: bytes, mtimeMs: changed } = statSync(path)
+      files.push({ path, bytes, changed, root })
+    }
     if (files.length === before) throw new DataError(`${root} holds no files; give files or folders of text`)
   }
   return files

@@ -9,20 +9,22 @@ export interface TextRecord {
   domain: string | undefined
 }
 
-/** Checks what a line or row holds. Returns a text that says what is wrong with it, if anything is. */
-export type ToRecord<T> = (value: unknown) => T | string
+/** Checks what a line or row holds, at a place as `line 3`. Returns a text that says what is wrong with it, if anything is. */
+export type ToRecord<T> = (value: unknown, place: string) => T | string
 
 /** The records of a JSONL file. Throws FormatError naming the line that is none. */
 export async function* readJsonLines<T>(file: string, toRecord: ToRecord<T>): AsyncGenerator<T> {
   let number = 0
   for await (const line of readLines(file)) {
     number++
-    if (line.trim() !== '') yield parseRecord(line, `line ${number}`, file, toRecord)
+    const place = `line ${number}`
+    if (line.trim() !== '') yield checkedRecord(parseJson(line, place, file), place, file, toRecord)
   }
 }
 
-function parseRecord<T>(line: string, place: string, file: string, toRecord: ToRecord<T>): T {
-  const record = toRecord(parseJson(line, place, file))
+/** What a line or row holds. @throws FormatError naming its place */
+export function checkedRecord<T>(value: unknown, place: string, file: string, toRecord: ToRecord<T>): T {
+  const record = toRecord(value, place)
   if (typeof record !== 'string') return record
   throw new FormatError(`${place} ${record}`, { file })
 }

@@ -4,7 +4,7 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet'
 import { compressors as portable } from 'hyparquet-compressors'
 import { FormatError, SwitchyardError } from '../../errors.ts'
-import type { ToRecord } from './json-lines.ts'
+import { checkedRecord, type ToRecord } from './json-lines.ts'
 
 /** Node's own decompressors where it has them: faster, and they stop at the size that the page promises. */
 const compressors: typeof portable = {
@@ -64,10 +64,4 @@ async function* readRows<T>(
         yield checkedRecord(value, `row ${row}`, file, toRecord)
     }
   }
-}
-
-function checkedRecord<T>(value: unknown, place: string, file: string, toRecord: ToRecord<T>): T {
-  const record = toRecord(value)
-  if (typeof record !== 'string') return record
-  throw new FormatError(`${place} ${record}`, { file })
 }

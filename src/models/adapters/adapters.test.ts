@@ -9,8 +9,8 @@ import { writeSafetensors } from '../../formats/index.ts'
 import { manualSeed, noGrad, randint, randn, type Tensor, tensor, tidy } from '../../torch/index.ts'
 import { createModel } from '../architectures/create.ts'
 import { parseModelConfig } from '../architectures/table.ts'
+import { loadAdapters, saveAdapters } from '../files/adapter/adapter-files.ts'
 import { mergeAdapter } from '../files/adapter/merge.ts'
-import { loadAdapters, saveAdapters } from '../files/adapter/peft.ts'
 import { writeGgufModel } from '../files/conversion/to-gguf.ts'
 import { parseTypeRules } from '../files/conversion/type-rules.ts'
 import { noTokenizer } from '../files/gguf/write-tokenizer.ts'
@@ -62,7 +62,7 @@ describe.each(decoders)('%s', name => {
       saveAdapters(folder, { adapters, config, base: 'x', whole: new Map() })
       const others = attachAdapters(second, config)
       second.to('f64').eval()
-      loadAdapters(folder, { adapters: others, whole: new Map() })
+      loadAdapters(folder, { adapters: others, config, base: 'x', whole: new Map() })
       expect(distance(logits(second), logits(first))).toBe(0)
     })
   })
@@ -171,7 +171,7 @@ describe('what is refused', () => {
         return { adapters: attachAdapters(open('olmoe'), config), config }
       }
       saveAdapters(folder, { ...attached(2), base: 'x', whole: new Map() })
-      expect(() => loadAdapters(folder, { ...attached(3), whole: new Map() })).toThrow(
+      expect(() => loadAdapters(folder, { ...attached(3), base: 'x', whole: new Map() })).toThrow(
         'is of another adapter: base_model.model.lm_head.lora_A.weight is [2, 32], not [3, 32]',
       )
     })

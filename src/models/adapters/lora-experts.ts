@@ -19,13 +19,13 @@ export class LoraStack extends Module {
   readonly lora_A: Parameter // [A, r, I]
   readonly lora_B: Parameter // [A, O, r]
   readonly experts: Share
-  readonly #scale: number
+  readonly scale: number
 
   /** @param shape [E, O, I] of the stack */
   constructor(
     [all = 0, outputs = 0, inputs = 0]: readonly number[],
     experts: Share,
-    { rank, alpha }: LoraOptions,
+    { rank, alpha }: Pick<LoraOptions, 'rank' | 'alpha'>,
   ) {
     super()
     const adapted = experts === 'all' ? all : experts.length
@@ -38,14 +38,14 @@ export class LoraStack extends Module {
       init: constant(0),
     })
     this.experts = experts
-    this.#scale = alpha / rank
+    this.scale = alpha / rank
   }
 
   /** A stack [E, O, I] with what is added to it. */
   addedTo(stack: Tensor): Tensor {
     const delta = this.lora_B.matmul(this.lora_A).to(stack.dtype) // [A, O, I]; autocast narrows products
-    if (this.experts === 'all') return stack.add(delta, this.#scale)
-    return stack.indexAdd(0, tensor(this.experts.map(BigInt), { device: stack.device }), delta, this.#scale)
+    if (this.experts === 'all') return stack.add(delta, this.scale)
+    return stack.indexAdd(0, tensor(this.experts.map(BigInt), { device: stack.device }), delta, this.scale)
   }
 }
 

@@ -14,8 +14,8 @@ import {
 } from '../architectures/table.ts'
 import type { EncoderDecoderLM } from '../stack/encoder-decoder.ts'
 import type { CausalLM, LanguageModel } from '../stack/language-model.ts'
-import { mergeAdapter } from './adapter/merge.ts'
-import { baseOf, isAdapter } from './adapter/peft-config.ts'
+import { isAdapter, layoutOf } from './adapter/adapter-files.ts'
+import { configName } from './adapter/layout.ts'
 import { chatTemplateOf } from './chat-template.ts'
 import { readAnyConfig } from './folder.ts'
 import { isGgufFile } from './gguf/open.ts'
@@ -61,8 +61,16 @@ export class OpenedModel {
     this.config = this.base?.config ?? (isGgufFile(path) ? this.source.config : readAnyConfig(path))
   }
 
+  /** @throws ConfigError for an adapter that no model of its own can have merged in */
+  requireMergeable(): void {
+    const why = this.base && layoutOf(this.path).whyApart
+    if (why)
+      throw new ConfigError(`is an adapter of ${this.base.path} and stays one: ${why}`, { path: this.path })
+  }
+
   /** Its tensors, as files have them. @throws ConfigError for an adapter, of which no file has the sum */
   get source(): ModelSource {
+    this.requireMergeable()
     if (this.base) {
       throw new ConfigError(
         `is an adapter of ${this.base.path}: write the model with it first, by '${commandLine()} convert ${this.path} --out FOLDER'`,
@@ -93,7 +101,7 @@ export class OpenedModel {
 
   /**
    * Loads the weights, for evaluation; what a file has as memory wants it is mapped, not read. An adapter is merged into its base's
-   * weights, which are decoded for it.
+   * weights, which are decoded for it; one that cannot be is around them.
    *
    * @param options.kind what the model is wanted for. Default: anything
    * @throws ConfigError for a model of another kind; FormatError when its tensors do not fit, before anything is loaded
@@ -102,9 +110,12 @@ export class OpenedModel {
     const { kind = 'any', ...placement } = options
     checks[kind](this.config, this.path)
     if (this.base === null) return loadSource(this.source, placement) as ModelKinds[K]
-    const model = this.base.load({ ...placement, weights: 'decoded', mapped: false })
-    mergeAdapter(model, this.config, this.path)
-    return model as ModelKinds[K]
+    const layout = layoutOf(this.path)
+    const merges = layout.whyApart === null
+    const model = this.base.load(merges ? { ...placement, weights: 'decoded', mapped: false } : placement)
+    layout.apply(model, this.config, this.path)
+    const { dtype = 'f32', device = 'cpu' } = placement
+    return model.to(dtype).to(device).eval() as ModelKinds[K]
   }
 }
 
@@ -123,7 +134,12 @@ export function openModel(path: string): OpenedModel {
 
 /** @throws ConfigError for an adapter that is its own base, by whatever way */
 function baseBelow(path: string, above: readonly string[]): OpenedModel {
-  const base = findModel(baseOf(path))
+  const named = layoutOf(path).baseOf(path)
+  if (!named)
+    throw new ConfigError('names no base model: set base_model_name_or_path', {
+      path: join(path, configName),
+    })
+  const base = findModel(named)
   if ([...above, path].some(adapter => resolve(adapter) === resolve(base)))
     throw new ConfigError('is an adapter whose base is itself: set base_model_name_or_path', { path })
   return new OpenedModel(base, [...above, path])

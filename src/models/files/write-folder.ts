@@ -71,8 +71,13 @@ export function writeModelFolder(
 }
 
 /** Writes a model in memory. */
-export function saveModel(folder: string, model: Module, config: AnyModelConfig): WrittenFolder {
-  return writeFolder(folder, config, parametersOf(model))
+export function saveModel(
+  folder: string,
+  model: Module,
+  config: AnyModelConfig,
+  options: WriteFolderOptions = {},
+): WrittenFolder {
+  return writeFolder(folder, config, parametersOf(model), options)
 }
 
 /** What config.json calls a dtype. */

@@ -15,7 +15,8 @@ export class GatedExperts extends StackedExperts {
   readonly down_proj: Parameter // [E, D, F]
   readonly numExperts: number
   readonly activation: Activation
-  readonly dropout: number
+  /** May be changed at any time. */
+  dropout: number
 
   constructor(options: StackedExpertsOptions) {
     super()

@@ -22,7 +22,8 @@ export class PlainExperts extends StackedExperts {
   readonly down_proj_bias: Parameter | null // [E, D]
   readonly numExperts: number
   readonly activation: Activation
-  readonly dropout: number
+  /** May be changed at any time. */
+  dropout: number
 
   constructor(options: PlainExpertsOptions) {
     super()

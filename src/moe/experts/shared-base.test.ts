@@ -66,11 +66,11 @@ test('the shared product sees every token once, however many experts it has', ()
   using experts = makeExperts()
   const rows = projections.map(name => {
     const seen: number[] = []
-    const base = experts[name].base.bind(experts[name])
-    Object.defineProperty(experts[name], 'base', {
+    const shared = experts[name].shared.bind(experts[name])
+    Object.defineProperty(experts[name], 'shared', {
       value: (x: Tensor) => {
         seen.push(x.size(0))
-        return base(x)
+        return shared(x)
       },
     })
     return seen

@@ -17,11 +17,88 @@ export interface SharedBaseExpertsOptions extends FamilyOptions {
   rank: number
 }
 
+/** A linear map that all experts share, and what each adds to it. */
+export interface SharedLinear extends LinearFamily {
+  /** The product all experts share: [..., in] -> [..., out]. */
+  shared(x: Tensor): Tensor
+  /** What an expert adds: [n, in] -> [n, out]. */
+  corrections(): (expert: number, x: Tensor) => Tensor
+}
+
+/**
+ * Gated experts whose projections are shared but for a correction. What is shared is computed once per token, however many experts
+ * it has: the first two products before dispatch, and the last after combine, since `sum_k w_k W h_k = W sum_k w_k h_k`. Beyond the
+ * dense network a token costs K corrections.
+ */
+export class SharedExperts<P extends Module & SharedLinear> extends Module implements Experts {
+  readonly gate_proj: P
+  readonly up_proj: P
+  readonly down_proj: P
+  readonly numExperts: number
+  readonly activation: Activation
+  readonly #hiddenSize: number
+
+  constructor(
+    { gate_proj, up_proj, down_proj }: Record<'gate_proj' | 'up_proj' | 'down_proj', P>,
+    { numExperts, hiddenSize, activation }: Required<Omit<FamilyOptions, 'intermediateSize'>>,
+  ) {
+    super()
+    this.gate_proj = gate_proj
+    this.up_proj = up_proj
+    this.down_proj = down_proj
+    this.numExperts = numExperts
+    this.activation = activation
+    this.#hiddenSize = hiddenSize
+  }
+
+  mix(xTD: Tensor, routing: TokenRouting): Tensor {
+    const { x: rows, counts, combine } = sortedDispatch(this.#withShared(xTD), routing)
+    if (rows.size(0) === 0) return combine(rows.narrow(-1, 0, xTD.size(-1)))
+    return this.#finish(combine(this.#hidden(rows, counts)))
+  }
+
+  grouped(xND: Tensor, counts: readonly number[]): Tensor {
+    if (xND.size(0) === 0) return xND.mul(0)
+    return this.#finish(this.#hidden(this.#withShared(xND), counts))
+  }
+
+  expert(index: number, x: Tensor): Tensor {
+    const gate = linear(x, this.gate_proj.weightOf(index))
+    const up = linear(x, this.up_proj.weightOf(index))
+    return linear(activate(gate, this.activation).mul(up), this.down_proj.weightOf(index))
+  }
+
+  /** x beside its shared products with the first two projections: [n, D] -> [n, D + 2F]. */
+  #withShared(x: Tensor): Tensor {
+    return cat([x, this.gate_proj.shared(x), this.up_proj.shared(x)], -1)
+  }
+
+  /** Each row's hidden activation beside its own part of the last projection: [N, D + 2F] -> [N, F + D]. */
+  #hidden(rows: Tensor, counts: readonly number[]): Tensor {
+    const model = this.#hiddenSize
+    const width = (rows.size(-1) - model) / 2
+    const { gate_proj, up_proj, down_proj } = this
+    const [gateOf, upOf, downOf] = [gate_proj.corrections(), up_proj.corrections(), down_proj.corrections()]
+    return throughGroups(rows, counts, (e, group) => {
+      const [x, gate, up] = group.splitWithSizes([model, width, width], -1) as [Tensor, Tensor, Tensor]
+      const hidden = activate(gate.add(gateOf(e, x)), this.activation).mul(up.add(upOf(e, x))) // [n, F]
+      return cat([hidden, downOf(e, hidden)], -1)
+    })
+  }
+
+  /** Adds the shared product of the last projection: [n, F + D] -> [n, D]. */
+  #finish(rows: Tensor): Tensor {
+    const model = this.#hiddenSize
+    const [hidden, correction] = rows.splitWithSizes([rows.size(-1) - model, model], -1) as [Tensor, Tensor]
+    return this.down_proj.shared(hidden).add(correction)
+  }
+}
+
 /**
  * `W_e = W + B_e A_e` with W shared, A_e and B_e of rank r: `out in + E r (out + in)` parameters instead of
  * `E out in`. B starts at zero, so that all experts start as W (as in LoRA, arXiv:2106.09685 section 4.1).
  */
-export class SharedBaseLinear extends Module implements LinearFamily {
+export class SharedBaseLinear extends Module implements SharedLinear {
   readonly weight: Parameter // [out, in]
   readonly a: Parameter // [E, r, in]
   readonly b: Parameter // [E, out, r]
@@ -35,12 +112,11 @@ export class SharedBaseLinear extends Module implements LinearFamily {
     this.b = new Parameter({ shape: [numExperts, out, rank], role, init: constant(0), stacked })
   }
 
-  /** The product all experts share: [..., in] -> [..., out]. */
-  base(x: Tensor): Tensor {
+  shared(x: Tensor): Tensor {
     return linear(x, this.weight)
   }
 
-  /** `B_e A_e x` by expert, [n, in] -> [n, out]. */
+  /** `B_e A_e x` */
   corrections(): (expert: number, x: Tensor) => Tensor {
     const [a, b] = [this.a.unbind(), this.b.unbind()]
     return (expert, x) => linear(linear(x, sliceOf(a, expert)), sliceOf(b, expert))
@@ -52,76 +128,23 @@ export class SharedBaseLinear extends Module implements LinearFamily {
 }
 
 /**
- * Gated experts with `W_e = W + B_e A_e` for each of the three projections:
- * `3 (D F + E r (D + F))` parameters. W's products are computed once per token, however many experts it has: the first
- * two before dispatch, and the last after combine, since `sum_k w_k W h_k = W sum_k w_k h_k`. Beyond the dense network
- * a token costs K corrections.
+ * Gated experts with `W_e = W + B_e A_e` for each of the three projections: `3 (D F + E r (D + F))` parameters.
  *
  * @throws ConfigError for a rank below 0
  */
-export class SharedBaseExperts extends Module implements Experts {
-  readonly gate_proj: SharedBaseLinear
-  readonly up_proj: SharedBaseLinear
-  readonly down_proj: SharedBaseLinear
-  readonly numExperts: number
-  readonly activation: Activation
-
+export class SharedBaseExperts extends SharedExperts<SharedBaseLinear> {
   constructor(options: SharedBaseExpertsOptions) {
-    super()
     const { numExperts, hiddenSize, intermediateSize, rank, activation = 'silu' } = options
     checkWhole(numExperts, 1, 'experts.numExperts')
     checkWhole(rank, 0, 'experts.rank')
-    this.gate_proj = new SharedBaseLinear(numExperts, hiddenSize, intermediateSize, rank)
-    this.up_proj = new SharedBaseLinear(numExperts, hiddenSize, intermediateSize, rank)
-    this.down_proj = new SharedBaseLinear(numExperts, intermediateSize, hiddenSize, rank)
-    this.numExperts = numExperts
-    this.activation = activation
-  }
-
-  mix(xTD: Tensor, routing: TokenRouting): Tensor {
-    const { x: rows, counts, combine } = sortedDispatch(this.#withBases(xTD), routing)
-    if (rows.size(0) === 0) return combine(rows.narrow(-1, 0, xTD.size(-1)))
-    return this.#finish(combine(this.#hidden(rows, counts)))
-  }
-
-  grouped(xND: Tensor, counts: readonly number[]): Tensor {
-    if (xND.size(0) === 0) return xND.mul(0)
-    return this.#finish(this.#hidden(this.#withBases(xND), counts))
-  }
-
-  expert(index: number, x: Tensor): Tensor {
-    const gate = linear(x, this.gate_proj.weightOf(index))
-    const up = linear(x, this.up_proj.weightOf(index))
-    return linear(activate(gate, this.activation).mul(up), this.down_proj.weightOf(index))
-  }
-
-  /** x beside its shared products with the first two projections: [n, D] -> [n, D + 2F]. */
-  #withBases(x: Tensor): Tensor {
-    return cat([x, this.gate_proj.base(x), this.up_proj.base(x)], -1)
-  }
-
-  /** Each row's hidden activation beside its own part of the last projection: [N, D + 2F] -> [N, F + D]. */
-  #hidden(rows: Tensor, counts: readonly number[]): Tensor {
-    const [width, model] = [this.down_proj.weight.size(1), this.down_proj.weight.size(0)]
-    const [gateOf, upOf, downOf] = [this.gate_proj, this.up_proj, this.down_proj].map(family =>
-      family.corrections(),
-    ) as [Correct, Correct, Correct]
-    return throughGroups(rows, counts, (e, group) => {
-      const [x, gate, up] = group.splitWithSizes([model, width, width], -1) as [Tensor, Tensor, Tensor]
-      const hidden = activate(gate.add(gateOf(e, x)), this.activation).mul(up.add(upOf(e, x))) // [n, F]
-      return cat([hidden, downOf(e, hidden)], -1)
-    })
-  }
-
-  /** Adds the shared product of the last projection: [n, F + D] -> [n, D]. */
-  #finish(rows: Tensor): Tensor {
-    const [model, width] = this.down_proj.weight.shape as [number, number]
-    const [hidden, correction] = rows.splitWithSizes([width, model], -1) as [Tensor, Tensor]
-    return this.down_proj.base(hidden).add(correction)
+    const projections = {
+      gate_proj: new SharedBaseLinear(numExperts, hiddenSize, intermediateSize, rank),
+      up_proj: new SharedBaseLinear(numExperts, hiddenSize, intermediateSize, rank),
+      down_proj: new SharedBaseLinear(numExperts, intermediateSize, hiddenSize, rank),
+    }
+    super(projections, { numExperts, hiddenSize, activation })
   }
 }
-
-type Correct = (expert: number, x: Tensor) => Tensor
 
 const schema = z.strictObject({
   kind: z.literal('shared-base'),

@@ -19,7 +19,7 @@ export interface BalanceConvention {
   choices: 'first' | 'all'
   /** Whether `f` is a share of choices (1 when balanced) or counts choices per token (K when balanced). */
   balanced: 'one' | 'k'
-  /** How layers add up; `together` takes all layers, of the batch or of a sequence, as one, in which their imbalances may cancel. */
+  /** How layers add up; `together` takes all layers of as many experts, of the batch or of a sequence, as one, in which their imbalances may cancel. */
   layers: 'sum' | 'mean' | 'together'
 }
 
@@ -91,7 +91,8 @@ export function hfBalanceLoss(layers: readonly TokenRouting[]): Tensor {
 }
 
 function overLayers(layers: readonly TokenRouting[], convention: BalanceConvention): Tensor {
-  if (convention.layers === 'together') return ofOne(together(layers), convention)
+  if (convention.layers === 'together')
+    return sumOf(byExperts(layers).map(alike => ofOne(together(alike), convention)))
   const parts = layers.map(layer => ofOne(layer, convention))
   return convention.layers === 'mean' ? meanOf(parts) : sumOf(parts)
 }
@@ -108,6 +109,12 @@ function ofOne(routing: TokenRouting, { choices, balanced }: BalanceConvention):
 function weighted(counts: Tensor, divisor: Tensor, probs: Tensor, mask: Tensor | null): Tensor {
   const share = counts.div(divisor.clamp(1))
   return share.mul(meanOverTokens(probs, mask)).sum().mul(counts.numel)
+}
+
+/** Layers that have as many experts as each other, each once. */
+function byExperts(layers: readonly TokenRouting[]): TokenRouting[][] {
+  const numbers = new Set(layers.map(({ probs }) => probs.size(-1)))
+  return [...numbers].map(experts => layers.filter(({ probs }) => probs.size(-1) === experts))
 }
 
 /** All layers as one batch. */

@@ -65,6 +65,12 @@ describe('presets', () => {
     expect(of('switch')).toBeCloseTo(4 * (0.5 * 0.7 + 0.5 * 0.1), 12)
   })
 
+  test('together are layers of as many experts alone', () => {
+    const three = fixed([[0], [1], [2]], 3)
+    const of = (...layers: TokenRouting[]): number => balanceLoss(layers, balancePresets['mixtral-hf']).item()
+    expect(of(balanced, three, balanced)).toBeCloseTo(of(balanced, balanced) + of(three), 12)
+  })
+
   test('together, opposite imbalances of two layers cancel; summed, they do not', () => {
     const probs = (p: number): Tensor => tensor([[p, 1 - p]], { dtype: 'f64' })
     const left = { ...fixed([[0]], 2), probs: probs(0.9) }

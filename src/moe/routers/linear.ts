@@ -2,7 +2,7 @@
 // Shapes: T tokens, D model, E experts, K slots per token.
 
 import { ConfigError } from '../../errors.ts'
-import { atLeastF32, type Init, Module, Parameter, uniform } from '../../nn/index.ts'
+import { atLeastF32, type Init, Module, Parameter, type Role, uniform } from '../../nn/index.ts'
 import { fullPrecision, noGrad, rand, type Tensor, tidy } from '../../torch/index.ts'
 import { type TokenRouting, withoutPadding } from '../routing/token.ts'
 import type { Router, TokenContext } from './router.ts'
@@ -12,6 +12,8 @@ export interface LinearRouterOptions {
   numExperts: number
   /** How the map starts. Default: as a Linear. */
   init?: Init
+  /** What its weights count as. Default router. */
+  role?: Role
   /**
    * In training, the router's input is multiplied by uniform noise from `1 - jitter` to `1 + jitter` (Switch, 0.01;
    * arXiv:2101.03961). The experts see no noise. Default 0.
@@ -37,7 +39,7 @@ export abstract class LinearRouter extends Module implements Router {
 
   /** @param outputs rows of the map, when there are more than experts */
   constructor(
-    { hiddenSize, numExperts, jitter = 0, bias = false, init }: LinearRouterOptions,
+    { hiddenSize, numExperts, jitter = 0, bias = false, init, role = 'router' }: LinearRouterOptions,
     outputs = numExperts,
   ) {
     super()
@@ -45,8 +47,8 @@ export abstract class LinearRouter extends Module implements Router {
       throw new ConfigError(`must be at least 0 and below 1, got ${jitter}`, { path: 'router.jitter' })
     }
     const start = uniform(1 / Math.sqrt(hiddenSize))
-    this.weight = new Parameter({ shape: [outputs, hiddenSize], role: 'router', init: init ?? start })
-    this.bias = bias ? new Parameter({ shape: [outputs], role: 'router', init: start }) : null
+    this.weight = new Parameter({ shape: [outputs, hiddenSize], role, init: init ?? start })
+    this.bias = bias ? new Parameter({ shape: [outputs], role, init: start }) : null
     this.numExperts = numExperts
     this.jitter = jitter
   }

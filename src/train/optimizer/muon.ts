@@ -91,12 +91,12 @@ function scaleOf(shape: readonly number[], updateScale: 'adamw' | 'shape'): numb
     : Math.sqrt(Math.max(1, rows / columns))
 }
 
-/** The gradient clipped, with momentum, two iterates, and a Gram matrix with its polynomial. */
+/** The gradient clipped, with momentum, and as orthogonalized: what the kernel works with is small, one matrix of each thread. */
 function workBytes(declaration: Declaration): number {
   if (!isHidden(declaration)) return 0
   const [rows = 1, columns = 1] = declaration.shape.slice(-2)
   const experts = declaration.stacked ? (declaration.shape[0] ?? 1) : 1
-  return 4 * experts * (4 * rows * columns + 2 * Math.min(rows, columns) ** 2)
+  return 4 * experts * 3 * rows * columns
 }
 
 const below1 = z.number().min(0).lt(1)

@@ -2,6 +2,7 @@
 
 import type { Tokenizer } from '../../data/index.ts'
 import { ConfigError } from '../../errors.ts'
+import { isGroup } from '../../group.ts'
 import {
   type AnyModelConfig,
   matchTensors,
@@ -11,9 +12,12 @@ import {
 } from '../../models/index.ts'
 import type { OpenedModelSettings } from './schema.ts'
 
+/** What MixLoRA's own routers learn by beside the text: `router_aux_loss_coef` of its authors. */
+const mixLoraBalance = { kind: 'mixtral-hf', coefficient: 0.001 }
+
 /**
  * What such a recipe leaves out is as the model's config.json has it: the losses that transformers has for its type. With adapters,
- * these are trained.
+ * these are trained, and MixLoRA has a balance loss of its own.
  *
  * @throws ConfigError when there is no such model
  */
@@ -23,16 +27,18 @@ export function withOwnSettings(raw: unknown): unknown {
   const model = { type: 'opened', ...raw.model }
   const losses = isGroup(raw.losses) ? raw.losses : {}
   const own = 'balance' in losses && 'z' in losses ? {} : routerLossesOf(openModel(from).config)
-  const trained = raw.adapter === undefined ? {} : { trained: ['adapter'] }
-  return { ...trained, ...raw, model, losses: { ...own, ...losses } }
+  const { adapter } = raw
+  const kind = isGroup(adapter) ? adapter.kind : adapter
+  const balance = kind === 'mixlora' ? { balance: mixLoraBalance } : {}
+  const trained = adapter === undefined ? {} : { trained: ['adapter'] }
+  return { ...trained, ...raw, model, losses: { ...own, ...balance, ...losses } }
 }
 
-const isGroup = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
-/** The config of the model, of any kind. */
+/** The config of the model, of any kind. @throws ConfigError for an adapter that is not merged into its base: it goes on as its own run */
 export function openedConfig({ from }: OpenedModelSettings): AnyModelConfig {
-  return openModel(from).config
+  const opened = openModel(from)
+  opened.requireMergeable()
+  return opened.config
 }
 
 /** The model, in memory of its own: training writes to it. */

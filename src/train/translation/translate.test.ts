@@ -56,7 +56,7 @@ const source: ExampleSource = {
     for (const [i, prompt] of prompts.entries())
       yield {
         kind: 'plain',
-        ...{ prompt, completion: wanted[i] ?? '' },
+        ...{ prompt, completion: wanted[i] ?? '', file: 'here', place: `line ${i + 1}` },
         ...{ languages: { source: 'en', target: 'de' }, domain: 'en-de' },
       }
   },

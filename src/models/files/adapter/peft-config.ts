@@ -1,12 +1,10 @@
 // adapter_config.json of Hugging Face's PEFT: what an adapter is for, and how its sum is scaled.
 
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { ConfigError, FormatError } from '../../../errors.ts'
+import { FormatError } from '../../../errors.ts'
 import { readJson } from '../folder.ts'
-
-export const configName = 'adapter_config.json'
+import { configName } from './layout.ts'
 
 /** What is read of adapter_config.json; whatever would change the sum and is not known here is refused. */
 const configSchema = z.looseObject({
@@ -26,9 +24,6 @@ const configSchema = z.looseObject({
 
 export type PeftConfig = z.infer<typeof configSchema>
 
-/** Whether a folder holds an adapter. */
-export const isAdapter = (folder: string): boolean => existsSync(join(folder, configName))
-
 /** @throws FormatError for what is no LoRA adapter, or one whose sum is not that of plain LoRA */
 export function readPeftConfig(folder: string): PeftConfig {
   const file = join(folder, configName)
@@ -42,12 +37,3 @@ export function readPeftConfig(folder: string): PeftConfig {
 /** `scale` of what is learnt: alpha / r, or alpha / sqrt(r). */
 export const scaleOf = ({ r, lora_alpha: alpha, use_rslora: byRoot }: PeftConfig): number =>
   alpha / (byRoot ? Math.sqrt(r) : r)
-
-/** The model that an adapter is for. @throws ConfigError when it names none */
-export function baseOf(folder: string): string {
-  const { base_model_name_or_path: base } = readPeftConfig(folder)
-  if (base) return base
-  throw new ConfigError('names no base model: set base_model_name_or_path', {
-    path: join(folder, configName),
-  })
-}

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { FormatError } from '../../../errors.ts'
 import type { Tensor } from '../../../torch/index.ts'
 import { openTensors } from '../tensor-file.ts'
+import { weightsName } from './layout.ts'
 
-export const weightsName = 'adapter_model.safetensors'
 /** What PEFT puts before a module's path. */
 export const prefix = 'base_model.model.'
 

@@ -1,17 +1,15 @@
-// Adapters to files as Hugging Face's PEFT has them, and back.
+// Low-rank adapters as Hugging Face's PEFT has them in files, and back.
 // Shapes: E experts, r rank, I and J the last two dimensions of a stack of matrices.
 
-import { join } from 'node:path'
-import { FormatError } from '../../../errors.ts'
-import { writeDurably } from '../../../files.ts'
-import { writeSafetensors } from '../../../formats/index.ts'
-import { noGrad, type Tensor, tensor, tidy, zeros } from '../../../torch/index.ts'
-import type { AdapterConfig, AdapterModule } from '../../adapters/attach.ts'
-import type { LoraStack } from '../../adapters/lora-experts.ts'
+import { invariant } from '../../../errors.ts'
+import { type Tensor, tensor, zeros } from '../../../torch/index.ts'
+import type { AdapterModule } from '../../adapters/attach.ts'
+import { LoraExperts, type LoraStack } from '../../adapters/lora-experts.ts'
 import { LoraLinear } from '../../adapters/lora-linear.ts'
-import { openTensors, wholeTensorSource } from '../tensor-file.ts'
-import { configName } from './peft-config.ts'
-import { factors, prefix, weightsName } from './peft-tensors.ts'
+import type { AdapterLayout, Take } from './layout.ts'
+import { mergeAdapter } from './merge.ts'
+import { readPeftConfig } from './peft-config.ts'
+import { factors, prefix } from './peft-tensors.ts'
 
 /** A stack's additions as PEFT's ParamWrapper has them: `delta_e = (A_e)^T (B_e)^T`, A [E r, I], B [J, r E]. */
 function wrapped({ lora_A, lora_B, experts }: LoraStack, all: number): { a: Tensor; b: Tensor } {
@@ -46,6 +44,7 @@ function described(adapters: ReadonlyMap<string, AdapterModule>): {
       tensors.set(`${prefix}${path}.lora_B.weight`, adapter.lora_B.detach())
       continue
     }
+    invariant(adapter instanceof LoraExperts, 'LoRA is around linear layers and stacked experts')
     // The first parameter of a module that PEFT wraps is innermost, under the others' base_layer.
     const stacks = [...adapter.stacks]
     for (const [i, { name, stack }] of stacks.entries()) {
@@ -58,85 +57,44 @@ function described(adapters: ReadonlyMap<string, AdapterModule>): {
   return { tensors, modules, parameters }
 }
 
-/** What an adapter folder is made of. */
-export interface Adapted {
-  adapters: ReadonlyMap<string, AdapterModule>
-  config: AdapterConfig
-  /** What the base model is opened by. */
-  base: string
-  /** Parameters of the base that were trained beside the adapters, by path: PEFT's `modules_to_save`. */
-  whole: ReadonlyMap<string, Tensor>
+/** PEFT's LoRA, which opens such a folder around the same base. What is trained beside is its `modules_to_save`. */
+export const loraLayout: AdapterLayout = {
+  peftType: 'LORA',
+  whyApart: null,
+  baseOf: folder => readPeftConfig(folder).base_model_name_or_path ?? null,
+  describe({ adapters, config: settings, base, whole }) {
+    invariant(settings.kind === 'lora', 'each kind has a layout of its own')
+    const { rank, alpha, dropout } = settings
+    const { tensors, modules, parameters } = described(adapters)
+    const config = {
+      peft_type: 'LORA',
+      task_type: 'CAUSAL_LM',
+      base_model_name_or_path: base,
+      r: rank,
+      lora_alpha: alpha,
+      lora_dropout: dropout,
+      bias: 'none',
+      target_modules: modules,
+      target_parameters: parameters,
+      modules_to_save: [...new Set([...whole.keys()].map(path => path.replace(/\.[^.]+$/, '')))],
+      inference_mode: true,
+    }
+    return { config, tensors }
+  },
+  nameOfWhole: path => `${prefix}${path}`,
+  fill(adapters, take) {
+    for (const [path, adapter] of adapters) fill(path, adapter, take)
+  },
+  apply: mergeAdapter,
 }
 
-/** Writes adapters so that PEFT opens them around the same base. */
-export function saveAdapters(folder: string, { adapters, config: settings, base, whole }: Adapted): void {
-  const { rank, alpha, dropout } = settings
-  noGrad(() =>
-    tidy(() => {
-      const { tensors, modules, parameters } = described(adapters)
-      for (const [path, tensor] of whole) tensors.set(`${prefix}${path}`, tensor.detach())
-      writeSafetensors(
-        join(folder, weightsName),
-        [...tensors].map(([name, tensor]) => wholeTensorSource(name, tensor.contiguous())),
-        { format: 'pt' },
-      )
-      const config = {
-        peft_type: 'LORA',
-        task_type: 'CAUSAL_LM',
-        base_model_name_or_path: base,
-        r: rank,
-        lora_alpha: alpha,
-        lora_dropout: dropout,
-        bias: 'none',
-        target_modules: modules,
-        target_parameters: parameters,
-        modules_to_save: [...new Set([...whole.keys()].map(path => path.replace(/\.[^.]+$/, '')))],
-        inference_mode: true,
-      }
-      writeDurably(join(folder, configName), `${JSON.stringify(config, null, 2)}\n`)
-    }),
-  )
-}
-
-/** Copies into adapters what saveAdapters() wrote of the same ones. @throws FormatError listing what does not fit, before any */
-export function loadAdapters(folder: string, { adapters, whole }: Pick<Adapted, 'adapters' | 'whole'>): void {
-  const file = join(folder, weightsName)
-  noGrad(() =>
-    tidy(() => {
-      const saved = openTensors(file)
-      const wanted = described(adapters).tensors
-      for (const [path, tensor] of whole) wanted.set(`${prefix}${path}`, tensor)
-      refuseMismatch(wanted, saved, file)
-      const take = (name: string): Tensor => saved.get(name) as Tensor
-      for (const [path, tensor] of whole) tensor.detach().copy_(take(`${prefix}${path}`))
-      for (const [path, adapter] of adapters) fill(path, adapter, take)
-    }),
-  )
-}
-
-function refuseMismatch(
-  wanted: ReadonlyMap<string, Tensor>,
-  saved: ReadonlyMap<string, Tensor>,
-  file: string,
-): void {
-  const problems = [...wanted].flatMap(([name, { shape }]) => {
-    const found = saved.get(name)
-    if (!found) return `missing ${name}`
-    return found.shape.join() === shape.join()
-      ? []
-      : `${name} is [${found.shape.join(', ')}], not [${shape.join(', ')}]`
-  })
-  for (const name of saved.keys()) if (!wanted.has(name)) problems.push(`surplus ${name}`)
-  if (problems.length > 0)
-    throw new FormatError(`is of another adapter: ${problems.slice(0, 8).join('; ')}`, { file })
-}
-
-function fill(path: string, adapter: AdapterModule, take: (name: string) => Tensor): void {
+function fill(path: string, adapter: AdapterModule, take: Take): void {
   if (adapter instanceof LoraLinear) {
     adapter.lora_A.detach().copy_(take(`${prefix}${path}.lora_A.weight`))
     adapter.lora_B.detach().copy_(take(`${prefix}${path}.lora_B.weight`))
     return
   }
+  invariant(adapter instanceof LoraExperts, 'LoRA is around linear layers and stacked experts')
   for (const [i, { stack }] of adapter.stacks.entries()) {
     const place = `${prefix}${path}${'.base_layer'.repeat(adapter.stacks.length - 1 - i)}`
     const { left, right } = factors(
