@@ -13,6 +13,9 @@ export interface ArchitectureSizes {
   heads: number
   /** Default: relu. */
   activation?: 'gelu'
+  /** Default: 0.1, and 0 of attention's probabilities. */
+  dropout?: number
+  attentionDropout?: number
 }
 
 const base = { width: 512, inner: 2048, layers: 6, heads: 8 }
@@ -31,10 +34,9 @@ const architectures: Readonly<Record<FairseqTask, Readonly<Record<string, Archit
     transformer_tiny: { width: 64, inner: 64, layers: 2, heads: 2 },
     transformer_iwslt_de_en: { ...base, inner: 1024, heads: 4 },
     transformer_wmt_en_de: base,
-    transformer_vaswani_wmt_en_de_big: big,
+    transformer_vaswani_wmt_en_de_big: { ...big, dropout: 0.3 },
     transformer_vaswani_wmt_en_fr_big: big,
-    transformer_wmt_en_de_big: big,
-    transformer_wmt_en_de_big_t2t: big,
+    transformer_wmt_en_de_big: { ...big, dropout: 0.3, attentionDropout: 0.1 },
   },
   language_modeling: {
     transformer_lm: base,

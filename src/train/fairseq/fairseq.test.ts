@@ -65,11 +65,22 @@ describe('translation with experts', () => {
   })
 
   test('says what is without effect', () => {
-    expect(idleNotes(parseFairseq(words(`${moe} --dropout 0.3 --attention-dropout 0.1`)))).toEqual([
+    expect(idleNotes(parseFairseq(words(moe)))).toEqual([
       'without effect: --moe-normalize-expert-grad (it divides what processes add up, and one process trains here)',
       'without effect: --ddp-backend (one process trains here)',
-      'without effect: --dropout, --attention-dropout (the layers here have no dropout)',
     ])
+  })
+
+  test('drops as fairseq does, where there is a place for it', () => {
+    const rates = '--attention-dropout 0.2 --relu-dropout 0.3'
+    expect(recipe.dropout).toEqual({ hidden: 0.1, attention: 0, experts: 0 })
+    expect(recipeOf(moe.replace('DATA', `--dropout 0.3 ${rates} DATA`)).recipe.dropout).toEqual({
+      ...{ hidden: 0.3, attention: 0.2, experts: 0.3 },
+    })
+    const decoder = recipeOf(`--arch transformer_lm ${rates} DATA`)
+    expect(decoder.recipe.dropout).toEqual({ hidden: 0.1, attention: 0 })
+    expect(decoder.notes).toContain("without effect: --attention-dropout (the decoder's kernels know none)")
+    expect(decoder.notes).toContain('without effect: --activation-dropout (it is of experts alone)')
   })
 
   test('has no more micro-batches than the data has', () => {
@@ -115,6 +126,9 @@ test('architectures have sizes of their own, and flags count for more', () => {
   expect(recipeOf('--arch transformer_iwslt_de_en --encoder-layers 3 D').recipe.model).toMatchObject({
     ...{ d_model: 512, encoder_ffn_dim: 1024, decoder_ffn_dim: 1024, encoder_attention_heads: 4 },
     ...{ encoder_layers: 3, decoder_layers: 6 },
+  })
+  expect(recipeOf('--arch transformer_wmt_en_de_big D').recipe.dropout).toMatchObject({
+    ...{ hidden: 0.3, attention: 0.1 },
   })
   expect(recipeOf('--arch transformer_lm_gpt D').recipe.model).toMatchObject({
     ...{ hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12, num_attention_heads: 12 },

@@ -49,6 +49,7 @@ export function fairseqRecipe(command: FairseqCommand, data: TrainingData): Fair
     precision: precisionOf(flags, notes),
     ...(isPairs ? translationModel(flags, batches.sequenceLength, notes) : languageModel(flags, notes)),
     recompute: recomputeOf(flags, isPairs, notes),
+    dropout: dropoutOf(flags, isPairs, notes),
     losses: lossesOf(flags, isPairs, notes),
     data: { path: data.path, sequenceLength: batches.sequenceLength, batchSize: batches.batchSize },
     optimizer: optimizerOf(flags, notes),
@@ -147,6 +148,33 @@ function recomputeOf(flags: Flags, isPairs: boolean, notes: string[]): 'none' | 
   return 'none'
 }
 
+/** How many layers have experts, of both sides where there are two. */
+function expertLayers(flags: Flags, isPairs: boolean): number {
+  const sides = isPairs ? Object.values(sidesOf(flags)) : [sideOf(flags, 'decoder')]
+  return sides.reduce((sum, side) => sum + sparseLayers(side), 0)
+}
+
+/** Of token vectors and branches of layers, of attention's probabilities, and of activations. */
+function dropoutOf(flags: Flags, isPairs: boolean, notes: string[]): Record<string, number> {
+  const { sizes } = flags
+  const attention = flags.number('attention-dropout') ?? sizes.attentionDropout ?? 0
+  if (attention > 0 && !isPairs)
+    notes.push("without effect: --attention-dropout (the decoder's kernels know none)")
+  const hasExperts = expertLayers(flags, isPairs) > 0
+  const activation = flags.number('activation-dropout') ?? 0
+  if (activation > 0)
+    notes.push(
+      hasExperts
+        ? '--activation-dropout is of experts alone'
+        : 'without effect: --activation-dropout (it is of experts alone)',
+    )
+  return {
+    hidden: flags.number('dropout') ?? sizes.dropout ?? 0.1,
+    ...(isPairs && { attention }),
+    ...(hasExperts && { experts: activation }),
+  }
+}
+
 /** `CE + wt * gate loss`, of all layers added up or their mean (criterions/moe_cross_entropy.py). */
 function lossesOf(flags: Flags, isPairs: boolean, notes: string[]): Record<string, unknown> {
   flags.word('criterion', [
@@ -160,8 +188,7 @@ function lossesOf(flags: Flags, isPairs: boolean, notes: string[]): Record<strin
     throw new ConfigError('must be none: balance losses are not transformed here', {
       path: '--moe-gate-loss-transform',
     })
-  const sides = isPairs ? Object.values(sidesOf(flags)) : [sideOf(flags, 'decoder')]
-  const layers = sides.reduce((sum, side) => sum + sparseLayers(side), 0)
+  const layers = expertLayers(flags, isPairs)
   const method = flags.word('moe-gate-loss-combine-method', ['average', 'sum']) ?? 'average'
   const weight = flags.number('moe-gate-loss-wt') ?? 1
   // A mean is over the layers of both sides, each of which has its own sum here.
