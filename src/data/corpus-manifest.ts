@@ -71,6 +71,15 @@ export type ShardEntry = z.infer<typeof shard>
 export type SplitName = keyof CorpusManifest['shards']
 export type CleaningCounts = CorpusManifest['cleaning']
 
+/** Of text that is taken as it is. */
+export const notCleaned: CleaningCounts = {
+  replacedCharacters: 0,
+  duplicateParagraphs: 0,
+  duplicateBytes: 0,
+  shortDocuments: 0,
+  skippedFiles: 0,
+}
+
 export const manifestName = 'corpus.json'
 export const tokenizerName = 'tokenizer.json'
 

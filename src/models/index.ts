@@ -153,6 +153,7 @@ export {
 } from './selection.ts'
 export type { DecoderConfig, EncoderConfig, EncoderDecoderConfig } from './stack/config.ts'
 export type { Recompute } from './stack/decoder.ts'
+export { type DropoutRates, dropoutSchema, setDropout } from './stack/dropout.ts'
 export { type EncodedSource, EncoderDecoderLM } from './stack/encoder-decoder.ts'
 export {
   CausalLM,

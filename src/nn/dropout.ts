@@ -3,7 +3,8 @@ import { Module } from './module.ts'
 
 /** Zeroes each element with probability `rate` while training and scales the rest by `1 / (1 - rate)`. */
 export class Dropout extends Module {
-  readonly rate: number
+  /** May be changed at any time. */
+  rate: number
 
   constructor(rate: number) {
     super()

@@ -247,7 +247,8 @@ test('a policy is taught by the cross-entropy of each token, its certainty held 
   const { total, terms, routings } = computeObjective(model, { inputs, targets }, losses)
   total.backward()
   const value = (name: string): number => terms[name]?.item() ?? Number.NaN
-  const sum = value('crossEntropy') + value('router.policy') + 0.01 * value('router.certainty')
+  const own = value('router.policy') + value('router.value') + 0.01 * value('router.certainty')
+  const sum = value('crossEntropy') + own
   expect(total.item()).toBeCloseTo(sum, 5)
   expect(routings.length).toBe(2)
   for (const [path, parameter] of model.namedParameters()) {

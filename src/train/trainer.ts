@@ -21,6 +21,7 @@ import {
   describeFeedForward,
   EncoderDecoderLM,
   SoftGate,
+  setDropout,
   type TrainableModel,
 } from '../models/index.ts'
 import { WordRouter } from '../moe/index.ts'
@@ -126,6 +127,7 @@ export class Trainer implements Trainee {
     })
     manualSeed(seed)
     this.model = firstModel(this.recipe, this.config)
+    if (this.recipe.dropout) setDropout(this.model, this.recipe.dropout)
     const adapters = this.recipe.adapter ? attachAdapters(this.model, this.recipe.adapter) : null
     if (this.recipe.losses.localized)
       for (const [, part] of this.model.namedModules()) if (part instanceof SoftGate) part.keeps = true

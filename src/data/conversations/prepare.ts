@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { DataError, FormatError, SwitchyardError } from '../../errors.ts'
 import { type Corpus, openCorpus } from '../corpus.ts'
 import { CorpusFolder } from '../corpus-folder.ts'
-import type { CorpusManifest, SplitName } from '../corpus-manifest.ts'
+import { type CorpusManifest, notCleaned, type SplitName } from '../corpus-manifest.ts'
 import { defaultShardTokens, ShardWriter } from '../corpus-writer.ts'
 import type { PrepareProgress } from '../prepare.ts'
 import { TokenCounter } from '../token-counts.ts'
@@ -103,13 +103,7 @@ export async function prepareExamples(options: PrepareExamplesOptions): Promise<
     vocabSize: tokenizer.vocabSize,
     ...shards,
     origins,
-    cleaning: {
-      replacedCharacters: 0,
-      duplicateParagraphs: 0,
-      duplicateBytes: 0,
-      shortDocuments: 0,
-      skippedFiles: 0,
-    },
+    cleaning: notCleaned,
   })
   return openCorpus(out)
 }

@@ -6,7 +6,7 @@ import { ConfigError, DataError } from '../../errors.ts'
 import { type LanguagePair, pairName } from '../conversations/parallel.ts'
 import { type Corpus, openCorpus } from '../corpus.ts'
 import { CorpusFolder } from '../corpus-folder.ts'
-import { type SplitName, tokenizerName } from '../corpus-manifest.ts'
+import { notCleaned, type SplitName, tokenizerName } from '../corpus-manifest.ts'
 import { defaultShardTokens, ShardWriter } from '../corpus-writer.ts'
 import { TokenCounter } from '../token-counts.ts'
 import { specialFiles } from '../tokenizer-special.ts'
@@ -90,13 +90,7 @@ export async function prepareDataBin({ out, folder, pair }: PrepareDataBinOption
     shards: { train: train.shards, validation: validation.shards },
     ...(pair && { answers }),
     origins: [{ name: basename(folder) }],
-    cleaning: {
-      replacedCharacters: 0,
-      duplicateParagraphs: 0,
-      duplicateBytes: 0,
-      shortDocuments: 0,
-      skippedFiles: 0,
-    },
+    cleaning: notCleaned,
   })
   return openCorpus(out)
 }

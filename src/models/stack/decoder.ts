@@ -5,6 +5,7 @@ import type { LayerContext } from '../../moe/index.ts'
 import {
   type AttentionInput,
   Buffer,
+  Dropout,
   Embedding,
   frequencyTable,
   type KvCache,
@@ -21,12 +22,13 @@ import { addFeedForward, type FeedForward, type LayerOutput, type LayerRouting, 
 import type { DecoderParts, Norm } from './parts.ts'
 import type { Tokens } from './tokens.ts'
 
-/** `h = x + s attention(norm(x))`, then `h + s feedForward(norm(h))`; `s` is 1 in most models. */
+/** `h = x + s attention(norm(x))`, then `h + s feedForward(norm(h))`; `s` is 1 in most models. Dropout is of what is added. */
 export class DecoderLayer extends Module {
   readonly input_layernorm: Norm
   readonly self_attn: SelfAttention
   readonly post_attention_layernorm: Norm
   readonly mlp: FeedForward
+  readonly dropout = new Dropout(0)
   readonly #residual: number
 
   constructor(layer: number, parts: Required<DecoderParts>) {
@@ -40,8 +42,11 @@ export class DecoderLayer extends Module {
 
   /** x [N, D] -> [N, D] */
   forward(x: Tensor, attention: AttentionInput, tokens: LayerContext): LayerOutput {
-    const h = x.add(this.self_attn.forward(this.input_layernorm.forward(x), attention), this.#residual)
-    return addFeedForward(h, this.mlp, this.post_attention_layernorm.forward(h), tokens, this.#residual)
+    const { dropout } = this
+    const scale = this.#residual
+    const attended = this.self_attn.forward(this.input_layernorm.forward(x), attention)
+    const h = x.add(dropout.forward(attended), scale)
+    return addFeedForward(h, this.mlp, this.post_attention_layernorm.forward(h), tokens, { dropout, scale })
   }
 }
 
@@ -53,6 +58,8 @@ export class Decoder extends Module {
   readonly embed_tokens: Embedding // [V, D]
   readonly layers: DecoderLayer[]
   readonly norm: Norm
+  /** Of token vectors. */
+  readonly dropout = new Dropout(0)
   /** What training computes again in backward instead of keeping it. May be changed at any time. */
   recompute: Recompute = 'none'
   /** Is told of new tokens before they are read. To be set before a text begins: steps of decoding may be played from a tape. */
@@ -90,12 +97,15 @@ export class Decoder extends Module {
     this.onTokens?.(tokens)
     const rotation = this.#rotation(tokens)
     const { isCausal } = this
-    const { hidden, routings } = runLayers(this.layers, this.#embed(ids), (layer, x, i) =>
-      this.#run(layer, [
-        x,
-        { rotation, starts, isCausal, window: this.windowOf(i), store: cache?.layers[i] },
-        { ids, tasks, starts, mostExperts },
-      ]),
+    const { hidden, routings } = runLayers(
+      this.layers,
+      this.dropout.forward(this.#embed(ids)),
+      (layer, x, i) =>
+        this.#run(layer, [
+          x,
+          { rotation, starts, isCausal, window: this.windowOf(i), store: cache?.layers[i] },
+          { ids, tasks, starts, mostExperts },
+        ]),
     )
     cache?.advance(starts)
     return { hidden: this.norm.forward(hidden), routings }

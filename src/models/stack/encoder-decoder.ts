@@ -5,6 +5,7 @@ import type { LayerContext } from '../../moe/index.ts'
 import {
   type AttentionInput,
   type CacheShape,
+  Dropout,
   Embedding,
   type KvCache,
   Linear,
@@ -28,14 +29,18 @@ export interface EncodedSource extends Disposable {
   routings: LayerRouting[]
 }
 
-/** `h = x + attention(norm(x))`, in a decoder `h + attention(norm(h), source)`, then `h + feedForward(norm(h))`. */
-class Layer extends Module {
+/**
+ * `h = x + attention(norm(x))`, in a decoder `h + attention(norm(h), source)`, then `h + feedForward(norm(h))`; dropout is of what is
+ * added.
+ */
+export class Layer extends Module {
   readonly self_attn: MemoryAttention
   readonly self_attn_layer_norm: Norm
   readonly cross_attention: MemoryAttention | null
   readonly cross_attention_layer_norm: Norm | null
   readonly ffn: FeedForward
   readonly ff_layer_norm: Norm
+  readonly dropout = new Dropout(0)
 
   constructor(side: Side, layer: number, parts: EncoderDecoderParts) {
     super()
@@ -49,20 +54,23 @@ class Layer extends Module {
 
   /** x [N, D] -> [N, D] */
   forward(x: Tensor, attention: AttentionInput, tokens: LayerContext, source?: SourceStore): LayerOutput {
-    let h = x.add(this.self_attn.forward(this.self_attn_layer_norm.forward(x), attention))
+    const { dropout } = this
+    let h = x.add(dropout.forward(this.self_attn.forward(this.self_attn_layer_norm.forward(x), attention)))
     if (source && this.cross_attention && this.cross_attention_layer_norm) {
       const asked = this.cross_attention_layer_norm.forward(h)
-      h = h.add(this.cross_attention.across(asked, source, attention.starts))
+      h = h.add(dropout.forward(this.cross_attention.across(asked, source, attention.starts)))
     }
-    return addFeedForward(h, this.ffn, this.ff_layer_norm.forward(h), tokens)
+    return addFeedForward(h, this.ffn, this.ff_layer_norm.forward(h), tokens, { dropout })
   }
 }
 
 /** One side: layers, and a norm of what they give. */
-class Stack extends Module {
+export class Stack extends Module {
   readonly layers: Layer[]
   readonly layer_norm: Norm
   readonly position_bias: PositionBias | null
+  /** Of token vectors. */
+  readonly dropout = new Dropout(0)
   readonly #side: Side
   readonly #firstLayer: number
 
@@ -88,7 +96,7 @@ class Stack extends Module {
     }
     const run = (layer: Layer, hidden: Tensor, i: number): LayerOutput =>
       layer.forward(hidden, { ...input, store: cache?.layers[i] }, { ids, starts }, source?.stores[i])
-    const { hidden, routings } = runLayers(this.layers, x, run, this.#firstLayer)
+    const { hidden, routings } = runLayers(this.layers, this.dropout.forward(x), run, this.#firstLayer)
     cache?.advance(starts)
     return { hidden: this.layer_norm.forward(hidden), routings }
   }

@@ -2,7 +2,7 @@
 // Shapes: N tokens, D model.
 
 import type { AnyRouting, LayerContext, MoeOutput, TokenRouting } from '../../moe/index.ts'
-import type { Module } from '../../nn/index.ts'
+import type { Dropout, Module } from '../../nn/index.ts'
 import { Tensor, tidy } from '../../torch/index.ts'
 
 /** The block after attention: a dense one returns its output alone, an MoE layer also its routing. */
@@ -32,17 +32,25 @@ export function tokenRoutings(routings: readonly LayerRouting[]): TokenRouting[]
 /** What a layer gives: hidden states, and where it routes what was decided. */
 export type LayerOutput = { hidden: Tensor } & Partial<Omit<LayerRouting, 'layer'>>
 
-/** `h + scale feedForward(x)`, with what the feed-forward decided. */
+/** What a layer adds a feed-forward's output by. */
+interface Residual {
+  dropout: Dropout
+  /** Default 1. */
+  scale?: number
+}
+
+/** `h + scale dropout(feedForward(x))`, with what the feed-forward decided. */
 export function addFeedForward(
   h: Tensor,
   feedForward: FeedForward,
   x: Tensor,
   tokens: LayerContext,
-  scale = 1,
+  { dropout, scale = 1 }: Residual,
 ): LayerOutput {
   const output = feedForward.forward(x, tokens)
-  if (output instanceof Tensor) return { hidden: h.add(output, scale) }
-  return { hidden: h.add(output.y, scale), chosen: output.routing, served: output.served }
+  if (output instanceof Tensor) return { hidden: h.add(dropout.forward(output), scale) }
+  const { y, routing: chosen, served } = output
+  return { hidden: h.add(dropout.forward(y), scale), chosen, served }
 }
 
 /**

@@ -2,6 +2,7 @@
 // Shapes: B batch, T queries, S positions attended to, H heads, G key/value heads, D key width, E value width.
 
 import { cat, type Tensor } from '../../torch/index.ts'
+import type { Dropout } from '../dropout.ts'
 import { atLeastF32 } from '../precision.ts'
 
 /** Below every score, above -inf: a row that may attend to nothing stays finite. */
@@ -14,6 +15,8 @@ export interface ScoreOptions {
   blocked: Tensor | null
   /** Added to the scores: [1, H, T, S] (T5's relative positions). Default: nothing. */
   bias?: Tensor | null
+  /** Of the probabilities. Default: none. */
+  dropout?: Dropout | undefined
   /** `[H]`: a logit per head that takes part in the softmax and contributes no value (gpt-oss). Default: none. */
   sinks?: Tensor | null
 }
@@ -33,7 +36,8 @@ export function attend(queries: Tensor, keys: Tensor, values: Tensor, options: S
   // Query heads of one group stack as rows against their shared keys: keys are never repeated.
   const stacked = queries.mul(options.scale).reshape([batch, groups, perGroup, width]) // [B, G, H/G * T, D]
   const scores = atLeastF32(stacked.matmul(keys.transpose(2, 3)).view([batch, heads, length, -1])) // [B, H, T, S]
-  const probs = shares(scores, options).to(values.dtype)
+  const kept = shares(scores, options).to(values.dtype)
+  const probs = options.dropout?.forward(kept) ?? kept
   const mixed = probs.reshape([batch, groups, perGroup, -1]).matmul(values) // [B, G, H/G * T, E]
   return mixed.view([batch, heads, length, values.size(-1)])
 }

@@ -3,6 +3,7 @@
 // query and a key, E width of a value.
 
 import type { Tensor } from '../../torch/index.ts'
+import type { Dropout } from '../dropout.ts'
 import type { Rotation } from '../rope.ts'
 
 /** What attention is to know beside queries, keys and values. */
@@ -25,6 +26,8 @@ export interface AttendOptions {
   bias: ((past: number, length: number) => Tensor) | null
   /** How heads follow from what is kept, where that is not keys and values. */
   latent: LatentForm | null
+  /** Of the probabilities, in training. Default: none. */
+  dropout?: Dropout
 }
 
 /** Attention over rows that all heads share (DeepSeek-V2): a row has R numbers that values follow from. */

@@ -3,6 +3,7 @@
 // Shapes: N tokens, M tokens of the sources, H heads, D head width.
 
 import { cat, type Tensor } from '../../torch/index.ts'
+import { Dropout } from '../dropout.ts'
 import { Linear } from '../linear.ts'
 import { Module } from '../module.ts'
 import { attend } from './attend.ts'
@@ -37,6 +38,8 @@ export class MemoryAttention extends Module {
   readonly numHeads: number
   readonly headDim: number
   readonly scale: number
+  /** Of the probabilities by which values are mixed. */
+  readonly dropout = new Dropout(0)
   readonly decodesStatically = false
 
   constructor({ hiddenSize, numHeads, headDim, bias = false, scale }: MemoryAttentionOptions) {
@@ -64,7 +67,8 @@ export class MemoryAttention extends Module {
       Tensor,
       Tensor,
     ]
-    const options = { ...input, headDim, scale, bias, sinks: null, latent: null }
+    const { dropout } = this
+    const options = { ...input, headDim, scale, bias, dropout, sinks: null, latent: null }
     return this.out_proj.forward(store.attend(queries, keys, values, options))
   }
 
@@ -75,8 +79,8 @@ export class MemoryAttention extends Module {
 
   /** Each sequence over its source: x [N, hidden] -> [N, hidden]. */
   across(x: Tensor, source: SourceStore, starts: readonly number[]): Tensor {
-    const { headDim, scale } = this
-    return this.out_proj.forward(source.attend(this.q_proj.forward(x), { starts, headDim, scale }))
+    const { headDim, scale, dropout } = this
+    return this.out_proj.forward(source.attend(this.q_proj.forward(x), { starts, headDim, scale, dropout }))
   }
 }
 
@@ -95,7 +99,7 @@ export class SourceStore {
   /** Every query of a sequence sees all of the sequence's source. */
   attend(
     queries: Tensor,
-    { starts, headDim, scale }: Pick<AttendOptions, 'starts' | 'headDim' | 'scale'>,
+    { starts, headDim, scale, dropout }: Pick<AttendOptions, 'starts' | 'headDim' | 'scale' | 'dropout'>,
   ): Tensor {
     // Queries see nothing of each other: as many sequences as share a source are to it as one.
     const readers = this.#starts.length === 2 ? [0, queries.size(0)] : starts
@@ -107,7 +111,9 @@ export class SourceStore {
         Tensor,
         Tensor,
       ]
-      return rowsOfHeads(attend(headsOf(queries, rows, headDim), keys, values, { scale, blocked: null }))
+      return rowsOfHeads(
+        attend(headsOf(queries, rows, headDim), keys, values, { scale, dropout, blocked: null }),
+      )
     })
     return mixed.length === 1 ? (mixed[0] as Tensor) : cat(mixed)
   }

@@ -42,7 +42,7 @@ function fused(queries: Tensor, keys: Tensor, values: Tensor, options: AttendOpt
 }
 
 function reference(queries: Tensor, keys: Tensor, values: Tensor, options: AttendOptions): Tensor {
-  const { starts, headDim, scale, rotation, isCausal, window, sinks, bias } = options
+  const { starts, headDim, scale, rotation, isCausal, window, sinks, bias, dropout } = options
   const width = values.size(-1) / (keys.size(-1) / headDim) // E
   const mixed = withTokens(rowsOf(starts)).map(rows => {
     const { length } = rows
@@ -51,7 +51,7 @@ function reference(queries: Tensor, keys: Tensor, values: Tensor, options: Atten
       return rotation ? rotate(heads, rotationOf(rotation, rows)) : heads
     }
     const blocked = isCausal ? causalMask(length, { window, device: queries.device }) : null
-    const options = { scale, blocked, sinks, bias: bias?.(0, length) ?? null }
+    const options = { scale, blocked, sinks, dropout, bias: bias?.(0, length) ?? null }
     return rowsOfHeads(attend(turn(queries), turn(keys), headsOf(values, rows, width), options))
   })
   return mixed.length === 1 ? (mixed[0] as Tensor) : cat(mixed)

@@ -65,11 +65,22 @@ describe('translation with experts', () => {
   })
 
   test('says what is without effect', () => {
-    expect(idleNotes(parseFairseq(words(`${moe} --dropout 0.3 --attention-dropout 0.1`)))).toEqual([
+    expect(idleNotes(parseFairseq(words(moe)))).toEqual([
       'without effect: --moe-normalize-expert-grad (it divides what processes add up, and one process trains here)',
       'without effect: --ddp-backend (one process trains here)',
-      'without effect: --dropout, --attention-dropout (the layers here have no dropout)',
     ])
+  })
+
+  test('drops as fairseq does, where there is a place for it', () => {
+    const rates = '--attention-dropout 0.2 --relu-dropout 0.3'
+    expect(recipe.dropout).toEqual({ hidden: 0.1, attention: 0, experts: 0 })
+    expect(recipeOf(moe.replace('DATA', `--dropout 0.3 ${rates} DATA`)).recipe.dropout).toEqual({
+      ...{ hidden: 0.3, attention: 0.2, experts: 0.3 },
+    })
+    const decoder = recipeOf(`--arch transformer_lm ${rates} DATA`)
+    expect(decoder.recipe.dropout).toEqual({ hidden: 0.1, attention: 0 })
+    expect(decoder.notes).toContain("without effect: --attention-dropout (the decoder's kernels know none)")
+    expect(decoder.notes).toContain('without effect: --activation-dropout (it is of experts alone)')
   })
 
   test('has no more micro-batches than the data has', () => {

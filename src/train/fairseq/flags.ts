@@ -14,7 +14,6 @@ interface Flag {
 }
 
 const oneMachine = 'one process trains here'
-const ownLayers = 'the layers here have no dropout'
 const ownFiles = 'a run folder has its own files'
 
 /** By name. What a flag means is in recipe.ts. */
@@ -54,6 +53,9 @@ export const fairseqFlags = {
   bf16: { isSwitch: true },
   'memory-efficient-fp16': { isSwitch: true },
   'checkpoint-activations': { isSwitch: true },
+  dropout: {},
+  'attention-dropout': {},
+  'activation-dropout': { also: ['relu-dropout'] },
   'activation-fn': {},
   'encoder-layers': {},
   'encoder-embed-dim': {},
@@ -99,9 +101,6 @@ export const fairseqFlags = {
   'fp16-adam-stats': { isSwitch: true, idle: 'moments are kept in f32' },
   'min-loss-scale': { idle: 'loss scaling ends by maxBadSteps' },
   cpu: { isSwitch: true, idle: 'it is the CPU unless --set device says otherwise' },
-  dropout: { idle: ownLayers },
-  'attention-dropout': { idle: ownLayers },
-  'activation-dropout': { also: ['relu-dropout'], idle: ownLayers },
   'encoder-normalize-before': { isSwitch: true, idle: 'layers are always normalized before' },
   'decoder-normalize-before': { isSwitch: true, idle: 'layers are always normalized before' },
   'warmup-init-lr': { idle: 'warm-up begins at 0' },

@@ -47,6 +47,7 @@ export function fairseqRecipe(command: FairseqCommand, data: TrainingData): Fair
     seed: flags.number('seed') ?? 1,
     precision: precisionOf(flags, notes),
     ...(isPairs ? translationModel(flags, notes) : languageModel(flags, notes)),
+    dropout: dropoutOf(flags, isPairs, notes),
     losses: lossesOf(flags, notes),
     data: { path: data.path, sequenceLength: batches.sequenceLength, batchSize: batches.batchSize },
     optimizer: optimizerOf(flags, notes),
@@ -191,6 +192,9 @@ function frequencyOf(flags: Flags, side: 'encoder' | 'decoder'): number {
   return experts > 0 ? (flags.number(`${side}-moe-freq`) ?? flags.number('moe-freq') ?? 0) : 0
 }
 
+const hasExperts = (flags: Flags): boolean =>
+  frequencyOf(flags, 'encoder') > 0 || frequencyOf(flags, 'decoder') > 0
+
 function policyOf(flags: Flags): 'all' | 'sampling' | 'random' {
   return flags.word('moe-second-expert-policy', ['all', 'sampling', 'random']) ?? 'sampling'
 }
@@ -317,6 +321,25 @@ function languageModel(flags: Flags, notes: string[]): Record<string, unknown> {
   }
 }
 
+/** Of token vectors and branches of layers, of attention's probabilities, and of activations. */
+function dropoutOf(flags: Flags, isPairs: boolean, notes: string[]): Record<string, number> {
+  const attention = flags.number('attention-dropout') ?? 0
+  if (attention > 0 && !isPairs)
+    notes.push("without effect: --attention-dropout (the decoder's kernels know none)")
+  const activation = flags.number('activation-dropout') ?? 0
+  if (activation > 0)
+    notes.push(
+      hasExperts(flags)
+        ? '--activation-dropout is of experts alone'
+        : 'without effect: --activation-dropout (it is of experts alone)',
+    )
+  return {
+    hidden: flags.number('dropout') ?? 0.1,
+    ...(isPairs && { attention }),
+    ...(hasExperts(flags) && { experts: activation }),
+  }
+}
+
 /** `CE + wt * gate loss`, of all layers added up or their mean (criterions/moe_cross_entropy.py). */
 function lossesOf(flags: Flags, notes: string[]): Record<string, unknown> {
   flags.word('criterion', [
@@ -330,7 +353,6 @@ function lossesOf(flags: Flags, notes: string[]): Record<string, unknown> {
     throw new ConfigError('must be none: balance losses are not transformed here', {
       path: '--moe-gate-loss-transform',
     })
-  const hasExperts = frequencyOf(flags, 'encoder') > 0 || frequencyOf(flags, 'decoder') > 0
   const method = flags.word('moe-gate-loss-combine-method', ['average', 'sum']) ?? 'average'
   const coefficient = flags.number('moe-gate-loss-wt') ?? 1
   const smoothing = flags.number('label-smoothing') ?? 0
@@ -338,7 +360,7 @@ function lossesOf(flags: Flags, notes: string[]): Record<string, unknown> {
     notes.push('--label-smoothing counts, though --criterion has none')
   return {
     balance:
-      hasExperts && coefficient > 0
+      hasExperts(flags) && coefficient > 0
         ? { kind: method === 'sum' ? 'gshard' : 'fairseq', coefficient }
         : { kind: 'none' },
     z: 0,

@@ -10,7 +10,6 @@ import {
   routerLossesOf,
   type TrainableModel,
 } from '../../models/index.ts'
-import { StackedExperts } from '../../moe/index.ts'
 import type { OpenedModelSettings } from './schema.ts'
 
 /** What MixLoRA's own routers learn by beside the text: `router_aux_loss_coef` of its authors. */
@@ -42,19 +41,9 @@ export function openedConfig({ from }: OpenedModelSettings): AnyModelConfig {
   return opened.config
 }
 
-/** The model, in memory of its own: training writes to it. @throws ConfigError for dropout in experts that are not there */
-export function loadOpened({ from, weights, expertDropout }: OpenedModelSettings): TrainableModel {
-  const model = openModel(from).load({ weights, mapped: false }).train()
-  if (expertDropout === 0) return model
-  const experts = [...model.namedModules()].flatMap(([, part]) =>
-    part instanceof StackedExperts ? part : [],
-  )
-  if (experts.length === 0) {
-    const path = 'model.expertDropout'
-    throw new ConfigError(`is for experts, of which ${from} has none: leave it out`, { path })
-  }
-  for (const each of experts) each.dropout = expertDropout
-  return model
+/** The model, in memory of its own: training writes to it. */
+export function loadOpened({ from, weights }: OpenedModelSettings): TrainableModel {
+  return openModel(from).load({ weights, mapped: false }).train()
 }
 
 /** Bytes of the tensors of its files. */

@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { kinds } from '../../kinds.ts'
-import { adapterSchema, selectionSchema } from '../../models/index.ts'
+import { adapterSchema, dropoutSchema, selectionSchema } from '../../models/index.ts'
 import { dispatchSchema, expertsSchema, routerSchema } from '../../moe/index.ts'
 import { lossesSchema } from '../objective.ts'
 import { optimizerSchema } from '../optimizer/table.ts'
@@ -69,8 +69,6 @@ const openedModelSchema = z.strictObject({
   from: z.string().min(1),
   /** `stored`: matrices stay as the file has them, quantized or in half precision, and adapters alone are trained. */
   weights: z.enum(['decoded', 'stored']).default('decoded'),
-  /** Rate at which hidden units of experts are dropped while training. */
-  expertDropout: z.number().min(0).lt(1).default(0),
 })
 
 const modelSchema = z.discriminatedUnion('type', [
@@ -122,6 +120,8 @@ export const recipeSchema = z.strictObject({
   init: initSchema.prefault({}),
   router: routerSchema.optional(),
   dispatch: dispatchSchema.optional(),
+  /** What training drops at random. Default: what the model was made with. */
+  dropout: dropoutSchema.optional(),
   /** The parts that are trained; the others stay as they are, bit for bit. */
   trained: selectionSchema.default(['all']),
   /** Adapters around parts of an opened model, which are then what is trained, unless `trained` says otherwise. */
