@@ -8,6 +8,7 @@ import type {
   StopReason,
 } from '../models/index.ts'
 import { expertUse, type LoadedTextModel } from './load-text-model.ts'
+import type { Search } from './search-options.ts'
 import { bold, dim, shortBytes } from './terminal.ts'
 import { timed, timingsOf, timingsText } from './timings.ts'
 
@@ -63,26 +64,24 @@ export async function writeSamples(
   return end
 }
 
-/** The likeliest text; as JSON all that the search was left with, the best first. */
-export async function writeBeams(
+/** The best text that a search finds; as JSON all that it was left with, the best first. */
+export async function writeFound(
   asked: Asked,
-  options: SearchTextsOptions & { beams: number },
+  { by, options, hasSeveral, find }: Search,
+  common: SearchTextsOptions,
 ): Promise<TextEnd> {
   const { opened, loaded, prompt, json, loadSeconds } = asked
-  const { searchTexts } = await import('../models/index.ts')
-  const { result, seconds } = await timed(() =>
-    searchTexts(loaded.model, opened.tokenizer, prompt, { ...options, nBest: options.beams }),
-  )
+  const { result, seconds } = await timed(() => find(loaded.model, opened.tokenizer, prompt, common))
   await loaded.remember()
   const nBest = result.map(({ ids, ...text }) => ({ ...text, tokens: ids.length }))
   const [best = { text: '', tokens: 0, reason: 'aborted' as const }] = nBest
   const timings = { loadSeconds, seconds, memory: process.memoryUsage.rss() }
-  if (json) writeJson(asked, options, { ...best, nBest, timings })
+  if (json) writeJson(asked, { ...common, ...options }, { ...best, ...(hasSeveral && { nBest }), timings })
   else {
     process.stdout.write(`${bold(prompt)}${best.text}\n`)
     if (!asked.quiet)
       process.stderr.write(
-        `${dim(`loaded in ${loadSeconds.toFixed(2)} s, ${options.beams} beams in ${seconds.toFixed(2)} s, ${shortBytes(timings.memory)} of memory`)}\n`,
+        `${dim(`loaded in ${loadSeconds.toFixed(2)} s, ${by} in ${seconds.toFixed(2)} s, ${shortBytes(timings.memory)} of memory`)}\n`,
       )
   }
   return best

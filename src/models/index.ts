@@ -101,7 +101,11 @@ export {
   writeModelFolder,
 } from './files/write-folder.ts'
 export { type BeamOptions, type BeamText, beamSearch } from './generation/beam-search.ts'
-export { type SearchTextsOptions, searchTexts } from './generation/beam-texts.ts'
+export {
+  type ContrastiveOptions,
+  type ContrastiveText,
+  contrastiveSearch,
+} from './generation/contrastive-search.ts'
 export { prefillChunk } from './generation/decoder-session.ts'
 export { choicesOf, DecodingStep, type StepChoices, type StepOptions } from './generation/decoding-step.ts'
 export { forwardInSteps } from './generation/forward-in-steps.ts'
@@ -123,6 +127,7 @@ export {
 export { type TokenProbabilities, tokenProbabilities } from './generation/probabilities.ts'
 export { uniformSource } from './generation/random.ts'
 export { checkSampling, type SamplingOptions, sampleToken } from './generation/sampling.ts'
+export { contrastiveText, type SearchTextsOptions, searchTexts } from './generation/searched-texts.ts'
 export {
   lastScores,
   type Rows,

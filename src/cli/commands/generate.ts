@@ -1,8 +1,8 @@
 // `switchyard generate`: text from a model.
 
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { ConfigError } from '../../errors.ts'
-import type { AnyModelConfig, GenerateTextOptions } from '../../models/index.ts'
+import type { AnyModelConfig, GenerateTextOptions, SearchTextsOptions } from '../../models/index.ts'
 import { hintsText } from '../fewer-experts.ts'
 import { JsonForm, withJsonSchemaOption } from '../json-form.ts'
 import {
@@ -14,19 +14,19 @@ import {
   withTextModelOptions,
 } from '../load-text-model.ts'
 import { openNamed } from '../open-model.ts'
-import { drawing, withSamplingOptions } from '../sampling-options.ts'
+import { withSamplingOptions } from '../sampling-options.ts'
+import { type SearchFlags, searchOf, withSearchOptions } from '../search-options.ts'
 import { dim, yellow } from '../terminal.ts'
 import { timed } from '../timings.ts'
-import { numberOf, wholeNumberOf } from '../values.ts'
-import { type Asked, type TextEnd, writeBeams, writeSamples } from '../written-text.ts'
+import { wholeNumberOf } from '../values.ts'
+import { type Asked, type TextEnd, writeFound, writeSamples } from '../written-text.ts'
 
 type Flags = Omit<GenerateTextOptions, 'task'> &
-  TextModelFlags & {
+  TextModelFlags &
+  SearchFlags & {
     samples: number
     prompt: string
     task?: string
-    beams?: number
-    lengthPenalty?: number
     sourceLang?: string
     targetLang?: string
     jsonSchema?: string
@@ -47,23 +47,14 @@ export function generateCommand(): Command {
     .argument('<model>', 'model folder, run folder, .gguf file or downloaded org/name')
     .requiredOption('--prompt <text>', 'text to continue; for an encoder-decoder to answer')
     .option('--max-new-tokens <n>', 'most tokens to add', wholeNumberOf('--max-new-tokens', 1), 128)
-  return withTextModelOptions(withJsonSchemaOption(withSamplingOptions(command)))
+  const drawn = withTextModelOptions(withJsonSchemaOption(withSamplingOptions(command)))
     .option('--samples <n>', 'so many texts, written together', wholeNumberOf('--samples', 1), 1)
     .option(
       '--logprobs <n>',
       'with --json: the n likeliest tokens at each place',
       wholeNumberOf('--logprobs'),
     )
-    .addOption(
-      new Option('--beams <n>', 'search for the likeliest text with so many; --json has all')
-        .argParser(wholeNumberOf('--beams', 1))
-        .conflicts([...drawing, 'samples', 'logprobs', 'stop', 'jsonSchema']),
-    )
-    .option(
-      '--length-penalty <a>',
-      'with --beams, log p / length^a counts: above 0 for longer texts (default: 1)',
-      numberOf('--length-penalty'),
-    )
+  return withSearchOptions(drawn)
     .option('--source-lang <name>', "the prompt's language, as the tokenizer calls it")
     .option('--target-lang <name>', 'language to translate into, as en or eng_Latn')
     .option('--task <name>', 'task of the text, for a model whose router goes by tasks')
@@ -74,13 +65,11 @@ export function generateCommand(): Command {
     .action(run)
 }
 
-async function run(
-  path: string,
-  { prompt, samples, task, beams, lengthPenalty, sourceLang, targetLang, json, jsonSchema, ...flags }: Flags,
-): Promise<void> {
-  if (lengthPenalty !== undefined && beams === undefined)
-    throw new ConfigError('is for a search: give --beams too', { path: '--length-penalty' })
-  const { placement, quiet, options } = divideTextFlags(flags)
+async function run(path: string, flags: Flags): Promise<void> {
+  const { beams, lengthPenalty, contrastive, candidates, ...drawn } = flags
+  const search = searchOf(flags)
+  const { prompt, samples, task, sourceLang, targetLang, json, jsonSchema, ...others } = drawn
+  const { placement, quiet, options } = divideTextFlags(others)
   const opened = await openNamed(path, { quiet })
   const { config, tokenizer } = opened
   // Before the model is loaded: what is wrong is told at once, and what it takes counts within a budget.
@@ -89,26 +78,25 @@ async function run(
     ? await Promise.all(Array.from({ length: samples }, () => form.constraint()))
     : undefined
   const context = async (): Promise<number> =>
-    (beams ?? samples) * ((await tokenizer.encode(prompt)).length + (options.maxNewTokens ?? 0))
+    (search?.texts ?? samples) * ((await tokenizer.encode(prompt)).length + (options.maxNewTokens ?? 0))
   const { result: loaded, seconds } = await timed(() => loadTextModel(opened, placement, { context, quiet }))
   const number = await taskNumber(config, task)
   const asked = { opened, loaded, loadSeconds: seconds, prompt, json: json === true, quiet }
-  const { maxNewTokens, kv } = options
   const languages = {
     ...(sourceLang !== undefined && { source: sourceLang }),
     ...(targetLang !== undefined && { target: targetLang }),
   }
-  const search = {
-    ...(maxNewTokens !== undefined && { maxNewTokens }),
-    ...(lengthPenalty !== undefined && { lengthPenalty }),
-    ...{ kv, languages, task: number },
-  }
-  const end =
-    beams === undefined
-      ? await writeSamples(asked, samples, { ...options, languages, task: number, constraints })
-      : await writeBeams(asked, { beams, ...search })
+  const end = search
+    ? await writeFound(asked, search, commonOf(options, { languages, task: number }))
+    : await writeSamples(asked, samples, { ...options, languages, task: number, constraints })
   if (!quiet) tell(asked, end, form !== null)
 }
+
+/** What searches take of the options of texts. */
+const commonOf = (
+  { maxNewTokens, kv }: Pick<GenerateTextOptions, 'maxNewTokens' | 'kv'>,
+  more: Pick<SearchTextsOptions, 'languages' | 'task'>,
+): SearchTextsOptions => ({ ...(maxNewTokens !== undefined && { maxNewTokens }), kv, ...more })
 
 /** Notes beside the text: what experts were used, and that it ended before its own end. */
 function tell({ opened, loaded, json }: Asked, { reason, tokens }: TextEnd, isFormed: boolean): void {

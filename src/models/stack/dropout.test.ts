@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { fixture } from '../../../tests/support/fixtures.ts'
+import { decoders, encoderDecoders, fixture } from '../../../tests/support/fixtures.ts'
 import { expectTrueGradients } from '../../../tests/support/gradients.ts'
-import { GatedExperts } from '../../moe/index.ts'
-import { manualSeed, noGrad, type Tensor, tensor, tidy } from '../../torch/index.ts'
+import { StackedExperts } from '../../moe/index.ts'
+import type { Module } from '../../nn/index.ts'
+import { manualSeed, noGrad, randn, type Tensor, tensor, tidy } from '../../torch/index.ts'
 import { openModel } from '../files/open.ts'
 import { DecoderLayer } from './decoder.ts'
 import { dropoutSchema, setDropout } from './dropout.ts'
@@ -22,6 +23,9 @@ function lossOf(name: string) {
       : model.loss(tokens, target).loss
   return { model, loss }
 }
+
+const expertsOf = (model: Module): StackedExperts[] =>
+  [...model.namedModules()].flatMap(([, module]) => (module instanceof StackedExperts ? module : []))
 
 describe.each([
   ['mixtral', { hidden: 0.3, experts: 0.4 }],
@@ -65,6 +69,25 @@ describe.each([
     }))
 })
 
+test.each([...decoders, ...encoderDecoders])('hidden units of the experts of %s, in training alone', name =>
+  noGrad(() =>
+    tidy(() => {
+      const [dropping, plain] = [0.5, 0].map(rate => {
+        const model = openModel(fixture(name)).load({ kind: 'text' }).train()
+        setDropout(model, dropoutSchema.parse({ experts: rate }))
+        return expertsOf(model)
+      }) as [StackedExperts[], StackedExperts[]]
+      const x = randn([64, dropping[0]?.stacks.down.shape[1] ?? 0], { seed: 1 })
+      for (const [i, each] of dropping.entries()) {
+        const whole = plain[i]?.expert(1, x) ?? x
+        expect(each.expert(1, x).equal(whole)).toBe(false)
+        each.eval()
+        expect(each.expert(1, x).equal(whole)).toBe(true)
+      }
+    }),
+  ),
+)
+
 test('what stays is scaled up, so that the mean is as without', () =>
   noGrad(() =>
     tidy(() => {
@@ -87,9 +110,7 @@ test('rates without a place are refused, and what was made with a rate keeps it'
   expect(() => setDropout(model, dropoutSchema.parse({ attention: 0.1 }))).toThrow(
     'dropout.attention: this model has no place for it',
   )
-  const experts = [...model.namedModules()].flatMap(([, module]) =>
-    module instanceof GatedExperts ? module : [],
-  )
+  const experts = expertsOf(model)
   for (const each of experts) each.dropout = 0.2
   setDropout(model, dropoutSchema.parse({ hidden: 0.1 }))
   expect(new Set(experts.map(({ dropout }) => dropout))).toEqual(new Set([0.2]))

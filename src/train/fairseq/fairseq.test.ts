@@ -113,18 +113,43 @@ test('top-1 is a Switch', () => {
     '--arch transformer --moe-expert-count 4 --moe-freq 2 --moe-top1-expert --max-update 5 D',
   )
   expect(recipe.model).toMatchObject({
-    ...{ type: 'switch_transformers', num_sparse_encoder_layers: 3, num_sparse_decoder_layers: 3, d_kv: 64 },
+    ...{
+      type: 'switch_transformers',
+      num_sparse_encoder_layers: 3,
+      num_sparse_decoder_layers: 3,
+      expert_capacity: 23,
+    },
   })
+})
+
+test('architectures have sizes of their own, and flags count for more', () => {
+  expect(recipeOf('--arch transformer_iwslt_de_en --encoder-layers 3 D').recipe.model).toMatchObject({
+    ...{ d_model: 512, encoder_ffn_dim: 1024, decoder_ffn_dim: 1024, encoder_attention_heads: 4 },
+    ...{ encoder_layers: 3, decoder_layers: 6 },
+  })
+  expect(recipeOf('--arch transformer_wmt_en_de_big D').recipe.dropout).toMatchObject({
+    ...{ hidden: 0.3, attention: 0.1 },
+  })
+  expect(recipeOf('--arch transformer_lm_gpt D').recipe.model).toMatchObject({
+    ...{ hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12, num_attention_heads: 12 },
+  })
+})
+
+test('the mean of balance losses is of the layers of both sides', () => {
+  const line =
+    '--arch transformer --moe-expert-count 4 --moe-freq 2 --decoder-layers 4 --moe-gate-loss-wt 0.1 D'
+  expect(recipeOf(line).recipe.losses.balance).toMatchObject({ kind: 'gshard', coefficient: 0.1 / 5 })
 })
 
 test('language models', () => {
   const line =
-    '--arch transformer_lm_gpt --task language_modeling --moe-expert-count 8 --moe-freq 2 --tokens-per-sample 128 --batch-size 4 --max-update 10 --lr-scheduler polynomial_decay --warmup-updates 4 --moe-gate-loss-wt 0.02 --moe-eval-capacity-token-fraction -1.0 --share-decoder-input-output-embed DATA'
+    '--arch transformer_lm --task language_modeling --moe-expert-count 8 --moe-freq 2 --tokens-per-sample 128 --batch-size 4 --max-update 10 --lr-scheduler polynomial_decay --warmup-updates 4 --moe-gate-loss-wt 0.02 --moe-eval-capacity-token-fraction -1.0 --share-decoder-input-output-embed DATA'
   expect(recipeOf(line).recipe).toMatchObject({
     model: { type: 'switchyard_moe', hidden_size: 512, moe_layers: { every: 2 }, num_local_experts: 8 },
     router: { kind: 'top-2', policy: 'sampling', normalize: false, threshold: 0.5 },
     dispatch: { kind: 'capacity', factor: 2, share: 'tokens', minimum: 1, renormalize: true },
-    losses: { balance: { kind: 'fairseq', coefficient: 0.02 } },
+    // The mean of three layers.
+    losses: { balance: { kind: 'gshard', coefficient: 0.02 / 3 } },
     data: { sequenceLength: 128, batchSize: 4 },
     schedule: { kind: 'wsd', warmup: 4, decay: 6, minimum: 0 },
   })
@@ -135,6 +160,13 @@ test('language models', () => {
     dispatch: { factor: 1, evalTokenFraction: 0.25 },
   })
   expect(recipeOf('--arch transformer_lm D').recipe.model.type).toBe('mistral')
+  // 10,000 texts of 25 tokens are 250 sequences of 1,000: four of them are in the 4,096 tokens of a batch.
+  expect(
+    recipeOf('--arch transformer_lm --tokens-per-sample 1000 --max-epoch 2 --checkpoint-activations D')
+      .recipe,
+  ).toMatchObject({
+    ...{ data: { batchSize: 4 }, steps: 126, recompute: 'layers' },
+  })
 })
 
 test.each([
@@ -150,7 +182,7 @@ test.each([
   ['--arch transformer a b', 'DATA: is one folder, got a and b'],
   ['--arch transformer D --lr', '--lr: has no value after it'],
   ['--arch transformer --lr high D', "--lr: must be a number, got 'high'"],
-  ['--arch lstm D', "--arch: must be transformer... or transformer_lm..., got 'lstm'"],
+  ['--arch lstm D', "--arch: 'lstm' is not known here; there are transformer, transformer_moe"],
   [
     '--arch transformer --task language_modeling D',
     "--task: must be translation for --arch transformer, got 'language_modeling'",
@@ -162,5 +194,6 @@ test.each([
     '--arch transformer --decoder-embed-dim 64 D',
     '--decoder-embed-dim: must be as --encoder-embed-dim, 512, got 64',
   ],
+  ['--arch transfomer_moe D', "--arch: 'transfomer_moe' is not known here; did you mean transformer_moe?"],
   ['--arch transformer --moe-gate-loss-transform neg_log D', '--moe-gate-loss-transform: must be none'],
 ])('%s is refused', (line, problem) => expect(() => recipeOf(line)).toThrow(problem))

@@ -16,7 +16,7 @@ interface Flag {
 const oneMachine = 'one process trains here'
 const ownFiles = 'a run folder has its own files'
 
-/** By name. What a flag means is in recipe.ts. */
+/** By name. What a flag means is in recipe.ts and model.ts. */
 export const fairseqFlags = {
   arch: { also: ['a'] },
   task: {},

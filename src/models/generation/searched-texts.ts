@@ -1,7 +1,8 @@
-// Beam search as text: a prompt in, and the likeliest texts out.
+// What searches find, as text: a prompt in, and texts out.
 
 import type { Languages, Tokenizer } from '../../data/index.ts'
 import { type BeamOptions, type BeamText, beamSearch } from './beam-search.ts'
+import { type ContrastiveOptions, type ContrastiveText, contrastiveSearch } from './contrastive-search.ts'
 import { promptsInLanguages } from './languages.ts'
 import type { TextModel } from './session.ts'
 import { refuseOtherTokenizer, TextWriter } from './text-writer.ts'
@@ -26,9 +27,27 @@ export async function searchTexts(
   refuseOtherTokenizer(model, tokenizer)
   const { rows, beginnings } = await promptsInLanguages(tokenizer, [prompt], languages)
   const found = await beamSearch(model, rows[0] ?? [], { ...options, beginnings })
-  const written = (ids: readonly number[]): string => {
-    const writer = new TextWriter(tokenizer, [])
-    return [...ids.map(id => writer.push(id)), writer.flush()].join('')
-  }
-  return found.map(beam => ({ text: written(beam.ids), ...beam }))
+  return found.map(beam => ({ text: written(tokenizer, beam.ids), ...beam }))
+}
+
+/**
+ * contrastiveSearch() of a text.
+ *
+ * @throws ConfigError for options that cannot be, an encoder-decoder, or a tokenizer that does not fit the model
+ */
+export async function contrastiveText(
+  model: TextModel,
+  tokenizer: Tokenizer,
+  prompt: string,
+  options: ContrastiveOptions = {},
+): Promise<ContrastiveText & { text: string }> {
+  refuseOtherTokenizer(model, tokenizer)
+  const { rows } = await promptsInLanguages(tokenizer, [prompt], undefined)
+  const found = await contrastiveSearch(model, rows[0] ?? [], options)
+  return { text: written(tokenizer, found.ids), ...found }
+}
+
+function written(tokenizer: Tokenizer, ids: readonly number[]): string {
+  const writer = new TextWriter(tokenizer, [])
+  return [...ids.map(id => writer.push(id)), writer.flush()].join('')
 }

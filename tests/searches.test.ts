@@ -1,9 +1,10 @@
-// `generate --beams`: the likeliest texts, and what is refused beside them.
+// `generate --beams` and `--contrastive`: texts that are searched for, and what is refused beside them.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { beamSearch, openModel, type TextModel } from '../src/models/index.ts'
+import { beamSearch, contrastiveText, openModel, type TextModel } from '../src/models/index.ts'
 import { runCli, temporaryFolder } from './support/cli.ts'
+import { writeServedModel } from './support/served-model.ts'
 import { writeSwitch } from './support/switch-model.ts'
 
 const folder = temporaryFolder()
@@ -39,7 +40,39 @@ test('the best text alone without --json', async () => {
   expect([stdout, stderr]).toEqual([`ab${text}\n`, ''])
 })
 
+test('a text by contrast, as the library finds it', async () => {
+  const { folder: decoder } = writeServedModel(temporaryFolder())
+  const args = [
+    'generate',
+    decoder,
+    '--prompt',
+    'ab',
+    '--weights',
+    'decoded',
+    '--max-new-tokens',
+    '6',
+    '--json',
+  ]
+  const { stdout } = await runCli([...args, '--contrastive', '0.6', '--candidates', '3'])
+  const opened = openModel(decoder)
+  const options = { penalty: 0.6, candidates: 3, maxNewTokens: 6 }
+  const { text, ids, reason } = await contrastiveText(
+    opened.load({ kind: 'text' }) as TextModel,
+    opened.tokenizer,
+    'ab',
+    options,
+  )
+  expect(JSON.parse(stdout)).toMatchObject({ text, tokens: ids.length, reason, options })
+  const other = await runCli([...search.slice(0, 4), '--contrastive', '0.6'])
+  expect(other).toMatchObject({ code: 2, stderr: expect.stringContaining('contrastive: is for decoders') })
+})
+
 test.each([
+  [[...search, '--contrastive', '0.6'], "'--contrastive <a>' cannot be used with option '--beams <n>'"],
+  [
+    ['generate', model, '--prompt', 'ab', '--candidates', '3'],
+    '--candidates: is for a search: give --contrastive too',
+  ],
   [[...search, '--temperature', '1'], "'--beams <n>' cannot be used with option '--temperature <t>'"],
   [[...search, '--samples', '2'], "'--beams <n>' cannot be used with option '--samples <n>'"],
   [
