@@ -29,6 +29,7 @@ const expertsOf = (model: Module): StackedExperts[] =>
 
 describe.each([
   ['mixtral', { hidden: 0.3, experts: 0.4 }],
+  ['gpt_oss', { experts: 0.4 }],
   ['switch_transformers', { hidden: 0.2, attention: 0.3, experts: 0.4 }],
   ['nllb_moe', { attention: 0.5 }],
 ] as const)('%s', (name, rates) => {
