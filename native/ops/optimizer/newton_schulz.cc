@@ -15,6 +15,9 @@
 namespace switchyard {
 namespace {
 
+/** Multiplications of a product that is worth waking other threads for. */
+constexpr int64_t kShared = int64_t{1} << 22;
+
 template <typename T>
 void normalize(T* x, int64_t count) {
   double squares = 0;
@@ -52,8 +55,11 @@ at::Tensor newtonSchulz(const at::Tensor& matrices, const Quintic& quintic) {
   AT_DISPATCH_FLOATING_TYPES(result.scalar_type(), "switchyard::newton_schulz", [&] {
     scalar_t* first = result.data_ptr<scalar_t>();
     const auto one = [&](int64_t i) { orthogonalize(first + i * rows * columns, rows, columns, quintic); };
-    if (count == 1) return one(0);  // whose products then use all threads
-    parallelTasks(count, one);
+    if (count > 1) return parallelTasks(count, one);
+    if (count == 0) return;
+    if (rows * rows * columns >= kShared) return one(0);  // whose products use all threads
+    const Alone guard;
+    one(0);
   });
   return result;
 }
