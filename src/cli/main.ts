@@ -14,6 +14,7 @@ import { generateCommand } from './commands/generate.ts'
 import { hintsCommand } from './commands/hints.ts'
 import { initCommand } from './commands/init.ts'
 import { inspectCommand } from './commands/inspect.ts'
+import { launchCommand } from './commands/launch.ts'
 import { quantizeCommand } from './commands/quantize.ts'
 import { routingCommand } from './commands/routing.ts'
 import { serveCommand } from './commands/serve.ts'
@@ -32,11 +33,12 @@ let running: Command | undefined
 
 function createProgram(): Command {
   const program = new Command('switchyard')
+    .enablePositionalOptions()
     .description('Train, open, inspect and run Mixture-of-Experts models.')
     .version(version)
     .addHelpText(
       'after',
-      '\nExit codes: 0 done, 1 failed or differs, 2 wrong usage or settings, 128 + n signal n.',
+      '\nExit codes: 0 done, 1 failed or differs, 2 wrong usage or settings,\n75 another rank failed, 128 + n signal n.',
     )
     .exitOverride()
   const commands = [
@@ -44,6 +46,7 @@ function createProgram(): Command {
     trainCommand(),
     finetuneCommand(),
     sweepCommand(),
+    launchCommand(),
     evalCommand(),
     generateCommand(),
     chatCommand(),

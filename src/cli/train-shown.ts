@@ -6,11 +6,13 @@ import type { Command } from 'commander'
 import { commandLine } from '../command-line.ts'
 import { SwitchyardError } from '../errors.ts'
 import { isOutOfSpace } from '../files.ts'
+import type { Cluster } from '../parallel/index.ts'
 import type { Recipe } from '../train/index.ts'
+import { type MeshFlags, together, withMeshOptions } from './cluster.ts'
 import { Interruption } from './interruption.ts'
 import { TrainReporter } from './train-reporter.ts'
 
-export interface TrainFlags {
+export interface TrainFlags extends MeshFlags {
   out?: string
   set: string[]
   resume?: boolean
@@ -20,7 +22,7 @@ export interface TrainFlags {
 
 /** What commands that train have in common. */
 export function withTrainOptions(command: Command): Command {
-  return command
+  return withMeshOptions(command)
     .option('--out <dir>', 'run folder (default: runs/<recipe>-<time>)')
     .option(
       '--set <path=value>',
@@ -33,18 +35,28 @@ export function withTrainOptions(command: Command): Command {
     .option('--quiet', 'print nothing but notes and the result')
 }
 
-/** Trains a recipe and shows it. */
-export async function trainShown(recipe: Recipe, flags: TrainFlags): Promise<void> {
+/** Trains a recipe, with all ranks that were started together, and shows it. */
+export async function trainShown(recipe: Recipe, flags: TrainFlags, command: Command): Promise<void> {
+  await together(flags, command, cluster => trainedBy(cluster, recipe, flags))
+}
+
+async function trainedBy(cluster: Cluster | null, recipe: Recipe, flags: TrainFlags): Promise<void> {
   const { train } = await import('../train/index.ts')
+  const isFirst = cluster?.isFirst ?? true
   const reporter = new TrainReporter(flags)
-  const out = flags.out ?? claimFolder(recipe.name)
+  const out = flags.out ?? folderOf(recipe.name, cluster)
   const interruption = new Interruption(() =>
     reporter.note('stopping after this step, with a checkpoint (Ctrl-C again to leave at once)'),
   )
   try {
     const { signal } = interruption
-    for await (const event of train(recipe, { out, resume: flags.resume === true, signal })) {
-      reporter.show(event)
+    for await (const event of train(recipe, {
+      out,
+      cluster,
+      resume: isResumed(flags, out, cluster),
+      signal,
+    })) {
+      if (isFirst) reporter.show(event)
       if (event.type === 'end' && event.state === 'interrupted') process.exitCode = interruption.exitCode
     }
   } catch (error) {
@@ -52,8 +64,18 @@ export async function trainShown(recipe: Recipe, flags: TrainFlags): Promise<voi
   } finally {
     reporter.close()
     interruption.release()
-    if (flags.out === undefined) removeIfEmpty(out)
+    if (flags.out === undefined && isFirst) removeIfEmpty(out)
   }
+}
+
+/** Ranks that are started again after one of them failed go on with what there is. */
+function isResumed({ resume = false }: TrainFlags, out: string, cluster: Cluster | null): boolean {
+  return resume || ((cluster?.placing.restarts ?? 0) > 0 && existsSync(join(out, 'run.json')))
+}
+
+/** The folder that rank 0 takes. */
+function folderOf(name: string, cluster: Cluster | null): string {
+  return cluster ? cluster.agree('out', () => claimFolder(name)) : claimFolder(name)
 }
 
 /** Makes a folder that no other run has, even one that starts in the same second. */

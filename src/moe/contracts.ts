@@ -30,6 +30,8 @@ export interface DispatchContext {
 
 /** Brings tokens to the experts that they chose and what these give back: x [T, D] -> y [T, D]. */
 export interface Dispatch {
+  /** Whether what is served of a token depends on all others of the batch. Default: on its sequence at most. */
+  readonly isOverBatch?: boolean
   /** The weighted sum of the experts' outputs, and what was served of the choice. */
   mix(x: Tensor, chosen: TokenRouting, experts: Experts, context: DispatchContext): Mixed<TokenRouting>
 }

@@ -65,6 +65,7 @@ export {
   type ExpertWeights,
   matricesOf,
   type Projections,
+  parameterWeights,
 } from './experts/weights.ts'
 export { checkFewer, type FewerExperts, serveFewer } from './fewer.ts'
 export { type LayerContext, MoeLayer, type MoeOutput, type RoutingOf } from './layer.ts'
@@ -141,6 +142,7 @@ export { TopPRouter, type TopPRouterOptions } from './routers/top-p.ts'
 export { WordRouter } from './routers/words.ts'
 export { entropyLoss } from './routing/entropy.ts'
 export type { ExpertRouting } from './routing/expert.ts'
+export { overBatch } from './routing/over-batch.ts'
 export type { PeerRouting } from './routing/peer.ts'
 export type { SoftRouting } from './routing/soft.ts'
 export { type Dispatched, sortedDispatch } from './routing/sorted.ts'

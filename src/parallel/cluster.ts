@@ -8,7 +8,10 @@ import {
   noteProgress,
   ProcessGroup,
   startBeats,
+  tensor,
+  tidy,
   worldStore,
+  zeros,
 } from '../torch/index.ts'
 import {
   batchAxes,
@@ -30,8 +33,6 @@ export interface ClusterOptions {
   mesh: MeshSizes
   /** How long ranks wait for each other, in milliseconds. Default 300,000. */
   timeout?: number
-  /** What must be the same on all ranks, each by what it is called: a version, fingerprints of recipe and corpus. */
-  alike?: Readonly<Record<string, string>>
 }
 
 export class Cluster {
@@ -51,9 +52,9 @@ export class Cluster {
   /**
    * Meets the other ranks.
    *
-   * @throws ConfigError where the mesh is not the world's size, where ranks do not come within the time, or differ in what is to be alike
+   * @throws ConfigError where the mesh is not the world's size, where ranks do not come within the time, or with another mesh
    */
-  static meet(placing: Placing, { mesh, timeout = 300_000, alike = {} }: ClusterOptions): Cluster {
+  static meet(placing: Placing, { mesh, timeout = 300_000 }: ClusterOptions): Cluster {
     refuseOtherSize(mesh, placing.size)
     if (!hasDistributed())
       throw new ConfigError(
@@ -65,7 +66,7 @@ export class Cluster {
     join(placing, timeout)
     const cluster = new Cluster(placing, mesh, timeout)
     cluster.#refuseAbsent()
-    cluster.#refuseUnlike(alike)
+    cluster.demandAlike({ mesh: describeMesh(mesh) })
     startBeats(beatKey(placing.rank), beatInterval)
     for (const axes of [...meshAxes.map(axis => [axis]), [...batchAxes], ['shard', 'data']] as MeshAxis[][])
       cluster.along(axes)
@@ -107,6 +108,22 @@ export class Cluster {
     return this.along(meshAxes)
   }
 
+  /** What rank 0 says: the same text on all ranks. All ask for it once. */
+  agree(what: string, say: () => string): string {
+    if (this.isFirst) worldStore.set(`agreed/${what}`, say())
+    return worldStore.get(`agreed/${what}`, this.timeout)
+  }
+
+  /** Waits for all ranks. */
+  barrier(): void {
+    tidy(() => void this.world.sumOver(zeros([1])))
+  }
+
+  /** Whether it is so on any rank: the same answer on all. */
+  any(here: boolean): boolean {
+    return tidy(() => this.world.sumOver(tensor([here ? 1 : 0])).item() > 0)
+  }
+
   /** What others read of this rank when they look for who is late. */
   note(progress: string): void {
     noteProgress(progress)
@@ -136,13 +153,17 @@ export class Cluster {
     }
   }
 
-  /** @throws ConfigError on every rank, which names who differs from rank 0 and in what */
-  #refuseUnlike(alike: Readonly<Record<string, string>>): void {
-    const own = { ...alike, mesh: describeMesh(this.mesh) }
-    worldStore.set(`alike/${this.rank}`, JSON.stringify(own))
+  /**
+   * Compares what must be the same on all ranks, each by what it is called: a version, fingerprints of recipe and corpus.
+   *
+   * @throws ConfigError on every rank, which names who differs from rank 0 and in what
+   */
+  demandAlike(own: Readonly<Record<string, string>>): void {
+    const key = (rank: number): string => `alike/${Object.keys(own).join('+')}/${rank}`
+    worldStore.set(key(this.rank), JSON.stringify(own))
     const all = Array.from(
       { length: this.size },
-      (_, rank) => JSON.parse(worldStore.get(`alike/${rank}`, this.timeout)) as Record<string, string>,
+      (_, rank) => JSON.parse(worldStore.get(key(rank), this.timeout)) as Record<string, string>,
     )
     const [first = {}] = all
     for (const what of Object.keys(own)) {

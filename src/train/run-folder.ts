@@ -18,7 +18,27 @@ export type RunState = 'running' | 'finished' | 'interrupted' | 'failed'
 /** What a run that was killed at once may leave: nothing worth keeping. */
 const isLeftover = (name: string): boolean => /^(recipe\.yaml|checkpoints|run\.lock(\.\d+)?)$/.test(name)
 
-export class RunFolder {
+/** What training asks of where it is written down. */
+export interface Run {
+  readonly path: string
+  readonly checkpoints: string
+  /** The recipe the run was started with. */
+  recipe: Recipe
+  /** Notes the state, and what else is known by now. */
+  report(state: RunState, details?: Record<string, unknown>): void
+  /** Removes all of it. */
+  remove(): void
+  /** Lets other processes train here. */
+  close(): void
+}
+
+/** The recipe of a run folder. */
+export function readRecipe(path: string): Recipe {
+  const file = join(path, 'recipe.yaml')
+  return checkRecipe(parse(readFileSync(file, 'utf8')), file)
+}
+
+export class RunFolder implements Run {
   readonly path: string
   readonly #lock: FolderLock
   #details: Record<string, unknown> = { started: new Date().toISOString() }
@@ -70,8 +90,7 @@ export class RunFolder {
 
   /** The recipe the run was started with. */
   get recipe(): Recipe {
-    const file = join(this.path, 'recipe.yaml')
-    return checkRecipe(parse(readFileSync(file, 'utf8')), file)
+    return readRecipe(this.path)
   }
 
   set recipe(recipe: Recipe) {

@@ -19,7 +19,18 @@ export interface StepRecord extends StepResult {
   peakMemory?: number
 }
 
-export class RunLog {
+/** What is written down of a run. */
+export interface StepLog {
+  /** A step, if it was observed or skipped. */
+  step(record: StepRecord): void
+  evaluation(step: number, evaluation: Evaluation): void
+  preferences(step: number, score: PreferenceScore): void
+  /** Sends what is written to the disk. */
+  flush(): void
+  close(): void
+}
+
+export class RunLog implements StepLog {
   readonly #metrics: MetricsFile
   readonly #events: EventWriter
 
@@ -30,7 +41,6 @@ export class RunLog {
     if (resumedFrom !== null) this.#events.restart(resumedFrom + 1)
   }
 
-  /** Writes a step down if it was observed or skipped. */
   step(record: StepRecord): void {
     const { losses, routing, retrieval, ...rest } = record
     if (!losses && record.updated !== false) return
@@ -57,7 +67,6 @@ export class RunLog {
     this.#events.scalars(step, named('validation', { ...score }))
   }
 
-  /** Sends the metrics to the disk. */
   flush(): void {
     this.#metrics.flush()
   }

@@ -5,6 +5,7 @@ import type { TrainableModel } from '../models/index.ts'
 import { expertUsage, type RoutingStats, routingStats, type UsageStats, usageStats } from '../moe/index.ts'
 import type { Parameter } from '../nn/index.ts'
 import { autocast, tidy } from '../torch/index.ts'
+import type { SharedTraining } from './mesh/shared-training.ts'
 import { type Batch, computeObjective, type Losses, type Objective } from './objective.ts'
 import { gradientNorm } from './optimizer/clip.ts'
 import type { Optimizer } from './optimizer/optimizer.ts'
@@ -26,6 +27,8 @@ export interface StepOptions {
   autocast?: 'bf16' | 'f16' | null
   /** For f16. Default: none. */
   lossScaler?: LossScaler | null
+  /** Who else trains the model, on other parts of each micro-batch. Default: nobody. */
+  shared?: SharedTraining | null
   /** Whether to look at losses, routing and the gradient's norm: each number that is read waits for the device. */
   observe: boolean
 }
@@ -50,10 +53,22 @@ export function trainStep(
   batches: Iterable<Batch>,
   options: StepOptions,
 ): StepResult {
-  const { trained = model.parameters(), lossScaler = null, observe } = options
+  const { shared = null } = options
+  return shared
+    ? shared.within(() => oneStep(model, optimizer, batches, options))
+    : oneStep(model, optimizer, batches, options)
+}
+
+function oneStep(
+  model: TrainableModel,
+  optimizer: Optimizer,
+  batches: Iterable<Batch>,
+  options: StepOptions,
+): StepResult {
+  const { trained = model.parameters(), lossScaler = null, shared = null, observe } = options
   model.zeroGrad()
   const all = [...batches]
-  const shares = sharesOf(all)
+  const shares = sharesOf(all, shared)
   const seen = all.flatMap((batch, i) =>
     tidy(() => {
       const share = shares[i] as number
@@ -61,18 +76,24 @@ export function trainStep(
       return observe ? look(objective, share) : []
     }),
   )
+  shared?.sumGradients(trained)
   const result = tidy(() => update(trained, optimizer, options))
   if (result.updated !== null) lossScaler?.note(result.updated)
   adaptRouters(model, result.updated, options)
-  return { ...result, ...merged(seen) }
+  const observed = merged(seen)
+  return {
+    ...result,
+    ...observed,
+    ...(shared && observed.losses && { losses: shared.totalLosses(observed.losses) }),
+  }
 }
 
 /** What each micro-batch counts in a step: as all others, or by what it says that its mean is over. */
-function sharesOf(batches: readonly Batch[]): number[] {
-  const total = batches.reduce((sum, { scored = 0 }) => sum + scored, 0)
-  return batches.map(({ scored }) =>
-    scored === undefined || total === 0 ? 1 / batches.length : scored / total,
-  )
+function sharesOf(batches: readonly Batch[], shared: SharedTraining | null): number[] {
+  const here = batches.reduce((sum, { scored = 0 }) => sum + scored, 0)
+  const total = shared?.total(here) ?? here
+  const parts = batches.length * (shared?.batch.size ?? 1)
+  return batches.map(({ scored }) => (scored === undefined || total === 0 ? 1 / parts : scored / total))
 }
 
 /** Lets routers adapt to a step, or forget one that moved nothing. */
@@ -128,9 +149,9 @@ function look({ total, terms, routings }: Objective, share: number): Observed {
 function update(
   parameters: readonly Parameter[],
   optimizer: Optimizer,
-  { learningRate, clip, lossScaler = null, observe }: StepOptions,
+  { learningRate, clip, lossScaler = null, shared = null, observe }: StepOptions,
 ): Pick<StepResult, 'gradientNorm' | 'updated'> {
-  const norm = gradientNorm(parameters)
+  const norm = shared?.gradientNorm(parameters) ?? gradientNorm(parameters)
   const lossScale = lossScaler?.scale ?? 1
   const isSeen = norm.device === 'cpu' || observe || lossScaler !== null
   const size = isSeen ? norm.item() / lossScale : null

@@ -5,19 +5,21 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isCorpus } from '../data/index.ts'
 import { ConfigError, FormatError } from '../errors.ts'
 import { CausalLM, EncoderDecoderLM, generateText, listCheckpoints } from '../models/index.ts'
+import type { Cluster } from '../parallel/index.ts'
 import { chooseGemm, gemmChoice } from '../torch/index.ts'
 import { pruneCheckpoints, restoreCheckpoint, saveCheckpoint, setAside } from './checkpoint/checkpoint.ts'
 import { ConversationRows } from './conversation-rows.ts'
 import { TrainingDiverged } from './diverged.ts'
 import { evaluate } from './evaluate.ts'
 import type { TrainEvent } from './events.ts'
+import { FollowedRun, followedLog } from './mesh/followed-run.ts'
 import { missingPrecision } from './precision.ts'
 import { evaluatePreferences, type Preference } from './preference.ts'
 import type { Recipe } from './recipe/schema.ts'
 import { repeatGemm } from './repeatable.ts'
 import { refuseOtherPast } from './resume.ts'
-import { RunFolder, type RunState } from './run-folder.ts'
-import { RunLog, type StepRecord } from './run-log.ts'
+import { type Run, RunFolder, type RunState } from './run-folder.ts'
+import { RunLog, type StepLog, type StepRecord } from './run-log.ts'
 import type { StepResult } from './step.ts'
 import { Trainer } from './trainer.ts'
 import { TrainingWatch } from './watch.ts'
@@ -27,6 +29,8 @@ export interface TrainOptions {
   out: string
   /** Go on with the run in `out`. */
   resume?: boolean
+  /** The ranks that train together, all of which call this alike; rank 0 writes the run folder. Default: this process alone. */
+  cluster?: Cluster | null
   /** Aborting ends the run after the current step, with a checkpoint. */
   signal?: AbortSignal
 }
@@ -46,7 +50,7 @@ export async function* train(recipe: Recipe, options: TrainOptions): AsyncGenera
 }
 
 async function* wholeRun(recipe: Recipe, options: TrainOptions): AsyncGenerator<TrainEvent> {
-  const session = options.resume ? resumeRun(recipe, options.out) : startRun(recipe, options.out)
+  const session = options.resume ? resumeRun(recipe, options) : startRun(recipe, options)
   try {
     await session.trainer.prepare(options.signal)
     const resumedFrom = yield* restore(session)
@@ -87,7 +91,7 @@ async function* recorded(
 }
 
 interface Session {
-  run: RunFolder
+  run: Run
   trainer: Trainer
   resuming: boolean
   /** The step of the newest checkpoint. */
@@ -96,19 +100,20 @@ interface Session {
   changes: string[]
 }
 
-function startRun(recipe: Recipe, out: string): Session {
-  RunFolder.refuseExisting(out)
-  const trainer = new Trainer(recipe)
-  const run = RunFolder.create(out)
+function startRun(recipe: Recipe, { out, cluster = null }: TrainOptions): Session {
+  const isFirst = cluster?.isFirst ?? true
+  if (isFirst) RunFolder.refuseExisting(out)
+  const trainer = new Trainer(recipe, cluster)
+  const run = isFirst ? RunFolder.create(out) : new FollowedRun(out)
   run.recipe = trainer.recipe
   return { trainer, run, resuming: false, savedStep: 0, changes: [] }
 }
 
-function resumeRun(recipe: Recipe, out: string): Session {
-  const run = RunFolder.reopen(out)
+function resumeRun(recipe: Recipe, { out, cluster = null }: TrainOptions): Session {
+  const run = (cluster?.isFirst ?? true) ? RunFolder.reopen(out) : new FollowedRun(out)
   try {
     const change = repeatGemm(out)
-    const trainer = new Trainer(recipe)
+    const trainer = new Trainer(recipe, cluster)
     refuseOtherPast(run.recipe, trainer.recipe, out)
     return { trainer, run, resuming: true, savedStep: 0, changes: change ? [change] : [] }
   } catch (error) {
@@ -126,7 +131,10 @@ async function* restore(session: Session): AsyncGenerator<TrainEvent, number | n
   const { run, trainer, resuming } = session
   if (!resuming) return null
   for (const message of session.changes) yield { type: 'warning', message }
-  for (const folder of listCheckpoints(run.checkpoints)) {
+  const folders = listCheckpoints(run.checkpoints)
+  const together = trainer.shared?.cluster
+  together?.barrier() // all have the same list, of which rank 0 may put some aside
+  for (const folder of folders) {
     try {
       trainer.state = await restoreCheckpoint(folder, trainer)
       session.savedStep = trainer.state.step
@@ -135,7 +143,8 @@ async function* restore(session: Session): AsyncGenerator<TrainEvent, number | n
       return session.savedStep
     } catch (error) {
       if (!(error instanceof FormatError)) throw error
-      const aside = basename(setAside(folder))
+      together?.barrier()
+      const aside = trainer.writes ? basename(setAside(folder)) : ''
       yield {
         type: 'warning',
         message: `skipped a damaged checkpoint: ${error.message} (it is ${aside} now)`,
@@ -163,14 +172,18 @@ async function* steps(
 ): AsyncGenerator<TrainEvent, 'finished' | 'interrupted'> {
   const { trainer, run } = session
   const { recipe } = trainer
-  const log = new RunLog(run, resumedFrom)
+  const log: StepLog = run instanceof RunFolder ? new RunLog(run, resumedFrom) : followedLog
   const watch = new TrainingWatch()
   const clock = new StepClock()
   const due = (every: number): boolean => (every > 0 && trainer.state.step % every === 0) || isDone()
   let stopsEarly = false
   const isDone = (): boolean => stopsEarly || trainer.state.step >= recipe.steps
   try {
-    while (!isDone() && !signal?.aborted) {
+    const isStopped = (): boolean => {
+      const here = signal?.aborted ?? false
+      return trainer.shared?.cluster.any(here) ?? here
+    }
+    while (!isDone() && !isStopped()) {
       const record = takeStep(trainer, clock)
       log.step(record)
       yield { type: 'step', ...record }
@@ -273,7 +286,7 @@ async function* onAverage<T>(
 }
 
 /** Returns whether the loss is the best so far. */
-async function* evaluateNow(trainer: Trainer, log: RunLog): AsyncGenerator<TrainEvent, boolean> {
+async function* evaluateNow(trainer: Trainer, log: StepLog): AsyncGenerator<TrainEvent, boolean> {
   const { model, validation, corpus, recipe } = trainer
   if (validation === null) return false
   const preference = trainer.preference('validation')
@@ -292,7 +305,7 @@ async function* evaluateNow(trainer: Trainer, log: RunLog): AsyncGenerator<Train
 
 async function* evaluatePairs(
   trainer: Trainer,
-  log: RunLog,
+  log: StepLog,
   rows: ConversationRows,
   preference: Preference,
 ): AsyncGenerator<TrainEvent, boolean> {
@@ -323,13 +336,13 @@ async function* sampleNow(trainer: Trainer): AsyncGenerator<TrainEvent> {
   model.train()
 }
 
-async function checkpointNow(session: Session, log: RunLog): Promise<TrainEvent> {
+async function checkpointNow(session: Session, log: StepLog): Promise<TrainEvent> {
   const { run, trainer } = session
   const { state, recipe } = trainer
   log.flush() // a resumed run keeps the lines before its checkpoint: they must be there
   const folder = await saveCheckpoint(run.checkpoints, trainer, state)
   const bestStep = recipe.checkpoint.keepBest ? (state.best?.step ?? null) : null
-  pruneCheckpoints(run.checkpoints, recipe.checkpoint.keepLast, bestStep)
+  if (trainer.writes) pruneCheckpoints(run.checkpoints, recipe.checkpoint.keepLast, bestStep)
   run.report('running', { step: state.step, bestStep })
   session.savedStep = state.step
   return { type: 'checkpoint', step: state.step, folder }

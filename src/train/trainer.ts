@@ -25,6 +25,7 @@ import {
   type TrainableModel,
 } from '../models/index.ts'
 import { WordRouter } from '../moe/index.ts'
+import type { Cluster } from '../parallel/index.ts'
 import {
   cudaMemory,
   type Device,
@@ -42,6 +43,8 @@ import { type ModelText, modelText, sequenceDomains, trainingBatch } from './exa
 import { type Parts, refuseMisfits } from './fitting.ts'
 import { GraphedStep } from './graphed-step.ts'
 import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
+import { PartedStates, partedWeights } from './mesh/parts.ts'
+import { refuseUnevenBatch, SharedTraining } from './mesh/shared-training.ts'
 import { type Batch, warmedUp } from './objective.ts'
 import { type Optimizer, requireRecordable } from './optimizer/optimizer.ts'
 import { createOptimizer } from './optimizer/table.ts'
@@ -79,6 +82,9 @@ export class Trainer implements Trainee {
   readonly weights: CheckpointWeights
   readonly optimizer: Optimizer
   readonly average: WeightAverage | null
+  /** With whom it trains; null when alone. */
+  readonly shared: SharedTraining | null
+  readonly parted: PartedStates | null
   readonly training: ModelText
   /** Null when the corpus holds nothing out. */
   readonly validation: ModelText | null
@@ -94,8 +100,11 @@ export class Trainer implements Trainee {
     best: null,
   }
 
-  /** @throws ConfigError when recipe, corpus and machine do not fit each other */
-  constructor(recipe: Recipe) {
+  /**
+   * @param cluster the ranks that train together. Default: this process alone
+   * @throws ConfigError when recipe, corpus, machine and ranks do not fit each other
+   */
+  constructor(recipe: Recipe, cluster: Cluster | null = null) {
     this.corpus = openCorpus(recipe.data.path)
     const { tokenizerFile } = this.corpus
     this.tokenizer = loadTokenizer(tokenizerFile)
@@ -116,6 +125,7 @@ export class Trainer implements Trainee {
       ...(objective.kind === 'span-corruption' && { corruption: objective }),
     }
     refuseMisfits(this)
+    if (cluster) refuseUnevenBatch(this.recipe.data.batchSize, cluster.batch)
     this.training = modelText(this.corpus, 'train', reading)
     this.validation = holdsText(this) ? modelText(this.corpus, 'validation', reading) : null
     const { data, gradientAccumulation } = this.recipe
@@ -133,6 +143,7 @@ export class Trainer implements Trainee {
       for (const [, part] of this.model.namedModules()) if (part instanceof SoftGate) part.keeps = true
     convertWeights(this.model, precision, this.device)
     this.model.to(this.device)
+    this.shared = cluster && new SharedTraining(cluster, this.model)
     if (!(this.model instanceof EncoderDecoderLM)) this.model.model.recompute = this.recipe.recompute
     this.#assignWords()
     this.trained = new TrainedParameters(this.model, this.recipe.trained)
@@ -141,7 +152,9 @@ export class Trainer implements Trainee {
     this.average = this.recipe.ema
       ? new WeightAverage(this.trained.parameters.values(), this.recipe.ema)
       : null
-    this.weights = weightsOf(this, adapters)
+    const weights = weightsOf(this, adapters)
+    this.weights = this.shared ? partedWeights(weights, this.shared) : weights
+    this.parted = this.shared && new PartedStates(this.shared, this.trained.parameters)
     this.#lossScaler = lossScalerFor(precision)
   }
 
@@ -154,6 +167,11 @@ export class Trainer implements Trainee {
     const { vocab_size: size } = this.config
     const [words, frequencies] = [wordsOfTokens(this.tokenizer, size), this.training.frequencies(size)]
     for (const router of routers) router.assign(words, frequencies)
+  }
+
+  /** Whether this process writes what all ranks have together. */
+  get writes(): boolean {
+    return this.shared?.cluster.isFirst ?? true
   }
 
   get state(): TrainingState {
@@ -234,6 +252,8 @@ export class Trainer implements Trainee {
   step(observe: boolean): StepResult {
     const { gradientAccumulation, losses, clip, precision } = this.recipe
     let tokens = 0
+    this.shared?.cluster.note(`step ${this.#state.step + 1}`)
+    this.shared?.seedStep(this.recipe.seed, this.#state.step)
     const result = tidy(() => {
       const batches = Array.from({ length: gradientAccumulation }, () => this.#batch())
       for (const { inputs } of batches) tokens += inputs.starts.at(-1) ?? 0
@@ -246,13 +266,14 @@ export class Trainer implements Trainee {
         clip,
         autocast: autocastType(precision, this.device),
         lossScaler: this.#lossScaler,
+        shared: this.shared,
         observe,
       })
     })
     if (result.updated !== false) this.average?.follow(this.optimizer.step)
     const skipped = result.updated === false ? 1 : 0
     this.#state.step++
-    this.#state.tokens += tokens
+    this.#state.tokens += this.shared?.total(tokens) ?? tokens
     this.#state.skipped += skipped
     this.#state.skippedInRow = skipped === 0 ? 0 : this.#state.skippedInRow + 1
     return result
@@ -262,7 +283,8 @@ export class Trainer implements Trainee {
   #batch(): Batch {
     const { training, corpus } = this
     const { data, losses } = this.recipe
-    const rows = this.#sampler.take(data.batchSize)
+    const all = this.#sampler.take(data.batchSize)
+    const rows = this.shared?.rowsOf(all) ?? all
     const batch = trainingBatch(this.model, training, rows)
     if (!losses.localized) return batch
     const domains = sequenceDomains(training, rows, batch).map(number => corpus.domains[number] ?? '')

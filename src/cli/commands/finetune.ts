@@ -89,7 +89,7 @@ export function finetuneCommand(): Command {
   return withTrainOptions(command).addHelpText('after', help).action(run)
 }
 
-async function run(model: string, flags: Flags): Promise<void> {
+async function run(model: string, flags: Flags, command: Command): Promise<void> {
   const { finetuneRecipe } = await import('../../train/index.ts')
   const { data: paths, epochs, train, lora, adapter, on, stored, learningRate, set } = flags
   const hasAdapter = lora !== undefined || adapter !== undefined
@@ -113,7 +113,7 @@ async function run(model: string, flags: Flags): Promise<void> {
   ]
   const data = await corpusFor(model, paths, flags)
   const recipe = finetuneRecipe({ model, data, overrides, ...(epochs !== undefined && { epochs }) })
-  await trainShown(recipe, flags)
+  await trainShown(recipe, flags, command)
 }
 
 /** The corpus that is named, or the one that files come to. */

@@ -36,17 +36,21 @@ export function trainCommand(): Command {
     .action(isFairseq ? runFairseq : run)
 }
 
-async function run(file: string | undefined, flags: TrainFlags): Promise<void> {
-  await trainShown(await readRecipe(file, flags), flags)
+async function run(file: string | undefined, flags: TrainFlags, command: Command): Promise<void> {
+  await trainShown(await readRecipe(file, flags), flags, command)
 }
 
-async function runFairseq(_: string | undefined, flags: TrainFlags, { args }: Command): Promise<void> {
+async function runFairseq(_: string | undefined, flags: TrainFlags, command: Command): Promise<void> {
   if (flags.resume)
     throw new ConfigError('goes on with the recipe of a run: leave the flags of fairseq out', {
       path: '--resume',
     })
-  const { recipe, out } = await fairseqTraining(args, flags)
-  await trainShown(recipe, { ...flags, ...(flags.out === undefined && out !== undefined && { out }) })
+  const { recipe, out } = await fairseqTraining(command.args, flags)
+  await trainShown(
+    recipe,
+    { ...flags, ...(flags.out === undefined && out !== undefined && { out }) },
+    command,
+  )
 }
 
 async function readRecipe(file: string | undefined, { out, resume, set }: TrainFlags): Promise<Recipe> {

@@ -27,11 +27,14 @@ export interface CapacityOptions extends Omit<DropOptions, 'starts'> {
 
 /** Experts take a bounded share of the tokens. */
 export function capacityDispatch(options: CapacityOptions): Dispatch {
-  return servingOnly((chosen, { training }) => {
-    const [tokens, numExperts] = chosen.probs.shape as [number, number]
-    const sizes = { tokens, numExperts, topK: chosen.indices.size(1) }
-    return dropBeyondCapacity(chosen, expertCapacity(sizes, options, training), options)
-  })
+  return servingOnly(
+    (chosen, { training }) => {
+      const [tokens, numExperts] = chosen.probs.shape as [number, number]
+      const sizes = { tokens, numExperts, topK: chosen.indices.size(1) }
+      return dropBeyondCapacity(chosen, expertCapacity(sizes, options, training), options)
+    },
+    { isOverBatch: true },
+  )
 }
 
 const schema = z.strictObject({

@@ -14,8 +14,10 @@ export interface DispatchRow<S extends z.ZodType> {
 /** A dispatch that serves part of what was chosen, and leaves the rest to the experts. */
 export function servingOnly(
   serve: (chosen: TokenRouting, context: DispatchContext) => TokenRouting,
+  { isOverBatch = false }: Pick<Dispatch, 'isOverBatch'> = {},
 ): Dispatch {
   return {
+    isOverBatch,
     mix(x, chosen, experts, context) {
       const served = serve(chosen, context)
       return { y: experts.mix(x, served), served }

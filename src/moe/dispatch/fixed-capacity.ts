@@ -13,7 +13,8 @@ export interface FixedCapacityOptions {
 
 /** Experts take so many tokens, earlier ones first. */
 export function fixedCapacityDispatch({ slots, per }: FixedCapacityOptions): Dispatch {
-  return servingOnly((chosen, { starts }) =>
-    dropBeyondCapacity(chosen, slots, per === 'sequence' ? { starts } : {}),
+  return servingOnly(
+    (chosen, { starts }) => dropBeyondCapacity(chosen, slots, per === 'sequence' ? { starts } : {}),
+    { isOverBatch: per === 'batch' },
   )
 }

@@ -6,6 +6,7 @@ import { kinds } from '../../kinds.ts'
 import { eachSequence } from '../../nn/index.ts'
 import { cat, type Tensor, tensor, tidy } from '../../torch/index.ts'
 import { meanOverTokens, realTokens } from '../routing/mean.ts'
+import { overBatch } from '../routing/over-batch.ts'
 import { expertCounts, type TokenRouting } from '../routing/token.ts'
 import type { Starts } from '../sequences.ts'
 import type { LossRow } from './row.ts'
@@ -59,9 +60,8 @@ export function balanceLoss(
   { scope = 'batch', starts }: BalanceScope = {},
 ): Tensor {
   return tidy(() => {
-    // [sequences][layers], or the batch as the one sequence
-    const ofSequences = scope === 'sequence' ? sequencesOf(layers, starts) : [layers]
-    return meanOf(ofSequences.map(each => overLayers(each, convention)))
+    if (scope === 'batch') return overLayers(layers, convention)
+    return overBatch.here(() => meanOf(sequencesOf(layers, starts).map(each => overLayers(each, convention))))
   })
 }
 
@@ -99,7 +99,7 @@ function overLayers(layers: readonly TokenRouting[], convention: BalanceConventi
 
 function ofOne(routing: TokenRouting, { choices, balanced }: BalanceConvention): Tensor {
   const counted = choices === 'first' ? { ...routing, indices: routing.indices.narrow(-1, 0, 1) } : routing
-  const counts = expertCounts(counted)
+  const counts = overBatch.sum(expertCounts(counted))
   const divisor =
     balanced === 'one' ? counts.sum() : realTokens({ values: routing.probs, mask: routing.mask })
   return weighted(counts, divisor, routing.probs, routing.mask)

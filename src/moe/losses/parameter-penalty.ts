@@ -7,6 +7,7 @@ import { noGrad, type Tensor, tensor, tidy } from '../../torch/index.ts'
 import { HeterogeneousExperts } from '../experts/heterogeneous.ts'
 import { sum } from '../routing/counts.ts'
 import { meanOverTokens, realTokens } from '../routing/mean.ts'
+import { overBatch } from '../routing/over-batch.ts'
 import { expertCounts, type TokenRouting } from '../routing/token.ts'
 import { type LossRow, summed } from './row.ts'
 
@@ -29,7 +30,7 @@ export function parameterPenalty(routing: TokenRouting, widths: readonly number[
     const { dtype, device } = probs
     const prices = tensor(widths, { dtype, device }) // [E]
     const tokens = realTokens({ values: probs, mask: routing.mask }).clamp(1)
-    const cost = noGrad(() => expertCounts(routing).div(tokens).mul(prices).div(meanWidth)) // M: [E]
+    const cost = noGrad(() => overBatch.sum(expertCounts(routing)).div(tokens).mul(prices).div(meanWidth)) // M: [E]
     return cost.mul(meanOverTokens(probs, routing.mask)).sum().mul(widths.length)
   })
 }

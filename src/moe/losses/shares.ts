@@ -5,12 +5,13 @@ import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
 import { meanOverTokens } from '../routing/mean.ts'
+import { overBatch } from '../routing/over-batch.ts'
 import { expertCounts, type TokenRouting } from '../routing/token.ts'
 import { type LossRow, summed } from './row.ts'
 
 /** Each expert's share of all choices, without a gradient: [E], summing to one. */
 function sharesOf(routing: TokenRouting): Tensor {
-  const counts = expertCounts(routing)
+  const counts = overBatch.sum(expertCounts(routing))
   return noGrad(() => counts.div(counts.sum().clamp(1)))
 }
 

@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import { Buffer } from '../../nn/index.ts'
 import { noGrad, type Tensor, tidy } from '../../torch/index.ts'
+import { overBatch } from '../routing/over-batch.ts'
 import { expertCounts, type TokenRouting } from '../routing/token.ts'
 import { checkGroups, withinBestGroups } from './groups.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
@@ -92,7 +93,8 @@ export class BiasedTopKRouter extends LinearRouter {
   adapt(pace = 1): void {
     noGrad(() =>
       tidy(() => {
-        const direction = this.served.mean().sub(this.served).sign() // [E]
+        const served = overBatch.sum(this.served)
+        const direction = served.mean().sub(served).sign() // [E]
         this.e_score_correction_bias.add_(direction, pace * this.biasRate)
         this.served.zero_()
       }),

@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import { constant, Parameter } from '../../nn/index.ts'
 import { onesLike, randn, type Tensor, where, zerosLike } from '../../torch/index.ts'
+import { overBatch } from '../routing/over-batch.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
 import type { TokenContext } from './router.ts'
 import { count, isAlone, type RouterRow } from './row.ts'
@@ -59,9 +60,9 @@ export function withNoise(
 
 /** [T, ...] -> [...], padding left out. */
 export function sumOverTokens(perToken: Tensor, mask: Tensor | null): Tensor {
-  if (mask === null) return perToken.sum(0)
+  if (mask === null) return overBatch.sum(perToken.sum(0))
   const real = mask.view([-1, ...perToken.shape.slice(1).map(() => 1)])
-  return perToken.mul(real.to(perToken.dtype)).sum(0)
+  return overBatch.sum(perToken.mul(real.to(perToken.dtype)).sum(0))
 }
 
 /**

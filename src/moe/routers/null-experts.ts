@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import { ConfigError } from '../../errors.ts'
 import { cat, noGrad, type Tensor, zeros } from '../../torch/index.ts'
+import { overBatch } from '../routing/over-batch.ts'
 import { type Choice, checkTopK, LinearRouter, type LinearRouterOptions, largest } from './linear.ts'
 import type { TokenContext } from './router.ts'
 import { count, isAlone, type RouterRow } from './row.ts'
@@ -60,15 +61,15 @@ export class NullExpertRouter extends LinearRouter {
   #balance(probs: Tensor, chosen: Tensor, mask: Tensor | null): Tensor {
     const real =
       mask === null ? probs.narrow(-1, 0, 1).detach().mul(0).add(1) : mask.unsqueeze(-1).to(probs.dtype) // [T, 1]
-    const tokens = real.sum().clamp(1)
+    const tokens = overBatch.sum(real.sum()).clamp(1)
     const share = noGrad(() => {
       const picked = zeros(probs.shape, { dtype: probs.dtype, device: probs.device }).scatter_(-1, chosen, 1)
-      const load = picked.mul(real).sum(0).div(tokens.mul(this.topK)) // [E + M]
+      const load = overBatch.sum(picked.mul(real).sum(0)).div(tokens.mul(this.topK)) // [E + M]
       const nulls = load.narrow(0, this.numExperts, this.nullExperts)
       return cat([load.narrow(0, 0, this.numExperts), nulls.mean().expand([this.nullExperts])])
     })
     return share
-      .mul(probs.mul(real).sum(0).div(tokens))
+      .mul(overBatch.sum(probs.mul(real).sum(0)).div(tokens))
       .sum()
       .mul(this.numExperts + this.nullExperts)
   }

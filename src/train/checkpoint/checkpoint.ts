@@ -9,6 +9,7 @@ import { flush } from '../../files.ts'
 import { writeSafetensors } from '../../formats/index.ts'
 import { averageFolder, listCheckpoints, openTensors, stepOf, wholeTensorSource } from '../../models/index.ts'
 import { type Device, Generator, noGrad, tidy } from '../../torch/index.ts'
+import type { PartedStates } from '../mesh/parts.ts'
 import type { Optimizer } from '../optimizer/optimizer.ts'
 import type { WeightAverage } from '../weight-average.ts'
 import { verifyChecksums, writeChecksums } from './checksums.ts'
@@ -45,6 +46,10 @@ export interface Trainee {
   /** Of the weights; saved as a model folder within the checkpoint. */
   average?: WeightAverage | null
   device: Device
+  /** Where states of the optimizer are parts of wholes, which is what a checkpoint has. Default: they are whole. */
+  parted?: PartedStates | null
+  /** Whether this process writes what all have together. Default: it does. */
+  writes?: boolean
   /** Writes the files of its tokenizer, and what belongs to them, into a folder. */
   saveTokenizer(folder: string): void
   /** See TrainingState. */
@@ -58,6 +63,10 @@ export async function saveCheckpoint(
   state: TrainingState,
 ): Promise<string> {
   const target = join(folder, `step-${String(state.step).padStart(8, '0')}`)
+  if (trainee.writes === false) {
+    passOn(trainee)
+    return target
+  }
   const temporary = join(folder, `.writing-${process.pid}`)
   rmSync(temporary, { recursive: true, force: true })
   mkdirSync(temporary, { recursive: true })
@@ -81,6 +90,17 @@ export async function saveCheckpoint(
   return target
 }
 
+/** What a process does that has parts of what another one writes, in the same order. */
+function passOn(trainee: Trainee): void {
+  trainee.weights.save('')
+  if (trainee.average) {
+    trainee.average.swap()
+    trainee.weights.save('')
+    trainee.average.swap()
+  }
+  saveOptimizer('', trainee)
+}
+
 function saveAverage(folder: string, trainee: Trainee): void {
   const { average, weights } = trainee
   if (!average) return
@@ -94,13 +114,19 @@ function saveAverage(folder: string, trainee: Trainee): void {
   trainee.saveTokenizer(folder)
 }
 
-function saveOptimizer(folder: string, { optimizer, device }: Trainee): void {
+function saveOptimizer(folder: string, { optimizer, device, parted, writes = true }: Trainee): void {
   using generator = Generator.shared(device)
-  const tensors = new Map([...optimizer.state(), ['random.state', generator.state]])
-  writeSafetensors(
-    join(folder, 'optimizer.safetensors'),
-    [...tensors].map(([name, tensor]) => wholeTensorSource(name, tensor)),
-  )
+  tidy(() => {
+    const states = [...optimizer.state()].map(
+      ([name, state]) => [name, parted?.whole(name, state) ?? state] as const,
+    )
+    if (!writes) return
+    const tensors = new Map([...states, ['random.state', generator.state]])
+    writeSafetensors(
+      join(folder, 'optimizer.safetensors'),
+      [...tensors].map(([name, tensor]) => wholeTensorSource(name, tensor)),
+    )
+  })
 }
 
 function writeState(folder: string, { optimizer }: Trainee, state: TrainingState): void {
@@ -137,14 +163,14 @@ function readState(folder: string): z.infer<typeof stateSchema> {
   }
 }
 
-function restoreOptimizer(folder: string, { optimizer, device }: Trainee): void {
+function restoreOptimizer(folder: string, { optimizer, device, parted }: Trainee): void {
   const file = join(folder, 'optimizer.safetensors')
   const saved = openTensors(file)
   noGrad(() => {
     for (const [name, tensor] of optimizer.state()) {
       const from = saved.get(name)
       if (!from) throw new FormatError(`holds no tensor '${name}'`, { file })
-      tensor.copy_(from)
+      tensor.copy_(parted?.part(name, from, tensor) ?? from)
     }
   })
   const random = saved.get('random.state')

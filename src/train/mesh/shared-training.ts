@@ -1,0 +1,130 @@
+// What training by many ranks adds to training alone. The loss of a step is the sum of what ranks compute, each by the share of the
+// batch that it has, so that gradients add up over all who hold the same parameter.
+
+import { ConfigError } from '../../errors.ts'
+import type { TrainableModel } from '../../models/index.ts'
+import { overBatch } from '../../moe/index.ts'
+import type { Parameter } from '../../nn/index.ts'
+import { batchAxes, type Cluster, type Divisions, divideModel, type MeshAxis } from '../../parallel/index.ts'
+import {
+  manualSeed,
+  noGrad,
+  type ProcessGroup,
+  stack,
+  type Tensor,
+  tensor,
+  tidy,
+  zerosLike,
+} from '../../torch/index.ts'
+import { gradientNorm } from '../optimizer/clip.ts'
+import { sumGradients } from './sum-gradients.ts'
+
+export class SharedTraining {
+  readonly cluster: Cluster
+  readonly divisions: Divisions
+
+  /** Divides a model that is the same on all ranks. */
+  constructor(cluster: Cluster, model: TrainableModel) {
+    this.cluster = cluster
+    this.divisions = divideModel(model, cluster)
+  }
+
+  get batch(): ProcessGroup {
+    return this.cluster.batch
+  }
+
+  /** This rank's part of the rows of a micro-batch. */
+  rowsOf<T>(rows: readonly T[]): T[] {
+    const { rank, size } = this.batch
+    const length = rows.length / size
+    return rows.slice(rank * length, (rank + 1) * length)
+  }
+
+  /** What ranks draw differs between them, and is the same when a run goes on: a stream for each step. */
+  seedStep(seed: number, step: number): void {
+    const { rank } = this.batch
+    if (rank > 0) manualSeed((seed * 1_000_003 + step * 8_191 + rank) % 2 ** 31)
+  }
+
+  /** A sum of counts over the ranks that have other parts of the batch. */
+  total(count: number): number {
+    return this.batch.isAlone
+      ? count
+      : tidy(() => this.batch.sumOver(tensor([count], { dtype: 'f64' })).item())
+  }
+
+  /** Losses and balance are of the whole batch in a step. */
+  within<T>(body: () => T): T {
+    const { batch } = this
+    return batch.isAlone ? body() : overBatch.among(part => batch.statistic(part), body)
+  }
+
+  /** Adds gradients up over ranks. A parameter that was used on one rank alone has a gradient on all. */
+  sumGradients(parameters: readonly Parameter[]): void {
+    this.#completeGradients(parameters)
+    for (const [axes, alike] of this.#byAxes(parameters, this.#axesOfSum))
+      sumGradients(alike, this.cluster.along(axes))
+  }
+
+  /** The norm of all gradients as one vector, of which other ranks have parts. */
+  gradientNorm(parameters: readonly Parameter[]): Tensor {
+    const parts = [...this.#byAxes(parameters, this.#axesOfParts)].map(([axes, alike]) =>
+      this.cluster.along(axes).sumOver(gradientNorm(alike).double().square()),
+    )
+    return noGrad(() => (parts.length === 0 ? tensor(0) : stack(parts).sum().sqrt()))
+  }
+
+  /** Losses by name, which each rank has of its part: their sum over ranks, each by its share. */
+  totalLosses(losses: Readonly<Record<string, number>>): Record<string, number> {
+    const names = Object.keys(losses)
+    const sums = tidy(() =>
+      this.batch.sumOver(tensor(Object.values(losses), { dtype: 'f64' })).toTypedArray<'f64'>(),
+    )
+    return Object.fromEntries(names.map((name, i) => [name, sums[i] ?? Number.NaN]))
+  }
+
+  #completeGradients(parameters: readonly Parameter[]): void {
+    noGrad(() =>
+      tidy(() => {
+        const here = tensor(parameters.map(({ grad }) => (grad === null ? 0 : 1)))
+        const anywhere = this.cluster.world.sumOver(here).toTypedArray<'f32'>()
+        for (const [i, parameter] of parameters.entries())
+          if (anywhere[i] && parameter.grad === null) parameter.grad = zerosLike(parameter)
+      }),
+    )
+  }
+
+  readonly #axesOfSum = (parameter: Parameter): MeshAxis[] => {
+    const axis = this.divisions.get(parameter)?.axis
+    return batchAxes.filter(each => each !== axis)
+  }
+
+  readonly #axesOfParts = (parameter: Parameter): MeshAxis[] => {
+    const axis = this.divisions.get(parameter)?.axis
+    return axis ? [axis] : []
+  };
+
+  /** Parameters by what a function says of them, in the order of the model: the same on all ranks. */
+  *#byAxes(
+    parameters: readonly Parameter[],
+    axesOf: (parameter: Parameter) => MeshAxis[],
+  ): Generator<[MeshAxis[], Parameter[]]> {
+    const groups = new Map<string, { axes: MeshAxis[]; alike: Parameter[] }>()
+    for (const parameter of parameters) {
+      const axes = axesOf(parameter)
+      const entry = groups.get(axes.join()) ?? { axes, alike: [] }
+      groups.set(axes.join(), entry)
+      entry.alike.push(parameter)
+    }
+    for (const { axes, alike } of groups.values()) yield [axes, alike]
+  }
+}
+
+/** @throws ConfigError where ranks would have unequal parts of a batch */
+export function refuseUnevenBatch(batchSize: number, { size }: ProcessGroup): void {
+  if (batchSize % size === 0) return
+  throw new ConfigError(
+    `${batchSize} rows are not divided evenly among the ${size} ranks of data, shard and expert: make it a multiple of ${size}`,
+    { path: 'data.batchSize' },
+  )
+}
