@@ -27,7 +27,7 @@ install_packages() {
   command -v apt-get >/dev/null 2>&1 ||
     fail "this is not Debian or Ubuntu: install cmake, ninja and g++, set LIBTORCH to a libtorch, then run: npm ci && npm run build:native && npm run build"
   packages="cmake ninja-build g++"
-  [ -n "${LIBTORCH:-}" ] || packages="$packages libtorch-dev libopenblas0-pthread"
+  [ -n "${LIBTORCH:-}" ] || packages="$packages libtorch-dev libgloo-dev libopenblas0-pthread"
   # shellcheck disable=SC2086
   missing=$(missing_packages $packages)
   if [ -z "$missing" ]; then

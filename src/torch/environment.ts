@@ -10,4 +10,6 @@ export function prepareEnvironment(): void {
   // OpenBLAS's threads look for work for 2^n cycles before they sleep. Its 2^26 last 20 ms, which are taken from the
   // OpenMP threads that run meanwhile: a quarter of a training step on two cores.
   process.env.OPENBLAS_THREAD_TIMEOUT ??= '16'
+  // c10d tells of every address that it tries; what comes of it is in its errors.
+  process.env.TORCH_CPP_LOG_LEVEL ??= 'ERROR'
 }

@@ -20,6 +20,7 @@ export {
   zeros,
 } from './create.ts'
 export * from './cuda/index.ts'
+export * from './distributed/index.ts'
 export { type Device, type DType, isFloating, itemSize, type Scalar, type TensorData } from './dtype.ts'
 export { prepareEnvironment } from './environment.ts'
 export { chooseGemm, gemmChoice, gemmLibraries, hasFastBf16 } from './gemm.ts'

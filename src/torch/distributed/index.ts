@@ -1,0 +1,13 @@
+export { type Message, ProcessGroup, type ProcessGroupOptions } from './process-group.ts'
+export {
+  exitNow,
+  hasDistributed,
+  joinWorld,
+  leaveWorld,
+  type Meeting,
+  noteProgress,
+  startBeats,
+  type Traffic,
+  traffic,
+  worldStore,
+} from './world.ts'
