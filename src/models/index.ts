@@ -9,6 +9,7 @@ export {
   type LayerCounts,
   layerTable,
   type MemoryNeeds,
+  meanReach,
   memoryNeeds,
   type ParameterCounts,
 } from './accounting.ts'
