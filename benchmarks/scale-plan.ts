@@ -79,12 +79,25 @@ for (const [name, batch, recompute] of [
   }
 }
 
-/** Lists of experts by token, of each layer. */
-function routing(): { layers: number[][][]; experts: number; groups: number; source: string } {
+/** Lists of experts by token, of each layer; and of each token which text it is of. */
+function routing(): {
+  layers: number[][][]
+  texts: number[]
+  experts: number
+  groups: number
+  source: string
+} {
   const [file] = process.argv.slice(2)
   if (file === undefined) {
     const sizes = { experts: 256, chosen: 8, groups: 8, keptGroups: 4, tokens: 16_384 }
-    return { layers: [1, 2].map(seed => drawRouting(sizes, seed)), experts: 256, groups: 8, source: 'drawn' }
+    const texts = Array.from({ length: sizes.tokens }, (_, t) => Math.floor(t / 64))
+    return {
+      layers: [1, 2].map(seed => drawRouting(sizes, seed)),
+      texts,
+      experts: 256,
+      groups: 8,
+      source: 'drawn',
+    }
   }
   const { layers, experts, topK, chosen, positions } = readChoices(file).choices
   const at = (layer: number, t: number): number[] => {
@@ -92,10 +105,12 @@ function routing(): { layers: number[][][]; experts: number; groups: number; sou
     return [...chosen.subarray(start, start + topK)].filter(expert => expert !== emptySlot)
   }
   const all = Array.from({ length: layers }, (_, layer) => Array.from(positions, (_, t) => at(layer, t)))
-  return { layers: all, experts, groups: 1, source: file }
+  let text = 0
+  const texts = Array.from(positions, position => (position === 0 ? ++text : text))
+  return { layers: all, texts, experts, groups: 1, source: 'recorded' }
 }
 
-const { layers, experts, groups, source } = routing()
+const { layers, texts, experts, groups, source } = routing()
 const perNodeOf = (devices: number): number => Math.max(1, Math.min(8, devices / 2))
 
 function shuffled(count: number): number[] {
@@ -104,7 +119,7 @@ function shuffled(count: number): number[] {
   return items.toSorted(([a], [b]) => a - b).map(([, item]) => item)
 }
 
-/** Placements by what the first half of the tokens chose. */
+/** Placements by what every other text chose; the others are counted. */
 function placementsOf(seen: readonly number[][], devices: number): Record<string, Spot> {
   const counts = countCoActivation(seen, experts)
   const nodes = devices / perNodeOf(devices)
@@ -136,9 +151,12 @@ const deviceCounts = [8, 16, 64, 256, 1024, 4096].filter(devices =>
 for (const devices of deviceCounts) {
   const costs: Record<string, { rows: number; nodes: number; load: number }[]> = {}
   for (const layer of layers) {
-    const half = Math.floor(layer.length / 2)
-    for (const [name, placed] of Object.entries(placementsOf(layer.slice(0, half), devices)))
-      costs[name] = [...(costs[name] ?? []), placementCost(layer.slice(half), placed)]
+    const [seen, other] = [0, 1].map(part => layer.filter((_, t) => (texts[t] as number) % 2 === part)) as [
+      number[][],
+      number[][],
+    ]
+    for (const [name, placed] of Object.entries(placementsOf(seen, devices)))
+      costs[name] = [...(costs[name] ?? []), placementCost(other, placed)]
   }
   const mean = (name: string, key: 'rows' | 'nodes' | 'load'): number =>
     costs[name]!.reduce((sum, cost) => sum + cost[key], 0) / layers.length

@@ -66,7 +66,7 @@ test('devices have equally many, and groups of experts are on one node', () =>
     ),
   ))
 
-test('a device is no heavier than allowed where loads let it be', () => {
+test('a device that would be heavier than allowed takes other experts', () => {
   // 0 and 1 go together most, but are the busy ones.
   const choices = [...Array.from({ length: 10 }, () => [0, 1]), ...Array.from({ length: 4 }, () => [2, 3])]
   const counts = countCoActivation(choices, 4)

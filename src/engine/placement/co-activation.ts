@@ -19,7 +19,7 @@ export interface ClusterOptions {
   nodes?: number
   /** Groups of experts that follow each other, of group-limited routing, which stay on one node. Default: 1. */
   groups?: number
-  /** How much heavier than the mean a device may be, where that can be had. Default: 1.1. */
+  /** Load over the mean beyond which a device takes lighter experts first; no bound, as the last devices get what is left. Default: 1.1. */
   balance?: number
 }
 
