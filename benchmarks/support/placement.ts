@@ -17,7 +17,7 @@ export interface PlacementCost {
   load: number
 }
 
-/** Token t is on device t mod G and goes to the copy t mod copies, so that copies share alike. */
+/** Tokens are anywhere, and go to the copy t mod copies, so that copies share alike. */
 export function placementCost(
   choices: readonly (readonly number[])[],
   { devicesOf, devices, perNode }: Spot,
@@ -25,7 +25,7 @@ export function placementCost(
   const loads = new Array<number>(devices).fill(0)
   let [rows, nodes] = [0, 0]
   for (const [t, chosen] of choices.entries()) {
-    const home = t % devices
+    const home = (Math.imul(t, 2_654_435_761) >>> 8) % devices // not in step with copies
     const targets = chosen.map(expert => {
       const copies = devicesOf[expert] as number[]
       return copies[t % copies.length] as number
