@@ -70,6 +70,19 @@ function staticImports(file: string, seen = new Set<string>()): Set<string> {
 }
 
 describe('inspect', () => {
+  test('--plan says what a rank takes and what a step costs, and without --mesh suggests one', async () => {
+    const plan = ['inspect', 'preset:mixtral-8x7b', '--plan', '--cluster', 'h100:8x8']
+    const given = await runCli([...plan, '--mesh', 'expert=8,pipeline=4,data=2'])
+    expect(given.code).toBe(0)
+    expect(given.stdout).toMatch(
+      /^expert=8,data=2,pipeline=4: 256 sequences of 4,096 tokens, 16 micro-batches of 1/,
+    )
+    expect(given.stdout).toMatch(/ranks of stage 3 .*\n/)
+    expect(given.stdout).toMatch(/rows to experts and back +all-to-all along expert +8 +512 /)
+    const { plans } = JSON.parse((await runCli([...plan, '--json'])).stdout)
+    expect(plans[0].time.total).toBeLessThanOrEqual(plans[1].time.total)
+  })
+
   test('counts Mixtral 8x7B from its config alone', async () => {
     const config = {
       model_type: 'mixtral',
@@ -190,6 +203,22 @@ describe('a mistake gets one line, an exit code, and no stack trace', () => {
       'nowhere: no such file or folder, nor a model that was downloaded; name a model folder',
     ],
     [['inspect', model, '--dtype', 'f8'], 2, "--dtype: 'f8' is not one of f32, bf16, f16, f64"],
+    [
+      ['inspect', 'preset:mixtral-8x7b', '--plan', '--mesh', 'expert=16'],
+      2,
+      '--mesh: expert: 16 ranks, more than the 8 experts: take 2, 4, 8',
+    ],
+    [
+      ['inspect', 'preset:mixtral-8x7b', '--plan', '--mesh', 'data=2', '--cluster', 'h100:8x8'],
+      2,
+      '--mesh: 2 ranks, but h100:8x8 has 64: their product must be 64',
+    ],
+    [
+      ['inspect', 'preset:mixtral-8x7b', '--plan', '--cluster', 'h100:1x1'],
+      2,
+      '--cluster: no mesh of h100:1x1 divides the model and a batch of 256 and fits in memory: take more nodes, ',
+    ],
+    [['inspect', 'preset:mixtral-8x7b', '--mesh', 'data=2'], 2, '--mesh: is of a plan: give --plan too'],
     [['inspect', model, '--context', 'long'], 2, "--context: must be a number, got 'long'"],
     [['generate', model, '--prompt', 'x'], 1, 'tokenizer.json: cannot be read (ENOENT)'],
     [['generate', model], 2, "required option '--prompt <text>' not specified"],

@@ -33,6 +33,13 @@ export { schemaRule } from './grammar/json-schema.ts'
 export { choice, literal, Rules, sequence } from './grammar/rules.ts'
 export type { JsonSchema, TextGrammar } from './grammar/text-grammar.ts'
 export {
+  type ClusterOptions,
+  type CoActivation,
+  clusterExperts,
+  countCoActivation,
+  pairsTogether,
+} from './placement/co-activation.ts'
+export {
   balancedPacking,
   type EplbOptions,
   type LayerPlacement,

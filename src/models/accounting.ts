@@ -80,8 +80,8 @@ export function flopsPerToken(config: ModelConfig, context: number): FlopCounts 
   return { meanContext: sum(reach) / reach.length, forward, training: 3 * forward }
 }
 
-/** Positions attended to, averaged over a causal sequence. */
-function meanReach(window: number, context: number): number {
+/** Positions attended to, averaged over a causal sequence of `context` tokens, each of which sees `window` at most. */
+export function meanReach(window: number, context: number): number {
   const reach = Math.min(window, context)
   // The first `reach` positions see 1..reach, the others `reach` each.
   return (reach * (reach + 1)) / 2 / context + (reach * (context - reach)) / context

@@ -9,9 +9,18 @@ export {
   type LayerCounts,
   layerTable,
   type MemoryNeeds,
+  meanReach,
   memoryNeeds,
   type ParameterCounts,
 } from './accounting.ts'
+export {
+  type ActivationSizes,
+  headActivations,
+  type LayerActivations,
+  layerActivations,
+  type OutsideActivations,
+  shapesUnder,
+} from './activation-memory.ts'
 export { type AdapterConfig, type AdapterModule, adapterSchema, attachAdapters } from './adapters/attach.ts'
 export { LoraExperts } from './adapters/lora-experts.ts'
 export { LoraLinear, type LoraOptions } from './adapters/lora-linear.ts'

@@ -4,6 +4,7 @@
 import { freemem } from 'node:os'
 import { ConfigError } from '../errors.ts'
 import {
+  type ActivationSizes,
   type AdapterConfig,
   type AdapterModule,
   type AnyModelConfig,
@@ -11,13 +12,18 @@ import {
   type Declarations,
   declareModel,
   EncoderDecoderLM,
+  headActivations,
   type LanguageModel,
+  type LayerActivations,
   LoraExperts,
+  layerActivations,
   MixLora,
   MoLoraLinear,
   MovLinear,
+  type OutsideActivations,
   select,
   selectable,
+  shapesUnder,
   type TrainableModel,
 } from '../models/index.ts'
 import { MoeLayer, PeerLayer } from '../moe/index.ts'
@@ -45,47 +51,10 @@ export interface MemoryPlan {
 export const totalBytes = (plan: MemoryPlan): number => Object.values(plan).reduce((sum, part) => sum + part)
 
 /** Bytes of one layer. */
-interface LayerMemory {
-  gradients: number
-  /** The layer's input, and as much again its output. */
-  input: number
-  /** Beside the input, what backward needs within the layer. */
-  activations: number
-  /** What the router decided, on which losses are and which is looked at after the step. */
-  routing: number
-  working: number
-}
+type LayerMemory = LayerActivations & { gradients: number }
 
 /** Bytes of embedding, head and loss. */
-interface OutsideMemory {
-  gradients: number
-  activations: number
-  /** Hidden states, to the end of the step. */
-  held: number
-  working: number
-}
-
-/** The size of a micro-batch and of numbers. */
-interface Sizes {
-  positions: number
-  tokens: number
-  model: number
-  heads: number
-  isCausal: boolean
-  /** Whether of a head only some dimensions are rotated, which are cut out and put back. */
-  rotatesPartly: boolean
-  /** K. */
-  choices: number
-  /** Neurons that PEER retrieves for a token. */
-  neurons: number
-  /** Bytes of an activation. */
-  size: number
-  onDevice: boolean
-  /** Whether labels are smoothed. */
-  smooths: boolean
-  /** Whether answers are compared as wholes, for which logits of all tokens are there. */
-  compares: boolean
-}
+type OutsideMemory = OutsideActivations & { gradients: number }
 
 /**
  * The memory of a step with this recipe, as its kernels take it: see the save_for_backward in functions.cc of each part of
@@ -147,21 +116,21 @@ function forwardMemory(
   recipe: Recipe,
   model: TrainableModel,
   { shapes, gradientsOf }: LayerShapes,
-): { layers: LayerMemory[]; outside: Omit<OutsideMemory, 'gradients'> } {
+): { layers: LayerMemory[]; outside: OutsideActivations } {
   if (model instanceof EncoderDecoderLM) return pairMemory(recipe, model, gradientsOf)
   const sizes = sizesOf(recipe, model)
   const layers = model.layers.map((_, layer) => {
     const prefix = `model.layers.${layer}.`
-    return { gradients: gradientsOf(prefix), ...layerMemory(shapesUnder(shapes, prefix), sizes) }
+    return { gradients: gradientsOf(prefix), ...layerActivations(shapesUnder(shapes, prefix), sizes) }
   })
-  return { layers, outside: headMemory(model.config.vocab_size, sizes) }
+  return { layers, outside: headActivations(model.config.vocab_size, sizes) }
 }
 
 function pairMemory(
   recipe: Recipe,
   model: EncoderDecoderLM,
   gradientsOf: LayerShapes['gradientsOf'],
-): { layers: LayerMemory[]; outside: Omit<OutsideMemory, 'gradients'> } {
+): { layers: LayerMemory[]; outside: OutsideActivations } {
   const { data, device } = recipe
   const { sequenceLength: positions, batchSize } = data
   const sizes = { positions, tokens: batchSize * positions, size: activationBytes(recipe) }
@@ -177,7 +146,7 @@ function pairMemory(
     smooths: recipe.losses.labelSmoothing > 0,
     compares: false,
   }
-  const { activations, ...outside } = headMemory(model.config.vocab_size, head)
+  const { activations, ...outside } = headActivations(model.config.vocab_size, head)
   return { layers, outside: { ...outside, activations: 2 * activations } } // both sides have a norm and an embedding
 }
 
@@ -279,7 +248,7 @@ function trainedShapes(
 const tokensOf = ({ data, objective }: Recipe): number =>
   (objective.kind === 'dpo' ? 2 : 1) * data.batchSize * data.sequenceLength
 
-function sizesOf(recipe: Recipe, model: LanguageModel): Sizes {
+function sizesOf(recipe: Recipe, model: LanguageModel): ActivationSizes {
   const { data, device, losses, objective } = recipe
   const { config } = model
   const blocks = model.model.layers.map(({ mlp }) => mlp)
@@ -294,6 +263,7 @@ function sizesOf(recipe: Recipe, model: LanguageModel): Sizes {
     heads: config.num_attention_heads,
     isCausal: model.model.isCausal,
     rotatesPartly: config.partial_rotary_factor < 1,
+    experts: routed?.gate.numExperts ?? 0,
     choices: routed?.gate.active ?? 0,
     neurons: peer ? peer.heads * peer.topK : 0,
     size: activationBytes(recipe),
@@ -312,118 +282,6 @@ const isHalf = (precision: Precision, role: Role): precision is Extract<Precisio
 /** Bytes of a weight, and of its gradient. */
 const weightBytes = (precision: Precision, role: Role): number =>
   isHalf(precision, role) ? itemSize[precision.dtype] : itemSize.f32
-
-function shapesUnder(shapes: Declarations, prefix: string): Declarations {
-  return new Map(
-    [...shapes].flatMap(([path, shape]) =>
-      path.startsWith(prefix) ? [[path.slice(prefix.length), shape] as const] : [],
-    ),
-  )
-}
-
-function layerMemory(shapes: Declarations, sizes: Sizes): Omit<LayerMemory, 'gradients'> {
-  const { tokens, model, size } = sizes
-  const attention = attentionMemory(shapes, sizes)
-  const forward = feedForwardMemory(shapes, sizes)
-  const input = tokens * model * size
-  return {
-    input,
-    // Both norms' results, and the sum between attention and feed-forward.
-    activations: 3 * input + attention.activations + forward.activations,
-    routing: forward.routing,
-    working: 2 * input + Math.max(attention.working, forward.working), // gradients of the sum and of a branch
-  }
-}
-
-type Part = Pick<LayerMemory, 'activations' | 'working'>
-
-/** What attention's projections give, and the mixture; an encoder's scores as well, for which there is no kernel. */
-function attentionMemory(shapes: Declarations, sizes: Sizes): Part {
-  const { tokens, positions, heads, size, isCausal, rotatesPartly } = sizes
-  const projections = [...shapes].filter(
-    ([path, { shape }]) => path.startsWith('self_attn.') && shape.length === 2,
-  )
-  const given = projections.map(([path, { shape }]) => shape[path.endsWith('.o_proj.weight') ? 1 : 0] ?? 0)
-  const scores = isCausal ? 0 : tokens * heads * positions * size
-  const again = latentWidth(shapes) + normedWidth(shapes) + (rotatesPartly ? 2 * keysAndQueries(shapes) : 0)
-  const elements = tokens * (sum(given) + again)
-  const logSums = tokens * heads * itemSize.f32
-  return {
-    activations: elements * size + logSums + scores,
-    working: elements * size + 2 * scores,
-  }
-}
-
-/** Queries and keys once more, where they have norms. */
-const normedWidth = (shapes: Declarations): number =>
-  shapes.has('self_attn.q_norm.weight') ? keysAndQueries(shapes) : 0
-
-const keysAndQueries = (shapes: Declarations): number =>
-  rowsOf(shapes, 'self_attn.q_proj.weight') + rowsOf(shapes, 'self_attn.k_proj.weight')
-
-/** Queries and keys put together of plain and rotated parts, what these are cut from, and values, where attention is latent. */
-function latentWidth(shapes: Declarations): number {
-  const keysAndValues = rowsOf(shapes, 'self_attn.kv_b_proj.weight')
-  if (keysAndValues === 0) return 0
-  const queries = rowsOf(shapes, 'self_attn.q_b_proj.weight') + rowsOf(shapes, 'self_attn.q_proj.weight')
-  const values = shapes.get('self_attn.o_proj.weight')?.shape[1] ?? 0
-  return 2 * queries + keysAndValues + values
-}
-
-/** Experts that are routed to, dense or shared feed-forwards, and PEER's rows. */
-function feedForwardMemory(shapes: Declarations, sizes: Sizes): Part & { routing: number } {
-  const { tokens, model, choices, neurons, size, onDevice } = sizes
-  const [experts = 0, hidden = 0] = shapes.get('mlp.experts.gate_up_proj')?.shape ?? []
-  const rows = experts > 0 ? tokens * choices : 0
-  const width = hidden / 2
-  // Logits, probabilities and what losses make of them; weights in f32 and indices in i64.
-  const routing = experts > 0 ? tokens * itemSize.f32 * (3 * experts + 3 * choices) : 0
-  const gates = [...shapes].filter(
-    ([path, { role }]) => path.endsWith('gate_proj.weight') && (role === 'dense' || role === 'shared'),
-  )
-  const dense = tokens * sum(gates.map(([, { shape }]) => shape[0] ?? 0))
-  const retrieved = shapes.has('mlp.input_weights') ? 2 * tokens * neurons * model : 0
-  const queries = 3 * tokens * rowsOf(shapes, 'mlp.query.weight') // before, in and after their norm
-  const gathered = onDevice ? 2 * rows * model : 0
-  // Bounded experts have no kernel with gradients: rows are gathered and put back, and each step between the products is kept.
-  const stepwise = shapes.has('mlp.experts.gate_up_proj_bias') ? rows * (4 * model + 7 * width) : 0
-  return {
-    routing,
-    activations: (rows * hidden + stepwise + 4 * dense + retrieved + queries) * size, // gate, up, act(gate) and the product, where no kernel fuses them
-    working: (rows * (model + hidden + width) + gathered + 2 * dense + retrieved) * size,
-  }
-}
-
-/** The final norm, the head and the loss, and the input's embedding. */
-function headMemory(
-  vocabulary: number,
-  {
-    tokens,
-    model,
-    size,
-    onDevice,
-    smooths,
-    compares,
-  }: Pick<Sizes, 'tokens' | 'model' | 'size' | 'onDevice' | 'smooths' | 'compares'>,
-): Omit<OutsideMemory, 'gradients'> {
-  // As kChunkBytes has it in native/ops/loss/linear_cross_entropy.cc, and in chunked_cross_entropy.cc for devices.
-  const chunk = onDevice
-    ? Math.max(1, Math.floor(2 ** 29 / (vocabulary * size)))
-    : Math.min(1024, Math.max(16, Math.floor(2 ** 23 / (vocabulary * size))))
-  const product = onDevice ? vocabulary * model * size : 0
-  const logits = tokens * vocabulary * size
-  return {
-    held: tokens * model * size,
-    // What the norm took, and the gradient of what it gave; rows of the head for smoothed labels, twice for a moment.
-    activations: (smooths ? 4 : 2) * tokens * model * size + (compares ? logits : 0), // as log-probabilities
-    working: compares
-      ? 2 * logits // the gradients of these, and of what they came from
-      : Math.min(chunk, tokens) * vocabulary * size + vocabulary * model * itemSize.f32 + product,
-  }
-}
-
-/** The first dimension of a matrix that a layer may have; 0 where it does not. */
-const rowsOf = (shapes: Declarations, path: string): number => shapes.get(path)?.shape[0] ?? 0
 
 const product = (shape: readonly number[]): number => shape.reduce((total, size) => total * size, 1)
 

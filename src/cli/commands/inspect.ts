@@ -12,11 +12,12 @@ import type {
   PresetCounts,
 } from '../../models/index.ts'
 import { type KvFlags, withKvOption } from '../kv-option.ts'
+import { formatPlans, type MeshFlags, meshPlans, refuseWithoutPlan, withMeshOptions } from '../mesh-report.ts'
 import { openNamed } from '../open-model.ts'
 import { bold, count, shortBytes, shortCount, table } from '../terminal.ts'
 import { onMissOf, sizeOf, wholeNumberOf } from '../values.ts'
 
-interface Flags extends KvFlags {
+interface Flags extends KvFlags, MeshFlags {
   context?: number
   dtype?: string
   memory?: number
@@ -36,7 +37,9 @@ Examples:
   switchyard inspect runs/tiny-moe
   switchyard inspect Mixtral-8x7B/config.json --context 8192 --dtype bf16
   switchyard inspect model.gguf --memory 2GiB
-  switchyard inspect preset:deepseek-v3`
+  switchyard inspect preset:deepseek-v3
+  switchyard inspect preset:mixtral-8x7b --plan --mesh expert=8,data=2
+  switchyard inspect preset:mixtral-8x7b --plan --cluster h100:8x8`
 
 export function inspectCommand(): Command {
   const command = new Command('inspect')
@@ -47,7 +50,10 @@ export function inspectCommand(): Command {
       'sequence length for FLOPs and cache (default: the longest the model has, at most 4096)',
       wholeNumberOf('--context', 1),
     )
-    .option('--dtype <name>', 'f32, bf16, f16 or f64, for memory (default: f32, with --device-memory bf16)')
+    .option(
+      '--dtype <name>',
+      'f32, bf16, f16 or f64, for memory (default: f32, with --device-memory or --plan bf16)',
+    )
     .option(
       '--memory <size>',
       'how it would run within so much memory, as 2GiB: see generate --memory',
@@ -63,7 +69,7 @@ export function inspectCommand(): Command {
       'with --memory, count copies of so few bits, as q4_0: see generate --on-miss',
       onMissOf('--on-miss'),
     )
-  return withKvOption(command)
+  return withMeshOptions(withKvOption(command))
     .option('--json', 'print JSON')
     .option('--quiet', 'print nothing but the result')
     .addHelpText('after', help)
@@ -71,6 +77,8 @@ export function inspectCommand(): Command {
 }
 
 async function inspect(path: string, flags: Flags): Promise<void> {
+  refuseWithoutPlan(flags)
+  if (flags.plan) return inspectPlan(path, flags)
   if (path.startsWith(presetPrefix)) {
     if (flags.memory !== undefined)
       throw new ConfigError('needs the files of a model, which a preset has not', { path: '--memory' })
@@ -91,6 +99,21 @@ async function inspect(path: string, flags: Flags): Promise<void> {
   const json = { config, ...report, ...(outlook && { budget: outlook }) }
   const text = outlook ? `${format(report)}\n\n${formatOutlook(flags.memory ?? 0, outlook)}` : format(report)
   process.stdout.write(`${flags.json ? JSON.stringify(json, null, 2) : text}\n`)
+}
+
+async function inspectPlan(path: string, flags: Flags): Promise<void> {
+  const { presetConfig, requireOneStack } = await import('../../models/index.ts')
+  const { describeMesh } = await import('../../parallel/mesh.ts')
+  const { dtype = 'bf16' } = flags
+  if (dtype !== 'f32' && dtype !== 'bf16')
+    throw new ConfigError(`'${dtype}' is not one of f32, bf16, in which a plan is`, { path: '--dtype' })
+  const isPreset = path.startsWith(presetPrefix)
+  const any = isPreset ? presetConfig(path.slice(presetPrefix.length)) : (await openNamed(path, flags)).config
+  const config = requireOneStack(any, path)
+  const sequenceLength = flags.context ?? Math.min(4096, config.max_position_embeddings)
+  const planned = await meshPlans(config, flags, { dtype, sequenceLength })
+  const text = flags.json ? JSON.stringify(planned, null, 2) : formatPlans(planned, describeMesh)
+  process.stdout.write(`${text}\n`)
 }
 
 /** @throws ConfigError for what only a budget gives a meaning */
