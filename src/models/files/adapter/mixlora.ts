@@ -85,7 +85,7 @@ export const mixLoraLayout: AdapterLayout = {
   peftType: 'MIXLORA',
   whyApart: 'MixLoRA chooses experts for each token, of which there is no sum for all',
   baseOf: folder => readConfig(folder).base_model_name_or_path ?? null,
-  describe({ adapters, config, base }) {
+  describe({ adapters, config, base, task = 'CAUSAL_LM' }) {
     invariant(config.kind === 'mixlora', 'each kind has a layout of its own')
     const linear = [...adapters].flatMap(([path, adapter]) =>
       adapter instanceof LoraLinear ? (path.split('.').at(-1) ?? '') : projections,
@@ -95,7 +95,7 @@ export const mixLoraLayout: AdapterLayout = {
       config: {
         bias: 'none',
         peft_type: 'MIXLORA',
-        task_type: 'CAUSAL_LM',
+        task_type: task,
         base_model_name_or_path: base,
         r: config.rank,
         lora_alpha: config.alpha,
