@@ -37,6 +37,7 @@ export {
   type AnyModelConfig,
   architectureOf,
   type DecoderModelConfig,
+  dropoutOf,
   type EncoderDecoderModelConfig,
   isDecoder,
   isEncoderDecoder,
