@@ -87,8 +87,18 @@ describe('adapters', () => {
   test('are trained, saved as PEFT has them, and opened with their base', async () => {
     const { code, stderr } = await runCli(finetune(pairs, 'lora', '--lora', '4', ...steps(3)), folder)
     expect([code, stderr]).toEqual([0, expect.stringMatching(/^experts +[\d,]+ {2}frozen$/m)])
-    const answer = await runCli(['generate', path('lora'), '--prompt', 'cd7', '--max-new-tokens', '2'])
+    const [last = ''] = readdirSync(path('lora/checkpoints'))
+    const adapter = path(`lora/checkpoints/${last}`)
+    const file = join(adapter, 'adapter_config.json')
+    const config = JSON.parse(readFileSync(file, 'utf8'))
+    expect(config.task_type).toBe('SEQ_2_SEQ_LM')
+    const generate = ['generate', adapter, '--prompt', 'cd7', '--max-new-tokens', '2', '--json']
+    const answer = await runCli(generate)
     expect(answer.code).toBe(0)
+    // As it was once written; what is read is the same.
+    writeFileSync(file, JSON.stringify({ ...config, task_type: 'CAUSAL_LM' }))
+    const { text } = JSON.parse((await runCli(generate)).stdout)
+    expect(text).toBe(JSON.parse(answer.stdout).text)
   })
 })
 

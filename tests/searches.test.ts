@@ -10,6 +10,7 @@ import { writeSwitch } from './support/switch-model.ts'
 const folder = temporaryFolder()
 mkdirSync(join(folder, 'model'))
 const model = writeSwitch(join(folder, 'model'))
+const { folder: decoder } = writeServedModel(temporaryFolder())
 const search = ['generate', model, '--prompt', 'ab', '--beams', '3', '--max-new-tokens', '4']
 
 interface Found {
@@ -41,7 +42,6 @@ test('the best text alone without --json', async () => {
 })
 
 test('a text by contrast, as the library finds it', async () => {
-  const { folder: decoder } = writeServedModel(temporaryFolder())
   const args = [
     'generate',
     decoder,
@@ -79,6 +79,12 @@ test.each([
     ['generate', model, '--prompt', 'ab', '--length-penalty', '1'],
     '--length-penalty: is for a search: give --beams too',
   ],
+  [
+    ['generate', model, '--prompt', 'ab', '--target-lang', 'de'],
+    "--target-lang: the tokenizer has no languages, and so no 'de'",
+  ],
+  [[...search, '--source-lang', 'en'], "--source-lang: the tokenizer has no languages, and so no 'en'"],
+  [['generate', decoder, '--prompt', 'ab', '--contrastive', '2'], '--contrastive: must be in 0..1, got 2'],
 ])('%j is refused', async (args, problem) => {
   expect(await runCli(args)).toMatchObject({ code: 2, stderr: expect.stringContaining(problem) })
 })

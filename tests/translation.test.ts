@@ -102,7 +102,7 @@ describe('translation', () => {
     expect(drawn.stdout).toContain('rot Zug Signal rot')
     const other = await runCli(['generate', path('run'), '--prompt', 'red', '--target-lang', 'fr'])
     expect(other.stderr).toContain(
-      "the tokenizer has no token of the language 'fr': name it as there, as __en__, __de__",
+      "--target-lang: the tokenizer has no token of the language 'fr': name it as there, as __en__, __de__",
     )
   }, 60_000)
 })

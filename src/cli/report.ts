@@ -27,9 +27,17 @@ function describe(error: Error, command?: Command): string {
   return `${error.message} (run again with --verbose for the stack trace)`
 }
 
+/** Options, by the library's fields that they set, where these have other names. */
+const otherNames: Readonly<Record<string, string>> = {
+  'languages.source': 'sourceLang',
+  'languages.target': 'targetLang',
+  penalty: 'contrastive',
+}
+
 /** A setting by the name that it has on the command line: `out` is `--out`, `set data.path` is `--set data.path`. */
 function withOption({ path, problem, message }: ConfigError, command?: Command): string {
   const [field = '', ...rest] = path.split(' ')
-  const option = command?.options.find(known => known.attributeName() === field)
+  const name = Object.hasOwn(otherNames, field) ? otherNames[field] : field
+  const option = command?.options.find(known => known.attributeName() === name)
   return option?.long ? `${[option.long, ...rest].join(' ')}: ${problem}` : message
 }

@@ -46,6 +46,7 @@ export {
   type AnyModelConfig,
   architectureOf,
   type DecoderModelConfig,
+  dropoutOf,
   type EncoderDecoderModelConfig,
   isDecoder,
   isEncoderDecoder,

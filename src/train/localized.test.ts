@@ -9,6 +9,7 @@ import {
   EncoderDecoderLM,
   openModel,
   SoftGate,
+  type Tokens,
   type TrainableModel,
   tokensOf,
 } from '../models/index.ts'
@@ -78,6 +79,25 @@ test('it is the sum over all gates, and nothing is kept after', () => {
       (all, gate) => all + localizedBalanceLoss(gate.taken() as Tensor, [0, 8, 16], options).item(),
       0,
     )
+    expect(terms.localized?.item()).toBeCloseTo(sum, 12)
+  })
+})
+
+test.each(encoderDecoders)('%s: gates that read sources are balanced over them', name => {
+  tidy(() => {
+    const { model } = adapted(name)
+    const gates = [...model.namedModules()].filter(([, part]) => part instanceof SoftGate)
+    const reads = (path: string): boolean =>
+      path.startsWith('encoder') || /cross_attention\.[kv]_proj/.test(path)
+    const batch = batchFor(model) // targets are shorter than sources, and one longer
+    const { terms } = computeObjective(model, batch, losses)
+    const [inputs, source] = [batch.inputs.starts, batch.source?.starts ?? []]
+    if (model instanceof EncoderDecoderLM) model.loss(batch.source as Tokens, batch.inputs, batch.targets)
+    const sum = gates.reduce((all, [path, gate]) => {
+      const options = { isFirst: [true, false], delta: 0.2 }
+      const weights = (gate as SoftGate).taken() as Tensor
+      return all + localizedBalanceLoss(weights, reads(path) ? source : inputs, options).item()
+    }, 0)
     expect(terms.localized?.item()).toBeCloseTo(sum, 12)
   })
 })

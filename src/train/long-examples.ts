@@ -19,7 +19,7 @@ export function refuseLong(
   if (lengths.length === 0) return
   throw new ConfigError(
     `${lengths.length} of ${all} ${what} longer than data.sequenceLength, ${sequenceLength} ` +
-      `(the longest ${Math.max(...lengths)}): set that higher, or this to cut or drop`,
+      `(the longest ${lengths.reduce((most, length) => Math.max(most, length))}): set that higher, or this to cut or drop`,
     { path: 'data.long' },
   )
 }

@@ -203,6 +203,7 @@ test('bytes per weight are those of the precision', () => {
 })
 
 describe('what does not fit is refused, naming what helps most', () => {
+  const ends = { ...vocabulary, pad: 0, eos: 1 }
   test.each<[string, Recipe, RegExp]>([
     ['activations', recipeOf({}), /for activations.*: set recompute: layers, or lower data\.batchSize$/],
     [
@@ -215,10 +216,26 @@ describe('what does not fit is refused, naming what helps most', () => {
       recipeOf({ num_local_experts: 64 }),
       /for weights.*: lower model\.hidden_size, num_hidden_layers or num_local_experts$/,
     ],
+    [
+      'activations of an encoder-decoder, whose layers are not run again',
+      resolveRecipe(
+        checkRecipe(
+          {
+            ...{ name: 'pairs', steps: 1, optimizer: { learningRate: 1e-3 } },
+            model: { type: 'switch_transformers', d_model: 64, d_ff: 64, num_layers: 2, num_heads: 2 },
+            data: { path: 'x', sequenceLength: 128, batchSize: 128 },
+          },
+          'test',
+        ),
+        ends,
+      ),
+      /for activations.*: lower data\.batchSize or data\.sequenceLength$/,
+    ],
   ])('%s', (_, recipe, message) => {
-    const plan = memoryPlan(recipe, modelConfigOf(recipe, vocabulary))
+    const config = modelConfigOf(recipe, ends)
+    const plan = memoryPlan(recipe, config)
     const total = totalBytes(plan)
-    expect(() => refuseTooLarge(plan, recipe, total)).not.toThrow()
-    expect(() => refuseTooLarge(plan, recipe, total / 1.06)).toThrow(message)
+    expect(() => refuseTooLarge(plan, { recipe, config }, total)).not.toThrow()
+    expect(() => refuseTooLarge(plan, { recipe, config }, total / 1.06)).toThrow(message)
   })
 })

@@ -13,6 +13,7 @@ import {
   declareModel,
   EncoderDecoderLM,
   headActivations,
+  isEncoderDecoder,
   type LanguageModel,
   type LayerActivations,
   LoraExperts,
@@ -297,14 +298,18 @@ export function availableMemory(device: Device): number {
 const accuracy = 0.05
 
 /** @throws ConfigError when a plan is larger than what there is, beyond what it may be wrong by */
-export function refuseTooLarge(plan: MemoryPlan, recipe: Recipe, available: number): void {
+export function refuseTooLarge(
+  plan: MemoryPlan,
+  { recipe, config }: { recipe: Recipe; config: AnyModelConfig },
+  available: number,
+): void {
   const total = totalBytes(plan)
   if (total <= available * (1 + accuracy)) return
   const parts = Object.entries(plan).map(
     ([name, bytes]) => `${gib(bytes)} ${partNames[name as keyof MemoryPlan]}`,
   )
   throw new ConfigError(
-    `training takes about ${gib(total)} GiB of memory (${parts.join(', ')}), ${gib(available)} GiB are free: ${remedyFor(plan, recipe)}`,
+    `training takes about ${gib(total)} GiB of memory (${parts.join(', ')}), ${gib(available)} GiB are free: ${remedyFor(plan, recipe, config)}`,
     { path: 'model' },
   )
 }
@@ -321,6 +326,7 @@ const partNames: Record<keyof MemoryPlan, string> = {
 function remedyFor(
   { weights, optimizer, gradients, activations, working }: MemoryPlan,
   recipe: Recipe,
+  config: AnyModelConfig,
 ): string {
   const ofParameters = weights + optimizer + gradients
   if (ofParameters > activations + working)
@@ -330,7 +336,10 @@ function remedyFor(
         ? 'lower model.hidden_size, num_hidden_layers or num_local_experts'
         : 'lower model.d_model, its layers or num_experts'
   const isKept = recipe.recompute === 'none' && activations > working
-  return isKept ? 'set recompute: layers, or lower data.batchSize' : 'lower data.batchSize'
+  if (!isKept) return 'lower data.batchSize'
+  return isEncoderDecoder(config) || recipe.losses.localized // whose layers are not run again
+    ? 'lower data.batchSize or data.sequenceLength'
+    : 'set recompute: layers, or lower data.batchSize'
 }
 
 const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(1)

@@ -62,10 +62,10 @@ export interface Objective {
   routings: LayerRouting[]
 }
 
-/** Layers that read the same tokens: a whole model, or one side of an encoder-decoder. */
+/** What reads the same tokens: a whole model, or one side of an encoder-decoder. */
 export interface Side {
   routings: LayerRouting[]
-  layers: Module
+  readers: readonly Module[]
   starts: readonly number[]
 }
 
@@ -104,10 +104,10 @@ export function computeObjective(
 }
 
 function decisionsOf(
-  { routings, layers, starts }: Side,
+  { routings, readers, starts }: Side,
   tokenLosses: () => Tensor,
 ): Omit<Decisions, 'domains'> {
-  const modules = [...layers.namedModules()].map(([, part]) => part)
+  const modules = readers.flatMap(reader => [...reader.namedModules()].map(([, part]) => part))
   return {
     layers: tokenRoutings(routings),
     experts: modules.flatMap(part => (part instanceof MoeLayer ? part.experts : [])),
@@ -128,13 +128,18 @@ function likelihood(model: TrainableModel, { source, inputs, targets }: Batch): 
   if (model instanceof EncoderDecoderLM) {
     invariant(source, 'an encoder-decoder learns from batches with sources')
     const { loss, hidden, routings } = model.loss(source, inputs, targets)
+    // What the encoder's side takes of gates that read sources is no more there for the decoder's, whose modules they are.
     const sides = [
-      { routings: routings.encoder, layers: model.encoder, starts: source.starts },
-      { routings: routings.decoder, layers: model.decoder, starts: inputs.starts },
+      {
+        routings: routings.encoder,
+        readers: [model.encoder, ...model.sourceReaders],
+        starts: source.starts,
+      },
+      { routings: routings.decoder, readers: [model.decoder], starts: inputs.starts },
     ]
     return { total: loss, terms: { crossEntropy: loss }, hidden, sides }
   }
   const { loss, hidden, routings } = model.loss(inputs, targets)
-  const sides = [{ routings, layers: model, starts: inputs.starts }]
+  const sides = [{ routings, readers: [model], starts: inputs.starts }]
   return { total: loss, terms: { crossEntropy: loss }, hidden, sides }
 }

@@ -98,7 +98,7 @@ function answerLogProbs(
     return {
       logProbs: stack(sums).neg(),
       hidden,
-      sides: [{ routings, layers: model, starts: inputs.starts }],
+      sides: [{ routings, readers: [model], starts: inputs.starts }],
     }
   })
 }

@@ -20,6 +20,7 @@ import {
   copyTokenizer,
   describeFeedForward,
   EncoderDecoderLM,
+  isEncoderDecoder,
   SoftGate,
   setDropout,
   type TrainableModel,
@@ -115,7 +116,7 @@ export class Trainer implements Trainee {
     this.config = modelConfigOf(this.recipe, vocabulary)
     this.device = requireDevice(this.recipe.device as Device)
     const plan = memoryPlan(this.recipe, this.config)
-    refuseTooLarge(plan, this.recipe, availableMemory(this.device))
+    refuseTooLarge(plan, this, availableMemory(this.device))
     this.memory = totalBytes(plan)
     const { optimizer, precision, seed } = this.recipe
     const { objective } = this.recipe
@@ -355,7 +356,8 @@ function weightsOf(
   const { adapter, model: from } = recipe
   if (!adapter || !adapters || !isOpened(from)) return wholeWeights(model, config)
   const whole = new Map([...trained.touched].filter(([, { declaration }]) => declaration.role !== 'adapter'))
-  return adapterWeights({ adapters, config: adapter, base: from.from, whole })
+  const task = isEncoderDecoder(config) ? 'SEQ_2_SEQ_LM' : 'CAUSAL_LM'
+  return adapterWeights({ adapters, config: adapter, base: from.from, whole, task })
 }
 
 function fingerprint(...files: readonly string[]): string {

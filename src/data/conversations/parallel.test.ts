@@ -1,5 +1,5 @@
 // Parallel text as pairs: which lines and paragraphs belong together, and what is refused.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
@@ -53,6 +53,21 @@ describe('files', () => {
       ['points', 'Weichen', 'en-de'],
       ['track', 'Gleis', 'en-de'],
     ])
+  })
+
+  test.skipIf(!existsSync('/proc/self/fd'))('are closed when no more is read', async () => {
+    const long = 'a line of text\n'.repeat(100_000) // more than is read ahead
+    const files = [write('open/x.en', long), write('open/x.de', long)]
+    const isOpen = (file: string): boolean =>
+      readdirSync('/proc/self/fd').some(fd => {
+        try {
+          return readlinkSync(join('/proc/self/fd', fd)) === file
+        } catch {
+          return false // closed meanwhile
+        }
+      })
+    for await (const _ of parallelFiles(files, pairs).records(() => {})) break
+    await expect.poll(() => files.filter(isOpen)).toEqual([]) // streams close in turns to come
   })
 
   test('of unequal length are refused with both counts', async () => {

@@ -103,12 +103,16 @@ function worksOf(files: readonly string[], pair: LanguagePair, paths: readonly s
 async function* linesOf({ pair, source, target }: Work): AsyncGenerator<FoundRecord> {
   const isNew = distinct()
   const sides = [source, target].map(file => ({ lines: readLines(file), count: 0 })) as [Side, Side]
-  for (;;) {
-    const [from, to] = await Promise.all(sides.map(nextLine))
-    if (from === undefined && to === undefined) break
-    const found = { file: source, place: `line ${sides[0].count}` }
-    const record = translated(pair, { source: from ?? '', target: to ?? '' }, found)
-    if (record && isNew(record)) yield record
+  try {
+    for (;;) {
+      const [from, to] = await Promise.all(sides.map(nextLine))
+      if (from === undefined && to === undefined) break
+      const found = { file: source, place: `line ${sides[0].count}` }
+      const record = translated(pair, { source: from ?? '', target: to ?? '' }, found)
+      if (record && isNew(record)) yield record
+    }
+  } finally {
+    for (const { lines } of sides) await lines.return(undefined) // who reads no further leaves no file open
   }
   const [{ count: sources }, { count: targets }] = sides
   if (sources !== targets)

@@ -50,6 +50,12 @@ describe('dictionaries', () => {
     expect(readDictionary(at('dict.txt'))).toEqual(['<s>', '<pad>', '</s>', '<unk>', 'the', '\u2581a', 'a b'])
   })
 
+  test('give what is overwritten a new id, as fairseq does', () => {
+    writeFileSync(at('over.txt'), 'a 3\n<unk> -1 #fairseq:overwrite\nb 2\na 1 #fairseq:overwrite\n')
+    const symbols = readDictionary(at('over.txt'))
+    expect(symbols).toEqual(['<s>', '<pad>', '</s>', '<unk>', 'a #7', '<unk> #5', 'b', 'a'])
+  })
+
   test.each([
     ['the\n', "line 1 is no symbol with its count, as 'the 42'"],
     ['a 1\nb 2\na 3\n', "line 3 has 'a' again: each symbol comes once"],

@@ -21,15 +21,27 @@ export function readDictionary(file: string): string[] {
   if (lines.length > mostSymbols) throw new FormatError(`has more than ${mostSymbols} lines`, { file })
   for (const [i, line] of lines.entries()) {
     if (line.trim() === '') continue
-    const [, symbol, overwrites] = /^(.+?) \d+( #fairseq:overwrite)?\s*$/.exec(line) ?? []
+    const [, symbol, overwrites] = /^(.+?) -?\d+( #fairseq:overwrite)?\s*$/.exec(line) ?? []
     if (symbol === undefined)
       throw new FormatError(`line ${i + 1} is no symbol with its count, as 'the 42'`, { file })
     if (known.has(symbol) && !overwrites)
       throw new FormatError(`line ${i + 1} has '${symbol}' again: each symbol comes once`, { file })
-    if (!known.has(symbol)) symbols.push(symbol)
+    if (known.has(symbol)) replace(symbols, symbol)
+    else symbols.push(symbol)
     known.add(symbol)
   }
   return symbols
+}
+
+/**
+ * Gives a symbol a new id, after all others; under the old one no text has it any more. The first four are marks of their own, which stay
+ * what they are: of these the new id has another name.
+ */
+function replace(symbols: string[], symbol: string): void {
+  const place = symbols.indexOf(symbol)
+  const other = `${symbol} #${symbols.length}` // a space is in no word
+  if (place >= firstSymbols.length) symbols[place] = other
+  symbols.push(place < firstSymbols.length ? other : symbol)
 }
 
 /** A tokenizer.json of words between spaces, each a symbol; what is none is `<unk>`. */

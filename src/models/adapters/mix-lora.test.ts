@@ -162,6 +162,7 @@ describe('files', () => {
     ['expert_lora', { r: 2 }],
     ['act_fn', 'gelu_new'],
     ['routing_strategy', 'switch'],
+    ['top_k', 5],
   ])('with %s are refused by name', (field, value) => {
     const other = temporaryFolder()
     writeFileSync(join(other, 'adapter_config.json'), JSON.stringify({ ...settings(), [field]: value }))

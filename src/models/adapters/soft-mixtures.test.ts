@@ -1,8 +1,11 @@
 // Mixtures around the linear layers of models of every architecture.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../../../tests/support/cli.ts'
 import { decoders, encoderDecoders, fixture } from '../../../tests/support/fixtures.ts'
 import { disturbAdapters, expectTrueGradients } from '../../../tests/support/gradients.ts'
+import { expectNoLeak } from '../../../tests/support/tensors.ts'
 import { Linear } from '../../nn/index.ts'
 import { manualSeed, noGrad, randint, randn, stack, type Tensor, tidy } from '../../torch/index.ts'
 import { loadAdapters, saveAdapters } from '../files/adapter/adapter-files.ts'
@@ -76,6 +79,25 @@ describe.each([...decoders, ...encoderDecoders])('%s', name => {
       )
     })
   })
+})
+
+test('settings that want more than the file has are refused before memory is taken', () => {
+  const folder = temporaryFolder()
+  const base = fixture(decoders[0])
+  const config = adapterSchema.parse({ kind: 'molora', rank: 2, experts: 3 })
+  const model = open(base)
+  saveAdapters(folder, { adapters: attachAdapters(model, config), config, base, whole: new Map() })
+  model.dispose()
+  const file = join(folder, 'adapter_config.json')
+  const adapter = { ...config, rank: 4096, experts: 1024 }
+  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), adapter }))
+  const before = process.resourceUsage().maxRSS
+  expectNoLeak(() =>
+    expect(() => open(folder)).toThrow(
+      /adapter_model\.safetensors: has \d+ numbers, and adapter_config\.json wants \d+: they are not of one adapter/,
+    ),
+  )
+  expect(process.resourceUsage().maxRSS - before).toBeLessThan(500_000) // in KiB; as wanted it would be gigabytes
 })
 
 describe('a layer', () => {

@@ -1,6 +1,7 @@
 // An architecture as data: how its config is read and written, what its model is made of, and what files call its tensors.
 
 import type { Declaration } from '../../nn/index.ts'
+import type { DropoutRates } from '../stack/dropout.ts'
 import type { Build } from '../stack/parts.ts'
 import type { GgufRow } from './gguf/row.ts'
 
@@ -50,6 +51,8 @@ export interface Architecture<C, P> {
   chooser?(config: C): string
   /** The losses of its routers, by the names of recipes. Default: HF's balance loss alone, with the config's router_aux_loss_coef. */
   routerLosses?(config: C): Partial<Record<'balance' | 'z', unknown>>
+  /** What training drops, as its config says. Default: nothing. */
+  dropout?(config: C): DropoutRates
   /** How GGUF files describe and store it. Default: they cannot. */
   gguf?: GgufRow<C>
 }

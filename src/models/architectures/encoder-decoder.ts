@@ -4,6 +4,9 @@ import { z } from 'zod'
 
 const tokenId = z.int().nonnegative()
 
+/** A share that training drops. */
+export const dropoutRate = z.number().min(0).lt(1)
+
 /** Fields of special tokens, by what transformers takes for one that is left out. */
 export function specialTokenFields(ids: { pad: number; eos: number; bos: number | null; start: number }) {
   return {

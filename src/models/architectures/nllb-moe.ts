@@ -21,7 +21,7 @@ import type { Build, EncoderDecoderParts, Side } from '../stack/parts.ts'
 import { everyPosition } from '../stack/tokens.ts'
 import type { Architecture } from './architecture.ts'
 import { activationOf, check, hfActivation, refuseUnsupported } from './config.ts'
-import { specialTokenFields } from './encoder-decoder.ts'
+import { dropoutRate, specialTokenFields } from './encoder-decoder.ts'
 import { expertCount, layerNumber, width } from './moe-config.ts'
 import { perExpertPieces } from './published-names.ts'
 
@@ -48,6 +48,10 @@ export interface NllbMoeConfig extends EncoderDecoderConfig {
   batch_prioritized_routing: boolean
   router_bias: boolean
   router_ignore_padding_tokens: boolean
+  /** Rates of dropout in training, where config.json has them: of hidden states, of attention, of hidden activations. */
+  dropout?: number | null | undefined
+  attention_dropout?: number | null | undefined
+  activation_dropout?: number | null | undefined
   activation_function: Activation
   scale_embedding: boolean
   max_position_embeddings: number
@@ -80,6 +84,9 @@ export const nllbMoeFields = z.object({
   batch_prioritized_routing: z.boolean().default(false),
   router_bias: z.boolean().default(false),
   router_ignore_padding_tokens: z.boolean().default(false),
+  dropout: dropoutRate.nullish(),
+  attention_dropout: dropoutRate.nullish(),
+  activation_dropout: dropoutRate.nullish(),
   activation_function: z.string().default('relu'),
   scale_embedding: z.boolean().default(true),
   max_position_embeddings: width.default(1024),
@@ -96,6 +103,12 @@ const isSparse = (config: NllbMoeConfig, side: Side, layer: number): boolean => 
   const step = side === 'encoder' ? config.encoder_sparse_step : config.decoder_sparse_step
   return step > 0 && (layer + 1) % step === 0
 }
+
+const hasExperts = (config: NllbMoeConfig): boolean =>
+  (['encoder', 'decoder'] as const).some(side => {
+    const step = config[`${side}_sparse_step`]
+    return step > 0 && step <= config[`${side}_layers`]
+  })
 
 export const nllbMoe: Architecture<NllbMoeConfig, EncoderDecoderParts> = {
   parseConfig,
@@ -133,6 +146,10 @@ export const nllbMoe: Architecture<NllbMoeConfig, EncoderDecoderParts> = {
       initializerRange: config.init_std,
     }
   },
+  dropout: config => ({
+    ...{ hidden: config.dropout ?? 0, attention: config.attention_dropout ?? 0 },
+    ...(hasExperts(config) && { experts: config.activation_dropout ?? 0 }),
+  }),
   pieces: declarations => perExpertPieces(declarations, publishedName, { up_proj: 'fc1', down_proj: 'fc2' }),
   isIgnored: (_, name) => /^model\.(encoder|decoder)\.(embed_tokens|embed_positions)\./.test(name),
 }

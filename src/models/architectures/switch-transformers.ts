@@ -8,7 +8,7 @@ import type { FeedForward } from '../stack/layers.ts'
 import type { Build, EncoderDecoderParts, Side } from '../stack/parts.ts'
 import type { Architecture } from './architecture.ts'
 import { activationOf, check, hfActivation, refuseUnsupported } from './config.ts'
-import { specialTokenFields } from './encoder-decoder.ts'
+import { dropoutRate, specialTokenFields } from './encoder-decoder.ts'
 import { moeBlock } from './moe-block.ts'
 import { expertCount, layerNumber, width } from './moe-config.ts'
 import { perExpertPieces } from './published-names.ts'
@@ -31,6 +31,8 @@ export interface SwitchTransformersConfig extends EncoderDecoderConfig {
   relative_attention_num_buckets: number
   relative_attention_max_distance: number
   layer_norm_epsilon: number
+  /** Rate of dropout in training, where config.json has it: of hidden states, attention and hidden activations. */
+  dropout_rate?: number | null | undefined
   dense_act_fn: Activation
   initializer_factor: number
   router_aux_loss_coef: number
@@ -59,6 +61,7 @@ export const switchTransformersFields = z.object({
   relative_attention_num_buckets: z.int().min(4).max(65_536).default(32),
   relative_attention_max_distance: z.int().min(2).max(1e9).default(128),
   layer_norm_epsilon: z.number().nonnegative().default(1e-6),
+  dropout_rate: dropoutRate.nullish(),
   dense_act_fn: z.string().default('relu'),
   initializer_factor: z.number().positive().default(1),
   router_aux_loss_coef: coefficient.default(0.001),
@@ -117,6 +120,10 @@ export const switchTransformers: Architecture<SwitchTransformersConfig, EncoderD
   },
   pieces: declarations => perExpertPieces(declarations, publishedName, { up_proj: 'wi', down_proj: 'wo' }),
   isIgnored: (_, name) => /^(encoder|decoder)\.embed_tokens\.weight$/.test(name),
+  dropout: ({ dropout_rate: rate, ...config }) => ({
+    ...{ hidden: rate ?? 0, attention: rate ?? 0 },
+    ...(config.num_sparse_encoder_layers + config.num_sparse_decoder_layers > 0 && { experts: rate ?? 0 }),
+  }),
   // Both of each side, over all its layers at once; balance within each sequence (transformers' forward).
   routerLosses: ({ router_aux_loss_coef: balance, router_z_loss_coef: z }) => ({
     balance: { kind: 'mixtral-hf', coefficient: balance, scope: 'sequence' },

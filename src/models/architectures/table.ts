@@ -1,6 +1,7 @@
 // Every model type that can be opened, by its `model_type`. A new one is its file and a line here.
 
 import { ConfigError } from '../../errors.ts'
+import type { DropoutRates } from '../stack/dropout.ts'
 import type { DecoderParts, EncoderDecoderParts } from '../stack/parts.ts'
 import type { Architecture } from './architecture.ts'
 import { deepseekV2 } from './deepseek-v2.ts'
@@ -68,6 +69,10 @@ export function routerLossesOf(config: AnyModelConfig): { balance: unknown; z: u
   const standard = coefficient > 0 ? { kind: 'mixtral-hf', coefficient } : { kind: 'none' }
   return { balance: standard, z: 0, ...architectureOf(config).routerLosses?.(config) }
 }
+
+/** What a model's config says that training drops, by the names of recipes. */
+export const dropoutOf = (config: AnyModelConfig): DropoutRates =>
+  architectureOf(config).dropout?.(config) ?? { hidden: 0, attention: 0 }
 
 /** The same for models of one stack of layers. */
 export function decoderArchitectureOf(config: ModelConfig): Architecture<ModelConfig, DecoderParts> {

@@ -113,7 +113,12 @@ export class OpenedModel {
     const layout = layoutOf(this.path)
     const merges = layout.whyApart === null
     const model = this.base.load(merges ? { ...placement, weights: 'decoded', mapped: false } : placement)
-    layout.apply(model, this.config, this.path)
+    try {
+      layout.apply(model, this.config, this.path)
+    } catch (error) {
+      model.dispose()
+      throw error
+    }
     const { dtype = 'f32', device = 'cpu' } = placement
     return model.to(dtype).to(device).eval() as ModelKinds[K]
   }

@@ -175,6 +175,13 @@ export class EncoderDecoderLM extends Module {
     return [...this.encoder.layers, ...this.decoder.layers]
   }
 
+  /** The decoder's modules that read what the encoder gives: the keys and values of its attention to sources. */
+  get sourceReaders(): Module[] {
+    return this.decoder.layers.flatMap(({ cross_attention }) =>
+      cross_attention ? [cross_attention.k_proj, cross_attention.v_proj] : [],
+    )
+  }
+
   /** What decode() reads of the sources. Its memory is the caller's. */
   encode(tokens: Tokens): EncodedSource {
     const { hidden, routings } = tidy(() => this.encoder.forward(this.#embed(tokens), tokens))

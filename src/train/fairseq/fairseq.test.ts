@@ -108,6 +108,24 @@ test('sizes, optimizer, schedule and pace', () => {
   })
 })
 
+test("0 and -1 are fairseq's words for none", () => {
+  const none = '--max-epoch 0 --validate-interval-updates 0 --save-interval-updates 0 --patience -1'
+  const { recipe } = recipeOf(`--arch transformer --max-update 5000 ${none} --keep-interval-updates -1 D`)
+  // 10,000 pairs by 163.
+  expect(recipe).toMatchObject({ steps: 5000, evaluation: { every: 62, patience: null } })
+  expect(recipe.checkpoint).toMatchObject({ every: 500, keepLast: 10 })
+  expect(recipeOf('--arch transformer --max-update 0 --max-epoch 2 D').recipe.steps).toBe(124)
+})
+
+test('a warm-up that is cut is told', () => {
+  const line = '--arch transformer --lr-scheduler inverse_sqrt --max-update 100'
+  const { recipe, notes } = recipeOf(`${line} D`)
+  expect(recipe.schedule).toEqual({ kind: 'inverse-sqrt', warmup: 100 })
+  expect(notes).toContain('--warmup-updates 4000: cut to 100 of 100 steps, the rate then at its peak')
+  const told = recipeOf(`${line} --warmup-updates 100 D`).notes
+  expect(told.filter(note => note.includes('warmup'))).toEqual([])
+})
+
 test('top-1 is a Switch', () => {
   const { recipe } = recipeOf(
     '--arch transformer --moe-expert-count 4 --moe-freq 2 --moe-top1-expert --max-update 5 D',

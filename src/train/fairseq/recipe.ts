@@ -53,7 +53,7 @@ export function fairseqRecipe(command: FairseqCommand, data: TrainingData): Fair
     losses: lossesOf(flags, isPairs, notes),
     data: { path: data.path, sequenceLength: batches.sequenceLength, batchSize: batches.batchSize },
     optimizer: optimizerOf(flags, notes),
-    schedule: scheduleOf(flags, steps),
+    schedule: scheduleOf(flags, steps, notes),
     steps,
     gradientAccumulation: batches.accumulation,
     clip: clipOf(flags),
@@ -105,8 +105,8 @@ function batchesOf(flags: Flags, command: FairseqCommand, data: TrainingData, no
 /** Steps, and what is done between them. */
 function paceOf(flags: Flags, { examples, batchSize, accumulation }: Batches, notes: string[]) {
   const perEpoch = Math.max(1, Math.ceil(examples / (batchSize * accumulation)))
-  const epochs = flags.number('max-epoch')
-  const updates = flags.number('max-update')
+  const epochs = flags.above0('max-epoch')
+  const updates = flags.above0('max-update')
   if (epochs === undefined && updates === undefined)
     notes.push(
       'neither --max-update nor --max-epoch, with which fairseq goes on until it is stopped: ten passes',
@@ -119,15 +119,17 @@ function paceOf(flags: Flags, { examples, batchSize, accumulation }: Batches, no
         ? 10 * perEpoch
         : Number.POSITIVE_INFINITY,
   )
-  const patience = flags.number('patience')
+  const patience = flags.above0('patience')
+  const saves = Math.min(steps, flags.above0('save-interval-updates') ?? Math.max(perEpoch, 500))
+  const kept = flags.number('keep-interval-updates') ?? 2
   const paced = {
     evaluation: {
-      every: Math.min(steps, flags.number('validate-interval-updates') ?? perEpoch),
-      ...(patience !== undefined && patience > 0 && { patience }),
+      every: Math.min(steps, flags.above0('validate-interval-updates') ?? perEpoch),
+      ...(patience !== undefined && { patience }),
     },
     checkpoint: {
-      every: Math.min(steps, flags.number('save-interval-updates') ?? Math.max(perEpoch, 500)),
-      keepLast: Math.max(1, flags.number('keep-interval-updates') ?? 2),
+      every: saves,
+      keepLast: kept > 0 ? kept : Math.ceil(steps / saves), // -1 is all of them
     },
     logging: { every: Math.min(steps, flags.number('log-interval') ?? 100) },
   }
@@ -223,11 +225,13 @@ function betasOf(flags: Flags): [number, number] {
   throw new ConfigError(`must be two numbers as '(0.9, 0.98)', got '${text}'`, { path: '--adam-betas' })
 }
 
-function scheduleOf(flags: Flags, steps: number): Record<string, unknown> {
+function scheduleOf(flags: Flags, steps: number, notes: string[]): Record<string, unknown> {
   const kinds = ['fixed', 'inverse_sqrt', 'polynomial_decay', 'cosine'] as const
   const kind = flags.word('lr-scheduler', kinds) ?? 'fixed'
   const given = flags.number('warmup-updates') ?? (kind === 'inverse_sqrt' ? 4000 : 0)
   const warmup = Math.min(given, kind === 'polynomial_decay' ? steps - 1 : steps)
+  if (warmup < given)
+    notes.push(`--warmup-updates ${given}: cut to ${warmup} of ${steps} steps, the rate then at its peak`)
   if (kind === 'fixed') return { kind: 'constant', warmup }
   if (kind === 'inverse_sqrt') return { kind: 'inverse-sqrt', warmup }
   if (kind === 'cosine') return { kind: 'cosine', warmup, minimum: 0 }

@@ -32,6 +32,12 @@ export class Flags {
     throw new ConfigError(`must be a number, got '${text}'`, { path: `--${name}` })
   }
 
+  /** A number above 0; others are fairseq's words for none. */
+  above0(name: FairseqFlag): number | undefined {
+    const number = this.number(name)
+    return number !== undefined && number > 0 ? number : undefined
+  }
+
   /** One of some words. */
   word<T extends string>(name: FairseqFlag, words: readonly T[]): T | undefined {
     const text = this.#values.get(name)

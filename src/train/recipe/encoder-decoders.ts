@@ -14,7 +14,7 @@ import type { Recipe } from './schema.ts'
 
 const count = z.int().positive()
 
-/** What follows from the tokenizer, and from the recipe's losses. */
+/** What follows from the tokenizer, and from the recipe's losses and dropout. */
 const decided = {
   vocab_size: true,
   pad_token_id: true,
@@ -27,7 +27,7 @@ const decided = {
 
 export const switchSchema = z.strictObject({
   type: z.literal('switch_transformers'),
-  ...switchTransformersFields.omit(decided).shape,
+  ...switchTransformersFields.omit({ ...decided, dropout_rate: true }).shape,
   d_model: count,
   d_ff: count,
   num_layers: count,
@@ -42,7 +42,8 @@ export const switchSchema = z.strictObject({
 
 export const nllbSchema = z.strictObject({
   type: z.literal('nllb-moe'),
-  ...nllbMoeFields.omit(decided).shape,
+  ...nllbMoeFields.omit({ ...decided, dropout: true, attention_dropout: true, activation_dropout: true })
+    .shape,
   d_model: count,
   encoder_layers: count,
   encoder_ffn_dim: count,

@@ -5,6 +5,7 @@ import { ConfigError } from '../../errors.ts'
 import { isGroup } from '../../group.ts'
 import {
   type AnyModelConfig,
+  dropoutOf,
   matchTensors,
   openModel,
   routerLossesOf,
@@ -16,8 +17,8 @@ import type { OpenedModelSettings } from './schema.ts'
 const mixLoraBalance = { kind: 'mixtral-hf', coefficient: 0.001 }
 
 /**
- * What such a recipe leaves out is as the model's config.json has it: the losses that transformers has for its type. With adapters,
- * these are trained, and MixLoRA has a balance loss of its own.
+ * What such a recipe leaves out is as the model's config.json has it: the losses that transformers has for its type, and rates of dropout.
+ * With adapters, these are trained, and MixLoRA has a balance loss of its own.
  *
  * @throws ConfigError when there is no such model
  */
@@ -25,13 +26,28 @@ export function withOwnSettings(raw: unknown): unknown {
   if (!isGroup(raw) || !isGroup(raw.model) || typeof raw.model.from !== 'string') return raw
   const { from } = raw.model
   const model = { type: 'opened', ...raw.model }
-  const losses = isGroup(raw.losses) ? raw.losses : {}
-  const own = 'balance' in losses && 'z' in losses ? {} : routerLossesOf(openModel(from).config)
   const { adapter } = raw
   const kind = isGroup(adapter) ? adapter.kind : adapter
   const balance = kind === 'mixlora' ? { balance: mixLoraBalance } : {}
   const trained = adapter === undefined ? {} : { trained: ['adapter'] }
-  return { ...trained, ...raw, model, losses: { ...own, ...balance, ...losses } }
+  return { ...trained, ...raw, model, ...ownOfConfig(from, raw, balance) }
+}
+
+/** Losses and dropout. A recipe that says all of them, as that of a run does, stands when the model is no more there. */
+function ownOfConfig(
+  from: string,
+  { losses = {}, dropout = {} }: { losses?: unknown; dropout?: unknown },
+  balance: object,
+): { losses?: unknown; dropout?: unknown } {
+  const has = (group: unknown, ...names: string[]): boolean =>
+    !isGroup(group) || names.every(name => name in group) // what is no group is refused later
+  const isComplete = has(losses, 'balance', 'z') && has(dropout, 'hidden', 'attention')
+  if (isComplete) return {}
+  const { config } = openModel(from)
+  return {
+    losses: isGroup(losses) ? { ...routerLossesOf(config), ...balance, ...losses } : losses,
+    dropout: isGroup(dropout) ? { ...dropoutOf(config), ...dropout } : dropout,
+  }
 }
 
 /** The config of the model, of any kind. @throws ConfigError for an adapter that is not merged into its base: it goes on as its own run */

@@ -46,8 +46,8 @@ function greedily(prompt: readonly number[], most: number): number[] {
 const decoded = (ids: readonly number[]): string => tokenizer.decode(ids, { skipSpecialTokens: true })
 const prompts = ['red', 'a signal', 'points']
 const sources = await Promise.all(prompts.map(prompt => encodeSide(prompt, 'en', tokenizer, false)))
-const most = Math.min(longest, 2 * Math.max(...sources.map(({ length }) => length)) + 10)
-const written = sources.map(ids => decoded(greedily(ids, most)))
+const mostOf = ({ length }: readonly number[]): number => Math.min(longest, 2 * length + 10)
+const written = sources.map(ids => decoded(greedily(ids, mostOf(ids))))
 // Of one all is to be another text, of one the end, and one is to be what is written.
 const wanted = ['else', `${written[1]?.slice(0, 5)} and so on`, written[2] ?? '']
 
@@ -91,7 +91,8 @@ test('by a search', async () => {
   const settings = { beams: 3, lengthPenalty: 0.5 }
   const found: string[] = []
   for (const ids of sources) {
-    const [best] = await beamSearch(model, ids, { ...settings, beginnings: [[language]], maxNewTokens: most })
+    const own = { beginnings: [[language]], maxNewTokens: mostOf(ids) }
+    const [best] = await beamSearch(model, ids, { ...settings, ...own })
     found.push(decoded(best?.ids ?? []))
   }
   expect(found).not.toEqual(written)

@@ -53,9 +53,8 @@ export async function translate(
   for (let start = 0; start < chosen.length; start += batchSize) {
     const some = chosen.slice(start, start + batchSize)
     const pairs = rows.pairs(some)
-    const mostOf = ({ source }: TokenPair): number => Math.min(2 * source.length + 10, rows.sequenceLength)
-    const longest = Math.max(...pairs.map(mostOf))
-    const texts = await writtenTargets(model, pairs, tokenizer, { ...options, longest })
+    const most = pairs.map(({ source }) => Math.min(2 * source.length + 10, rows.sequenceLength))
+    const texts = await writtenTargets(model, pairs, tokenizer, { ...options, most })
     const domainsOf = rows.domains(some)
     for (const [i, { target }] of pairs.entries())
       written.push({ text: textOf(texts[i] ?? []), reference: textOf(target), domain: domainsOf[i] ?? 0 })
@@ -81,22 +80,22 @@ export async function translate(
   }
 }
 
-/** Ids of what the model writes for each source. */
+/** Ids of what the model writes for each source, of each at most so many. */
 async function writtenTargets(
   model: EncoderDecoderLM,
   pairs: readonly TokenPair[],
   tokenizer: Tokenizer,
-  { beams, lengthPenalty, longest }: TranslateOptions & { longest: number },
+  { beams, lengthPenalty, most }: TranslateOptions & { most: readonly number[] },
 ): Promise<number[][]> {
   const beginnings = pairs.map(({ target }) => beginningOf(target, tokenizer))
-  if (beams === undefined) return await greedily(model, pairs, beginnings, longest)
+  if (beams === undefined) return await greedily(model, pairs, beginnings, most)
   const texts: number[][] = []
   for (const [i, { source }] of pairs.entries()) {
     const [best] = await beamSearch(model, source, {
       beams,
       ...(lengthPenalty !== undefined && { lengthPenalty }),
       beginnings: [beginnings[i] ?? []],
-      maxNewTokens: longest,
+      maxNewTokens: most[i] as number,
     })
     texts.push(best?.ids ?? [])
   }
@@ -107,15 +106,15 @@ async function greedily(
   model: EncoderDecoderLM,
   pairs: readonly TokenPair[],
   beginnings: Rows,
-  longest: number,
+  most: readonly number[],
 ): Promise<number[][]> {
   const texts: number[][] = pairs.map(() => [])
   const prompts = pairs.map(({ source }) => source)
   for await (const { text, id } of generateBatch(model, prompts, {
-    ...{ temperature: 0, maxNewTokens: longest, beginnings },
+    ...{ temperature: 0, maxNewTokens: Math.max(...most), beginnings },
   }))
     texts[text]?.push(id)
-  return texts
+  return texts.map((ids, i) => ids.slice(0, most[i])) // what comes later changes nothing before it
 }
 
 /** The special token that a target begins with, unless it is its end. */

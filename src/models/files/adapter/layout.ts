@@ -18,6 +18,8 @@ export interface Adapted {
   base: string
   /** Parameters of the base that were trained beside the adapters, by path. */
   whole: ReadonlyMap<string, Tensor>
+  /** What the model does, as PEFT has it. Default: it is a decoder, CAUSAL_LM. */
+  task?: 'CAUSAL_LM' | 'SEQ_2_SEQ_LM'
 }
 
 /** Tensors, by what a file calls them. */

@@ -12,22 +12,27 @@ import { type Attached, attachSaved } from './attached.ts'
 import { type AdapterLayout, configName } from './layout.ts'
 
 /** What is read of adapter_config.json; whatever would compute otherwise and is not known here is refused. */
-const configSchema = z.looseObject({
-  peft_type: z.literal('MIXLORA'),
-  base_model_name_or_path: z.string().nullish(),
-  r: z.int().positive().max(4096),
-  lora_alpha: z.number().positive(),
-  lora_dropout: z.number().min(0).lt(1).default(0),
-  routing_strategy: z.literal('mixtral'),
-  num_experts: z.int().positive().max(1024),
-  top_k: z.int().positive().default(2),
-  use_rslora: z.literal(false).default(false),
-  use_dora: z.literal(false).default(false),
-  /** Another rank of experts than of attention. */
-  expert_lora: z.null().optional(),
-  /** Another activation than the feed-forward's. */
-  act_fn: z.null().optional(),
-})
+const configSchema = z
+  .looseObject({
+    peft_type: z.literal('MIXLORA'),
+    base_model_name_or_path: z.string().nullish(),
+    r: z.int().positive().max(4096),
+    lora_alpha: z.number().positive(),
+    lora_dropout: z.number().min(0).lt(1).default(0),
+    routing_strategy: z.literal('mixtral'),
+    num_experts: z.int().positive().max(1024),
+    top_k: z.int().positive().default(2),
+    use_rslora: z.literal(false).default(false),
+    use_dora: z.literal(false).default(false),
+    /** Another rank of experts than of attention. */
+    expert_lora: z.null().optional(),
+    /** Another activation than the feed-forward's. */
+    act_fn: z.null().optional(),
+  })
+  .refine(({ top_k, num_experts }) => top_k <= num_experts, {
+    path: ['top_k'],
+    message: 'it exceeds num_experts',
+  })
 
 function readConfig(folder: string): z.infer<typeof configSchema> {
   const file = join(folder, configName)
@@ -80,7 +85,7 @@ export const mixLoraLayout: AdapterLayout = {
   peftType: 'MIXLORA',
   whyApart: 'MixLoRA chooses experts for each token, of which there is no sum for all',
   baseOf: folder => readConfig(folder).base_model_name_or_path ?? null,
-  describe({ adapters, config, base }) {
+  describe({ adapters, config, base, task = 'CAUSAL_LM' }) {
     invariant(config.kind === 'mixlora', 'each kind has a layout of its own')
     const linear = [...adapters].flatMap(([path, adapter]) =>
       adapter instanceof LoraLinear ? (path.split('.').at(-1) ?? '') : projections,
@@ -90,7 +95,7 @@ export const mixLoraLayout: AdapterLayout = {
       config: {
         bias: 'none',
         peft_type: 'MIXLORA',
-        task_type: 'CAUSAL_LM',
+        task_type: task,
         base_model_name_or_path: base,
         r: config.rank,
         lora_alpha: config.alpha,

@@ -62,13 +62,13 @@ export const loraLayout: AdapterLayout = {
   peftType: 'LORA',
   whyApart: null,
   baseOf: folder => readPeftConfig(folder).base_model_name_or_path ?? null,
-  describe({ adapters, config: settings, base, whole }) {
+  describe({ adapters, config: settings, base, whole, task = 'CAUSAL_LM' }) {
     invariant(settings.kind === 'lora', 'each kind has a layout of its own')
     const { rank, alpha, dropout } = settings
     const { tensors, modules, parameters } = described(adapters)
     const config = {
       peft_type: 'LORA',
-      task_type: 'CAUSAL_LM',
+      task_type: task,
       base_model_name_or_path: base,
       r: rank,
       lora_alpha: alpha,
