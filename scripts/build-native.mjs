@@ -55,7 +55,7 @@ function libtorch() {
     if (status === 0 && stdout) return stdout.trim()
   }
   throw new Missing(
-    'libtorch not found: apt-get install -y --no-install-recommends libtorch-dev libopenblas0-pthread, ' +
+    'libtorch not found: apt-get install -y --no-install-recommends libtorch-dev libgloo-dev libopenblas0-pthread, ' +
       'or set LIBTORCH to the folder of a libtorch',
   )
 }

@@ -59,7 +59,9 @@ async function refuseMeshAlone({ mesh }: MeshFlags): Promise<void> {
 
 /** Ranks of one machine have its cores together, unless somebody said how many each may use. */
 function shareCores({ localSize }: Placing): void {
-  process.env.OMP_NUM_THREADS ??= String(Math.max(1, Math.floor(availableParallelism() / localSize)))
+  const { OMP_NUM_THREADS: wanted } = process.env // which torchrun sets
+  const share = Math.max(1, Math.floor(availableParallelism() / localSize))
+  process.env.SWITCHYARD_THREADS ??= wanted ?? String(share)
 }
 
 async function meet(placing: Placing, { mesh, rankTimeout }: MeshFlags): Promise<Cluster> {

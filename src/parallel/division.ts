@@ -6,7 +6,7 @@ import type { Module, Parameter } from '../nn/index.ts'
 import { empty, noGrad, type ProcessGroup, type Tensor, tidy } from '../torch/index.ts'
 import type { Cluster } from './cluster.ts'
 import { DividedExperts } from './divided-experts.ts'
-import type { MeshAxis } from './mesh.ts'
+import type { MeshAxis, MeshSizes } from './mesh.ts'
 import { overWholeBatch } from './whole-batch.ts'
 
 /** How a parameter is divided: along its first dimension, in blocks of equal size in the order of ranks. */
@@ -26,6 +26,7 @@ export type Divisions = ReadonlyMap<Parameter, Division>
  * @throws ConfigError for experts that cannot be divided
  */
 export function divideModel(model: Module, cluster: Cluster): Divisions {
+  refuseUntrained(cluster.mesh)
   const group = cluster.along(['expert'])
   const divisions = new Map<Parameter, Division>()
   for (const [path, layer] of model.namedModules()) {
@@ -40,6 +41,17 @@ export function divideModel(model: Module, cluster: Cluster): Divisions {
     experts.serveFrom(new DividedExperts(experts, group))
   }
   return divisions
+}
+
+/** @throws ConfigError for axes that are planned for (`inspect --plan`) and not trained along */
+function refuseUntrained(mesh: MeshSizes): void {
+  for (const axis of ['tensor', 'pipeline'] as const) {
+    if (mesh[axis] > 1)
+      throw new ConfigError(
+        `${axis}=${mesh[axis]} can be planned, not trained: ranks share work along data, shard and expert`,
+        { path: 'mesh' },
+      )
+  }
 }
 
 function divisible(experts: Module, path: string, { size }: ProcessGroup): StackedExperts {

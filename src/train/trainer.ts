@@ -45,7 +45,7 @@ import { type Parts, refuseMisfits } from './fitting.ts'
 import { GraphedStep } from './graphed-step.ts'
 import { availableMemory, memoryPlan, refuseTooLarge, totalBytes } from './memory-plan.ts'
 import { PartedStates, partedWeights } from './mesh/parts.ts'
-import { refuseUnevenBatch, SharedTraining } from './mesh/shared-training.ts'
+import { refuseUnshared, SharedTraining } from './mesh/shared-training.ts'
 import { type Batch, warmedUp } from './objective.ts'
 import { type Optimizer, requireRecordable } from './optimizer/optimizer.ts'
 import { createOptimizer } from './optimizer/table.ts'
@@ -126,7 +126,7 @@ export class Trainer implements Trainee {
       ...(objective.kind === 'span-corruption' && { corruption: objective }),
     }
     refuseMisfits(this)
-    if (cluster) refuseUnevenBatch(this.recipe.data.batchSize, cluster.batch)
+    if (cluster) refuseUnshared({ ...this.recipe.data, device: this.device }, cluster.batch)
     this.training = modelText(this.corpus, 'train', reading)
     this.validation = holdsText(this) ? modelText(this.corpus, 'validation', reading) : null
     const { data, gradientAccumulation } = this.recipe
@@ -145,6 +145,7 @@ export class Trainer implements Trainee {
     convertWeights(this.model, precision, this.device)
     this.model.to(this.device)
     this.shared = cluster && new SharedTraining(cluster, this.model)
+    this.shared?.refuseUneven(this.training instanceof TokenWindows)
     if (!(this.model instanceof EncoderDecoderLM)) this.model.model.recompute = this.recipe.recompute
     this.#assignWords()
     this.trained = new TrainedParameters(this.model, this.recipe.trained)

@@ -3,7 +3,7 @@
 
 import { ConfigError } from '../../errors.ts'
 import type { TrainableModel } from '../../models/index.ts'
-import { overBatch } from '../../moe/index.ts'
+import { CentroidRouter, MoeLayer, overBatch } from '../../moe/index.ts'
 import type { Parameter } from '../../nn/index.ts'
 import { batchAxes, type Cluster, type Divisions, divideModel, type MeshAxis } from '../../parallel/index.ts'
 import {
@@ -22,11 +22,29 @@ import { sumGradients } from './sum-gradients.ts'
 export class SharedTraining {
   readonly cluster: Cluster
   readonly divisions: Divisions
+  readonly #model: TrainableModel
 
   /** Divides a model that is the same on all ranks. */
   constructor(cluster: Cluster, model: TrainableModel) {
     this.cluster = cluster
+    this.#model = model
     this.divisions = divideModel(model, cluster)
+  }
+
+  /** @throws ConfigError for what needs to know all of a batch that ranks may have unequal parts of */
+  refuseUneven(hasRowsOfOneLength: boolean): void {
+    if (this.batch.isAlone) return
+    for (const [path, part] of this.#model.namedModules()) {
+      if (part instanceof CentroidRouter)
+        throw new ConfigError(`${path} moves its centres by all tokens of a batch: train it on one process`, {
+          path: 'mesh',
+        })
+      if (part instanceof MoeLayer && part.dispatch.isOverBatch && !hasRowsOfOneLength)
+        throw new ConfigError(
+          `${path} has a capacity for the batch, of which ranks have unequal parts: set dispatch to dropless`,
+          { path: 'mesh' },
+        )
+    }
   }
 
   get batch(): ProcessGroup {
@@ -120,8 +138,18 @@ export class SharedTraining {
   }
 }
 
-/** @throws ConfigError where ranks would have unequal parts of a batch */
-export function refuseUnevenBatch(batchSize: number, { size }: ProcessGroup): void {
+/** What a recipe must be like for ranks to share it. */
+interface SharedRecipe {
+  device: string
+  batchSize: number
+}
+
+/** @throws ConfigError where ranks would have unequal parts of a batch, or what they send is not in host memory */
+export function refuseUnshared({ device, batchSize }: SharedRecipe, { size }: ProcessGroup): void {
+  if (device !== 'cpu')
+    throw new ConfigError(`${device} trains alone: ranks talk by Gloo, from host memory, so set cpu`, {
+      path: 'device',
+    })
   if (batchSize % size === 0) return
   throw new ConfigError(
     `${batchSize} rows are not divided evenly among the ${size} ranks of data, shard and expert: make it a multiple of ${size}`,
