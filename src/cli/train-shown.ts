@@ -22,7 +22,7 @@ export interface TrainFlags extends MeshFlags {
 
 /** What commands that train have in common. */
 export function withTrainOptions(command: Command): Command {
-  return withMeshOptions(command)
+  command
     .option('--out <dir>', 'run folder (default: runs/<recipe>-<time>)')
     .option(
       '--set <path=value>',
@@ -33,6 +33,7 @@ export function withTrainOptions(command: Command): Command {
     .option('--resume', 'go on with the run in --out from its newest checkpoint')
     .option('--json', 'print one JSON object per event')
     .option('--quiet', 'print nothing but notes and the result')
+  return withMeshOptions(command)
 }
 
 /** Trains a recipe, with all ranks that were started together, and shows it. */
