@@ -111,7 +111,7 @@ export class Cluster {
   /** What rank 0 says: the same text on all ranks. All ask for it once. */
   agree(what: string, say: () => string): string {
     if (this.isFirst) worldStore.set(`agreed/${what}`, say())
-    return worldStore.get(`agreed/${what}`, this.timeout)
+    return this.#hear(`agreed/${what}`)
   }
 
   /** Waits for all ranks. */
@@ -131,6 +131,21 @@ export class Cluster {
 
   leave(): void {
     leaveWorld()
+  }
+
+  /**
+   * Waits for what a rank says.
+   *
+   * @throws TorchError when the time is over, or a rank has failed meanwhile
+   */
+  #hear(key: string): string {
+    for (const until = performance.now() + this.timeout; ; ) {
+      try {
+        return worldStore.get(key, beatInterval)
+      } catch (error) {
+        if (performance.now() > until || worldStore.has(failureKey)) throw error
+      }
+    }
   }
 
   /** @throws ConfigError that names who has not come */
@@ -163,7 +178,7 @@ export class Cluster {
     worldStore.set(key(this.rank), JSON.stringify(own))
     const all = Array.from(
       { length: this.size },
-      (_, rank) => JSON.parse(worldStore.get(key(rank), this.timeout)) as Record<string, string>,
+      (_, rank) => JSON.parse(this.#hear(key(rank))) as Record<string, string>,
     )
     const [first = {}] = all
     for (const what of Object.keys(own)) {
@@ -177,6 +192,9 @@ export class Cluster {
   }
 }
 
+/** Where the first to know says who failed. */
+export const failureKey = 'failure'
+
 /** Where a rank's signs of life are. */
 export const beatKey = (rank: number): string => `beat/${rank}`
 
@@ -189,7 +207,9 @@ export function refuseOtherSize(mesh: MeshSizes, size: number): void {
   const wanted = worldSize(mesh)
   if (wanted === size) return
   throw new ConfigError(
-    `${describeMesh(mesh)} is of ${wanted} ranks, ${size} were started: start ${wanted}, or divide ${size} among the axes`,
+    size === 1
+      ? `${describeMesh(mesh)} is of ${wanted} ranks, this process is alone: start ${wanted}, as torchrun or launch do`
+      : `${describeMesh(mesh)} is of ${wanted} ranks, ${size} were started: start ${wanted}, or divide ${size} among the axes`,
     { path: 'mesh' },
   )
 }

@@ -4,10 +4,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { SwitchyardError, TorchError } from '../errors.ts'
 import { worldStore } from '../torch/index.ts'
-import { beatInterval, beatKey, type Cluster, ranksInWords } from './cluster.ts'
-
-/** What ranks leave with when another one fails, so that who started them begins again: EX_TEMPFAIL of sysexits.h. */
-export const failureExitCode = 75
+import { beatInterval, beatKey, type Cluster, failureKey, ranksInWords } from './cluster.ts'
 
 /** Another rank is gone or hangs. */
 export class ClusterError extends SwitchyardError {
@@ -28,8 +25,6 @@ interface Beat {
   waiting: string
 }
 
-const causeKey = 'failure'
-
 /**
  * What failed, in words for this rank's last line.
  *
@@ -38,7 +33,7 @@ const causeKey = 'failure'
 export async function explainFailure(error: unknown, cluster: Cluster): Promise<unknown> {
   if (!isOfOthers(error)) return error
   try {
-    const ranks = JSON.parse(worldStore.claim(causeKey, JSON.stringify(await blamed(cluster)))) as Blame
+    const ranks = JSON.parse(worldStore.claim(failureKey, JSON.stringify(await blamed(cluster)))) as Blame
     return new ClusterError(
       `${ranks.message}: all ranks leave, start them again to go on`,
       ranks.ranks,
@@ -64,7 +59,7 @@ export function tellFailure(error: unknown, cluster: Cluster): void {
     message: `rank ${cluster.rank} failed (${line.slice(0, 300)})`,
   }
   try {
-    worldStore.claim(causeKey, JSON.stringify(blame))
+    worldStore.claim(failureKey, JSON.stringify(blame))
   } catch {
     // nobody is there to be told
   }
@@ -88,7 +83,7 @@ async function blamed(cluster: Cluster): Promise<Blame> {
   const ranks = Array.from({ length: cluster.size }, (_, rank) => rank).filter(rank => rank !== cluster.rank)
   const before = ranks.map(read)
   await wait(4 * beatInterval)
-  if (worldStore.has(causeKey)) return JSON.parse(worldStore.get(causeKey, 1000)) as Blame
+  if (worldStore.has(failureKey)) return JSON.parse(worldStore.get(failureKey, 1000)) as Blame
   const now = ranks.map(read)
   const silent = ranks.filter((_, i) => now[i]?.count === before[i]?.count)
   if (silent.length > 0)

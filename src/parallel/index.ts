@@ -9,7 +9,8 @@ export {
   partOf,
   whileWhole,
 } from './division.ts'
-export { ClusterError, explainFailure, failureExitCode, tellFailure } from './failure.ts'
+export { ClusterError, explainFailure, tellFailure } from './failure.ts'
+export { failureExitCode } from './failure-code.ts'
 export {
   batchAxes,
   describeMesh,

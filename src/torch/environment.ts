@@ -11,5 +11,6 @@ export function prepareEnvironment(): void {
   // OpenMP threads that run meanwhile: a quarter of a training step on two cores.
   process.env.OPENBLAS_THREAD_TIMEOUT ??= '16'
   // c10d tells of every address that it tries; what comes of it is in its errors.
-  process.env.TORCH_CPP_LOG_LEVEL ??= 'ERROR'
+  process.env.TORCH_CPP_LOG_LEVEL ??= 'FATAL'
+  process.env.GLOG_minloglevel ??= '3' // the same for a libtorch with glog, as Debian's
 }

@@ -34,6 +34,7 @@ import {
   manualSeed,
   memoryUse,
   requireDevice,
+  runtimeInfo,
   tidy,
 } from '../torch/index.ts'
 import type { Trainee, TrainingState } from './checkpoint/checkpoint.ts'
@@ -110,6 +111,7 @@ export class Trainer implements Trainee {
     const { tokenizerFile } = this.corpus
     this.tokenizer = loadTokenizer(tokenizerFile)
     this.corpusFingerprint = fingerprint(join(this.corpus.folder, 'corpus.json'), tokenizerFile)
+    cluster?.demandAlike(fingerprints(recipe, this.corpusFingerprint))
     const vocabulary = vocabularyOf(this.corpus, this.tokenizer)
     if (isOpened(recipe.model)) requireTokenizerOf(recipe.model, this.tokenizer)
     this.recipe = resolveRecipe(recipe, vocabulary)
@@ -359,6 +361,13 @@ function weightsOf(
   const whole = new Map([...trained.touched].filter(([, { declaration }]) => declaration.role !== 'adapter'))
   const task = isEncoderDecoder(config) ? 'SEQ_2_SEQ_LM' : 'CAUSAL_LM'
   return adapterWeights({ adapters, config: adapter, base: from.from, whole, task })
+}
+
+/** What ranks must have alike; where their corpus lies may differ. */
+function fingerprints({ data, ...rest }: Recipe, corpus: string): Record<string, string> {
+  const settings = JSON.stringify({ ...rest, data: { ...data, path: '' } })
+  const { version: libtorch } = runtimeInfo()
+  return { libtorch, recipe: createHash('sha256').update(settings).digest('hex'), corpus }
 }
 
 function fingerprint(...files: readonly string[]): string {

@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { Command } from 'commander'
+import { failureExitCode } from '../../parallel/failure-code.ts'
 import { wholeNumberOf } from '../values.ts'
 
 const help = `
@@ -33,9 +34,21 @@ async function run(command: string[], { ranks, port }: { ranks: number; port?: n
     for (const child of children) child.kill(signal)
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, forward)
-  const codes = await Promise.all(children.map(ended))
-  process.exitCode = codes.find(code => code !== 0) ?? 0
+  const codes = await Promise.all(children.map(child => ended(child).then(code => endWith(code, children))))
+  process.exitCode = codes.includes(failureExitCode) ? failureExitCode : (codes.find(code => code !== 0) ?? 0)
 }
+
+/** When a rank has failed the others know and leave, or are still on their way to the meeting, where it will not come. */
+function endWith(code: number, children: readonly ChildProcess[]): number {
+  const killAll = (): void => {
+    for (const child of children) child.kill('SIGKILL')
+  }
+  if (code !== 0) setTimeout(killAll, patience).unref()
+  return code
+}
+
+/** How long ranks have to leave by themselves, in milliseconds. */
+const patience = 20_000
 
 /** This program again, with the place of a rank in its environment. */
 function startRank(
