@@ -1,7 +1,6 @@
 // A command that many processes run as one: how they meet, and how they leave when one of them fails.
 
 import { availableParallelism } from 'node:os'
-import { setTimeout as wait } from 'node:timers/promises'
 import type { Command } from 'commander'
 import type { Cluster, MeshSizes, Placing } from '../parallel/index.ts'
 import { reportError } from './report.ts'
@@ -75,14 +74,13 @@ async function meet(placing: Placing, { mesh, rankTimeout }: MeshFlags): Promise
 
 /** Says what failed, and ends: what hangs in a collective is not waited for. */
 async function leaveAtOnce(error: unknown, cluster: Cluster, command: Command): Promise<never> {
-  const { ClusterError, explainFailure, failureExitCode, tellFailure } = await import('../parallel/index.ts')
+  const { ClusterError, explainFailure, failureExitCode, tellFailure, untilOthersKnow } = await import(
+    '../parallel/index.ts'
+  )
   const { exitNow } = await import('../torch/index.ts')
   const told = await explainFailure(error, cluster)
   tellFailure(told, cluster)
   const code = reportError(told, command)
-  if (cluster.isFirst) await wait(lingering)
+  await untilOthersKnow(told, cluster)
   return exitNow(told instanceof ClusterError ? failureExitCode : code) as never
 }
-
-/** How long rank 0 keeps the store when it fails, in milliseconds: others need it to say why they leave. */
-const lingering = 5000

@@ -65,6 +65,29 @@ export function tellFailure(error: unknown, cluster: Cluster): void {
   }
 }
 
+/**
+ * Keeps the store until the others know why they leave: rank 0 waits for all who can still hear, for some seconds at most.
+ */
+export async function untilOthersKnow(told: unknown, { rank, size, isFirst }: Cluster): Promise<void> {
+  const gone = told instanceof ClusterError ? told.ranks : []
+  try {
+    worldStore.set(leftKey(rank), '1')
+    if (!isFirst) return
+    const others = Array.from({ length: size }, (_, each) => each).filter(
+      each => each !== rank && !gone.includes(each),
+    )
+    for (const until = performance.now() + lingering; performance.now() < until; await wait(100))
+      if (others.every(each => worldStore.has(leftKey(each)))) return
+  } catch {
+    // the store is gone already
+  }
+}
+
+const leftKey = (rank: number): string => `left/${rank}`
+
+/** How long rank 0 waits for others, in milliseconds. */
+const lingering = 10_000
+
 interface Blame {
   ranks: number[]
   message: string

@@ -9,7 +9,7 @@ export {
   partOf,
   whileWhole,
 } from './division.ts'
-export { ClusterError, explainFailure, tellFailure } from './failure.ts'
+export { ClusterError, explainFailure, tellFailure, untilOthersKnow } from './failure.ts'
 export { failureExitCode } from './failure-code.ts'
 export {
   batchAxes,
