@@ -1,5 +1,6 @@
 // What a run writes down as it goes: metrics.jsonl and TensorBoard events.
 
+import type { Traffic } from '../torch/index.ts'
 import type { Evaluation } from './evaluate.ts'
 import { MetricsFile } from './metrics/jsonl.ts'
 import { EventWriter } from './metrics/tensorboard.ts'
@@ -17,6 +18,8 @@ export interface StepRecord extends StepResult {
   tokensPerSecond: number
   /** Most bytes that tensors took on the device so far, all of the process; when observed. */
   peakMemory?: number
+  /** What rank 0 has sent to others since the last line, by kind: messages and bytes. */
+  sent?: Record<string, Traffic>
 }
 
 /** What is written down of a run. */

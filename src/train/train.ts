@@ -268,6 +268,7 @@ function takeStep(trainer: Trainer, clock: StepClock): StepRecord {
     learningRate,
     ...speed,
     ...(observe && { peakMemory: trainer.peakMemory }),
+    ...(observe && trainer.shared && { sent: trainer.shared.sent() }),
     ...result,
   }
 }

@@ -108,8 +108,8 @@ int64_t startSum(at::TensorList xs, Group& group) {
   std::vector<at::Tensor> one{bucket};
   const std::vector<at::Tensor> targets = xs.vec();
   World& world = World::current();
-  world.count("sum", ringBytes(bytes(bucket), 2, group));
-  return world.begin(group.ranks->allreduce(one), "sum", group, [bucket, targets] {
+  world.count("bucket", ringBytes(bytes(bucket), 2, group));
+  return world.begin(group.ranks->allreduce(one), "bucket", group, [bucket, targets] {
     int64_t start = 0;
     for (const at::Tensor& x : targets) {
       x.copy_(bucket.narrow(0, start, x.numel()).view(x.sizes()));

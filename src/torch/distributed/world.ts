@@ -61,7 +61,7 @@ export interface Traffic {
   bytes: number
 }
 
-/** Traffic by kind: `sum`, `all-to-all`, `all-gather`, `broadcast`, `send`. */
+/** Traffic by kind: `sum`, `bucket` (sums sent together, as gradients), `all-to-all`, `all-gather`, `broadcast`, `send`. */
 export function traffic(): Map<string, Traffic> {
   const lines = (call('traffic') as string).split('\n').filter(line => line !== '')
   return new Map(

@@ -12,8 +12,10 @@ import {
   type ProcessGroup,
   stack,
   type Tensor,
+  type Traffic,
   tensor,
   tidy,
+  traffic,
   zerosLike,
 } from '../../torch/index.ts'
 import { gradientNorm } from '../optimizer/clip.ts'
@@ -23,6 +25,7 @@ export class SharedTraining {
   readonly cluster: Cluster
   readonly divisions: Divisions
   readonly #model: TrainableModel
+  #sentBefore: ReadonlyMap<string, Traffic> = new Map()
 
   /** Divides a model that is the same on all ranks. */
   constructor(cluster: Cluster, model: TrainableModel) {
@@ -99,6 +102,17 @@ export class SharedTraining {
       this.batch.sumOver(tensor(Object.values(losses), { dtype: 'f64' })).toTypedArray<'f64'>(),
     )
     return Object.fromEntries(names.map((name, i) => [name, sums[i] ?? Number.NaN]))
+  }
+
+  /** What this rank has sent since it was last asked, by kind. */
+  sent(): Record<string, Traffic> {
+    const now = traffic()
+    const since = [...now].map(([what, { calls, bytes }]) => {
+      const before = this.#sentBefore.get(what) ?? { calls: 0, bytes: 0 }
+      return [what, { calls: calls - before.calls, bytes: bytes - before.bytes }] as const
+    })
+    this.#sentBefore = now
+    return Object.fromEntries(since.filter(([, { calls }]) => calls > 0))
   }
 
   #completeGradients(parameters: readonly Parameter[]): void {
