@@ -77,10 +77,11 @@ async function leaveAtOnce(error: unknown, cluster: Cluster, command: Command): 
   const { ClusterError, explainFailure, failureExitCode, tellFailure, untilOthersKnow } = await import(
     '../parallel/index.ts'
   )
-  const { exitNow } = await import('../torch/index.ts')
+  const { exitNow, hangUp } = await import('../torch/index.ts')
   const told = await explainFailure(error, cluster)
   tellFailure(told, cluster)
   const code = reportError(told, command)
+  hangUp() // others may wait for this rank, and read why it leaves while the store is there
   await untilOthersKnow(told, cluster)
   return exitNow(told instanceof ClusterError ? failureExitCode : code) as never
 }

@@ -1,10 +1,10 @@
 // Ranks that cannot go on: who is named, how they leave, and that they go on as if nothing had happened.
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { type CliResult, main, runCli, temporaryFolder } from '../support/cli.ts'
+import { type CliResult, main, runCli, startCli, temporaryFolder } from '../support/cli.ts'
 import { freePort } from '../support/ranks.ts'
 
 const folder = temporaryFolder()
@@ -88,6 +88,29 @@ test('a rank that is killed is named by the other; started again, both go on as 
   const undisturbed = stepsOf('undisturbed')
   expect(Object.keys(undisturbed)).toHaveLength(20)
   expect(stepsOf('killed')).toEqual(undisturbed)
+})
+
+test('an error in mid-run reaches ranks that wait, long before their time is over', async () => {
+  const blocked = path('blocked')
+  const [first, second] = await startBoth('blocked', '--set', 'checkpoint.every=0')
+  await reached('blocked', 3)
+  rmSync(join(blocked, 'checkpoints'), { recursive: true, force: true })
+  writeFileSync(join(blocked, 'checkpoints'), 'no folder')
+  first.kill('SIGINT') // ends with a checkpoint, which finds no place
+  const [own, told] = await Promise.all([first.ended, second.ended])
+  expect(own.code).toBe(1)
+  expect(told).toMatchObject({ code: 75, stderr: expect.stringMatching(/^error: rank 0 failed \(/) })
+})
+
+test('launch tells of a rank that was killed, and leaves none behind', async () => {
+  const args = ['train', recipe, '--quiet', '--out', path('launched'), '--mesh', 'expert=2']
+  const { child, ended } = startCli(['launch', '-n', '2', ...args])
+  await reached('launched', 3)
+  const ranks = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ')
+  expect(ranks).toHaveLength(2)
+  process.kill(Number(ranks[1]), 'SIGKILL')
+  expect(await ended).toMatchObject({ code: 75, stderr: expect.stringMatching(/^error: rank 1 gives no/) })
+  expect(ranks.filter(rank => existsSync(`/proc/${rank}`))).toEqual([])
 })
 
 test('a rank that stands still is named when the time is over', async () => {

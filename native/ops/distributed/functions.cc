@@ -96,6 +96,7 @@ TORCH_LIBRARY_FRAGMENT(switchyard, library) {
                 World::join({host, port, serves, prefix, milliseconds(timeout)});
               });
   library.def("leave_world() -> ()", [] { World::leave(); });
+  library.def("hang_up() -> ()", [] { World::current().hangUp(); });
   library.def("exit_now(int code) -> ()", [](int64_t code) { _exit(static_cast<int>(code)); });
   library.def("store_set(str key, str value) -> ()",
               [](std::string key, std::string value) { World::current().store().set(key, bytesOf(value)); });

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <thread>
 
 namespace switchyard {
 namespace {
@@ -88,6 +89,13 @@ void World::makeGroup(const std::string& name, int rank, int size, std::chrono::
   options->threads = 2;
   auto store = c10::make_intrusive<c10d::PrefixStore>("group/" + name, store_);
   groups_.emplace(name, Group{c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options), name});
+}
+
+void World::hangUp() {
+  // Groups end when what they have under way does, which may be never.
+  std::thread([groups = std::move(groups_), pending = std::move(pending_)] {}).detach();
+  groups_.clear();
+  pending_.clear();
 }
 
 void World::startBeats(const std::string& key, std::chrono::milliseconds interval) {

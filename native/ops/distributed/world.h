@@ -57,6 +57,9 @@ class World {
   Group& group(const std::string& name);
   void makeGroup(const std::string& name, int rank, int size, std::chrono::milliseconds timeout);
 
+  /** Ends the connections to other ranks, who hear of it at once; the store stays. Waits for nothing. */
+  void hangUp();
+
   void startBeats(const std::string& key, std::chrono::milliseconds interval);
   void note(const std::string& progress) { activity_.note(progress); }
 

@@ -1,6 +1,7 @@
 export { type Message, ProcessGroup, type ProcessGroupOptions } from './process-group.ts'
 export {
   exitNow,
+  hangUp,
   hasDistributed,
   joinWorld,
   leaveWorld,

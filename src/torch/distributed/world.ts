@@ -29,6 +29,11 @@ export function leaveWorld(): void {
   call('leave_world')
 }
 
+/** Ends the connections to other ranks, who hear of it at once where they wait; the store stays. */
+export function hangUp(): void {
+  call('hang_up')
+}
+
 /** Ends the process at once, and waits for nothing that hangs. */
 export function exitNow(code: number): void {
   call('exit_now', code)
